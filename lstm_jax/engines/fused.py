@@ -1,0 +1,169 @@
+"""The fast engine: the same recurrence with a hand-written gradient.
+
+Differentiating a scan makes its backward loop add to the [H, 4H] weight gradient at
+every step, and makes both loops move many small arrays. Here the forward loop does one
+matrix product and one tanh per step and keeps the opened gates. The backward loop only
+turns the gradient of (h, c) into that of z. All that does not depend on the order of
+time stands outside the loops, as a few large operations:
+
+    forward, each step           backward, each step
+    z   = z_t + h @ w_h          dc  = dc + dh * (o (1 - tanh²c))
+    a   = tanh(z / 2 or z)       dz  = [dc, dc, dc, dh] * slope
+    ... c, h                     dc  = dc * f ;  dh = dz @ w_hᵀ
+                                 after the loop: dw_h = h_{t-1}ᵀ dz over all steps
+
+σ(x) = (1 + tanh(x/2)) / 2, so one tanh over the whole [B, 4H] block serves all four
+gates. The halving is a power of two and loses no precision.
+
+A custom gradient has no forward mode and no second derivative: `run_scan` has both.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lstm_jax.cell import GATES, LSTMState
+from lstm_jax.notation import Flags, Gates, Hidden, RecurrentWeights
+
+
+def run_fused(
+    z: Gates,
+    w_h: RecurrentWeights,
+    state: LSTMState,
+    starts: Flags | None,
+    valid: Flags | None,
+    reverse: bool,
+) -> tuple[Hidden, LSTMState]:
+    """Run the recurrence; see `lstm_jax.engines` for the arguments."""
+    hs, h, c = _recur(reverse, z, w_h, state.h, state.c, starts, valid)
+    return hs, LSTMState(h=h, c=c)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recur(
+    reverse: bool,
+    z: Array,
+    w_h: Array,
+    h: Array,
+    c: Array,
+    starts: Array | None,
+    valid: Array | None,
+) -> tuple[Array, Array, Array]:
+    hs, _, h, c = _forward_loop(reverse, z, w_h, h, c, starts, valid, keep=False)
+    return hs, h, c
+
+
+def _forward(
+    reverse: bool,
+    z: Array,
+    w_h: Array,
+    h: Array,
+    c: Array,
+    starts: Array | None,
+    valid: Array | None,
+) -> tuple[tuple[Array, Array, Array], tuple]:
+    hs, (gates, cs), h_last, c_last = _forward_loop(
+        reverse, z, w_h, h, c, starts, valid, keep=True
+    )
+    return (hs, h_last, c_last), (w_h, h, c, starts, valid, gates, hs, cs)
+
+
+def _backward(reverse: bool, residuals: tuple, cotangents: tuple) -> tuple:
+    w_h, h, c, starts, valid, gates, hs, cs = residuals
+    dhs, dh, dc = cotangents
+    h_before = _previous(h, hs, starts, reverse)
+    c_before = _previous(c, cs, starts, reverse)
+
+    # Everything that needs no gradient yet, for all steps at once.
+    i, f, g, o = jnp.split(gates.astype(c.dtype), len(GATES), axis=-1)
+    tanh_c = jnp.tanh(cs)
+    dc_per_dh = o * (1 - tanh_c * tanh_c)
+    slope = jnp.concatenate(
+        [
+            g * i * (1 - i),
+            c_before * f * (1 - f),
+            i * (1 - g * g),
+            tanh_c * o * (1 - o),
+        ],
+        axis=-1,
+    )
+    w_h_transposed = w_h.T  # once: contracting w_h along its rows is slow on CPU
+
+    def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
+        dh_next, dc_next = carry
+        dh_t, dc_per_dh_t, slope_t, f_t, starts_t, valid_t = inputs
+        dh = dh_next + dh_t
+        dc = dc_next + dh * dc_per_dh_t
+        dz = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slope_t
+        if valid_t is not None:
+            dz = jnp.where(valid_t[:, None], dz, 0)
+        dz = dz.astype(w_h.dtype)
+        dh_before = jnp.dot(dz, w_h_transposed, preferred_element_type=dc.dtype)
+        dc_before = dc * f_t
+        if starts_t is not None:
+            dh_before = jnp.where(starts_t[:, None], 0, dh_before)
+            dc_before = jnp.where(starts_t[:, None], 0, dc_before)
+        if valid_t is not None:
+            dh_before = jnp.where(valid_t[:, None], dh_before, dh)
+            dc_before = jnp.where(valid_t[:, None], dc_before, dc_next)
+        return (dh_before, dc_before), dz
+
+    inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, starts, valid)
+    carry = (dh.astype(c.dtype), dc)
+    (dh, dc), dz = jax.lax.scan(step, carry, inputs, reverse=not reverse)
+    dw_h = jnp.einsum("tbh,tbg->hg", h_before, dz, preferred_element_type=c.dtype)
+    return dz, dw_h.astype(w_h.dtype), dh.astype(h.dtype), dc, None, None
+
+
+_recur.defvjp(_forward, _backward)
+
+
+def _forward_loop(
+    reverse: bool,
+    z: Array,
+    w_h: Array,
+    h: Array,
+    c: Array,
+    starts: Array | None,
+    valid: Array | None,
+    keep: bool,
+) -> tuple[Array, tuple[Array, Array] | None, Array, Array]:
+    """All hidden states, what the gradient needs (if `keep`), and the last h and c."""
+    hidden_size = w_h.shape[0]
+    # σ(x) = tanh(x/2)/2 + 1/2 in the blocks i, f, o; tanh itself in the block g.
+    scale = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], z.dtype), hidden_size)
+    shift = jnp.repeat(jnp.array([0.5, 0.5, 0.0, 0.5], c.dtype), hidden_size)
+    z = z * scale
+    w_h = w_h * scale
+
+    def step(before: tuple, inputs: tuple) -> tuple[tuple, tuple]:
+        h, c = before
+        z_t, starts_t, valid_t = inputs
+        if starts_t is not None:
+            h = jnp.where(starts_t[:, None], 0, h)
+            c = jnp.where(starts_t[:, None], 0, c)
+        z_t = z_t + jnp.dot(h, w_h, preferred_element_type=c.dtype)
+        gates = jnp.tanh(z_t) * scale.astype(c.dtype) + shift
+        i, f, g, o = jnp.split(gates, len(GATES), axis=-1)
+        c = f * c + i * g
+        h = (o * jnp.tanh(c)).astype(h.dtype)
+        if valid_t is not None:
+            h = jnp.where(valid_t[:, None], h, before[0])
+            c = jnp.where(valid_t[:, None], c, before[1])
+        return (h, c), (h, (gates.astype(z.dtype), c) if keep else None)
+
+    (h, c), (hs, kept) = jax.lax.scan(step, (h, c), (z, starts, valid), reverse=reverse)
+    return hs, kept, h, c
+
+
+def _previous(
+    first: Array, states: Array, starts: Array | None, reverse: bool
+) -> Array:
+    """The state each step began with: the one before it, or zero where it starts."""
+    if reverse:
+        before = jnp.concatenate([states[1:], first[None]])
+    else:
+        before = jnp.concatenate([first[None], states[:-1]])
+    return before if starts is None else jnp.where(starts[..., None], 0, before)

@@ -1,0 +1,41 @@
+"""The reference engine: the cell under `jax.lax.scan`, differentiated by JAX.
+
+Nothing is hidden here, so everything JAX offers works: reverse and forward mode,
+second derivatives, `vmap`. The other engines are held to its results.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.cell import LSTMState, open_gates
+from lstm_jax.notation import Flags, Gates, Hidden, RecurrentWeights
+
+
+def run_scan(
+    z: Gates,
+    w_h: RecurrentWeights,
+    state: LSTMState,
+    starts: Flags | None,
+    valid: Flags | None,
+    reverse: bool,
+) -> tuple[Hidden, LSTMState]:
+    """Run the recurrence step by step; see `lstm_jax.engines` for the arguments."""
+
+    def step(before: LSTMState, inputs: tuple) -> tuple[LSTMState, jax.Array]:
+        z_t, starts_t, valid_t = inputs
+        fresh = before if starts_t is None else _zero_where(starts_t, before)
+        after = open_gates(z_t + fresh.h @ w_h, fresh.c)
+        if valid_t is not None:
+            after = _choose(valid_t, after, before)
+        return after, after.h
+
+    state, hs = jax.lax.scan(step, state, (z, starts, valid), reverse=reverse)
+    return hs, state
+
+
+def _zero_where(flags: jax.Array, state: LSTMState) -> LSTMState:
+    return _choose(flags, jax.tree.map(jnp.zeros_like, state), state)
+
+
+def _choose(flags: jax.Array, chosen: LSTMState, other: LSTMState) -> LSTMState:
+    return jax.tree.map(lambda a, b: jnp.where(flags[:, None], a, b), chosen, other)

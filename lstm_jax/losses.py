@@ -1,0 +1,49 @@
+"""Losses as sums and weights, never a mean of means.
+
+A batch's loss is two numbers that can be added up over batches, devices and hosts: the
+total over all counted positions, and how many there were. The mean is taken once, at
+the end, so it does not depend on how the data were cut.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lstm_jax.notation import Ids, Logits
+
+IGNORED = -1  # a target of this id is not counted: padding
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Sums:
+    """Totals over counted positions: `loss` in nats, `correct` and `count`."""
+
+    loss: Array
+    correct: Array
+    count: Array
+
+    def __add__(self, other: "Sums") -> "Sums":
+        """Totals of both."""
+        return jax.tree.map(jnp.add, self, other)
+
+
+def cross_entropy(logits: Logits, targets: Ids) -> Sums:
+    """Categorical cross-entropy, -ln softmax(logits)[target], summed.
+
+    Positions whose target is `IGNORED` count for nothing.
+    """
+    logits = logits.astype(jnp.float32)
+    counted = targets != IGNORED
+    symbols = jnp.arange(logits.shape[-1], dtype=targets.dtype)
+    # A comparison instead of a gather: its gradient is no scatter.
+    score = jnp.sum(jnp.where(symbols == targets[..., None], logits, 0), axis=-1)
+    nats = jax.nn.logsumexp(logits, axis=-1) - score
+    correct = jnp.argmax(logits, axis=-1) == targets
+    return Sums(
+        loss=jnp.sum(jnp.where(counted, nats, 0)),
+        correct=jnp.sum(correct & counted, dtype=jnp.float32),
+        count=jnp.sum(counted, dtype=jnp.float32),
+    )

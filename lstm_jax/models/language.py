@@ -1,0 +1,192 @@
+"""The language model: symbols in, scores of the next symbol out.
+
+    ids -> a row of w_x each -> LSTM -> LSTM -> ... -> [h of every layer] -> softmax
+
+A one-hot symbol times w_x is a row of w_x. So the embedding and the input weights of
+the first layer are one table [V, 4H], read row by row, without a matrix product. The
+outputs of every layer reach the softmax (Graves 2013), so the lower layers learn
+directly and the scores of the next symbol are a function of the state alone.
+"""
+
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from lstm_jax.cell import LSTMState, lstm_step, open_gates
+from lstm_jax.layers import LSTM, check_rate, dropout
+from lstm_jax.losses import Sums, cross_entropy
+from lstm_jax.notation import Ids, Logits, PRNGKey, StepIds, StepLogits
+from lstm_jax.recurrence import lstm_from_gates
+
+States = tuple[LSTMState, ...]
+Tree = TypeVar("Tree")
+
+# Up to this many symbols the table's gradient is a product with one-hot rows; beyond
+# it, adding up row by row is the lesser work.
+_ONE_HOT_LIMIT = 1024
+
+
+class LanguageModel(nnx.Module):
+    """A stack of LSTM layers over symbols, with a softmax over the next one.
+
+    Args:
+        vocab_size: V, the number of symbols.
+        hidden_size: H, the width of every layer.
+        num_layers: how many layers.
+        rngs: where the initial parameters come from.
+        dropout: share of activations dropped between layers and before the softmax.
+        dtype: type of the arithmetic; parameters are kept in float32.
+        engine: see `lstm_jax.lstm`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        rngs: nnx.Rngs,
+        dropout: float = 0.0,
+        dtype: DTypeLike = jnp.float32,
+        engine: str = "auto",
+    ) -> None:
+        self.layers = nnx.List(
+            LSTM(
+                hidden_size if depth else vocab_size,
+                hidden_size,
+                rngs=rngs,
+                engine=engine,
+            )
+            for depth in range(num_layers)
+        )
+        glorot = jax.nn.initializers.glorot_uniform()
+        readout = (num_layers * hidden_size, vocab_size)
+        self.w_out = nnx.Param(glorot(rngs.params(), readout))
+        self.b_out = nnx.Param(jnp.zeros(vocab_size))
+        self.dropout = check_rate("dropout", dropout)
+        self.dtype = jnp.dtype(dtype)
+
+    def __call__(
+        self,
+        ids: Ids,
+        states: States | None = None,
+        *,
+        key: PRNGKey | None = None,
+        lengths: Array | None = None,
+    ) -> tuple[Logits, States]:
+        """Scores of each next symbol [T, B, V], and the layers' last states.
+
+        Without a key there is no dropout. `lengths` is that of `lstm`.
+        """
+        hs, states = self.read(ids, states, key=key, lengths=lengths)
+        if key is not None:
+            hs = dropout(jax.random.fold_in(key, 0), hs, self.dropout)
+        return self.scores(hs), states
+
+    def read(
+        self,
+        ids: Ids,
+        states: States | None = None,
+        *,
+        key: PRNGKey | None = None,
+        lengths: Array | None = None,
+    ) -> tuple[Array, States]:
+        """Every layer's outputs side by side [T, B, LH], and the last states."""
+        before = (None,) * len(self.layers) if states is None else states
+        outputs: list[Array] = []
+        after = []
+        for depth, layer in enumerate(self.layers):
+            params = self._cast(layer.params)
+            if depth == 0:
+                z = take_rows(params.w_x, ids) + params.b
+            else:
+                below = outputs[-1]
+                if key is not None:
+                    below = dropout(jax.random.fold_in(key, depth), below, self.dropout)
+                z = below @ params.w_x + params.b
+            hs, state = lstm_from_gates(
+                z, params.w_h, before[depth], lengths=lengths, engine=layer.engine
+            )
+            outputs.append(hs)
+            after.append(state)
+        return jnp.concatenate(outputs, axis=-1), tuple(after)
+
+    def step(self, ids: StepIds, states: States) -> States:
+        """The states after one more symbol per row: one time step of `read`."""
+        after: list[LSTMState] = []
+        for depth, layer in enumerate(self.layers):
+            params = self._cast(layer.params)
+            before = states[depth]
+            if depth == 0:
+                z = params.w_x[ids] + before.h @ params.w_h + params.b
+                after.append(open_gates(z, before.c))
+            else:
+                after.append(lstm_step(params, before, after[-1].h))
+        return tuple(after)
+
+    def next_scores(self, states: States) -> StepLogits:
+        """Scores of the next symbol [B, V], given all that was read."""
+        return self.scores(jnp.concatenate([state.h for state in states], axis=-1))
+
+    def scores(self, hs: Array) -> Array:
+        """The softmax layer: outputs [..., LH] to scores [..., V]."""
+        w_out, b_out = self._cast((self.w_out[...], self.b_out[...]))
+        return hs @ w_out + b_out
+
+    def blank(self, batch: int) -> States:
+        """The states before anything was read: zeros."""
+        shape = (batch, self.layers[0].w_h.shape[0])
+        cell_dtype = jnp.promote_types(self.dtype, jnp.float32)
+        return tuple(
+            LSTMState(h=jnp.zeros(shape, self.dtype), c=jnp.zeros(shape, cell_dtype))
+            for _ in self.layers
+        )
+
+    def _cast(self, params: Tree) -> Tree:
+        return jax.tree.map(lambda a: a.astype(self.dtype), params)
+
+
+def language_loss(
+    model: LanguageModel, states: States, batch: dict[str, Array], key: PRNGKey | None
+) -> tuple[Sums, States]:
+    """Cross-entropy of the next symbols; `key` makes it the training loss.
+
+    Args:
+        model: the model.
+        states: what it read before; gradients stop there (truncated BPTT).
+        batch: `inputs` and `targets`, ids [T, B]; `fresh`, [B], rows to start from
+            the zero state.
+        key: for dropout, or None.
+
+    Returns:
+        The sums, and the states to go on from.
+    """
+    fresh = batch["fresh"][:, None]
+    states = jax.tree.map(lambda a: jnp.where(fresh, 0, a), states)
+    logits, states = model(batch["inputs"], states, key=key)
+    return cross_entropy(logits, batch["targets"]), states
+
+
+@jax.custom_vjp
+def take_rows(table: Array, ids: Ids) -> Array:
+    """table[ids], with a gradient that is one matrix product."""
+    return table[ids]
+
+
+def _take_forward(table: Array, ids: Ids) -> tuple[Array, tuple[Array, Array]]:
+    return table[ids], (table, ids)
+
+
+def _take_backward(residuals: tuple[Array, Array], dz: Array) -> tuple[Array, None]:
+    table, ids = residuals
+    if len(table) > _ONE_HOT_LIMIT:
+        return jnp.zeros_like(table).at[ids].add(dz), None
+    rows = jax.nn.one_hot(ids, len(table), dtype=dz.dtype)
+    return jnp.einsum("tbv,tbg->vg", rows, dz), None
+
+
+take_rows.defvjp(_take_forward, _take_backward)

@@ -1,0 +1,46 @@
+"""The letters of every array shape in this library, and the types built on them.
+
+    T   time steps                  D   input features
+    B   batch rows                  H   hidden units
+    L   layers                      G   gate pre-activations: 4H, order i, f, g, o
+    V   symbols in the vocabulary   K   optimizer steps per compiled call
+
+Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
+tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
+"""
+
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key
+
+# One step of the cell: any leading dimensions, none included.
+StepInput = Float[Array, "*n D"]
+StepGates = Float[Array, "*n G"]
+StepState = Float[Array, "*n H"]
+
+# A whole sequence.
+Inputs = Float[Array, "T B D"]
+Gates = Float[Array, "T B G"]
+Hidden = Float[Array, "T B H"]
+State = Float[Array, "B H"]
+Lengths = Int[Array, " B"]
+Flags = Bool[Array, "T B"]
+
+# The same, batch first, as Flax layers have it.
+BatchInputs = Float[Array, "B T D"]
+BatchHidden = Float[Array, "B T H"]
+BatchFlags = Bool[Array, "B T"]
+
+# Parameters.
+InputWeights = Float[Array, "D G"]
+RecurrentWeights = Float[Array, "H G"]
+GateBias = Float[Array, " G"]
+
+# Symbols and scores.
+Ids = Int[Array, "T B"]
+StepIds = Int[Array, " B"]
+Logits = Float[Array, "T B V"]
+StepLogits = Float[Array, "B V"]
+Scalar = Float[Array, ""]
+Count = Int[Array, ""]
+PRNGKey = Key[Array, ""]
+PRNGKeys = Key[Array, " B"]

@@ -1,0 +1,139 @@
+"""One optimizer step, and many of them in one compiled call. All pure functions.
+
+Everything a run knows is in `TrainState`, handed in and handed back. The room knows no
+task: a loss is a function `(model, carry, batch, key) -> (Sums, carry)`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from lstm_jax.losses import Sums
+from lstm_jax.notation import Count, PRNGKey, Scalar
+
+Model = Any  # a pytree of parameters, an NNX module for one
+Carry = Any  # what a task hands from batch to batch: states, or ()
+Batch = Any  # a pytree of arrays
+Loss = Callable[[Model, Carry, Batch, PRNGKey | None], tuple[Sums, Carry]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that a training step reads and writes.
+
+    `step` counts optimizer steps taken; `key` is never consumed: step n draws from
+    `fold_in(key, n)`, so that a resumed run draws what the first would have drawn.
+    """
+
+    step: Array
+    model: Model
+    optimizer: optax.OptState
+    carry: Carry
+    key: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class StepReport:
+    """What a step measured: the batch's `sums`, and the gradient's norm."""
+
+    sums: Sums
+    gradient_norm: Array
+
+
+def make_optimizer(
+    weight_decay: float, clip_norm: float, beta2: float
+) -> optax.GradientTransformation:
+    """Clip by global norm, Adam, decoupled decay of matrices (not of biases).
+
+    The result is a direction. `train_step` scales it by the learning rate, which is
+    data, so that a schedule may follow the clock.
+    """
+    return optax.chain(
+        optax.clip_by_global_norm(clip_norm),
+        optax.scale_by_adam(b2=beta2),
+        optax.add_decayed_weights(
+            weight_decay, mask=lambda params: jax.tree.map(lambda a: a.ndim > 1, params)
+        ),
+    )
+
+
+def init_state(
+    model: Model, optimizer: optax.GradientTransformation, carry: Carry, key: PRNGKey
+) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.int32(0), model, optimizer.init(model), carry, key)
+
+
+def train_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batch: Batch,
+    learning_rate: Scalar,
+) -> tuple[TrainState, StepReport]:
+    """One gradient step on the mean loss of the batch, in nats."""
+
+    def mean_loss(model: Model) -> tuple[Array, tuple[Sums, Carry]]:
+        key = jax.random.fold_in(state.key, state.step)
+        sums, carry = loss(model, state.carry, batch, key)
+        return sums.loss / jnp.maximum(sums.count, 1), (sums, carry)
+
+    gradient, (sums, carry) = jax.grad(mean_loss, has_aux=True)(state.model)
+    direction, optimizer_state = optimizer.update(
+        gradient, state.optimizer, state.model
+    )
+    model = jax.tree.map(
+        lambda w, d: (w - learning_rate * d).astype(w.dtype), state.model, direction
+    )
+    report = StepReport(sums, optax.tree.norm(gradient))
+    return TrainState(state.step + 1, model, optimizer_state, carry, state.key), report
+
+
+def train_steps(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batches: Batch,
+    learning_rates: Array,
+    count: Count,
+) -> tuple[TrainState, StepReport]:
+    """The first `count` of K steps: batch k at learning rate k, all in one program.
+
+    One call for many steps allocates its working memory once and dispatches once.
+
+    Args:
+        loss: the task.
+        optimizer: as for `train_step`.
+        state: where to start.
+        batches: batches stacked along a leading axis K.
+        learning_rates: [K].
+        count: how many of the K to take, data and no shape: no new compilation.
+
+    Returns:
+        The state after, and the report with sums added up and norms averaged.
+    """
+
+    def one(k: Array, carried: tuple) -> tuple:
+        state, total = carried
+        batch = jax.tree.map(lambda a: a[k], batches)
+        state, report = train_step(loss, optimizer, state, batch, learning_rates[k])
+        return state, jax.tree.map(jnp.add, total, report)
+
+    zero = jnp.float32(0)
+    total = StepReport(Sums(zero, zero, zero), zero)
+    state, total = jax.lax.fori_loop(0, count, one, (state, total))
+    return state, dataclasses.replace(
+        total, gradient_norm=total.gradient_norm / jnp.maximum(count, 1)
+    )
+
+
+def eval_step(loss: Loss, model: Model, carry: Carry, batch: Batch) -> tuple:
+    """The sums of one batch without dropout, and the carry to go on from."""
+    return loss(model, carry, batch, None)
