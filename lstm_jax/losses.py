@@ -11,9 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from lstm_jax.data import IGNORED
 from lstm_jax.notation import Ids, Logits
-
-IGNORED = -1  # a target of this id is not counted: padding
 
 
 @jax.tree_util.register_dataclass
@@ -28,6 +27,14 @@ class Sums:
     def __add__(self, other: "Sums") -> "Sums":
         """Totals of both."""
         return jax.tree.map(jnp.add, self, other)
+
+    def mean_loss(self) -> float:
+        """Nats per counted position."""
+        return float(self.loss) / float(self.count)
+
+    def accuracy(self) -> float:
+        """The share of counted positions where the highest score was the target's."""
+        return float(self.correct) / float(self.count)
 
 
 def cross_entropy(logits: Logits, targets: Ids) -> Sums:

@@ -1,0 +1,182 @@
+"""Checkpoints: the state of a run on disk. Orbax behind one door.
+
+A checkpoint is two sets of named arrays, `model` and `training` (optimizer, carried
+state, key, step), and a JSON record of what the loop knew. The names are the paths of
+the leaves in their trees, so that a checkpoint describes itself, and what does not fit
+is refused by name. Orbax writes each step into a temporary folder and renames it.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from lstm_jax.errors import InputError
+from lstm_jax.rundir import Record
+from lstm_jax.step import TrainState
+
+Tree = TypeVar("Tree")
+_MODEL, _TRAINING, _RECORD = "model", "training", "record"
+
+
+class Checkpoints:
+    """The checkpoints of one run: the latest and the best are kept.
+
+    Raises:
+        InputError: on reading, if there are none or they are damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        keep = policies.AnyPreservationPolicy(
+            [
+                policies.LatestN(1),
+                policies.BestN(
+                    get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1
+                ),
+            ]
+        )
+        options = ocp.CheckpointManagerOptions(preservation_policy=keep)
+        self._folder = folder.resolve()
+        with _quiet():
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def save(self, state: TrainState, record: Record) -> None:
+        """Write a checkpoint in the background; the state may be donated at once."""
+        training = dataclasses.replace(state, model=())
+        contents = ocp.args.Composite(
+            model=ocp.args.StandardSave(_named(state.model)),
+            training=ocp.args.StandardSave(_named(training)),
+            record=ocp.args.JsonSave(dataclasses.asdict(record)),
+        )
+        with _quiet():
+            loss = math.inf if record.loss is None else record.loss
+            metrics = {"loss": loss}
+            self._manager.save(record.step, args=contents, metrics=metrics, force=True)
+
+    def latest(self) -> Record:
+        """The record of the last checkpoint."""
+        step = self._manager.latest_step()
+        if step is None:
+            raise InputError(f"expected a checkpoint in {self._folder}, found none")
+        found = self._restore(step, record=ocp.args.JsonRestore())[_RECORD]
+        try:
+            return Record(**found)
+        except TypeError:
+            raise InputError(
+                f"{self._folder / str(step)}: expected a record of "
+                f"{[f.name for f in dataclasses.fields(Record)]}, found {found}"
+            ) from None
+
+    def load_model(self, step: int, like: Tree) -> Tree:
+        """The model of a checkpoint, of the same shapes as `like`."""
+        return self._load(step, _MODEL, like)
+
+    def load_state(self, step: int, like: TrainState) -> TrainState:
+        """All of a checkpoint, of the same shapes as `like`."""
+        model = self._load(step, _MODEL, like.model)
+        training = dataclasses.replace(like, model=())
+        training = self._load(step, _TRAINING, training)
+        return dataclasses.replace(training, model=model)
+
+    def close(self) -> None:
+        """Wait for what is still being written."""
+        with _quiet():
+            self._manager.wait_until_finished()
+            self._manager.close()
+
+    def _load(self, step: int, item: str, like: Tree) -> Tree:
+        wanted = {
+            name: np.zeros(array.shape, array.dtype)
+            for name, array in _named_shapes(like).items()
+        }
+        self._check(step, item, wanted)
+        arguments = {item: ocp.args.StandardRestore(wanted)}
+        arrays = self._restore(step, **arguments)[item]
+        leaves, tree = jax.tree.flatten(like)
+        values = [
+            jax.random.wrap_key_data(jnp.asarray(arrays[name]))
+            if _is_key(leaf)
+            else jnp.asarray(arrays[name])
+            for name, leaf in zip(wanted, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(tree, values)
+
+    def _check(self, step: int, item: str, wanted: dict[str, np.ndarray]) -> None:
+        """Compare names, shapes and types before any array is read."""
+        where = self._folder / str(step) / item
+        with _quiet(), _damaged(where):
+            metadata = ocp.StandardCheckpointer().metadata(where).item_metadata.tree
+            found = {name: (leaf.shape, leaf.dtype) for name, leaf in metadata.items()}
+        for name in sorted(wanted.keys() | found.keys()):
+            if name not in found or name not in wanted:
+                side = "missing" if name in wanted else "not expected"
+                raise InputError(f"{where}: the array {name} is {side}")
+            expected = (wanted[name].shape, wanted[name].dtype)
+            if found[name] != expected:
+                raise InputError(
+                    f"{where}: expected {name} to be {expected[1]}{expected[0]}, "
+                    f"found {found[name][1]}{found[name][0]}"
+                )
+
+    def _restore(self, step: int, **items: Any) -> Any:  # noqa: ANN401
+        with _quiet(), _damaged(self._folder / str(step)):
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+
+
+def _named(tree: object) -> dict[str, np.ndarray]:
+    """Copies of the leaves by their paths, on the host."""
+    return {
+        name: np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        for name, leaf in zip(_names(tree), jax.tree.leaves(tree), strict=True)
+    }
+
+
+def _named_shapes(tree: object) -> dict[str, jax.ShapeDtypeStruct]:
+    def stored(leaf: jax.Array) -> jax.Array:
+        return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+    leaves = jax.tree.leaves(tree)
+    shapes = jax.eval_shape(lambda leaves: [stored(leaf) for leaf in leaves], leaves)
+    return dict(zip(_names(tree), shapes, strict=True))
+
+
+def _names(tree: object) -> list[str]:
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    return [jax.tree_util.keystr(p, simple=True, separator="/") for p in paths]
+
+
+def _is_key(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+@contextlib.contextmanager
+def _damaged(where: Path) -> Iterator[None]:
+    """Whatever goes wrong while reading is the file's fault, and said in one line."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"expected a checkpoint at {where}, found a damaged one: {reason[0]:.200}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep orbax's notices to itself while it works for us."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

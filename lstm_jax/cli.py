@@ -1,0 +1,47 @@
+"""What the commands share: flags from dataclasses, and errors in one line."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+
+from lstm_jax.errors import InputError
+
+Options = TypeVar("Options")
+
+
+def parse(
+    kind: type[Options],
+    command: str,
+    description: str,
+    argv: Sequence[str] | None,
+    default: Options | None = None,
+) -> Options:
+    """The options on the command line; a mistake or --help ends the process."""
+    extra = {} if default is None else {"default": default}
+    return tyro.cli(
+        kind,
+        prog=f"python -m lstm_jax.{command}",
+        description=description,
+        args=argv,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        **extra,
+    )
+
+
+def run(command: Callable[[], int | None]) -> None:
+    """Run a command and exit: 0, or 2 with one line if the user's input is wrong."""
+    for output in (sys.stdout, sys.stderr):
+        output.reconfigure(errors="backslashreplace")
+    try:
+        code = command() or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 141
+    sys.exit(code)

@@ -1,0 +1,247 @@
+"""All settings of a run: one source for the flags and for `config.json`.
+
+Free of JAX, so that `--help` answers at once. Every class is frozen; the text under a
+field is its help.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from lstm_jax.errors import InputError
+
+Kind = Literal["char", "byte"]
+Precision = Literal["float32", "bfloat16"]
+EngineName = Literal["auto", "fused", "scan"]
+Section = TypeVar("Section")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What to learn from."""
+
+    data: tuple[Path, ...] = ()
+    """Text files to train on, read one after the other; `.gz` is unpacked. Without
+    any, the built-in corpus "hello world"."""
+    vocab: Kind = "char"
+    """What a symbol is: a Unicode character or a byte."""
+    validation_fraction: float = 0.1
+    """Share of the text held out from its end to measure generalization."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    layers: int = 2
+    """LSTM layers."""
+    hidden: int = 256
+    """Units of each layer."""
+    dropout: float = 0.1
+    """Share of activations dropped between layers and before the softmax."""
+    precision: Precision = "float32"
+    """Type of the arithmetic. Parameters and the cell state stay float32."""
+    engine: EngineName = "auto"
+    """How the recurrence is run. The results are the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """How it learns: Adam on truncated back-propagation through time."""
+
+    batch: int = 32
+    """Stretches of text read side by side."""
+    length: int = 64
+    """Symbols per step through which gradients flow; the state is carried on."""
+    learning_rate: float = 4e-3
+    """Peak of the schedule: a linear warm-up, then a linear decay."""
+    warmup: float = 0.02
+    """Share of the run in which the learning rate rises."""
+    final_rate: float = 0.0
+    """The learning rate at the end of the run, as a share of its peak."""
+    beta2: float = 0.99
+    """Adam's memory of squared gradients."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay (AdamW), on matrices only."""
+    clip_norm: float = 1.0
+    """Largest gradient norm; longer gradients are scaled down to it."""
+    reset_probability: float = 0.02
+    """Chance of a stretch to begin a step from the zero state."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """How long, and where it is kept."""
+
+    run_dir: Path | None = None
+    """Folder for everything the run leaves. Default: runs/NAME of the first file; the
+    built-in corpus is only kept when this is given."""
+    epochs: int | None = None
+    """Passes over the text. Default: 10, or as many as --max-seconds allows."""
+    max_seconds: float | None = None
+    """Wall-clock budget of the training loop in seconds, compilation included."""
+    seed: int = 0
+    """Decides every random draw."""
+    evaluations: int = 10
+    """How often to measure the validation loss, spread evenly over the run."""
+    steps_per_call: int = 16
+    """Optimizer steps inside one compiled call."""
+    devices: int | None = None
+    """Devices to spread the batch over. Default: all that pay; on CPU, its cores."""
+    resume: bool = False
+    """Continue the run in --run-dir."""
+    overwrite: bool = False
+    """Replace the run in --run-dir."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    text: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    run: RunConfig = dataclasses.field(default_factory=RunConfig)
+
+
+HELLO_WORLD_TEXT = "hello world"
+# The chapter's program: one layer of 50 units, windows of 3 characters, plain Adam.
+HELLO_WORLD = TrainConfig(
+    text=DataConfig(validation_fraction=0.0),
+    model=ModelConfig(layers=1, hidden=50, dropout=0.0),
+    optimizer=OptimizerConfig(
+        batch=1,
+        length=3,
+        learning_rate=1e-3,
+        warmup=0.0,
+        final_rate=1.0,
+        beta2=0.999,
+        weight_decay=0.0,
+    ),
+    run=RunConfig(epochs=200, evaluations=0, steps_per_call=80),
+)
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse what makes no sense.
+
+    Raises:
+        InputError: naming the flag, what it expects and what it found.
+    """
+    model, optimizer, run = config.model, config.optimizer, config.run
+    for flag, value in (
+        ("--layers", model.layers),
+        ("--hidden", model.hidden),
+        ("--batch", optimizer.batch),
+        ("--length", optimizer.length),
+        ("--epochs", 1 if run.epochs is None else run.epochs),
+        ("--steps-per-call", run.steps_per_call),
+        ("--devices", 1 if run.devices is None else run.devices),
+    ):
+        _expect(flag, value, "1 or more", value >= 1)
+    for flag, value in (
+        ("--dropout", model.dropout),
+        ("--validation-fraction", config.text.validation_fraction),
+        ("--beta2", optimizer.beta2),
+        ("--reset-probability", optimizer.reset_probability),
+    ):
+        _expect(flag, value, "a number in [0, 1)", 0 <= value < 1)
+    for flag, value in (
+        ("--learning-rate", optimizer.learning_rate),
+        ("--clip-norm", optimizer.clip_norm),
+        ("--max-seconds", 1.0 if run.max_seconds is None else run.max_seconds),
+    ):
+        _expect(flag, value, "a positive number", 0 < value < math.inf)
+    decay = optimizer.weight_decay
+    _expect("--weight-decay", decay, "a number of at least 0", 0 <= decay < math.inf)
+    for flag, value in (
+        ("--warmup", optimizer.warmup),
+        ("--final-rate", optimizer.final_rate),
+    ):
+        _expect(flag, value, "a number in [0, 1]", 0 <= value <= 1)
+    _expect("--evaluations", run.evaluations, "0 or more", run.evaluations >= 0)
+    _expect("--seed", run.seed, "0 or more", 0 <= run.seed < 2**63)
+    if run.resume and run.overwrite:
+        raise InputError("expected --resume or --overwrite, found both")
+
+
+def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
+    """The settings with a batch and a length that a short training text can fill.
+
+    Args:
+        config: the settings.
+        transitions: pairs of a symbol and its successor in the training text.
+    """
+    length = min(config.optimizer.length, transitions)
+    batch = max(1, min(config.optimizer.batch, transitions // length))
+    optimizer = dataclasses.replace(config.optimizer, batch=batch, length=length)
+    return dataclasses.replace(config, optimizer=optimizer)
+
+
+def _expect(flag: str, value: object, expected: str, holds: bool) -> None:
+    if not holds:
+        raise InputError(f"{flag}: expected {expected}, found {value}")
+
+
+def save_config(config: TrainConfig, path: Path) -> None:
+    """Write `config.json`."""
+    record = json.dumps(dataclasses.asdict(config), indent=2, default=str)
+    path.write_text(record + "\n", encoding="utf-8")
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read `config.json`.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds what no configuration has.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"expected a configuration at {path}, found no file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"expected a configuration in {path}, found a damaged file: {error}"
+        ) from None
+    config = _section(TrainConfig, record, str(path))
+    check(config)
+    return config
+
+
+def _section(kind: type[Section], record: object, where: str) -> Section:
+    """A configuration class from its record; every field present, none besides."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    found = sorted(record) if isinstance(record, dict) else record
+    if not isinstance(record, dict) or found != sorted(fields):
+        raise InputError(f"{where}: expected {sorted(fields)}, found {found}")
+    hints = typing.get_type_hints(kind)
+    return kind(
+        **{
+            name: _value(hints[name], record[name], f"{where}: {name}")
+            for name in fields
+        }
+    )
+
+
+def _value(hint: object, value: object, where: str) -> object:
+    """A value of the annotated type, from what JSON makes of it."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _section(hint, value, where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if value is None else _value(arguments[0], value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_value(arguments[0], item, where) for item in value)
+    if origin is Literal and value in arguments:
+        return value
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, int | float) and type(value) is not bool:
+        return float(value)
+    if type(value) is hint:
+        return value
+    raise InputError(f"{where}: expected {hint}, found {value!r}")

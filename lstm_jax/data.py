@@ -1,0 +1,310 @@
+"""Files to arrays, arrays to batches. NumPy only; memory stays bounded.
+
+A text is read piece by piece and written once, as ids, into an array on disk that is
+mapped into memory. Nothing holds the whole of it.
+
+Training reads the ids in *lanes*: the text is cut into B long stretches, read side by
+side in segments of T symbols. The model carries its state from segment to segment, so
+what it learned to remember is of use. Batch n is a function of (seed, n) and of
+nothing else, so any run can be taken up at any step.
+"""
+
+import contextlib
+import dataclasses
+import gzip
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lstm_jax.config import Kind
+from lstm_jax.errors import InputError
+from lstm_jax.vocab import Vocab, code_points, to_bytes
+
+IGNORED = -1  # a target of this id is not counted: padding
+_PIECE = 1 << 22  # bytes read at a time
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """An encoded text: `ids`, the first `train_size` of them for training."""
+
+    ids: np.ndarray
+    train_size: int
+
+    @property
+    def train(self) -> np.ndarray:
+        """The part the model learns from."""
+        return self.ids[: self.train_size]
+
+    @property
+    def validation(self) -> np.ndarray:
+        """The rest, and the one symbol before it, from which its first is predicted."""
+        return self.ids[self.train_size - 1 :]
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether anything was held out."""
+        return self.train_size < len(self.ids)
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What a first reading of some files found: how much, and of what symbols."""
+
+    total: int
+    train_size: int
+    vocab: Vocab
+
+
+def survey_files(
+    paths: Sequence[Path], kind: Kind, validation_fraction: float
+) -> Survey:
+    """Read text files once, to the end, keeping only counts.
+
+    Args:
+        paths: UTF-8 text files, or any files with kind "byte"; `.gz` is unpacked.
+        kind: what a symbol is.
+        validation_fraction: the share held out, from the end.
+
+    Returns:
+        The sizes, and the vocabulary of the training part alone.
+
+    Raises:
+        InputError: a file is missing or no text, or all together are too short.
+    """
+    total, first_seen = _first_seen(_pieces(paths, kind))
+    train_size = split_size(total, validation_fraction, ", ".join(map(str, paths)))
+    return Survey(total, train_size, _vocab_before(first_seen, train_size, kind))
+
+
+def encode_files(paths: Sequence[Path], survey: Survey, target: Path) -> Corpus:
+    """Write the ids of surveyed files into an array on disk, and map it."""
+    vocab = survey.vocab
+    ids = np.lib.format.open_memmap(target, "w+", vocab.dtype, (survey.total,))
+    end = 0
+    for piece in _pieces(paths, vocab.kind):
+        start, end = end, end + len(piece)
+        ids[start:end] = vocab.encode(piece)
+    ids.flush()
+    return load_corpus(target, survey.train_size)
+
+
+def load_corpus(path: Path, train_size: int) -> Corpus:
+    """Map an array of ids that was written before.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    try:
+        ids = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: expected encoded text, found: {error}") from None
+    if ids.ndim != 1 or ids.dtype.kind != "u" or len(ids) < train_size:
+        raise InputError(
+            f"{path}: expected at least {train_size} ids, "
+            f"found {ids.dtype}{list(ids.shape)}"
+        )
+    return Corpus(ids, train_size)
+
+
+def encode_text(
+    text: str, kind: Kind, validation_fraction: float
+) -> tuple[Corpus, Vocab]:
+    """A text in memory: its ids, and the vocabulary of the training part.
+
+    Raises:
+        InputError: the text is too short.
+    """
+    symbols = text if kind == "char" else to_bytes(text)
+    total, first_seen = _first_seen([symbols])
+    train_size = split_size(total, validation_fraction, "the text")
+    vocab = _vocab_before(first_seen, train_size, kind)
+    return Corpus(vocab.encode(symbols), train_size), vocab
+
+
+def split_size(total: int, validation_fraction: float, source: str) -> int:
+    """How many of `total` symbols are for training: the first ones.
+
+    Raises:
+        InputError: there is nothing to learn from.
+    """
+    if total < 2:
+        raise InputError(
+            f"{source}: expected a text of at least 2 characters, found {total}"
+        )
+    train_size = int(total * (1 - validation_fraction))
+    return train_size if train_size >= 2 else total
+
+
+def encode_file(path: Path, vocab: Vocab) -> np.ndarray:
+    """The ids of a text file under a given vocabulary, for evaluation.
+
+    Raises:
+        InputError: the file is missing, no text, or too short.
+    """
+    pieces = [vocab.encode(piece) for piece in _pieces([path], vocab.kind)]
+    ids = np.concatenate([np.zeros(0, vocab.dtype), *pieces])
+    if len(ids) < 2:
+        raise InputError(
+            f"{path}: expected a text of at least 2 characters, found {len(ids)}"
+        )
+    return ids
+
+
+def steps_per_epoch(symbols: int, batch: int, length: int) -> int:
+    """How many segments of `length` it takes `batch` lanes to read every symbol."""
+    return -(-(symbols - 1) // (batch * length))
+
+
+def lane_batch(
+    ids: np.ndarray,
+    n: int,
+    *,
+    batch: int,
+    length: int,
+    seed: int,
+    reset_probability: float,
+) -> Batch:
+    """Batch n of training: a function of (seed, n).
+
+    The lanes lie end to end on the text, which is taken as a ring, and every epoch
+    starts at another place. Each target is the true successor of its input: the end
+    of the text never predicts its beginning.
+
+    Args:
+        ids: the training text.
+        n: which batch, counted from 0 over all epochs.
+        batch: B, the number of lanes.
+        length: T, the symbols of a segment.
+        seed: of the run.
+        reset_probability: the chance of a lane to start this segment from the zero
+            state. Without it a model that always carries its state never learns to
+            begin, and is lost from the zero state.
+
+    Returns:
+        `inputs` and `targets` [T, B], and `fresh` [B]: lanes that start from zero.
+    """
+    segments = steps_per_epoch(len(ids), batch, length)
+    epoch, segment = divmod(n, segments)
+    ring = len(ids) - 1  # transitions: input k predicts k + 1
+    origin = np.random.default_rng([seed, epoch]).integers(ring)
+    lane = np.arange(batch) * segments * length
+    place = origin + lane + segment * length + np.arange(length)[:, None]
+    place %= ring
+    chance = np.random.default_rng([seed, epoch, segment]).random(batch)
+    fresh = chance < (1 if segment == 0 else reset_probability)
+    return {
+        "inputs": ids[place].astype(np.int32),
+        "targets": ids[place + 1].astype(np.int32),
+        "fresh": fresh,
+    }
+
+
+def windows(
+    ids: np.ndarray, length: int, rows: int, limit: int | None = None
+) -> Iterator[Batch]:
+    """Cut a text into consecutive windows, `rows` at a time, for evaluation.
+
+    Every symbol but the first is a target once. The last window is filled up with
+    IGNORED targets and the last batch with empty windows, so all shapes are equal.
+
+    Args:
+        ids: the text.
+        length: symbols per window.
+        rows: windows per batch.
+        limit: take only so many windows, evenly spread over the text.
+
+    Yields:
+        `inputs` and `targets` [length, rows], and `fresh` [rows], all True.
+    """
+    end = len(ids) - 1
+    starts = np.arange(0, end, length)
+    if limit is not None and limit < len(starts):
+        starts = starts[np.linspace(0, len(starts) - 1, limit).astype(int)]
+    starts = np.pad(starts, (0, -len(starts) % rows), constant_values=end)
+    for some in starts.reshape(-1, rows):
+        place = some + np.arange(length)[:, None]
+        inside = place < end
+        place = np.where(inside, place, 0)
+        yield {
+            "inputs": ids[place].astype(np.int32),
+            "targets": np.where(inside, ids[place + 1].astype(np.int32), IGNORED),
+            "fresh": np.ones(rows, bool),
+        }
+
+
+def _first_seen(pieces: Iterable[str | bytes]) -> tuple[int, dict[int, int]]:
+    """The number of symbols, and where each code point comes first."""
+    total = 0
+    first_seen: dict[int, int] = {}
+    known = np.zeros(0x110000, bool)
+    for piece in pieces:
+        if isinstance(piece, str):
+            codes = code_points(piece)
+            new = np.flatnonzero(~known[codes])
+            values, places = np.unique(codes[new], return_index=True)
+            known[values] = True
+            places = total + new[places]
+            first_seen.update(zip(values.tolist(), places.tolist(), strict=True))
+        total += len(piece)
+    return total, first_seen
+
+
+def _vocab_before(first_seen: dict[int, int], train_size: int, kind: Kind) -> Vocab:
+    codes = sorted(code for code, place in first_seen.items() if place < train_size)
+    return Vocab(kind, "".join(map(chr, codes)))
+
+
+def _pieces(paths: Sequence[Path], kind: Kind) -> Iterator[str | bytes]:
+    for path in paths:
+        yield from _bytes_of(path) if kind == "byte" else _text_of(path)
+
+
+def _text_of(path: Path) -> Iterator[str]:
+    """A file's text as it is: no newline is translated, nothing undecodable passes."""
+    carried = b""
+    offset = 0
+    for raw in _bytes_of(path):
+        raw = carried + raw
+        try:
+            text = raw.decode("utf-8", "surrogatepass")
+            carried = b""
+        except UnicodeDecodeError as error:
+            # A character may be cut in two by the end of a piece, and only there.
+            if len(raw) - error.start > 3:
+                raise _not_text(path, offset + error.start) from None
+            text = raw[: error.start].decode("utf-8", "surrogatepass")
+            carried = raw[error.start :]
+        offset += len(raw) - len(carried)
+        yield text
+    if carried:
+        raise _not_text(path, offset)
+
+
+def _not_text(path: Path, offset: int) -> InputError:
+    return InputError(
+        f"{path}: expected UTF-8 text, found other data at byte {offset} "
+        "(--vocab byte reads any file)"
+    )
+
+
+def _bytes_of(path: Path) -> Iterator[bytes]:
+    with _reading(path), open(path, "rb") as plain:
+        file = gzip.open(plain) if path.suffix == ".gz" else plain
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a text file, found nothing") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: expected a text file, found a folder") from None
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: expected a readable file, found: {error}") from None

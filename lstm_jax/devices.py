@@ -1,0 +1,60 @@
+"""Where arrays live: one copy of the model on every device, the batch spread over them.
+
+XLA parallelizes a large matrix product over the cores of a CPU, but a recurrent step
+is small. One virtual device per core, each with its share of the rows and its own
+loop, keeps all cores busy and meets once per optimizer step, to add up gradients.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+Tree = TypeVar("Tree")
+_ROWS = "rows"
+_FEWEST_ROWS = 8  # fewer rows per device waste the product with the weights
+
+
+def show_cores(rows: int, limit: int | None = None) -> None:
+    """Let JAX see the CPU as several devices, as many as pay for this many rows.
+
+    To be called before JAX is first used; it has no effect on GPU or TPU devices.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    count = _paying(rows, min(cores, limit or cores))
+    jax.config.update("jax_num_cpu_devices", count)
+
+
+def row_mesh(rows: int, limit: int | None = None) -> Mesh:
+    """The devices over which this many rows are spread: a divisor of their number."""
+    devices = jax.devices()
+    count = _paying(rows, min(len(devices), limit or len(devices)))
+    return Mesh(np.array(devices[:count]), (_ROWS,), axis_types=(AxisType.Auto,))
+
+
+def _paying(rows: int, count: int) -> int:
+    count = max(1, min(count, rows // _FEWEST_ROWS))
+    while rows % count:
+        count -= 1
+    return count
+
+
+def replicate(mesh: Mesh, tree: Tree) -> Tree:
+    """The same arrays on every device."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def spread(mesh: Mesh, tree: Tree, axis: int = 0) -> Tree:
+    """The arrays cut along the axis of their rows, a part to each device."""
+    spec = PartitionSpec(*[None] * axis, _ROWS)
+    return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def spread_batch(
+    mesh: Mesh, batch: Mapping[str, np.ndarray], axes: Mapping[str, int], lead: int = 0
+) -> dict[str, jax.Array]:
+    """A batch, cut along each array's own row axis after `lead` leading axes."""
+    return {name: spread(mesh, batch[name], axes[name] + lead) for name in batch}

@@ -1,0 +1,229 @@
+"""The training loop: the only one.
+
+`fit` is a generator. It yields the state and a line of history after every compiled
+call; whoever runs it decides what to print, draw, save, and when to stop.
+"""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from lstm_jax.data import Batch
+from lstm_jax.devices import replicate, row_mesh, spread, spread_batch
+from lstm_jax.errors import InputError
+from lstm_jax.losses import Sums
+from lstm_jax.schedule import Plan
+from lstm_jax.step import Loss, Model, StepReport, TrainState, train_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is to be learned.
+
+    Attributes:
+        loss: see `lstm_jax.step`.
+        batch: batch n of training, a function of n alone.
+        row_axes: the axis of the rows in each of a batch's arrays.
+        rows: B, rows per batch.
+        steps_per_epoch: batches that make one pass over the data.
+        symbols_per_step: what is counted in symbols per second.
+        evaluate: the validation sums of a model; None if nothing was held out.
+    """
+
+    loss: Loss
+    batch: Callable[[int], Batch]
+    row_axes: Mapping[str, int]
+    rows: int
+    steps_per_epoch: int
+    symbols_per_step: int
+    evaluate: Callable[[Model], Sums] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of history. Losses are in nats, means since the line before.
+
+    `seconds` is the time spent in the loop so far, compilation included; the
+    validation fields are None on lines without a validation.
+    """
+
+    step: int
+    epoch: float
+    characters: int
+    seconds: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    gradient_norm: float
+    chars_per_second: float
+
+
+@dataclasses.dataclass
+class Clock:
+    """Seconds of a run: in the loop, and how much of them went where.
+
+    `spent` is what was spent before a resume; `final` is the evaluation after the
+    loop, which the loop's own seconds leave out.
+    """
+
+    spent: float = 0.0
+    compiling: float = 0.0
+    evaluating: float = 0.0
+    final: float = 0.0
+    started: float = dataclasses.field(default_factory=time.perf_counter)
+    running: bool = True
+
+    def seconds(self) -> float:
+        """Time spent in the loop so far."""
+        now = time.perf_counter() - self.started if self.running else 0.0
+        return self.spent + now
+
+    def stop(self) -> None:
+        """The loop is over."""
+        self.spent, self.running = self.seconds(), False
+
+
+def fit(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    plan: Plan,
+    clock: Clock,
+    *,
+    steps_per_call: int = 16,
+    evaluations: int = 0,
+    devices: int | None = None,
+) -> Iterator[tuple[TrainState, Line]]:
+    """Train until the plan is over.
+
+    Args:
+        task: what to learn.
+        optimizer: of `make_optimizer`.
+        state: where to start: the first state, or that of a checkpoint.
+        plan: when to end, and the learning rate until then.
+        clock: is read, and told how long compiling and evaluating took.
+        steps_per_call: K, optimizer steps per compiled call.
+        evaluations: validations, evenly spread. The last falls on the last line, when
+            the clock has been stopped.
+        devices: how many to use at most.
+
+    Yields:
+        The state, valid until the generator is resumed, and a line of history.
+
+    Raises:
+        InputError: the loss is no longer a finite number.
+    """
+    mesh = row_mesh(task.rows, devices)
+    state = _place(mesh, state)
+    step = int(state.step)
+    prepare = functools.partial(_stacked, task, mesh, steps_per_call)
+    pace = 0.0  # seconds per step, unknown at first
+    if not plan.steps_left(step, clock.seconds(), pace):
+        return
+    upcoming = prepare(step)
+    advance = _compile(task.loss, optimizer, state, upcoming, clock)
+    while count := plan.steps_left(step, clock.seconds(), pace) * clock.running:
+        count = min(count, steps_per_call)
+        started = clock.seconds()
+        behind = plan.progress(step, started)
+        rates = plan.rates(step, started, pace, count)
+        padded = np.float32(rates + [0.0] * (steps_per_call - count))
+        state, report = advance(state, upcoming, padded, np.int32(count))
+        upcoming = prepare(step + count)  # while the device works
+        report = jax.device_get(report)
+        step += count
+        seconds = clock.seconds()
+        pace = (seconds - started) / count
+        if not math.isfinite(report.sums.loss):
+            raise InputError(
+                f"the training loss stopped being a finite number at step {step} or "
+                "just before; a lower --learning-rate or --clip-norm may help"
+            )
+        if not plan.steps_left(step, seconds, pace):
+            clock.stop()
+        mark = math.floor(plan.progress(step, seconds) * evaluations)
+        due = mark > math.floor(behind * evaluations) or not clock.running
+        validation = _validate(task, state.model, clock) if due else None
+        yield state, _line(task, step, clock, pace, rates[-1], report, validation)
+
+
+def _line(
+    task: Task,
+    step: int,
+    clock: Clock,
+    pace: float,
+    learning_rate: float,
+    report: StepReport,
+    validation: Sums | None,
+) -> Line:
+    training = report.sums
+    return Line(
+        step=step,
+        epoch=step / task.steps_per_epoch,
+        characters=step * task.symbols_per_step,
+        seconds=clock.seconds(),
+        train_loss=training.mean_loss(),
+        train_accuracy=training.accuracy(),
+        val_loss=None if validation is None else validation.mean_loss(),
+        val_accuracy=None if validation is None else validation.accuracy(),
+        learning_rate=learning_rate,
+        gradient_norm=float(report.gradient_norm),
+        chars_per_second=task.symbols_per_step / pace,
+    )
+
+
+def _validate(task: Task, model: Model, clock: Clock) -> Sums | None:
+    if task.evaluate is None:
+        return None
+    started = time.perf_counter()
+    sums = task.evaluate(model)
+    seconds = time.perf_counter() - started
+    if clock.running:
+        clock.evaluating += seconds
+    else:
+        clock.final += seconds
+    return sums
+
+
+def _place(mesh: Mesh, state: TrainState) -> TrainState:
+    placed = replicate(mesh, dataclasses.replace(state, carry=()))
+    return dataclasses.replace(placed, carry=spread(mesh, state.carry))
+
+
+def _stacked(task: Task, mesh: Mesh, count: int, first: int) -> dict[str, jax.Array]:
+    """Batches first, first + 1, ... on the devices, stacked along a leading axis."""
+    batches = [task.batch(first + k) for k in range(count)]
+    stacked = {name: np.stack([b[name] for b in batches]) for name in batches[0]}
+    return spread_batch(mesh, stacked, task.row_axes, lead=1)
+
+
+def _compile(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batches: dict[str, jax.Array],
+    clock: Clock,
+) -> Callable:
+    """K steps as one program that hands back the state in the place it came from."""
+    started = clock.seconds()
+    places = jax.tree.map(lambda array: array.sharding, state)
+    program = jax.jit(
+        functools.partial(train_steps, loss, optimizer),
+        donate_argnums=0,
+        out_shardings=(places, None),
+    )
+    count = len(next(iter(batches.values())))
+    compiled = program.lower(
+        state, batches, np.zeros(count, np.float32), np.int32(0)
+    ).compile()
+    clock.compiling += clock.seconds() - started
+    return compiled

@@ -1,0 +1,91 @@
+"""What is kept while a run trains: its history, its best model, its checkpoints."""
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+import jax
+
+from lstm_jax.fit import Clock, Line
+from lstm_jax.rundir import Record, RunDirectory
+from lstm_jax.step import Model, TrainState
+
+if TYPE_CHECKING:
+    from lstm_jax.checkpoint import Checkpoints
+
+_SAVE_SECONDS = 120.0
+
+
+class Keeper:
+    """Remembers the best model in memory and, given a run directory, all on disk.
+
+    Attributes:
+        lines: the history so far.
+        best_model: the model of the lowest validation loss, on the host; the last one
+            if nothing was validated.
+        best_step: when it was reached.
+    """
+
+    def __init__(self, run: RunDirectory | None, clock: Clock) -> None:
+        self.lines: list[dict[str, object]] = []
+        self.best_model: Model = None
+        self.best_step = 0
+        self._best_loss: float | None = None
+        self._run = run
+        self._clock = clock
+        self._checkpoints: Checkpoints | None = run.checkpoints() if run else None
+        self._saved_at = time.perf_counter()
+        self._saved_step = -1
+
+    def resume(self, like: TrainState) -> TrainState:
+        """The state of the latest checkpoint; the history after it is forgotten."""
+        assert self._run is not None and self._checkpoints is not None
+        record = self._checkpoints.latest()
+        self._clock.spent = record.seconds
+        self._clock.compiling = record.compile_seconds
+        self._clock.evaluating = record.evaluate_seconds
+        self._saved_step = record.step
+        self.best_step, self._best_loss = record.best_step, record.best_loss
+        if record.best_loss is not None:
+            self.best_model = self._checkpoints.load_model(record.best_step, like.model)
+        self.lines = self._run.lines(record.step)
+        self._run.rewrite_lines(self.lines)
+        return self._checkpoints.load_state(record.step, like)
+
+    def keep(self, state: TrainState, line: Line) -> None:
+        """Take note of a line of history; save when it is worth it."""
+        record = dataclasses.asdict(line)
+        self.lines.append(record)
+        if self._run:
+            self._run.append_line(record)
+        loss = line.val_loss
+        if loss is not None and (self._best_loss is None or loss < self._best_loss):
+            self._best_loss, self.best_step = loss, line.step
+            self.best_model = jax.device_get(state.model)
+        waited = time.perf_counter() - self._saved_at
+        if self._checkpoints and (loss is not None or waited > _SAVE_SECONDS):
+            self._save(state, line.step, loss)
+
+    def finish(self, state: TrainState) -> None:
+        """Save what was not, and wait until it is on disk."""
+        step = int(state.step)
+        if self._best_loss is None:
+            self.best_step, self.best_model = step, jax.device_get(state.model)
+        if self._checkpoints:
+            if step != self._saved_step:
+                self._save(state, step, None)
+            self._checkpoints.close()
+
+    def _save(self, state: TrainState, step: int, loss: float | None) -> None:
+        assert self._checkpoints is not None
+        record = Record(
+            step=step,
+            loss=loss,
+            best_step=self.best_step,
+            best_loss=self._best_loss,
+            seconds=self._clock.seconds(),
+            compile_seconds=self._clock.compiling,
+            evaluate_seconds=self._clock.evaluating,
+        )
+        self._checkpoints.save(state, record)
+        self._saved_at, self._saved_step = time.perf_counter(), step

@@ -1,0 +1,341 @@
+"""From text to text: the language model as a task, and the same from Python.
+
+What the three commands call. `train_text` is the whole walk of a run; `fit_text`,
+`evaluate_text` and `generate_text` are the short way for notebooks.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from lstm_jax.config import TrainConfig, check, fit_to
+from lstm_jax.data import Corpus, encode_text, lane_batch, steps_per_epoch
+from lstm_jax.decode import Sampling, generate
+from lstm_jax.errors import InputError
+from lstm_jax.fit import Clock, Line, Task, fit
+from lstm_jax.keeper import Keeper
+from lstm_jax.models.language import LanguageModel, language_loss
+from lstm_jax.protocols import ROW_AXES, evaluate_ids, window256
+from lstm_jax.rundir import RunDirectory, create_run, open_run
+from lstm_jax.schedule import Plan
+from lstm_jax.step import TrainState, init_state, make_optimizer
+from lstm_jax.vocab import UNKNOWN, Vocab
+
+_DEFAULT_EPOCHS = 10
+_VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
+
+
+@dataclasses.dataclass(frozen=True)
+class TextModel:
+    """A trained model with all that is needed to use it."""
+
+    config: TrainConfig
+    vocab: Vocab
+    model: LanguageModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a training run leaves.
+
+    `best` is the model of the lowest validation loss, or the last one if nothing was
+    held out; `ended` says why the run is over.
+    """
+
+    best: TextModel
+    best_step: int
+    lines: list[dict[str, object]]
+    clock: Clock
+    ended: str
+
+
+def fit_text(text: str, config: TrainConfig | None = None) -> TextModel:
+    """Train a language model on a text.
+
+    Raises:
+        InputError: the text is too short, or a setting makes no sense.
+    """
+    config = config or TrainConfig()
+    check(config)
+    corpus, vocab = encode_text(
+        text, config.text.vocab, config.text.validation_fraction
+    )
+    config = fit_to(config, corpus.train_size - 1)
+    return train_text(config, corpus, vocab).best
+
+
+def evaluate_text(trained: TextModel, text: str) -> dict[str, dict[str, float]]:
+    """Loss, bits per character, perplexity and accuracy of a text, by protocol.
+
+    Characters unknown to the vocabulary count as one symbol that the model never saw.
+
+    Raises:
+        InputError: there is nothing to predict.
+    """
+    ids = trained.vocab.encode(text)
+    if len(ids) < 2:
+        raise InputError(f"expected a text of at least 2 characters, found {len(ids)}")
+    return evaluate_ids(trained.model, ids)
+
+
+def save(trained: TextModel, path: Path) -> None:
+    """Keep a trained model in a new run directory.
+
+    Raises:
+        InputError: there is something at the path.
+    """
+    run = create_run(path)
+    run.start(trained.config, trained.vocab)
+    keeper = Keeper(run, Clock())
+    state = first_state(trained.config, trained.vocab)
+    keeper.finish(dataclasses.replace(state, model=trained.model))
+
+
+def load(path: Path) -> TextModel:
+    """The best model of a run directory.
+
+    Raises:
+        InputError: it is no run directory, or a damaged one.
+    """
+    run = open_run(path)
+    config, vocab = run.config(), run.vocab()
+    checkpoints = run.checkpoints()
+    record = checkpoints.latest()
+    like = jax.eval_shape(lambda: build_model(config, vocab))
+    model = checkpoints.load_model(record.best_step, like)
+    checkpoints.close()
+    return TextModel(config, vocab, model)
+
+
+def generate_text(
+    trained: TextModel, prompt: str, length: int, *, seed: int = 0, **choice: float
+) -> str:
+    """A continuation of a prompt; `choice` is that of `Sampling`, greedy by default.
+
+    Raises:
+        InputError: the prompt holds characters that the model does not know.
+    """
+    return "".join(stream_text(trained, prompt, length, Sampling(**choice), seed=seed))
+
+
+def stream_text(
+    trained: TextModel,
+    prompt: str,
+    length: int,
+    sampling: Sampling,
+    *,
+    seed: int = 0,
+    stop: str = "",
+) -> Iterator[str]:
+    """The continuation as it is made, up to and without the first `stop`."""
+    for texts in stream_texts(
+        trained, prompt, length, sampling, samples=1, seed=seed, stop=stop
+    ):
+        yield texts[0]
+
+
+def stream_texts(
+    trained: TextModel,
+    prompt: str,
+    length: int,
+    sampling: Sampling,
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    stop: str = "",
+) -> Iterator[list[str]]:
+    """Several continuations side by side: what each has gained since the last time."""
+    vocab = trained.vocab
+    allowed = np.ones(len(vocab), bool)
+    if vocab.kind == "char":
+        allowed[UNKNOWN] = False
+    ids = encode_prompt(vocab, prompt)
+    writers = [_Writer(vocab, stop) for _ in range(samples)]
+    for piece in generate(
+        trained.model,
+        ids,
+        length,
+        sampling,
+        samples=samples,
+        seed=seed,
+        allowed=allowed,
+    ):
+        yield [w.write(row) for w, row in zip(writers, piece.T, strict=True)]
+        if all(w.stopped for w in writers):
+            return
+    yield [w.finish() for w in writers]
+
+
+def encode_prompt(vocab: Vocab, prompt: str) -> np.ndarray:
+    """The ids of a prompt.
+
+    Raises:
+        InputError: a character of it was not in the training text.
+    """
+    unknown = vocab.unknown(prompt)
+    if unknown:
+        listed = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in unknown[:5])
+        raise InputError(
+            f"the prompt: expected characters of the training text ({len(vocab) - 1} "
+            f"different ones), found {listed}"
+        )
+    return vocab.encode(prompt)
+
+
+class _Writer:
+    """Text of one row as it comes; holds back what may turn out to be the stop."""
+
+    def __init__(self, vocab: Vocab, stop: str) -> None:
+        self._decode = vocab.decoder()
+        self._stop = stop
+        self._held = ""
+        self.stopped = False
+
+    def write(self, ids: np.ndarray) -> str:
+        return self._release(self._decode(ids))
+
+    def finish(self) -> str:
+        text = self._release(self._decode((), final=True))
+        return text if self.stopped else text + self._held
+
+    def _release(self, text: str) -> str:
+        if self.stopped:
+            return ""
+        text = self._held + text
+        if self._stop and self._stop in text:
+            self.stopped = True
+            return text[: text.index(self._stop)]
+        safe = len(text) - _overlap(text, self._stop)
+        self._held = text[safe:]
+        return text[:safe]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of the text are the beginning of the stop."""
+    sizes = range(min(len(stop) - 1, len(text)), 0, -1)
+    return next((n for n in sizes if text.endswith(stop[:n])), 0)
+
+
+def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
+    """The untrained model of a run."""
+    model = config.model
+    return LanguageModel(
+        len(vocab),
+        model.hidden,
+        model.layers,
+        rngs=nnx.Rngs(config.run.seed),
+        dropout=model.dropout,
+        dtype=model.precision,
+        engine=model.engine,
+    )
+
+
+def first_state(config: TrainConfig, vocab: Vocab) -> TrainState:
+    """The state of a run before its first step."""
+    model = build_model(config, vocab)
+    carry = model.blank(config.optimizer.batch)
+    key = jax.random.key(config.run.seed)
+    return init_state(model, _optimizer(config), carry, key)
+
+
+def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    chosen = config.optimizer
+    return make_optimizer(chosen.weight_decay, chosen.clip_norm, chosen.beta2)
+
+
+def text_task(config: TrainConfig, corpus: Corpus) -> Task:
+    """Learning to predict the next symbol of a corpus."""
+    batch, length = config.optimizer.batch, config.optimizer.length
+
+    def lanes(n: int) -> dict[str, np.ndarray]:
+        return lane_batch(
+            corpus.train,
+            n,
+            batch=batch,
+            length=length,
+            seed=config.run.seed,
+            reset_probability=config.optimizer.reset_probability,
+        )
+
+    return Task(
+        loss=language_loss,
+        batch=lanes,
+        row_axes=ROW_AXES,
+        rows=batch,
+        steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
+        symbols_per_step=batch * length,
+        evaluate=(
+            lambda model: window256(model, corpus.validation, _VALIDATION_WINDOWS)
+        )
+        if corpus.has_validation
+        else None,
+    )
+
+
+def plan_of(config: TrainConfig, epoch_steps: int) -> Plan:
+    """When a run ends."""
+    epochs, seconds = config.run.epochs, config.run.max_seconds
+    if epochs is None and seconds is None:
+        epochs = _DEFAULT_EPOCHS
+    return Plan(
+        total_steps=None if epochs is None else epochs * epoch_steps,
+        max_seconds=seconds,
+        peak=config.optimizer.learning_rate,
+        warmup=config.optimizer.warmup,
+        final_rate=config.optimizer.final_rate,
+    )
+
+
+def train_text(
+    config: TrainConfig,
+    corpus: Corpus,
+    vocab: Vocab,
+    run: RunDirectory | None = None,
+    *,
+    resume: bool = False,
+    on_line: Callable[[Line], None] = lambda line: None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train a language model on a corpus.
+
+    Args:
+        config: the resolved configuration.
+        corpus: what to learn from.
+        vocab: its vocabulary.
+        run: where to keep the run, if anywhere.
+        resume: go on from the run's latest checkpoint.
+        on_line: is handed every line of history.
+        interrupted: asked after every compiled call; True ends the run early.
+    """
+    clock = Clock()
+    task = text_task(config, corpus)
+    keeper = Keeper(run, clock)
+    if resume:
+        first = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
+    else:
+        first = jax.jit(lambda: first_state(config, vocab))()
+    state, ended = first, "finished"
+    for state, line in fit(
+        task,
+        _optimizer(config),
+        first,
+        plan_of(config, task.steps_per_epoch),
+        clock,
+        steps_per_call=config.run.steps_per_call,
+        evaluations=config.run.evaluations,
+        devices=config.run.devices,
+    ):
+        keeper.keep(state, line)
+        on_line(line)
+        if interrupted():
+            ended = "interrupted"
+            break
+    clock.stop()
+    keeper.finish(state)
+    best = TextModel(config, vocab, keeper.best_model)
+    return Outcome(best, keeper.best_step, keeper.lines, clock, ended)

@@ -1,0 +1,174 @@
+"""Train a character-level LSTM on a text: `python -m lstm_jax.train`.
+
+Without arguments it learns the built-in corpus "hello world" and writes it down again.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lstm_jax import cli
+from lstm_jax.config import HELLO_WORLD, HELLO_WORLD_TEXT, TrainConfig, check, fit_to
+from lstm_jax.data import Corpus, encode_files, encode_text, survey_files
+from lstm_jax.errors import InputError
+from lstm_jax.rundir import RunDirectory, check_free, create_run, open_run
+from lstm_jax.vocab import Vocab
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, train, report. Returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    config, kept = _configure(argv)
+    config, corpus, vocab, run = _continue(config) if kept else _begin(config)
+
+    # Only now is JAX imported, and shown as many devices as the batch can use.
+    from lstm_jax.devices import show_cores
+
+    show_cores(config.optimizer.batch, config.run.devices)
+    from lstm_jax.report import Reporter
+    from lstm_jax.text import train_text
+
+    reporter = Reporter(config, corpus)
+    with _interruptible() as interrupted:
+        outcome = train_text(
+            config,
+            corpus,
+            vocab,
+            run,
+            resume=config.run.resume,
+            on_line=reporter.line,
+            interrupted=interrupted,
+        )
+    if outcome.ended == "interrupted":
+        reporter.interrupted(run)
+        return INTERRUPTED
+    reporter.finish(outcome, run)
+    return 0
+
+
+def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
+    """The settings asked for and, with --resume, those of the run to be continued."""
+    kept = _kept_config(argv)
+    default = kept or (TrainConfig() if _peek(argv).data else HELLO_WORLD)
+    config = cli.parse(TrainConfig, "train", __doc__ or "", argv, default)
+    check(config)
+    if kept:
+        _refuse_changes(kept, config)
+    path = config.run.run_dir or _default_run_dir(config.text.data)
+    run = dataclasses.replace(config.run, run_dir=path)
+    return dataclasses.replace(config, run=run), kept
+
+
+def _peek(argv: Sequence[str]) -> argparse.Namespace:
+    """The few flags on which the defaults of all others depend."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--data", nargs="*", type=Path, default=[])
+    parser.add_argument("--run-dir", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    return parser.parse_known_args(argv)[0]
+
+
+def _kept_config(argv: Sequence[str]) -> TrainConfig | None:
+    """With --resume, the settings of the run that is to be continued."""
+    given = _peek(argv)
+    path = given.run_dir or _default_run_dir(given.data)
+    if not given.resume:
+        return None
+    if path is None:
+        raise InputError("--resume: expected --run-dir, found none")
+    config = open_run(path).config()
+    return dataclasses.replace(
+        config, run=dataclasses.replace(config.run, run_dir=path, overwrite=False)
+    )
+
+
+def _refuse_changes(kept: TrainConfig, asked: TrainConfig) -> None:
+    """A resumed run may last longer, but is the same run."""
+    for part in ("text", "model", "optimizer"):
+        before, after = getattr(kept, part), getattr(asked, part)
+        for field in dataclasses.fields(before):
+            was, now = getattr(before, field.name), getattr(after, field.name)
+            if was != now:
+                flag = "--" + field.name.replace("_", "-")
+                raise InputError(
+                    f"--resume: expected {flag} as the run has it, {was}, found {now}"
+                )
+    if kept.run.seed != asked.run.seed:
+        raise InputError(
+            f"--resume: expected --seed {kept.run.seed}, found {asked.run.seed}"
+        )
+
+
+def _default_run_dir(data: Sequence[Path]) -> Path | None:
+    return Path("runs") / data[0].name.split(".")[0] if data else None
+
+
+def _begin(
+    config: TrainConfig,
+) -> tuple[TrainConfig, Corpus, Vocab, RunDirectory | None]:
+    """Read the text and open a new run; nothing is written before all was read."""
+    text, path, overwrite = config.text, config.run.run_dir, config.run.overwrite
+    if path:
+        check_free(path, overwrite)
+    if text.data:
+        assert path, "a run on files has a directory by default"
+        survey = survey_files(text.data, text.vocab, text.validation_fraction)
+        run = create_run(path, overwrite, spare=text.data)
+        vocab = survey.vocab
+        corpus = encode_files(text.data, survey, run.corpus_path)
+    else:
+        corpus, vocab = encode_text(
+            HELLO_WORLD_TEXT, text.vocab, text.validation_fraction
+        )
+        run = create_run(path, overwrite) if path else None
+        if run:
+            run.save_corpus(corpus)
+    fitted = fit_to(config, corpus.train_size - 1)
+    if fitted != config:
+        print(
+            f"note: the training text has {corpus.train_size} characters; "
+            f"--batch is now {fitted.optimizer.batch} and --length "
+            f"{fitted.optimizer.length}"
+        )
+    if run:
+        run.start(fitted, vocab)
+    return fitted, corpus, vocab, run
+
+
+def _continue(
+    config: TrainConfig,
+) -> tuple[TrainConfig, Corpus, Vocab, RunDirectory]:
+    """Open the run that is to be continued."""
+    assert config.run.run_dir, "set by _kept_config"
+    run = open_run(config.run.run_dir)
+    return config, run.corpus(config), run.vocab(), run
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ask whether to stop: the first SIGINT or SIGTERM asks, the second one kills."""
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, signal.SIG_DFL)
+        print("stopping after this call; once more to stop at once", file=sys.stderr)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, ask) for number in signals]
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    cli.run(main)

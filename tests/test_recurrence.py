@@ -1,0 +1,399 @@
+"""The recurrence: values and gradients against four references, and its laws.
+
+Unless said otherwise the arithmetic is float64 and results must agree to 1e-12 of the
+largest element: what remains is the order of a few dozen additions.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.experimental import rnn as cudnn
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.test_util import check_grads
+from reference import (
+    Case,
+    Outcome,
+    assert_close,
+    cast,
+    loss,
+    random_case,
+    sequence,
+    slopes,
+)
+
+from lstm_jax.cell import LSTMParams, LSTMState, lstm_step
+from lstm_jax.recurrence import choose_engine, lstm
+
+T, B, D, H = 5, 4, 2, 3
+CASE = random_case(0, T, B, D, H)
+WEIGHTS = random_case(1, T, B, H, H).xs  # of the outputs in the loss
+LENGTHS = np.array([T, 0, 3, 1])
+RESETS = np.array(
+    [  # one line per row of the batch, one column per step
+        [1, 0, 1, 0, 0],
+        [0, 1, 0, 0, 1],
+        [0, 1, 1, 0, 0],
+        [1, 0, 0, 0, 1],
+    ],
+    bool,
+).T
+
+Result = tuple[Outcome, Case]  # outputs, last h, last c; and the gradient of the loss
+
+
+class Options(NamedTuple):
+    """Which of the arguments of `lstm` are given."""
+
+    lengths: bool = False
+    resets: bool = False
+    reverse: bool = False
+    state: bool = True
+
+    def case(self) -> Case:
+        return CASE if self.state else CASE._replace(h=None, c=None)
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "lengths": LENGTHS if self.lengths else None,
+            "resets": RESETS if self.resets else None,
+            "reverse": self.reverse,
+        }
+
+
+def name(options: Options) -> str:
+    """The options that are on, for the test's name."""
+    return "+".join(key for key, on in options._asdict().items() if on) or "plain"
+
+
+ALL = [Options(*on) for on in itertools.product([False, True], repeat=4)]
+each_engine = pytest.mark.parametrize("engine", ["scan", "fused"])
+each_option = pytest.mark.parametrize("options", ALL, ids=name)
+each_way = pytest.mark.parametrize("reverse", [False, True], ids=["ahead", "back"])
+x64 = pytest.mark.usefixtures("x64")
+
+
+def run(case: Case, **arguments: Any) -> Outcome:
+    """`lstm` with everything it reads in one tree, arrays from NumPy or JAX."""
+    case, arguments = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf,
+        (case, arguments),
+    )
+    state = None if case.h is None else LSTMState(case.h, case.c)
+    params = LSTMParams(case.w_x, case.w_h, case.b)
+    ys, last = lstm(params, case.xs, state, **arguments)
+    return ys, last.h, last.c
+
+
+def result(function: Callable[[Case], Outcome], case: Case) -> Result:
+    """What a function of a case returns, and the gradient of the loss of that."""
+
+    def measure(case: Case) -> tuple[jax.Array, Outcome]:
+        outcome = function(case)
+        return loss(WEIGHTS[:, : outcome[0].shape[1]], *outcome), outcome
+
+    (_, outcome), gradient = jax.jit(jax.value_and_grad(measure, has_aux=True))(case)
+    return outcome, gradient
+
+
+@functools.cache
+def library(engine: str, options: Options) -> Result:
+    """What the library makes of the case, shared between tests."""
+    run_case = functools.partial(run, engine=engine, **options.arguments())
+    return result(run_case, cast(options.case(), "float64"))
+
+
+@functools.cache
+def numeric_gradient(options: Options) -> Case:
+    """Central differences of the equations, shared between tests."""
+    run_case = functools.partial(sequence, **options.arguments())
+    return slopes(lambda case: loss(WEIGHTS, *run_case(case)), options.case())
+
+
+# Against references.
+
+
+@x64
+@each_option
+@each_engine
+def test_values_are_those_of_the_equations(engine: str, options: Options) -> None:
+    values, _ = library(engine, options)
+    expected = sequence(options.case(), **options.arguments())
+    assert_close(values, expected, 1e-12)
+
+
+@x64
+@each_option
+@each_engine
+def test_gradients_are_the_slopes_of_the_equations(
+    engine: str, options: Options
+) -> None:
+    """Central differences over a step of 1e-5 are good to about 1e-10."""
+    _, gradient = library(engine, options)
+    assert_close(gradient, numeric_gradient(options), 1e-8)
+
+
+@x64
+@each_option
+def test_engines_agree(options: Options) -> None:
+    assert_close(library("fused", options), library("scan", options), 1e-12)
+
+
+@x64
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.1)], ids=str
+)
+@each_way
+@each_engine
+def test_low_precision(
+    engine: str, reverse: bool, dtype: str, tolerance: float
+) -> None:
+    """Only rounding separates the types.
+
+    A number crosses some hundred operations. Each costs float32 6e-8 of it and
+    bfloat16, which has 8 bits, 4e-3; errors add up like a random walk.
+    """
+    arguments = Options(True, True, reverse).arguments()
+    case = cast(CASE, dtype)
+    low = result(functools.partial(run, engine=engine, **arguments), case)
+    high = result(functools.partial(run, engine="scan", **arguments), cast(case, float))
+    assert_close(low, high, tolerance)
+    ys, h, c = low[0]
+    assert (ys.dtype, h.dtype, c.dtype) == (dtype, dtype, "float32")
+
+
+@x64
+@each_way
+@each_engine
+def test_jax_cudnn_reference(engine: str, reverse: bool) -> None:
+    """Values and gradients of `lstm_ref`: batch-major, flat weights, the bias in two.
+
+    Its reverse direction exists only in pair with a forward one, here of equal weights.
+    """
+    lengths = np.array([T, 3, 1, 2], np.int32)
+    split = random_case(2, 1, 1, 1, H).b
+
+    def reference(case: Case) -> Outcome:
+        weights = (case.w_x.T, case.w_h.T)
+        flat = [w.ravel() for w in weights] * 2 + [case.b - split, split] * 2
+        unpacked = cudnn.unpack_lstm_weights(jnp.concatenate(flat), D, H, 1, True)
+        first = (jnp.stack([case.h] * 2), jnp.stack([case.c] * 2))
+        ys, h, c = cudnn.lstm_ref(
+            case.xs.swapaxes(0, 1), *first, *unpacked, lengths, D, H, 1, 0.0, True
+        )
+        way = int(reverse)
+        return jnp.split(ys.swapaxes(0, 1), 2, -1)[way], h[way], c[way]
+
+    ours = functools.partial(run, lengths=lengths, reverse=reverse, engine=engine)
+    case = cast(CASE, float)
+    assert_close(result(ours, case), result(reference, case), 1e-12)
+
+
+@x64
+@each_way
+@each_engine
+def test_flax_rnn(engine: str, reverse: bool) -> None:
+    case = cast(CASE, float)
+    cell = nnx.OptimizedLSTMCell(D, H, param_dtype=float, rngs=nnx.Rngs(0))
+    cell.dense_i.kernel[...] = case.w_x
+    cell.dense_h.kernel[...] = case.w_h
+    cell.dense_h.bias[...] = case.b
+    flax = nnx.RNN(cell, time_major=True, reverse=reverse, keep_order=True)
+    (c, h), ys = flax(case.xs, initial_carry=(case.c, case.h), return_carry=True)
+    assert_close(run(case, engine=engine, reverse=reverse), (ys, h, c), 1e-12)
+
+
+# Laws.
+
+
+@x64
+@each_engine
+def test_a_loop_over_steps(engine: str) -> None:
+    case = cast(CASE, float)
+    params, state = LSTMParams(case.w_x, case.w_h, case.b), LSTMState(case.h, case.c)
+    ys = []
+    for x in case.xs:
+        state = lstm_step(params, state, x)
+        ys.append(state.h)
+    assert_close(run(case, engine=engine), (jnp.stack(ys), state.h, state.c), 1e-12)
+
+
+@x64
+@each_way
+@each_engine
+def test_whole_is_two_chunks(engine: str, reverse: bool) -> None:
+    """The carried state says all, to values and gradients, ragged rows included."""
+    cut = 2
+    firsts, lengths = (0, cut), np.stack([LENGTHS, LENGTHS - cut]).clip(0, [[cut], [T]])
+
+    def in_chunks(case: Case) -> Outcome:
+        chunks = list(zip(jnp.split(case.xs, [cut]), lengths, strict=True))
+        outputs = []
+        for xs, length in chunks[::-1] if reverse else chunks:
+            chunk = case._replace(xs=xs)
+            ys, h, c = run(chunk, lengths=length, reverse=reverse, engine=engine)
+            outputs.append(ys)
+            case = case._replace(h=h, c=c)
+        ys = jnp.concatenate(outputs[::-1] if reverse else outputs)
+        return ys, case.h, case.c
+
+    whole = library(engine, Options(lengths=True, reverse=reverse))
+    assert_close(result(in_chunks, cast(CASE, float)), whole, 1e-12)
+
+
+@x64
+@each_way
+@each_engine
+def test_resets_make_separate_sequences(engine: str, reverse: bool) -> None:
+    """Two packed in a row are the two alone, each row meeting its neighbour anew."""
+    cut = 2
+    resets = np.zeros((T, B), bool)
+    resets[cut] = True
+
+    def alone(case: Case) -> Outcome:
+        """The one that is entered first continues from the state, the other does not."""
+        fresh = case._replace(h=None, c=None)
+        cases = (fresh, case) if reverse else (case, fresh)
+        parts = [
+            run(case._replace(xs=xs), reverse=reverse, engine=engine)
+            for case, xs in zip(cases, jnp.split(case.xs, [cut]), strict=True)
+        ]
+        _, h, c = parts[0 if reverse else 1]
+        return jnp.concatenate([ys for ys, _, _ in parts]), h, c
+
+    packed = functools.partial(run, resets=resets, reverse=reverse, engine=engine)
+    case = cast(CASE, float)
+    assert_close(result(packed, case), result(alone, case), 1e-12)
+
+
+@x64
+@each_way
+@each_engine
+def test_padding_means_nothing(engine: str, reverse: bool) -> None:
+    """Garbage there changes no value and no gradient, and gets no gradient itself."""
+    options = Options(lengths=True, resets=True, reverse=reverse)
+    padded = np.arange(T)[:, None] >= LENGTHS
+    garbage = CASE._replace(xs=np.where(padded[..., None], 1e3, CASE.xs))
+    arguments = {**options.arguments(), "resets": RESETS | padded, "engine": engine}
+    dirty = result(functools.partial(run, **arguments), cast(garbage, float))
+    assert_close(dirty, library(engine, options), 1e-13)
+    assert not np.asarray(dirty[1].xs)[padded].any()
+
+
+@each_way
+@each_engine
+def test_empty_rows_return_their_state(engine: str, reverse: bool) -> None:
+    case = cast(CASE, "float32")
+    lengths = np.zeros(B, int)
+    ys, h, c = run(case, lengths=lengths, reverse=reverse, engine=engine)
+    assert not ys.any()
+    np.testing.assert_array_equal(h, case.h)
+    np.testing.assert_array_equal(c, case.c)
+
+
+@x64
+@pytest.mark.parametrize("cut", [False, True], ids=["plain", "lengths+resets"])
+@each_way
+@each_engine
+def test_causality(engine: str, reverse: bool, cut: bool) -> None:
+    """An output depends on the inputs of its own sequence up to it, and on no other.
+
+    Shown by the Jacobian: exactly zero where there is no path from input to output;
+    where there is one, random weights leave no chance of a zero.
+    """
+    options = Options(lengths=cut, resets=cut, reverse=reverse)
+
+    def outputs(xs: jax.Array) -> jax.Array:
+        case = cast(CASE, float)._replace(xs=xs)
+        return run(case, engine=engine, **options.arguments())[0]
+
+    jacobian = jax.jit(jax.jacrev(outputs))(jnp.asarray(CASE.xs))
+    depends = np.asarray(jacobian != 0).any(axis=(2, 5))  # [T, B, T, B]
+
+    row = np.arange(B)
+    t, s = np.arange(T)[:, None, None, None], np.arange(T)[:, None]
+    expected = (row[:, None, None] == row) & (t <= s if reverse else s <= t)
+    if cut:
+        begun = RESETS.cumsum(axis=0)  # the number of the sequence in its row
+        expected &= begun[:, :, None, None] == begun
+        expected &= (t < LENGTHS) & (s < LENGTHS)
+    np.testing.assert_array_equal(depends, expected)
+
+
+# What JAX's transformations make of it.
+
+
+@x64
+@pytest.mark.parametrize("mapped", ["everything", "inputs"])
+@each_engine
+def test_vmap_is_a_loop(engine: str, mapped: str) -> None:
+    """Several models at once, or one on several batches."""
+    cases = [random_case(seed, T, B, D, H) for seed in range(3)]
+    if mapped == "inputs":
+        cases = [cases[0]._replace(xs=case.xs) for case in cases]
+    lengths = np.stack([LENGTHS, LENGTHS[::-1], np.full(B, 2)])
+
+    def each(case: Case, length: jax.Array) -> Result:
+        return result(functools.partial(run, lengths=length, engine=engine), case)
+
+    if mapped == "inputs":
+        stacked = cases[0]._replace(xs=np.stack([case.xs for case in cases]))
+        axes = Case(None, None, None, 0, None, None)
+    else:
+        stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *cases)
+        axes = Case(0, 0, 0, 0, 0, 0)
+    together = jax.vmap(each, (axes, 0))(cast(stacked, float), jnp.asarray(lengths))
+    alone = [each(cast(*pair[:1], float), pair[1]) for pair in zip(cases, lengths)]
+    assert_close(together, jax.tree.map(lambda *a: jnp.stack(a), *alone), 1e-12)
+
+
+@x64
+def test_forward_mode_of_scan() -> None:
+    """The derivative along a direction is the gradient times that direction."""
+    case, direction = cast(CASE, float), cast(random_case(3, T, B, D, H), float)
+    options = Options(lengths=True, resets=True)
+
+    def measure(case: Case) -> jax.Array:
+        return loss(WEIGHTS, *run(case, engine="scan", **options.arguments()))
+
+    _, along = jax.jit(lambda *pair: jax.jvp(measure, *pair))((case,), (direction,))
+    _, gradient = library("scan", options)
+    products = jax.tree.map(lambda a, b: (a * b).sum(), gradient, direction)
+    np.testing.assert_allclose(along, sum(products), rtol=1e-12)
+
+
+@x64
+def test_second_derivative_of_scan() -> None:
+    """The Hessian in w_h is the slope of the gradient."""
+    case = cast(random_case(4, 3, 1, 1, 2), float)
+
+    def measure(w_h: jax.Array) -> jax.Array:
+        ys, h, c = run(case._replace(w_h=w_h), engine="scan")
+        return loss(WEIGHTS[:3, :1, :2], ys, h, c)
+
+    hessian = jax.jit(jax.hessian(measure))(case.w_h)
+    gradient = jax.jit(jax.grad(measure))
+    nudges = 1e-5 * jnp.eye(case.w_h.size).reshape(-1, *case.w_h.shape)
+    rises = [gradient(case.w_h + n) - gradient(case.w_h - n) for n in nudges]
+    numeric = jnp.stack(rises, axis=-1).reshape(hessian.shape) / 2e-5
+    assert_close(hessian, numeric, 1e-8)
+
+
+@x64
+@pytest.mark.parametrize(
+    ("engine", "modes", "order"), [("scan", ["fwd", "rev"], 2), ("fused", ["rev"], 1)]
+)
+def test_check_grads(engine: str, modes: list[str], order: int) -> None:
+    """JAX's own test, of every derivative the engine promises."""
+
+    def measure(case: Case) -> jax.Array:
+        arguments = Options(lengths=True, resets=True).arguments()
+        return loss(WEIGHTS, *run(case, engine=engine, **arguments))
+
+    check_grads(jax.jit(measure), (cast(CASE, float),), order, modes, rtol=1e-6)
