@@ -12,10 +12,30 @@ if TYPE_CHECKING:
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
     from lstm_jax.cell import lstm_step as lstm_step
+    from lstm_jax.config import DataConfig as DataConfig
+    from lstm_jax.config import ModelConfig as ModelConfig
+    from lstm_jax.config import OptimizerConfig as OptimizerConfig
+    from lstm_jax.config import RunConfig as RunConfig
+    from lstm_jax.config import TrainConfig as TrainConfig
+    from lstm_jax.decode import Sampling as Sampling
+    from lstm_jax.decode import generate_ids as generate_ids
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
+    from lstm_jax.models.language import LanguageModel as LanguageModel
+    from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.recurrence import lstm as lstm
+    from lstm_jax.step import TrainState as TrainState
+    from lstm_jax.step import init_state as init_state
+    from lstm_jax.step import make_optimizer as make_optimizer
+    from lstm_jax.step import train_step as train_step
+    from lstm_jax.step import train_steps as train_steps
+    from lstm_jax.text import TextModel as TextModel
+    from lstm_jax.text import evaluate_text as evaluate_text
+    from lstm_jax.text import fit_text as fit_text
+    from lstm_jax.text import generate_text as generate_text
+    from lstm_jax.text import load as load
+    from lstm_jax.text import save as save
 
 __version__ = "0.1.0"
 
@@ -23,6 +43,24 @@ _ROOMS = {
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
+    "models.language": ("LanguageModel", "language_loss"),
+    "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
+    "decode": ("Sampling", "generate_ids"),
+    "config": (
+        "DataConfig",
+        "ModelConfig",
+        "OptimizerConfig",
+        "RunConfig",
+        "TrainConfig",
+    ),
+    "text": (
+        "TextModel",
+        "evaluate_text",
+        "fit_text",
+        "generate_text",
+        "load",
+        "save",
+    ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

@@ -24,6 +24,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from lstm_jax.notation import PRNGKey, StepGates, StepInput, StepState
@@ -94,15 +95,15 @@ def init_lstm(
             f"found {input_size} and {hidden_size}"
         )
     key_x, key_h = jax.random.split(key)
-    glorot = jax.nn.initializers.glorot_uniform()
-    orthogonal = jax.nn.initializers.orthogonal()
-    w_x = [
-        glorot(k, (input_size, hidden_size), dtype)
-        for k in jax.random.split(key_x, len(GATES))
-    ]
-    w_h = [
-        orthogonal(k, (hidden_size, hidden_size), jnp.float32).astype(dtype)
-        for k in jax.random.split(key_h, len(GATES))
-    ]
-    b = [jnp.full(hidden_size, gate == "f", dtype) for gate in GATES]
-    return LSTMParams(jnp.hstack(w_x), jnp.hstack(w_h), jnp.concatenate(b))
+    glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
+    orthogonal = jax.nn.initializers.orthogonal(dtype=jnp.float32)
+    w_x = _each_gate(glorot, key_x, (input_size, hidden_size))
+    w_h = _each_gate(orthogonal, key_h, (hidden_size, hidden_size))
+    b = jnp.repeat(jnp.array([gate == "f" for gate in GATES]), hidden_size)
+    return LSTMParams(w_x.astype(dtype), w_h.astype(dtype), b.astype(dtype))
+
+
+def _each_gate(draw: Initializer, key: PRNGKey, shape: tuple[int, int]) -> Array:
+    """One matrix per gate, drawn by itself, side by side."""
+    gates = jax.vmap(lambda key: draw(key, shape))(jax.random.split(key, len(GATES)))
+    return jnp.concatenate(gates, axis=-1)

@@ -54,7 +54,7 @@ class Sampling:
 GREEDY = Sampling()
 
 
-def generate(
+def generate_ids(
     model: LanguageModel,
     prompt: np.ndarray,
     length: int,

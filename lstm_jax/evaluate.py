@@ -60,14 +60,11 @@ def _show(source: str, results: dict[str, dict[str, float]]) -> None:
 
     table = Table(title=source, box=box.SIMPLE)
     table.add_column("protocol")
-    names = list(next(iter(results.values())))
-    for name in names:
+    for name in next(iter(results.values())):
         table.add_column(name.replace("_", " "), justify="right")
     for protocol, found in results.items():
-        row = (
-            f"{found[n]:,}" if n == "characters" else f"{found[n]:.4f}" for n in names
-        )
-        table.add_row(protocol, *row)
+        *numbers, characters = found.values()
+        table.add_row(protocol, *(f"{n:.4f}" for n in numbers), f"{characters:,}")
     Console().print(table)
 
 

@@ -7,6 +7,7 @@ import time
 import jax
 from rich.console import Console
 
+import lstm_jax
 from lstm_jax.config import HELLO_WORLD_TEXT, TrainConfig
 from lstm_jax.data import Corpus
 from lstm_jax.devices import row_mesh
@@ -20,7 +21,7 @@ _LINES = 20  # printed over a run, besides those with a validation
 HELLO_PROMPT = "hel"
 _PROMPT_LENGTH = 32
 _SAMPLE_LENGTH = 400
-_PACKAGES = ("lstm-jax", "jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 
 
 class Reporter:
@@ -118,6 +119,7 @@ class Reporter:
             "device": self._device,
             "versions": {
                 "python": platform.python_version(),
+                "lstm_jax": lstm_jax.__version__,
                 **{name: importlib.metadata.version(name) for name in _PACKAGES},
             },
         }

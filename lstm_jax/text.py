@@ -15,7 +15,7 @@ from flax import nnx
 
 from lstm_jax.config import TrainConfig, check, fit_to
 from lstm_jax.data import Corpus, encode_text, lane_batch, steps_per_epoch
-from lstm_jax.decode import Sampling, generate
+from lstm_jax.decode import Sampling, generate_ids
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Clock, Line, Task, fit
 from lstm_jax.keeper import Keeper
@@ -156,7 +156,7 @@ def stream_texts(
         allowed[UNKNOWN] = False
     ids = encode_prompt(vocab, prompt)
     writers = [_Writer(vocab, stop) for _ in range(samples)]
-    for piece in generate(
+    for piece in generate_ids(
         trained.model,
         ids,
         length,

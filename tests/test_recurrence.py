@@ -6,6 +6,7 @@ largest element: what remains is the order of a few dozen additions.
 
 import functools
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ T, B, D, H = 5, 4, 2, 3
 CASE = random_case(0, T, B, D, H)
 WEIGHTS = random_case(1, T, B, H, H).xs  # of the outputs in the loss
 LENGTHS = np.array([T, 0, 3, 1])
+PADDED = np.arange(T)[:, None] >= LENGTHS
 RESETS = np.array(
     [  # one line per row of the batch, one column per step
         [1, 0, 1, 0, 0],
@@ -159,11 +161,10 @@ def test_low_precision(
     A number crosses some hundred operations. Each costs float32 6e-8 of it and
     bfloat16, which has 8 bits, 4e-3; errors add up like a random walk.
     """
-    arguments = Options(True, True, reverse).arguments()
-    case = cast(CASE, dtype)
-    low = result(functools.partial(run, engine=engine, **arguments), case)
-    high = result(functools.partial(run, engine="scan", **arguments), cast(case, float))
-    assert_close(low, high, tolerance)
+    options = Options(lengths=True, resets=True, reverse=reverse)
+    run_case = functools.partial(run, engine=engine, **options.arguments())
+    low = result(run_case, cast(CASE, dtype))
+    assert_close(low, library("scan", options), tolerance)
     ys, h, c = low[0]
     assert (ys.dtype, h.dtype, c.dtype) == (dtype, dtype, "float32")
 
@@ -267,9 +268,9 @@ def test_resets_make_separate_sequences(engine: str, reverse: bool) -> None:
         _, h, c = parts[0 if reverse else 1]
         return jnp.concatenate([ys for ys, _, _ in parts]), h, c
 
-    packed = functools.partial(run, resets=resets, reverse=reverse, engine=engine)
     case = cast(CASE, float)
-    assert_close(result(packed, case), result(alone, case), 1e-12)
+    packed = run(case, resets=resets, reverse=reverse, engine=engine)
+    assert_close(packed, alone(case), 1e-12)
 
 
 @x64
@@ -278,12 +279,21 @@ def test_resets_make_separate_sequences(engine: str, reverse: bool) -> None:
 def test_padding_means_nothing(engine: str, reverse: bool) -> None:
     """Garbage there changes no value and no gradient, and gets no gradient itself."""
     options = Options(lengths=True, resets=True, reverse=reverse)
-    padded = np.arange(T)[:, None] >= LENGTHS
-    garbage = CASE._replace(xs=np.where(padded[..., None], 1e3, CASE.xs))
-    arguments = {**options.arguments(), "resets": RESETS | padded, "engine": engine}
-    dirty = result(functools.partial(run, **arguments), cast(garbage, float))
+    garbage = CASE._replace(xs=np.where(PADDED[..., None], 1e3, CASE.xs))
+    run_case = functools.partial(run, engine=engine, **options.arguments())
+    dirty = result(run_case, cast(garbage, float))
     assert_close(dirty, library(engine, options), 1e-13)
-    assert not np.asarray(dirty[1].xs)[padded].any()
+    assert not np.asarray(dirty[1].xs)[PADDED].any()
+
+
+@x64
+@each_way
+@each_engine
+def test_flags_in_padding_mean_nothing(engine: str, reverse: bool) -> None:
+    options = Options(lengths=True, resets=True, reverse=reverse)
+    arguments = {**options.arguments(), "resets": RESETS | PADDED}
+    dirty = run(CASE, engine=engine, **arguments)
+    assert_close(dirty, library(engine, options)[0], 1e-13)
 
 
 @each_way
@@ -342,14 +352,14 @@ def test_vmap_is_a_loop(engine: str, mapped: str) -> None:
     def each(case: Case, length: jax.Array) -> Result:
         return result(functools.partial(run, lengths=length, engine=engine), case)
 
+    axes = Case(0, 0, 0, 0, 0, 0)
+    stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *cases)
     if mapped == "inputs":
-        stacked = cases[0]._replace(xs=np.stack([case.xs for case in cases]))
         axes = Case(None, None, None, 0, None, None)
-    else:
-        stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *cases)
-        axes = Case(0, 0, 0, 0, 0, 0)
+        stacked = cases[0]._replace(xs=stacked.xs)
     together = jax.vmap(each, (axes, 0))(cast(stacked, float), jnp.asarray(lengths))
-    alone = [each(cast(*pair[:1], float), pair[1]) for pair in zip(cases, lengths)]
+    once = jax.jit(each)
+    alone = [once(*pair) for pair in zip(cast(cases, float), lengths, strict=True)]
     assert_close(together, jax.tree.map(lambda *a: jnp.stack(a), *alone), 1e-12)
 
 
@@ -397,3 +407,87 @@ def test_check_grads(engine: str, modes: list[str], order: int) -> None:
         return loss(WEIGHTS, *run(case, engine=engine, **arguments))
 
     check_grads(jax.jit(measure), (cast(CASE, float),), order, modes, rtol=1e-6)
+
+
+@x64
+@each_engine
+def test_jit_changes_nothing(engine: str) -> None:
+    """With its options either static or closed over, and "auto" being the fused one."""
+    case = cast(CASE, float)
+    params, state = LSTMParams(case.w_x, case.w_h, case.b), LSTMState(case.h, case.c)
+    compiled = jax.jit(lstm, static_argnames=("reverse", "engine"))
+    arguments = {"resets": jnp.asarray(RESETS), "reverse": True, "engine": engine}
+    eager = lstm(params, case.xs, state, **arguments)
+    assert_close(compiled(params, case.xs, state, **arguments), eager, 1e-12)
+
+
+@x64
+@pytest.mark.parametrize(
+    "options", [Options(state=False), Options(True, True, True)], ids=name
+)
+@pytest.mark.parametrize(
+    ("engine", "axis_type"),
+    [
+        ("scan", AxisType.Auto),
+        ("scan", AxisType.Explicit),
+        ("fused", AxisType.Auto),
+    ],
+)
+def test_sharded_batch(engine: str, axis_type: AxisType, options: Options) -> None:
+    """Two devices with half of the rows each compute what one does with all."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(axis_type,))
+
+    def put(tree: Any, *spec: str | None) -> Any:
+        return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(*spec)))
+
+    case, arguments = cast(options.case(), float), options.arguments()
+    case = Case(*put(case[:3]), put(case.xs, None, "data"), *put(case[4:], "data"))
+    arguments["lengths"] = put(arguments["lengths"], "data")
+    arguments["resets"] = put(arguments["resets"], None, "data")
+    run_case = functools.partial(run, engine=engine, **arguments)
+    with jax.set_mesh(mesh):
+        values, gradient = result(run_case, case)
+    assert not values[0].sharding.is_fully_replicated
+    assert_close((values, gradient), library(engine, options), 1e-12)
+
+
+# Choices and refusals.
+
+
+def test_auto_is_the_fused_engine() -> None:
+    assert [choose_engine(), choose_engine("scan")] == ["fused", "scan"]
+
+
+@pytest.mark.parametrize("engine", ["", "cudnn"])
+def test_unknown_engine(engine: str) -> None:
+    message = f"expected one of auto, scan, fused, found '{engine}'"
+    with pytest.raises(ValueError, match=message):
+        run(CASE, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"xs": CASE.xs[:0]}, "expected at least one time step, found 0"),
+        (
+            {"xs": CASE.xs[..., :1]},
+            "expected inputs [T, B, 2], time first, found [5, 4, 1]",
+        ),
+        (
+            {"h": CASE.h[:2], "c": CASE.c[:2]},
+            "expected a state of shape (4, 3), found h (2, 3) and c (2, 3)",
+        ),
+        ({"h": CASE.h[:, :2]}, "found h (4, 2) and c (4, 3)"),
+        ({"c": CASE.c[:, :2]}, "found h (4, 3) and c (4, 2)"),
+        (
+            {"w_x": CASE.w_x[:, :9]},
+            "expected w_x to end in 4H = 12 columns for H = 3, found [2, 9]",
+        ),
+        ({"w_h": CASE.w_h[:, :9]}, "expected w_h to end in 4H = 12"),
+        ({"b": CASE.b[:1]}, "expected b to end in 4H = 12"),
+    ],
+)
+@each_engine
+def test_shapes_that_do_not_fit(engine: str, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run(CASE._replace(**changes), engine=engine)
