@@ -114,8 +114,9 @@ class Checkpoints:
         """Compare names, shapes and types before any array is read."""
         where = self._folder / str(step) / item
         with _quiet(), _damaged(where):
-            metadata = ocp.StandardCheckpointer().metadata(where).item_metadata.tree
-            found = {name: (leaf.shape, leaf.dtype) for name, leaf in metadata.items()}
+            metadata = ocp.StandardCheckpointer().metadata(where).item_metadata
+            leaves = metadata.tree if metadata else {}
+            found = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
         for name in sorted(wanted.keys() | found.keys()):
             if name not in found or name not in wanted:
                 side = "missing" if name in wanted else "not expected"

@@ -1,5 +1,6 @@
 """What the commands share: flags from dataclasses, and errors in one line."""
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -19,21 +20,21 @@ def parse(
     default: Options | None = None,
 ) -> Options:
     """The options on the command line; a mistake or --help ends the process."""
-    extra = {} if default is None else {"default": default}
     return tyro.cli(
         kind,
         prog=f"python -m lstm_jax.{command}",
         description=description,
         args=argv,
+        default=tyro.MISSING if default is None else default,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        **extra,
     )
 
 
 def run(command: Callable[[], int | None]) -> None:
     """Run a command and exit: 0, or 2 with one line if the user's input is wrong."""
     for output in (sys.stdout, sys.stderr):
-        output.reconfigure(errors="backslashreplace")
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
     try:
         code = command() or 0
     except InputError as error:

@@ -17,11 +17,16 @@ from lstm_jax.errors import InputError
 Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
 EngineName = Literal["auto", "fused", "scan"]
-Section = TypeVar("Section")
+Section = TypeVar("Section", bound="Configuration")
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class Configuration:
+    """What all settings have in common."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(Configuration):
     """What to learn from."""
 
     data: tuple[Path, ...] = ()
@@ -34,7 +39,7 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Configuration):
     """The network."""
 
     layers: int = 2
@@ -50,7 +55,7 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Configuration):
     """How it learns: Adam on truncated back-propagation through time."""
 
     batch: int = 32
@@ -74,7 +79,7 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Configuration):
     """How long, and where it is kept."""
 
     run_dir: Path | None = None
@@ -99,7 +104,7 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Configuration):
     """A training run."""
 
     text: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -229,7 +234,7 @@ def _section(kind: type[Section], record: object, where: str) -> Section:
 
 def _value(hint: object, value: object, where: str) -> object:
     """A value of the annotated type, from what JSON makes of it."""
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and issubclass(hint, Configuration):
         return _section(hint, value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:

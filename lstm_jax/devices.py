@@ -49,12 +49,18 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
 
 def spread(mesh: Mesh, tree: Tree, axis: int = 0) -> Tree:
     """The arrays cut along the axis of their rows, a part to each device."""
-    spec = PartitionSpec(*[None] * axis, _ROWS)
-    return jax.device_put(tree, NamedSharding(mesh, spec))
+    return jax.device_put(tree, _by_rows(mesh, axis))
 
 
 def spread_batch(
     mesh: Mesh, batch: Mapping[str, np.ndarray], axes: Mapping[str, int], lead: int = 0
 ) -> dict[str, jax.Array]:
     """A batch, cut along each array's own row axis after `lead` leading axes."""
-    return {name: spread(mesh, batch[name], axes[name] + lead) for name in batch}
+    return {
+        name: jax.device_put(array, _by_rows(mesh, axes[name] + lead))
+        for name, array in batch.items()
+    }
+
+
+def _by_rows(mesh: Mesh, axis: int) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, _ROWS))

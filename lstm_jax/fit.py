@@ -136,7 +136,8 @@ def fit(
         started = clock.seconds()
         behind = plan.progress(step, started)
         rates = plan.rates(step, started, pace, count)
-        padded = np.float32(rates + [0.0] * (steps_per_call - count))
+        padded = np.zeros(steps_per_call, np.float32)
+        padded[:count] = rates
         state, report = advance(state, upcoming, padded, np.int32(count))
         upcoming = prepare(step + count)  # while the device works
         report = jax.device_get(report)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from lstm_jax.fit import Clock, Line
-from lstm_jax.rundir import Record, RunDirectory
+from lstm_jax.rundir import Fields, Record, RunDirectory
 from lstm_jax.step import Model, TrainState
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Keeper:
     """
 
     def __init__(self, run: RunDirectory | None, clock: Clock) -> None:
-        self.lines: list[dict[str, object]] = []
+        self.lines: list[Fields] = []
         self.best_model: Model = None
         self.best_step = 0
         self._best_loss: float | None = None

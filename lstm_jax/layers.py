@@ -7,19 +7,21 @@ asks for a key and is absent without one: no hidden random state, no train/eval 
 This is the one room that is batch-major, [B, T, D], as Flax layers are.
 """
 
-from typing import TypeVar
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array
 from jax.typing import DTypeLike
 
 from lstm_jax.cell import LSTMParams, LSTMState, init_lstm
-from lstm_jax.notation import BatchFlags, BatchHidden, BatchInputs, Lengths, PRNGKey
+from lstm_jax.notation import (
+    Activations,
+    BatchFlags,
+    BatchHidden,
+    BatchInputs,
+    Lengths,
+    PRNGKey,
+)
 from lstm_jax.recurrence import choose_engine, lstm
-
-AnyArray = TypeVar("AnyArray", bound=Array)
 
 
 class LSTM(nnx.Module):
@@ -173,7 +175,7 @@ class StackedLSTM(nnx.Module):
         return xs, tuple(after)
 
 
-def dropout(key: PRNGKey, xs: AnyArray, rate: float) -> AnyArray:
+def dropout(key: PRNGKey, xs: Activations, rate: float) -> Activations:
     """Zero a share `rate` of the elements and scale the rest, so the mean stays."""
     if rate == 0.0:
         return xs

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Key
 StepInput = Float[Array, "*n D"]
 StepGates = Float[Array, "*n G"]
 StepState = Float[Array, "*n H"]
+Activations = Float[Array, "*n"]  # of any shape
 
 # A whole sequence.
 Inputs = Float[Array, "T B D"]

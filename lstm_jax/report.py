@@ -14,7 +14,7 @@ from lstm_jax.devices import row_mesh
 from lstm_jax.fit import Line
 from lstm_jax.protocols import evaluate_ids
 from lstm_jax.recurrence import choose_engine
-from lstm_jax.rundir import RunDirectory
+from lstm_jax.rundir import Fields, RunDirectory
 from lstm_jax.text import Outcome, TextModel, generate_text, plan_of, text_task
 
 _LINES = 20  # printed over a run, besides those with a validation
@@ -96,7 +96,7 @@ class Reporter:
 
     def _summary(
         self, outcome: Outcome, part: str, results: dict[str, dict[str, float]]
-    ) -> dict[str, object]:
+    ) -> Fields:
         clock, last = outcome.clock, outcome.lines[-1]
         leaves = jax.tree.leaves(outcome.best.model)
         training = clock.seconds() - clock.compiling - clock.evaluating

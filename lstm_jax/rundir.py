@@ -18,7 +18,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from lstm_jax.vocab import Vocab, load_vocab, save_vocab
 
 if TYPE_CHECKING:
     from lstm_jax.checkpoint import Checkpoints
+
+Fields = dict[str, Any]  # a JSON object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +92,12 @@ class RunDirectory:
         save_config(config, self.path / "config.json")
         save_vocab(vocab, self.path / "vocab.json")
 
-    def append_line(self, line: dict[str, object]) -> None:
+    def append_line(self, line: Fields) -> None:
         """Add a line of history."""
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def lines(self, last_step: int | None = None) -> list[dict[str, object]]:
+    def lines(self, last_step: int | None = None) -> list[Fields]:
         """The history, up to and with `last_step`.
 
         Raises:
@@ -120,12 +122,12 @@ class RunDirectory:
                 lines.append(line)
         return lines
 
-    def rewrite_lines(self, lines: list[dict[str, object]]) -> None:
+    def rewrite_lines(self, lines: list[Fields]) -> None:
         """Replace the history."""
         text = "".join(json.dumps(line) + "\n" for line in lines)
         self._replace("metrics.jsonl", text)
 
-    def write_summary(self, summary: dict[str, object]) -> None:
+    def write_summary(self, summary: Fields) -> None:
         """Write the results."""
         self._replace("summary.json", json.dumps(summary, indent=2) + "\n")
 

@@ -21,7 +21,7 @@ from lstm_jax.fit import Clock, Line, Task, fit
 from lstm_jax.keeper import Keeper
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.protocols import ROW_AXES, evaluate_ids, window256
-from lstm_jax.rundir import RunDirectory, create_run, open_run
+from lstm_jax.rundir import Fields, RunDirectory, create_run, open_run
 from lstm_jax.schedule import Plan
 from lstm_jax.step import TrainState, init_state, make_optimizer
 from lstm_jax.vocab import UNKNOWN, Vocab
@@ -49,7 +49,7 @@ class Outcome:
 
     best: TextModel
     best_step: int
-    lines: list[dict[str, object]]
+    lines: list[Fields]
     clock: Clock
     ended: str
 
@@ -113,14 +113,22 @@ def load(path: Path) -> TextModel:
 
 
 def generate_text(
-    trained: TextModel, prompt: str, length: int, *, seed: int = 0, **choice: float
+    trained: TextModel,
+    prompt: str,
+    length: int,
+    *,
+    temperature: float = 0.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
 ) -> str:
-    """A continuation of a prompt; `choice` is that of `Sampling`, greedy by default.
+    """A continuation of a prompt, chosen as `Sampling` says: greedy by default.
 
     Raises:
         InputError: the prompt holds characters that the model does not know.
     """
-    return "".join(stream_text(trained, prompt, length, Sampling(**choice), seed=seed))
+    sampling = Sampling(temperature, top_k, top_p)
+    return "".join(stream_text(trained, prompt, length, sampling, seed=seed))
 
 
 def stream_text(
@@ -149,12 +157,28 @@ def stream_texts(
     seed: int = 0,
     stop: str = "",
 ) -> Iterator[list[str]]:
-    """Several continuations side by side: what each has gained since the last time."""
+    """Several continuations side by side: what each has gained since the last time.
+
+    Raises:
+        InputError: at once, before anything is made, for a prompt the model can't read.
+    """
+    ids = encode_prompt(trained.vocab, prompt)
+    return _stream(trained, ids, length, sampling, samples, seed, stop)
+
+
+def _stream(
+    trained: TextModel,
+    ids: np.ndarray,
+    length: int,
+    sampling: Sampling,
+    samples: int,
+    seed: int,
+    stop: str,
+) -> Iterator[list[str]]:
     vocab = trained.vocab
     allowed = np.ones(len(vocab), bool)
     if vocab.kind == "char":
         allowed[UNKNOWN] = False
-    ids = encode_prompt(vocab, prompt)
     writers = [_Writer(vocab, stop) for _ in range(samples)]
     for piece in generate_ids(
         trained.model,

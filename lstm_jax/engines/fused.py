@@ -51,7 +51,7 @@ def _recur(
     starts: Array | None,
     valid: Array | None,
 ) -> tuple[Array, Array, Array]:
-    hs, _, h, c = _forward_loop(reverse, z, w_h, h, c, starts, valid, keep=False)
+    (h, c), (hs, _, _) = _forward_loop(reverse, z, w_h, h, c, starts, valid, keep=False)
     return hs, h, c
 
 
@@ -64,7 +64,7 @@ def _forward(
     starts: Array | None,
     valid: Array | None,
 ) -> tuple[tuple[Array, Array, Array], tuple]:
-    hs, (gates, cs), h_last, c_last = _forward_loop(
+    (h_last, c_last), (hs, gates, cs) = _forward_loop(
         reverse, z, w_h, h, c, starts, valid, keep=True
     )
     return (hs, h_last, c_last), (w_h, h, c, starts, valid, gates, hs, cs)
@@ -129,8 +129,8 @@ def _forward_loop(
     starts: Array | None,
     valid: Array | None,
     keep: bool,
-) -> tuple[Array, tuple[Array, Array] | None, Array, Array]:
-    """All hidden states, what the gradient needs (if `keep`), and the last h and c."""
+) -> tuple[tuple[Array, Array], tuple]:
+    """The last h and c; every h and, for the gradient (if `keep`), gates and c."""
     hidden_size = w_h.shape[0]
     # σ(x) = tanh(x/2)/2 + 1/2 in the blocks i, f, o; tanh itself in the block g.
     scale = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], z.dtype), hidden_size)
@@ -152,10 +152,10 @@ def _forward_loop(
         if valid_t is not None:
             h = jnp.where(valid_t[:, None], h, before[0])
             c = jnp.where(valid_t[:, None], c, before[1])
-        return (h, c), (h, (gates.astype(z.dtype), c) if keep else None)
+        kept = (gates.astype(z.dtype), c) if keep else (None, None)
+        return (h, c), (h, *kept)
 
-    (h, c), (hs, kept) = jax.lax.scan(step, (h, c), (z, starts, valid), reverse=reverse)
-    return hs, kept, h, c
+    return jax.lax.scan(step, (h, c), (z, starts, valid), reverse=reverse)
 
 
 def _previous(
