@@ -8,16 +8,18 @@ repeated here; all they share is that columns come in the order i, f, g, o.
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
-Outcome = tuple[Any, Any, Any]
+Array = Any  # of NumPy or of JAX: the same operators serve both
+Outcome = tuple[Array, Array, Array]  # outputs ys [T, B, H], last h and c [B, H]
+Tree = TypeVar("Tree")
 
 
 class Case(NamedTuple):
@@ -26,12 +28,12 @@ class Case(NamedTuple):
     A NamedTuple is a pytree, so a case can be cast, differentiated and mapped whole.
     """
 
-    w_x: Any  # [D, 4H]
-    w_h: Any  # [H, 4H]
-    b: Any  # [4H]
-    xs: Any  # [T, B, D]
-    h: Any  # [B, H], or None for zeros
-    c: Any
+    w_x: Array  # [D, 4H]
+    w_h: Array  # [H, 4H]
+    b: Array  # [4H]
+    xs: Array  # [T, B, D]
+    h: Array  # [B, H], or None for zeros
+    c: Array
 
 
 def random_case(seed: int, T: int, B: int, D: int, H: int) -> Case:
@@ -76,11 +78,12 @@ def sequence(
     return ys, last[0], last[1]
 
 
-def loss(weights: Any, ys: Any, h: Any, c: Any) -> Any:
+def loss(weights: Array, outcome: Outcome) -> Array:
     """A number that depends on every output and, not linearly, on the last h and c.
 
     Written with operators alone, so that it serves NumPy and JAX.
     """
+    ys, h, c = outcome
     last = (weights[0] * h**2).sum() + (weights[-1] * (c + h) ** 3).sum()
     return (weights * ys).sum() + last
 
@@ -105,15 +108,15 @@ def slopes(function: Callable[[Case], float], case: Case, nudge: float = 1e-5) -
     return Case(*(gradient(name) for name in Case._fields))
 
 
-def cast(tree: Any, dtype: DTypeLike) -> Any:
+def cast(tree: Tree, dtype: DTypeLike) -> Tree:
     """The same numbers as JAX arrays of one type."""
     return jax.tree.map(lambda array: jnp.asarray(array, dtype), tree)
 
 
-def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
+def assert_close(actual: object, expected: object, tolerance: float) -> None:
     """Two trees agree, each array to a tolerance relative to its largest element."""
 
-    def compare(path: tuple, a: Any, b: Any) -> None:
+    def compare(path: tuple, a: ArrayLike, b: ArrayLike) -> None:
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         allowed = tolerance * np.abs(b).max()
         message = jax.tree_util.keystr(path)

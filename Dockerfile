@@ -1,0 +1,16 @@
+# CPU:  docker build -t lstm-jax . && docker run lstm-jax
+# CUDA: docker build -t lstm-jax --build-arg EXTRA=cuda13 . && docker run --gpus all lstm-jax
+FROM python:3.12-slim
+
+ARG EXTRA=""
+ENV PYTHONUNBUFFERED=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+WORKDIR /app
+COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY lstm_jax lstm_jax
+COPY experiments experiments
+RUN pip install --no-cache-dir -c requirements.lock ".${EXTRA:+[$EXTRA]}"
+
+CMD ["python", "-m", "lstm_jax.train"]
