@@ -1,5 +1,6 @@
 """What the commands share: flags from dataclasses, and errors in one line."""
 
+import functools
 import io
 import sys
 from collections.abc import Callable, Sequence
@@ -20,14 +21,15 @@ def parse(
     default: Options | None = None,
 ) -> Options:
     """The options on the command line; a mistake or --help ends the process."""
-    return tyro.cli(
+    cli = functools.partial(
+        tyro.cli,
         kind,
         prog=f"python -m lstm_jax.{command}",
         description=description,
         args=argv,
-        default=tyro.MISSING if default is None else default,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
+    return cli() if default is None else cli(default=default)
 
 
 def run(command: Callable[[], int | None]) -> None:

@@ -21,7 +21,7 @@ from lstm_jax.step import eval_step
 
 WINDOW = 256
 ROW_AXES = {"inputs": 1, "targets": 1, "fresh": 0}
-_ROWS = 64  # windows read side by side
+_MOST_ROWS = 64  # windows read side by side
 _SEGMENT = 1024  # symbols of the stream per call
 
 _eval_step = jax.jit(functools.partial(eval_step, language_loss))
@@ -29,11 +29,12 @@ _eval_step = jax.jit(functools.partial(eval_step, language_loss))
 
 def window256(model: LanguageModel, ids: np.ndarray, limit: int | None = None) -> Sums:
     """Sums over windows of 256, or over `limit` of them, evenly spread."""
-    mesh = row_mesh(_ROWS)
+    rows = min(_MOST_ROWS, -(-(len(ids) - 1) // WINDOW), limit or _MOST_ROWS)
+    mesh = row_mesh(rows)
     model = replicate(mesh, model)
-    blank = spread(mesh, model.blank(_ROWS))
+    blank = spread(mesh, model.blank(rows))
     total = None
-    for batch in windows(ids, WINDOW, _ROWS, limit):
+    for batch in windows(ids, WINDOW, rows, limit):
         batch = spread_batch(mesh, batch, ROW_AXES)
         sums, _ = _eval_step(model, blank, batch)
         total = sums if total is None else total + sums
