@@ -4,13 +4,15 @@ import functools
 import io
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import tyro
 
 from lstm_jax.errors import InputError
 
 Options = TypeVar("Options")
+RunDir = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
 
 
 def parse(

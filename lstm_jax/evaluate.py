@@ -11,8 +11,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
-
 from lstm_jax import cli
 
 
@@ -20,7 +18,7 @@ from lstm_jax import cli
 class EvaluateOptions:
     """What to score."""
 
-    run_dir: tyro.conf.Positional[Path]
+    run_dir: cli.RunDir
     """Folder of a training run."""
     data: Path | None = None
     """Another text to score; `.gz` is unpacked."""

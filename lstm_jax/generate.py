@@ -6,9 +6,6 @@ next character.
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
-
-import tyro
 
 from lstm_jax import cli
 from lstm_jax.errors import InputError
@@ -18,7 +15,7 @@ from lstm_jax.errors import InputError
 class GenerateOptions:
     """How to continue."""
 
-    run_dir: tyro.conf.Positional[Path]
+    run_dir: cli.RunDir
     """Folder of a training run."""
     prompt: str = ""
     """The text to continue; characters must be known from training."""
