@@ -46,7 +46,7 @@ class Vocab:
             text = text.decode()
         return self._table[code_points(text)]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """The text of some ids. Bytes that are no UTF-8 and UNKNOWN become U+FFFD."""
         decoder = self.decoder()
         return decoder(ids) + decoder((), final=True)
@@ -78,7 +78,7 @@ class Decoder:
         if vocab.kind == "byte":
             self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
-    def __call__(self, ids: Iterable[int], final: bool = False) -> str:
+    def __call__(self, ids: Iterable[int] | np.ndarray, final: bool = False) -> str:
         """The text that these ids complete; `final` ends it."""
         if self._bytes is not None:
             return self._bytes.decode(bytes(int(i) for i in ids), final)

@@ -70,7 +70,7 @@ def sequence(
     for row in range(rows):
         length = steps if lengths is None else int(lengths[row])
         begins = [] if resets is None else np.flatnonzero(resets[:length, row])
-        pieces = list(pairwise([0, *begins, length]))
+        pieces = list(pairwise([0, *map(int, begins), length]))
         start = np.zeros((2, hidden_size))
         if case.h is not None:
             start = np.stack([case.h[row], case.c[row]])

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
+
+# An int may stand for a float, as static type checkers have it.
+_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -12,4 +15,4 @@ def check(function: Callable[..., Any]) -> Callable[..., Any]:
     JAX rebuilds dataclass pytrees around placeholders (shapes, axes, sentinels) that
     are no arrays, so a dataclass's own fields can't be held to their annotations.
     """
-    return function if function.__name__ == "__init__" else beartype(function)
+    return function if function.__name__ == "__init__" else _beartype(function)
