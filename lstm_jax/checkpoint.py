@@ -25,6 +25,7 @@ from lstm_jax.rundir import Record
 from lstm_jax.step import TrainState
 
 Tree = TypeVar("Tree")
+Leaf = jax.Array | np.ndarray | jax.ShapeDtypeStruct
 _MODEL, _TRAINING, _RECORD = "model", "training", "record"
 
 
@@ -155,7 +156,7 @@ def _names(tree: object) -> list[str]:
     return [jax.tree_util.keystr(p, simple=True, separator="/") for p in paths]
 
 
-def _is_key(leaf: jax.Array) -> bool:
+def _is_key(leaf: Leaf) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 

@@ -23,7 +23,7 @@ def params_of(case: Case) -> LSTMParams:
 
 
 def walk(case: Case) -> tuple[Array, Array]:
-    """h and c after every step of the library's cell, [T, B, H] each."""
+    """The h and c after every step of the library's cell, [T, B, H] each."""
     states = [LSTMState(case.h, case.c)]
     for x in case.xs:
         states.append(lstm_step(params_of(case), states[-1], x))
@@ -101,12 +101,12 @@ def test_every_gate_has_its_own_role(pair: tuple[int, int]) -> None:
 def test_one_row_or_many() -> None:
     """A vector, a batch, and a batch of batches are the same rows."""
     case = cast(CASE, "float32")
-    step = functools.partial(lstm_step, params_of(case))
+    advance = functools.partial(lstm_step, params_of(case))
     state, x = LSTMState(case.h, case.c), case.xs[0]
-    batch = step(state, x)
-    rows = [step(LSTMState(case.h[row], case.c[row]), x[row]) for row in range(B)]
+    batch = advance(state, x)
+    rows = [advance(LSTMState(case.h[row], case.c[row]), x[row]) for row in range(B)]
     assert_close(jax.tree.map(lambda *a: jnp.stack(a), *rows), batch, 1e-6)
-    nested = step(jax.tree.map(lambda a: a[None], state), x[None])
+    nested = advance(jax.tree.map(lambda a: a[None], state), x[None])
     assert_close(nested, jax.tree.map(lambda a: a[None], batch), 1e-6)
 
 
