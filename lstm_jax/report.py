@@ -15,7 +15,8 @@ from lstm_jax.fit import Line
 from lstm_jax.protocols import evaluate_ids
 from lstm_jax.recurrence import choose_engine
 from lstm_jax.rundir import Fields, RunDirectory
-from lstm_jax.text import Outcome, TextModel, generate_text, plan_of, text_task
+from lstm_jax.task import plan_of, text_task
+from lstm_jax.text import Outcome, TextModel, generate_text
 
 _LINES = 20  # printed over a run, besides those with a validation
 HELLO_PROMPT = "hel"

@@ -1,7 +1,7 @@
-"""From text to text: the language model as a task, and the same from Python.
+"""From text to text: what the three commands call, and notebooks too.
 
-What the three commands call. `train_text` is the whole walk of a run; `fit_text`,
-`evaluate_text` and `generate_text` are the short way for notebooks.
+`train_text` is the whole walk of a run; `fit_text`, `evaluate_text`, `generate_text`,
+`save` and `load` are the short way from Python.
 """
 
 import dataclasses
@@ -10,24 +10,25 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import optax
-from flax import nnx
 
 from lstm_jax.config import TrainConfig, check, fit_to
-from lstm_jax.data import Corpus, encode_text, lane_batch, steps_per_epoch
+from lstm_jax.data import Corpus, encode_text
 from lstm_jax.decode import Sampling, generate_ids
 from lstm_jax.errors import InputError
-from lstm_jax.fit import Clock, Line, Task, fit
+from lstm_jax.fit import Clock, Line, fit
 from lstm_jax.keeper import Keeper
-from lstm_jax.models.language import LanguageModel, language_loss
-from lstm_jax.protocols import ROW_AXES, evaluate_ids, window256
+from lstm_jax.models.language import LanguageModel
+from lstm_jax.protocols import evaluate_ids
 from lstm_jax.rundir import Fields, RunDirectory, create_run, open_run
-from lstm_jax.schedule import Plan
-from lstm_jax.step import TrainState, init_state, make_optimizer
+from lstm_jax.task import (
+    build_model,
+    build_optimizer,
+    first_state,
+    plan_of,
+    text_task,
+)
 from lstm_jax.vocab import UNKNOWN, Vocab
-
-_DEFAULT_EPOCHS = 10
-_VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
+from lstm_jax.writer import Writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _stream(
     allowed = np.ones(len(vocab), bool)
     if vocab.kind == "char":
         allowed[UNKNOWN] = False
-    writers = [_Writer(vocab, stop) for _ in range(samples)]
+    writers = [Writer(vocab, stop) for _ in range(samples)]
     for piece in generate_ids(
         trained.model,
         ids,
@@ -209,110 +210,6 @@ def encode_prompt(vocab: Vocab, prompt: str) -> np.ndarray:
             f"different ones), found {listed}"
         )
     return vocab.encode(prompt)
-
-
-class _Writer:
-    """Text of one row as it comes; holds back what may turn out to be the stop."""
-
-    def __init__(self, vocab: Vocab, stop: str) -> None:
-        self._decode = vocab.decoder()
-        self._stop = stop
-        self._held = ""
-        self.stopped = False
-
-    def write(self, ids: np.ndarray) -> str:
-        return self._release(self._decode(ids))
-
-    def finish(self) -> str:
-        text = self._release(self._decode((), final=True))
-        return text if self.stopped else text + self._held
-
-    def _release(self, text: str) -> str:
-        if self.stopped:
-            return ""
-        text = self._held + text
-        if self._stop and self._stop in text:
-            self.stopped = True
-            return text[: text.index(self._stop)]
-        safe = len(text) - _overlap(text, self._stop)
-        self._held = text[safe:]
-        return text[:safe]
-
-
-def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of the text are the beginning of the stop."""
-    sizes = range(min(len(stop) - 1, len(text)), 0, -1)
-    return next((n for n in sizes if text.endswith(stop[:n])), 0)
-
-
-def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
-    """The untrained model of a run."""
-    model = config.model
-    return LanguageModel(
-        len(vocab),
-        model.hidden,
-        model.layers,
-        rngs=nnx.Rngs(config.run.seed),
-        dropout=model.dropout,
-        dtype=model.precision,
-        engine=model.engine,
-    )
-
-
-def first_state(config: TrainConfig, vocab: Vocab) -> TrainState:
-    """The state of a run before its first step."""
-    model = build_model(config, vocab)
-    carry = model.blank(config.optimizer.batch)
-    key = jax.random.key(config.run.seed)
-    return init_state(model, _optimizer(config), carry, key)
-
-
-def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    chosen = config.optimizer
-    return make_optimizer(chosen.weight_decay, chosen.clip_norm, chosen.beta2)
-
-
-def text_task(config: TrainConfig, corpus: Corpus) -> Task:
-    """Learning to predict the next symbol of a corpus."""
-    batch, length = config.optimizer.batch, config.optimizer.length
-
-    def lanes(n: int) -> dict[str, np.ndarray]:
-        return lane_batch(
-            corpus.train,
-            n,
-            batch=batch,
-            length=length,
-            seed=config.run.seed,
-            reset_probability=config.optimizer.reset_probability,
-        )
-
-    return Task(
-        loss=language_loss,
-        batch=lanes,
-        row_axes=ROW_AXES,
-        rows=batch,
-        steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
-        symbols_per_step=batch * length,
-        evaluate=(
-            lambda model: window256(model, corpus.validation, _VALIDATION_WINDOWS)
-        )
-        if corpus.has_validation
-        else None,
-    )
-
-
-def plan_of(config: TrainConfig, epoch_steps: int) -> Plan:
-    """When a run ends."""
-    epochs, seconds = config.run.epochs, config.run.max_seconds
-    if epochs is None and seconds is None:
-        epochs = _DEFAULT_EPOCHS
-    return Plan(
-        total_steps=None if epochs is None else epochs * epoch_steps,
-        max_seconds=seconds,
-        peak=config.optimizer.learning_rate,
-        warmup=config.optimizer.warmup,
-        final_rate=config.optimizer.final_rate,
-    )
 
 
 def train_text(
@@ -346,7 +243,7 @@ def train_text(
     state, ended = first, "finished"
     for state, line in fit(
         task,
-        _optimizer(config),
+        build_optimizer(config),
         first,
         plan_of(config, task.steps_per_epoch),
         clock,

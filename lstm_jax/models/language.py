@@ -28,6 +28,7 @@ Tree = TypeVar("Tree")
 # Up to this many symbols the table's gradient is a product with one-hot rows; beyond
 # it, adding up row by row is the lesser work.
 _ONE_HOT_LIMIT = 1024
+_TABLE_SCALE = 0.5  # standard deviation of a gate's share from the first input
 
 
 class LanguageModel(nnx.Module):
@@ -63,6 +64,10 @@ class LanguageModel(nnx.Module):
             )
             for depth in range(num_layers)
         )
+        # A one-hot input opens a single row: Glorot's rule, made for sums over all
+        # rows, would start the gates almost deaf to the symbols.
+        table = self.layers[0].w_x
+        table[...] = _TABLE_SCALE * jax.random.normal(rngs.params(), table.shape)
         glorot = jax.nn.initializers.glorot_uniform()
         readout = (num_layers * hidden_size, vocab_size)
         self.w_out = nnx.Param(glorot(rngs.params(), readout))

@@ -1,0 +1,92 @@
+"""The language model as a task: what a configuration and a text make of the loop.
+
+The pieces a run is built from: model, optimizer, first state, batches, plan.
+"""
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from lstm_jax.config import TrainConfig
+from lstm_jax.data import Corpus, lane_batch, steps_per_epoch
+from lstm_jax.fit import Task
+from lstm_jax.models.language import LanguageModel, language_loss
+from lstm_jax.protocols import ROW_AXES, window256
+from lstm_jax.schedule import Plan
+from lstm_jax.step import TrainState, init_state, make_optimizer
+from lstm_jax.vocab import Vocab
+
+_DEFAULT_EPOCHS = 10
+_VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
+
+
+def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
+    """The untrained model of a run."""
+    model = config.model
+    return LanguageModel(
+        len(vocab),
+        model.hidden,
+        model.layers,
+        rngs=nnx.Rngs(config.run.seed),
+        dropout=model.dropout,
+        dtype=model.precision,
+        engine=model.engine,
+    )
+
+
+def first_state(config: TrainConfig, vocab: Vocab) -> TrainState:
+    """The state of a run before its first step."""
+    model = build_model(config, vocab)
+    carry = model.blank(config.optimizer.batch)
+    key = jax.random.key(config.run.seed)
+    return init_state(model, build_optimizer(config), carry, key)
+
+
+def build_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """The optimizer of a run."""
+    chosen = config.optimizer
+    return make_optimizer(chosen.weight_decay, chosen.clip_norm, chosen.beta2)
+
+
+def text_task(config: TrainConfig, corpus: Corpus) -> Task:
+    """Learning to predict the next symbol of a corpus."""
+    batch, length = config.optimizer.batch, config.optimizer.length
+
+    def lanes(n: int) -> dict[str, np.ndarray]:
+        return lane_batch(
+            corpus.train,
+            n,
+            batch=batch,
+            length=length,
+            seed=config.run.seed,
+            reset_probability=config.optimizer.reset_probability,
+        )
+
+    return Task(
+        loss=language_loss,
+        batch=lanes,
+        row_axes=ROW_AXES,
+        rows=batch,
+        steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
+        symbols_per_step=batch * length,
+        evaluate=(
+            lambda model: window256(model, corpus.validation, _VALIDATION_WINDOWS)
+        )
+        if corpus.has_validation
+        else None,
+    )
+
+
+def plan_of(config: TrainConfig, epoch_steps: int) -> Plan:
+    """When a run ends."""
+    epochs, seconds = config.run.epochs, config.run.max_seconds
+    if epochs is None and seconds is None:
+        epochs = _DEFAULT_EPOCHS
+    return Plan(
+        total_steps=None if epochs is None else epochs * epoch_steps,
+        max_seconds=seconds,
+        peak=config.optimizer.learning_rate,
+        warmup=config.optimizer.warmup,
+        final_rate=config.optimizer.final_rate,
+    )
