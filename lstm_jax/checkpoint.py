@@ -9,8 +9,7 @@ is refused by name. Orbax writes each step into a temporary folder and renames i
 import contextlib
 import dataclasses
 import logging
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,29 +28,48 @@ Leaf = jax.Array | np.ndarray | jax.ShapeDtypeStruct
 _MODEL, _TRAINING, _RECORD = "model", "training", "record"
 
 
+class _Wanted(policies.PreservationPolicy):
+    """Keeps the steps in `steps`: those that the last record names."""
+
+    def __init__(self) -> None:
+        self.steps: frozenset[int] = frozenset()
+
+    def should_preserve(
+        self,
+        checkpoints: Sequence[Any],
+        *,
+        context: object,
+    ) -> Sequence[bool]:
+        """One answer for each checkpoint there is."""
+        return [info.step in self.steps for info in checkpoints]
+
+
 class Checkpoints:
     """The checkpoints of one run: the latest and the best are kept.
 
-    Raises:
-        InputError: on reading, if there are none or they are damaged.
+    To be used in a `with` statement, or closed. Reading raises InputError if there are
+    none, or if they are damaged or not of the expected shapes.
     """
 
     def __init__(self, folder: Path) -> None:
-        keep = policies.AnyPreservationPolicy(
-            [
-                policies.LatestN(1),
-                policies.BestN(
-                    get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1
-                ),
-            ]
-        )
-        options = ocp.CheckpointManagerOptions(preservation_policy=keep)
         self._folder = folder.resolve()
+        self._wanted = _Wanted()
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=self._wanted, create=False
+        )
         with _quiet():
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
     def save(self, state: TrainState, record: Record) -> None:
         """Write a checkpoint in the background; the state may be donated at once."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._wanted.steps = frozenset({record.step, record.best_step})
         training = dataclasses.replace(state, model=())
         contents = ocp.args.Composite(
             model=ocp.args.StandardSave(_named(state.model)),
@@ -59,9 +77,7 @@ class Checkpoints:
             record=ocp.args.JsonSave(dataclasses.asdict(record)),
         )
         with _quiet():
-            loss = math.inf if record.loss is None else record.loss
-            metrics = {"loss": loss}
-            self._manager.save(record.step, args=contents, metrics=metrics, force=True)
+            self._manager.save(record.step, args=contents, force=True)
 
     def latest(self) -> Record:
         """The record of the last checkpoint."""
@@ -115,7 +131,8 @@ class Checkpoints:
         """Compare names, shapes and types before any array is read."""
         where = self._folder / str(step) / item
         with _quiet(), _damaged(where):
-            metadata = ocp.StandardCheckpointer().metadata(where).item_metadata
+            with ocp.StandardCheckpointer() as reader:
+                metadata = reader.metadata(where).item_metadata
             leaves = metadata.tree if metadata else {}
             found = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
         for name in sorted(wanted.keys() | found.keys()):
@@ -177,7 +194,7 @@ def _quiet() -> Iterator[None]:
     """Keep orbax's notices to itself while it works for us."""
     logger = logging.getLogger("absl")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from lstm_jax.errors import InputError
 Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
 EngineName = Literal["auto", "fused", "scan"]
+_HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 Section = TypeVar("Section", bound="Configuration")
 
 
@@ -245,7 +246,8 @@ def _value(hint: object, value: object, where: str) -> object:
         return value
     if hint is Path and isinstance(value, str):
         return Path(value)
-    if hint is float and isinstance(value, int | float) and type(value) is not bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and number and abs(value) < _HUGE:
         return float(value)
     if type(value) is hint:
         return value

@@ -12,6 +12,7 @@ nothing else, so any run can be taken up at any step.
 import contextlib
 import dataclasses
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -306,5 +307,5 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: expected a text file, found nothing") from None
     except IsADirectoryError:
         raise InputError(f"{path}: expected a text file, found a folder") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: expected a readable file, found: {error}") from None

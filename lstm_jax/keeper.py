@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 _SAVE_SECONDS = 120.0
 
 
+def open_checkpoints(run: RunDirectory) -> "Checkpoints":
+    """The states of a run."""
+    # Orbax takes as long to import as JAX: only those who need it shall wait.
+    from lstm_jax.checkpoint import Checkpoints
+
+    return Checkpoints(run.checkpoint_path)
+
+
 class Keeper:
     """Remembers the best model in memory and, given a run directory, all on disk.
 
@@ -33,7 +41,7 @@ class Keeper:
         self._best_loss: float | None = None
         self._run = run
         self._clock = clock
-        self._checkpoints: Checkpoints | None = run.checkpoints() if run else None
+        self._checkpoints: Checkpoints | None = open_checkpoints(run) if run else None
         self._saved_at = time.perf_counter()
         self._saved_step = -1
 

@@ -115,10 +115,10 @@ def lstm_from_gates(
             f"found h {state.h.shape} and c {state.c.shape}"
         )
     valid = None if lengths is None else jnp.arange(steps)[:, None] < lengths
-    starts = resets
-    if resets is not None and reverse:
+    starts = resets if resets is None or valid is None else resets & valid
+    if starts is not None and reverse:
         # Walking backwards, a sequence is entered at its end: where the next begins.
-        starts = jnp.roll(resets, -1, axis=0).at[-1].set(False)
+        starts = jnp.roll(starts, -1, axis=0).at[-1].set(False)
     hs, state = run(z, w_h, state, starts, valid, reverse)
     if valid is not None:
         hs = jnp.where(valid[..., None], hs, 0)

@@ -18,7 +18,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from lstm_jax.config import TrainConfig, load_config, save_config
 from lstm_jax.data import Corpus, load_corpus, split_size
 from lstm_jax.errors import InputError
 from lstm_jax.vocab import Vocab, load_vocab, save_vocab
-
-if TYPE_CHECKING:
-    from lstm_jax.checkpoint import Checkpoints
 
 Fields = dict[str, Any]  # a JSON object
 
@@ -76,12 +73,10 @@ class RunDirectory:
         train_size = split_size(len(whole.ids), fraction, str(self.corpus_path))
         return dataclasses.replace(whole, train_size=train_size)
 
-    def checkpoints(self) -> "Checkpoints":
-        """The states of the run."""
-        # Orbax takes as long to import as JAX: only those who need it shall wait.
-        from lstm_jax.checkpoint import Checkpoints
-
-        return Checkpoints(self.path / "checkpoints")
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the states are."""
+        return self.path / "checkpoints"
 
     def save_corpus(self, corpus: Corpus) -> None:
         """Write a text that is in memory."""

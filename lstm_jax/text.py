@@ -16,7 +16,7 @@ from lstm_jax.data import Corpus, encode_text
 from lstm_jax.decode import Sampling, generate_ids
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Clock, Line, fit
-from lstm_jax.keeper import Keeper
+from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.protocols import evaluate_ids
 from lstm_jax.rundir import Fields, RunDirectory, create_run, open_run
@@ -105,11 +105,9 @@ def load(path: Path) -> TextModel:
     """
     run = open_run(path)
     config, vocab = run.config(), run.vocab()
-    checkpoints = run.checkpoints()
-    record = checkpoints.latest()
     like = jax.eval_shape(lambda: build_model(config, vocab))
-    model = checkpoints.load_model(record.best_step, like)
-    checkpoints.close()
+    with open_checkpoints(run) as checkpoints:
+        model = checkpoints.load_model(checkpoints.latest().best_step, like)
     return TextModel(config, vocab, model)
 
 

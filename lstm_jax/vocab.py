@@ -115,7 +115,7 @@ def load_vocab(path: Path) -> Vocab:
         raise InputError(f"expected a vocabulary at {path}, found no file") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"expected a vocabulary in {path}, found a damaged file: {error!r}"
+            f"expected a vocabulary in {path}, found a damaged file: {error!r:.100}"
         ) from None
     if kind not in ("char", "byte") or not each_is_one:
         raise InputError(
