@@ -8,7 +8,9 @@ is refused by name. Orbax writes each step into a temporary folder and renames i
 
 import contextlib
 import dataclasses
+import functools
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,7 +86,7 @@ class Checkpoints:
         step = self._manager.latest_step()
         if step is None:
             raise InputError(f"expected a checkpoint in {self._folder}, found none")
-        found = self._restore(step, record=ocp.args.JsonRestore())[_RECORD]
+        found = self._restore(step, _RECORD, ocp.args.JsonRestore())
         try:
             return Record(**found)
         except TypeError:
@@ -116,8 +118,7 @@ class Checkpoints:
             for name, array in _named_shapes(like).items()
         }
         self._check(step, item, wanted)
-        arguments = {item: ocp.args.StandardRestore(wanted)}
-        arrays = self._restore(step, **arguments)[item]
+        arrays = self._restore(step, item, ocp.args.StandardRestore(wanted))
         leaves, tree = jax.tree.flatten(like)
         values = [
             jax.random.wrap_key_data(jnp.asarray(arrays[name]))
@@ -133,7 +134,9 @@ class Checkpoints:
         with _quiet(), _damaged(where):
             with ocp.StandardCheckpointer() as reader:
                 metadata = reader.metadata(where).item_metadata
-            leaves = metadata.tree if metadata else {}
+            if not metadata or not metadata.tree:
+                raise ValueError("no description of its arrays")
+            leaves = metadata.tree
             found = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
         for name in sorted(wanted.keys() | found.keys()):
             if name not in found or name not in wanted:
@@ -146,9 +149,13 @@ class Checkpoints:
                     f"found {found[name][1]}{found[name][0]}"
                 )
 
-    def _restore(self, step: int, **items: Any) -> Any:  # noqa: ANN401
+    def _restore(
+        self, step: int, item: str, how: ocp.args.CheckpointArgs
+    ) -> dict[str, Any]:
+        """One part of a checkpoint: named arrays, or the record."""
         with _quiet(), _damaged(self._folder / str(step)):
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
+            parts = ocp.args.Composite(**{item: how})
+            return self._manager.restore(step, args=parts)[item]
 
 
 def _named(tree: object) -> dict[str, np.ndarray]:
@@ -180,6 +187,7 @@ def _is_key(leaf: Leaf) -> bool:
 @contextlib.contextmanager
 def _damaged(where: Path) -> Iterator[None]:
     """Whatever goes wrong while reading is the file's fault, and said in one line."""
+    _ignore_late_reads()
     try:
         yield
     except Exception as error:
@@ -187,6 +195,22 @@ def _damaged(where: Path) -> Iterator[None]:
         raise InputError(
             f"expected a checkpoint at {where}, found a damaged one: {reason[0]:.200}"
         ) from None
+
+
+@functools.cache
+def _ignore_late_reads() -> None:
+    """Say nothing of reads that end after another one has failed.
+
+    Orbax reads arrays side by side in an event loop and closes it at the first error;
+    those still under way then find it closed, and Python would print their traces.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 @contextlib.contextmanager
