@@ -155,7 +155,10 @@ class Checkpoints:
         """One part of a checkpoint: named arrays, or the record."""
         with _quiet(), _damaged(self._folder / str(step)):
             parts = ocp.args.Composite(**{item: how})
-            return self._manager.restore(step, args=parts)[item]
+            found = self._manager.restore(step, args=parts)[item]
+            if not isinstance(found, dict):
+                raise ValueError(f"{item} is {found!r:.60}")
+            return found
 
 
 def _named(tree: object) -> dict[str, np.ndarray]:
@@ -204,6 +207,9 @@ def _ignore_late_reads() -> None:
     Orbax reads arrays side by side in an event loop and closes it at the first error;
     those still under way then find it closed, and Python would print their traces.
     """
+    logging.getLogger("asyncio").addFilter(
+        lambda record: "zarr" not in record.getMessage()
+    )
     before = sys.unraisablehook
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -17,6 +17,7 @@ from lstm_jax.errors import InputError
 Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
 EngineName = Literal["auto", "fused", "scan"]
+MAX_SEED = 2**63
 _HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 Section = TypeVar("Section", bound="Configuration")
 
@@ -170,7 +171,7 @@ def check(config: TrainConfig) -> None:
     ):
         _expect(flag, value, "a number in [0, 1]", 0 <= value <= 1)
     _expect("--evaluations", run.evaluations, "0 or more", run.evaluations >= 0)
-    _expect("--seed", run.seed, "0 or more", 0 <= run.seed < 2**63)
+    _expect("--seed", run.seed, "0 or more", 0 <= run.seed < MAX_SEED)
     if run.resume and run.overwrite:
         raise InputError("expected --resume or --overwrite, found both")
 
@@ -214,7 +215,10 @@ def load_config(path: Path) -> TrainConfig:
             f"expected a configuration in {path}, found a damaged file: {error}"
         ) from None
     config = _section(TrainConfig, record, str(path))
-    check(config)
+    try:
+        check(config)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return config
 
 

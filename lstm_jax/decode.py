@@ -97,7 +97,7 @@ def generate_ids(
             jnp.int32(start),
             jnp.int32(count),
             jnp.float32(sampling.temperature or 1.0),
-            jnp.int32(sampling.top_k or vocab_size),
+            jnp.int32(min(sampling.top_k or vocab_size, vocab_size)),
             jnp.float32(sampling.top_p),
             greedy=sampling.greedy,
             filtered=filtered and not sampling.greedy,

@@ -5,8 +5,12 @@ is small. One virtual device per core, each with its share of the rows and its o
 loop, keeps all cores busy and meets once per optimizer step, to add up gradients.
 """
 
+import contextlib
+import hashlib
 import os
+import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import jax
@@ -15,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 Tree = TypeVar("Tree")
 _ROWS = "rows"
+_CPU_FIELDS = ("model name", "flags", "Features")  # of /proc/cpuinfo
 _FEWEST_ROWS = 8  # fewer rows per device waste the product with the weights
 
 
@@ -26,6 +31,36 @@ def show_cores(rows: int, limit: int | None = None) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     count = _paying(rows, min(cores, limit or cores))
     jax.config.update("jax_num_cpu_devices", count)
+
+
+def keep_programs() -> None:
+    """Keep compiled programs for the next process, in the user's own cache folder.
+
+    A small run is mostly compilation. Programs are kept apart by processor, because
+    they use what the one they were compiled on offers. A folder that cannot be written
+    or a JAX_COMPILATION_CACHE_DIR of the user's is left as it is.
+    """
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(home) / "lstm_jax" / _processor()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _processor() -> str:
+    """A name for what this machine's processor can do."""
+    described = platform.machine() + platform.processor()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        described += "".join(
+            sorted({line for line in lines if line.startswith(_CPU_FIELDS)})
+        )
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
 def row_mesh(rows: int, limit: int | None = None) -> Mesh:

@@ -31,11 +31,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = cli.parse(EvaluateOptions, "evaluate", __doc__ or "", argv)
 
     from lstm_jax.data import encode_file
-    from lstm_jax.devices import show_cores
+    from lstm_jax.devices import keep_programs, show_cores
     from lstm_jax.protocols import WINDOW, evaluate_ids
     from lstm_jax.rundir import open_run
     from lstm_jax.text import load
 
+    keep_programs()
     show_cores(WINDOW)
     trained = load(options.run_dir)
     if options.data:

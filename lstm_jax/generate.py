@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from lstm_jax import cli
+from lstm_jax.config import MAX_SEED
 from lstm_jax.errors import InputError
 
 
@@ -41,14 +42,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     for flag, value, least in (
         ("--length", options.length, 0),
         ("--samples", options.samples, 1),
-        ("--seed", options.seed, 0),
     ):
         if value < least:
             raise InputError(f"{flag}: expected {least} or more, found {value}")
+    if not 0 <= options.seed < MAX_SEED:
+        raise InputError(
+            f"--seed: expected 0 or more, below 2^63, found {options.seed}"
+        )
 
     from lstm_jax.decode import Sampling
+    from lstm_jax.devices import keep_programs
     from lstm_jax.text import load, stream_texts
 
+    keep_programs()
     sampling = Sampling(options.temperature, options.top_k, options.top_p)
     pieces = stream_texts(
         load(options.run_dir),

@@ -89,7 +89,7 @@ class Keeper:
         record = Record(
             step=step,
             loss=loss,
-            best_step=self.best_step,
+            best_step=step if self._best_loss is None else self.best_step,
             best_loss=self._best_loss,
             seconds=self._clock.seconds(),
             compile_seconds=self._clock.compiling,

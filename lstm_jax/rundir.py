@@ -100,7 +100,7 @@ class RunDirectory:
                 the run was stopped while writing it.
         """
         path = self.path / "metrics.jsonl"
-        texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        texts = path.read_bytes().splitlines() if path.exists() else []
         lines = []
         for number, text in enumerate(texts, 1):
             try:
@@ -166,10 +166,13 @@ def create_run(
 
 def check_free(path: Path, overwrite: bool) -> None:
     """Refuse a path that holds something, unless it is a run to be overwritten."""
-    if path.is_file():
-        raise InputError(f"{path}: expected a folder for the run, found a file")
-    if not path.exists() or not any(path.iterdir()):
-        return
+    try:
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path}: expected a folder for the run, found a file")
+        if not path.exists() or not any(path.iterdir()):
+            return
+    except OSError as error:
+        raise InputError(f"{path}: expected a folder for the run: {error}") from None
     if not (path / "config.json").is_file():
         raise InputError(
             f"{path}: expected an empty folder or a run, found other files in it"
@@ -187,7 +190,11 @@ def open_run(path: Path) -> RunDirectory:
     Raises:
         InputError: there is none.
     """
-    if not path.is_dir():
+    try:
+        found = path.is_dir()
+    except OSError as error:
+        raise InputError(f"{path}: expected a run directory: {error}") from None
+    if not found:
         raise InputError(f"{path}: expected a run directory, found no folder")
     if not (path / "config.json").is_file():
         raise InputError(

@@ -24,11 +24,13 @@ _VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
 def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
     """The untrained model of a run."""
     model = config.model
+    # Every draw is compiled once for itself; this generator's program is the shorter.
+    key = jax.random.key(config.run.seed, impl="rbg")
     return LanguageModel(
         len(vocab),
         model.hidden,
         model.layers,
-        rngs=nnx.Rngs(config.run.seed),
+        rngs=nnx.Rngs(key),
         dropout=model.dropout,
         dtype=model.precision,
         engine=model.engine,

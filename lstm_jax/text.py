@@ -140,10 +140,8 @@ def stream_text(
     stop: str = "",
 ) -> Iterator[str]:
     """The continuation as it is made, up to and without the first `stop`."""
-    for texts in stream_texts(
-        trained, prompt, length, sampling, samples=1, seed=seed, stop=stop
-    ):
-        yield texts[0]
+    several = stream_texts(trained, prompt, length, sampling, seed=seed, stop=stop)
+    return (texts[0] for texts in several)
 
 
 def stream_texts(

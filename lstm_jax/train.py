@@ -28,8 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, corpus, vocab, run = _continue(config) if kept else _begin(config)
 
     # Only now is JAX imported, and shown as many devices as the batch can use.
-    from lstm_jax.devices import show_cores
+    from lstm_jax.devices import keep_programs, show_cores
 
+    keep_programs()
     show_cores(config.optimizer.batch, config.run.devices)
     from lstm_jax.report import Reporter
     from lstm_jax.text import train_text
@@ -44,6 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             resume=config.run.resume,
             on_line=reporter.line,
             interrupted=interrupted,
+        )
+    if not outcome.lines:
+        raise InputError(
+            f"--max-seconds: expected time for a step, found {config.run.max_seconds}; "
+            f"compilation alone took {outcome.clock.compiling:.1f}"
         )
     if outcome.ended == "interrupted":
         reporter.interrupted(run)

@@ -5,6 +5,8 @@ are checked at every call, and the host shows itself as two devices, so that sha
 programs can be tested anywhere.
 """
 
+from collections.abc import Iterator
+
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -15,7 +17,7 @@ install_import_hook("lstm_jax", "shapecheck.check")
 
 
 @pytest.fixture
-def x64() -> object:
+def x64() -> Iterator[None]:
     """Float64 arithmetic inside a test."""
     with jax.enable_x64(True):
         yield

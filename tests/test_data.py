@@ -158,13 +158,16 @@ def test_ids_on_disk_are_mapped(tmp_path: Path) -> None:
     assert again.train_size == 3
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """Four times the text must not take more than a piece of memory more.
+def test_memory_does_not_grow_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four times the text takes no more memory: only a few pieces of it are held.
 
     Python's own count of allocations is used. It is exact, knows NumPy's arrays, and
-    leaves out the mapped ids, which the system may drop whenever it likes. Memory
-    that follows the file would show as 48 MB or more: one byte for every character.
+    leaves out the mapped ids, which the system may drop whenever it likes. Anything
+    that followed the file would show as 48 MB or more, a byte for every character.
     """
+    monkeypatch.setattr(data, "_PIECE", 2**18)
 
     def peak(megabytes: int) -> int:
         block = (MIXED + "the quick brown fox " * 60).encode()
@@ -175,7 +178,18 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         tracemalloc.stop()
         return most
 
-    assert peak(64) - peak(16) < 2**22
+    assert peak(64) - peak(16) < 2**20
+
+
+def test_data_that_are_no_text_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after reading on: else the damage at the end of this file would be named."""
+    monkeypatch.setattr(data, "_PIECE", 8)
+    path = tmp_path / "binary.gz"
+    path.write_bytes(gzip.compress(b"abc\xff" + bytes(99999))[:-9])
+    with pytest.raises(InputError, match="found other data at byte 3"):
+        survey_files([path], "char", 0.1)
 
 
 UNREADABLE = {  # name of a file: its content, and what is said of it

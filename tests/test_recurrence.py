@@ -158,19 +158,15 @@ def test_engines_agree(options: Options) -> None:
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [("float32", 2e-6), ("bfloat16", 0.05)], ids=str
 )
-@each_way
 @each_engine
-def test_low_precision(
-    engine: str, reverse: bool, dtype: str, tolerance: float
-) -> None:
+def test_low_precision(engine: str, dtype: str, tolerance: float) -> None:
     """Only rounding separates the types.
 
     A number crosses some hundred operations. Each costs float32 6e-8 of it and
     bfloat16, which has 8 bits, 4e-3; errors add up like a random walk.
     """
-    options = Options(lengths=True, resets=True, reverse=reverse)
     low, high = (
-        library(cast(CASE, precision), engine=engine, **options.arguments())
+        library(cast(CASE, precision), LENGTHS, RESETS, reverse=True, engine=engine)
         for precision in (dtype, float)
     )
     assert_close(low, high, tolerance)
@@ -289,7 +285,7 @@ def test_resets_make_separate_sequences(engine: str, reverse: bool) -> None:
 
     case = cast(CASE, float)
     packed, _ = library(case, None, resets, reverse=reverse, engine=engine)
-    assert_close(packed, alone(case), 1e-12)
+    assert_close(packed, jax.jit(alone)(case), 1e-12)
 
 
 @each_way
@@ -316,40 +312,39 @@ def test_flags_in_padding_mean_nothing(engine: str, reverse: bool) -> None:
 @each_way
 @each_engine
 def test_empty_rows_return_their_state(engine: str, reverse: bool) -> None:
-    case = cast(CASE, "float32")
-    lengths = np.zeros(B, int)
-    ys, h, c = run(case, lengths=lengths, reverse=reverse, engine=engine)
+    """To the last bit, and outputs that are exactly zero."""
+    lengths, case = np.zeros(B, int), cast(CASE, float)
+    (ys, h, c), _ = library(case, lengths, reverse=reverse, engine=engine)
     assert not ys.any()
     np.testing.assert_array_equal(h, case.h)
     np.testing.assert_array_equal(c, case.c)
 
 
-@pytest.mark.parametrize("cut", [False, True], ids=["plain", "lengths+resets"])
 @each_way
 @each_engine
-def test_causality(engine: str, reverse: bool, cut: bool) -> None:
+def test_causality(engine: str, reverse: bool) -> None:
     """An output depends on the inputs of its own sequence up to it, and on no other.
 
     Shown by the Jacobian: exactly zero where there is no path from input to output;
     where there is one, random weights leave no chance of a zero.
     """
-    options = Options(lengths=cut, resets=cut, reverse=reverse)
 
-    def outputs(xs: jax.Array) -> jax.Array:
-        case = cast(CASE, float)._replace(xs=xs)
-        return run(case, engine=engine, **options.arguments())[0]
+    @jax.jit
+    def jacobian(xs: Array, lengths: Array, resets: Array) -> Array:
+        def outputs(xs: Array) -> Array:
+            case = cast(CASE, float)._replace(xs=xs)
+            return run(case, lengths, resets, reverse, engine)[0]
 
-    jacobian = jax.jit(jax.jacrev(outputs))(jnp.asarray(CASE.xs))
-    depends = np.asarray(jacobian != 0).any(axis=(2, 5))  # [T, B, T, B]
+        return jax.jacrev(outputs)(xs)
 
-    row = np.arange(B)
     t, s = np.arange(T)[:, None, None, None], np.arange(T)[:, None]
-    expected = (row[:, None, None] == row) & (t <= s if reverse else s <= t)
-    if cut:
-        begun = RESETS.cumsum(axis=0)  # the number of the sequence in its row
+    for lengths, resets in [(np.full(B, T), np.zeros((T, B), bool)), (LENGTHS, RESETS)]:
+        depends = jacobian(CASE.xs, lengths, resets) != 0  # [T, B, H, T, B, D]
+        expected = np.eye(B, dtype=bool)[:, None] & (t <= s if reverse else s <= t)
+        begun = resets.cumsum(axis=0)  # the number of the sequence in its row
         expected &= begun[:, :, None, None] == begun
-        expected &= (t < LENGTHS) & (s < LENGTHS)
-    np.testing.assert_array_equal(depends, expected)
+        expected &= (t < lengths[:, None, None]) & (s < lengths)
+        np.testing.assert_array_equal(depends.any(axis=(2, 5)), expected)
 
 
 # What JAX's transformations make of it.

@@ -1,0 +1,655 @@
+"""The three commands as a person runs them: separate processes, files, exit codes."""
+
+import dataclasses
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lstm_jax
+from lstm_jax import generate
+from lstm_jax.errors import InputError
+
+Run = subprocess.CompletedProcess[str]
+
+WORDS = "the cat sat on a mat and ran to see what was in that hat of mine".split()
+TEXT = " ".join(random.Random(0).choices(WORDS, k=600))[:2000]
+SMALL = (
+    *("--hidden", "16", "--layers", "1", "--batch", "4", "--length", "16"),
+    *("--steps-per-call", "8"),
+)
+STEPS_PER_EPOCH = 29  # 1,800 characters to learn from, in 4 lanes of 16
+BUDGET = 12  # seconds; compilation takes half of them on a busy machine
+PATIENCE = 240  # seconds
+
+
+def arguments(command: str, *given: object) -> list[str]:
+    """The command line of a command."""
+    return [sys.executable, "-m", f"lstm_jax.{command}", *map(str, given)]
+
+
+def environment() -> dict[str, str]:
+    """The environment, with the library under test to be found first."""
+    found = str(Path(lstm_jax.__file__).parents[1])
+    paths = [found, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def run(command: str, *given: object, cwd: Path) -> Run:
+    """Run a command to its end."""
+    return subprocess.run(
+        arguments(command, *given),
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+    )
+
+
+def assert_done(done: Run) -> None:
+    """The command did what it was asked to, and had nothing to complain of."""
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def assert_refused(done: Run, *mentioned: str) -> None:
+    """One clear line, and nothing else."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.endswith("\n")
+    assert done.stderr.count("\n") == 1, done.stderr
+    for text in mentioned:
+        assert text in done.stderr
+
+
+def contents(path: Path) -> dict[str, bytes | None]:
+    """All folders and files under a folder, and what is in them."""
+    return {
+        str(found.relative_to(path)): found.read_bytes() if found.is_file() else None
+        for found in sorted(path.rglob("*"))
+    }
+
+
+def metrics(path: Path) -> list[dict[str, Any]]:
+    """The history of a run."""
+    lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A run that was trained once, the text it was trained on, and what was printed."""
+
+    path: Path
+    text: Path
+    done: Run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Two epochs of a tiny model. To be copied before it is changed."""
+    home = tmp_path_factory.mktemp("trained")
+    text = home / "text.txt"
+    text.write_text(TEXT, encoding="utf-8")
+    given = ("--data", text, "--run-dir", home / "run", *SMALL, "--epochs", 2)
+    return Trained(home / "run", text, run("train", *given, cwd=home))
+
+
+@pytest.fixture
+def copied(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of the trained run, to be damaged."""
+    return shutil.copytree(trained.path, tmp_path / "run")
+
+
+# Training.
+
+
+@pytest.mark.parametrize("given", [(), ("--seed", 1), ("--seed", 2)], ids=str)
+def test_without_arguments_it_learns_hello_world(
+    given: Sequence[object], tmp_path: Path
+) -> None:
+    done = run("train", *given, cwd=tmp_path)
+    assert_done(done)
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "from 'hel': hello world"
+    assert sum("train" in line and "epoch" in line for line in lines) >= 5
+    assert "loss" in done.stdout and "accuracy" in done.stdout
+    assert contents(tmp_path) == {}
+
+
+def test_a_text_is_learned_and_kept(trained: Trained) -> None:
+    assert_done(trained.done)
+    assert trained.done.stdout.splitlines()[-1] == f"kept in {trained.path}"
+    lines = metrics(trained.path)
+    assert lines[-1]["step"] == 2 * STEPS_PER_EPOCH
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+    summary = read_json(trained.path / "summary.json")
+    assert summary["ended"] == "finished" and summary["epochs"] == 2
+    loss = summary["validation"]["window256"]["loss"]
+    assert f"validation window256: loss {loss:.4f} nats" in trained.done.stdout
+    # Nothing is left besides the text and the run.
+    home = {path.name for path in trained.path.parent.iterdir()}
+    assert home == {"text.txt", "run"}
+
+
+def test_an_existing_run_is_not_overwritten(trained: Trained, copied: Path) -> None:
+    before = contents(copied)
+    given = ("--data", trained.text, "--run-dir", copied, *SMALL)
+    assert_refused(run("train", *given, cwd=copied.parent), str(copied), "--overwrite")
+    assert contents(copied.parent) == {"run": None} | {
+        f"run/{name}": raw for name, raw in before.items()
+    }
+
+
+def test_a_run_is_replaced_on_request_and_keeps_its_time(
+    trained: Trained, copied: Path
+) -> None:
+    (copied / "summary.json").write_text("old")
+    done = run(
+        "train",
+        *("--data", trained.text, "--run-dir", copied, "--overwrite"),
+        *(*SMALL, "--max-seconds", BUDGET),
+        cwd=copied.parent,
+    )
+    assert_done(done)
+    summary = read_json(copied / "summary.json")
+    loop = summary["seconds"]["loop"]
+    assert 0.7 * BUDGET < loop <= 1.05 * BUDGET
+    assert metrics(copied)[-1]["seconds"] == pytest.approx(loop)
+    assert summary["seconds"]["final_evaluation"] > 0
+    assert f"the loop took {loop:.1f} s" in done.stdout
+    # The last rate belongs to the end of the run, not to an end that never came.
+    rates = [line["learning_rate"] for line in metrics(copied)]
+    assert rates[-1] < 0.1 * max(rates)
+    assert metrics(copied)[0]["step"] < 2 * STEPS_PER_EPOCH
+
+
+def test_a_budget_too_short_for_anything_is_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    given = ("--data", "text.txt", "--run-dir", "run", *SMALL, "--max-seconds", 0.01)
+    done = run("train", *given, cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 2)
+    if done.returncode:
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_a_run_is_continued(trained: Trained, copied: Path) -> None:
+    before = metrics(copied)
+    done = run(
+        "train", "--run-dir", copied, "--resume", "--epochs", 4, cwd=copied.parent
+    )
+    assert_done(done)
+    after = metrics(copied)
+    assert after[: len(before)] == before
+    steps = [line["step"] for line in after]
+    assert steps == sorted(set(steps)) and steps[-1] == 4 * STEPS_PER_EPOCH
+    seconds = [line["seconds"] for line in after]
+    assert seconds == sorted(seconds)
+    assert read_json(copied / "summary.json")["epochs"] == 4
+    assert contents(trained.path)["metrics.jsonl"] != contents(copied)["metrics.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "kept"),
+    [
+        ("--hidden", 17, "16"),
+        ("--length", 8, "16"),
+        ("--dropout", 0.5, "0.1"),
+        ("--seed", 3, "0"),
+        ("--vocab", "byte", "char"),
+        ("--data", "other.txt", "text.txt"),
+    ],
+)
+def test_a_run_is_not_continued_as_another(
+    flag: str, value: object, kept: str, trained: Trained, copied: Path
+) -> None:
+    before = contents(copied)
+    given = ("--run-dir", copied, "--resume", flag, value)
+    done = run("train", *given, cwd=copied.parent)
+    assert_refused(done, "--resume", flag, kept, str(value))
+    assert contents(copied) == before
+
+
+def first_line(process: subprocess.Popen[str], path: Path) -> None:
+    """Wait for the first line of history."""
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists() or path.read_text(encoding="utf-8").count("\n") == 0:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_interrupted_run_is_kept_and_continued(tmp_path: Path) -> None:
+    """Begun without a --run-dir, so that it has the place that runs have by default."""
+    (tmp_path / "my.text.txt").write_text(TEXT, encoding="utf-8")
+    given = ("--data", "my.text.txt", *SMALL, "--epochs", 10**6)
+    process = subprocess.Popen(
+        arguments("train", *given),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    path = tmp_path / "runs" / "my"
+    first_line(process, path / "metrics.jsonl")
+    assert read_json(path / "config.json")["run"]["epochs"] == 10**6
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130 and "Traceback" not in stderr
+    assert "--resume" in stdout.splitlines()[-1]
+    before = metrics(path)
+    last = before[-1]["step"]
+    assert [found.name for found in (path / "checkpoints").iterdir()] == [str(last)]
+
+    epochs = last // STEPS_PER_EPOCH + 2
+    done = run("train", "--run-dir", path, "--resume", "--epochs", epochs, cwd=tmp_path)
+    assert_done(done)
+    after = metrics(path)
+    assert after[: len(before)] == before
+    assert after[len(before)]["step"] == last + 8
+    assert after[-1]["step"] == epochs * STEPS_PER_EPOCH
+    assert read_json(path / "summary.json")["ended"] == "finished"
+
+
+# Evaluation.
+
+SCORES = {"loss", "bits_per_char", "perplexity", "accuracy"}
+
+
+def last_json(done: Run) -> dict[str, Any]:
+    """The JSON object on the last line."""
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_run_is_evaluated(trained: Trained, tmp_path: Path) -> None:
+    before = contents(trained.path)
+    done = run("evaluate", trained.path, "--json", cwd=tmp_path)
+    assert_done(done)
+    found = last_json(done)
+    summary = read_json(trained.path / "summary.json")
+    for protocol in ("window256", "stream"):
+        scores = found[protocol]
+        assert scores.keys() >= SCORES
+        assert scores["characters"] == 200
+        assert scores["bits_per_char"] == pytest.approx(scores["loss"] / math.log(2))
+        assert scores["perplexity"] == pytest.approx(math.exp(scores["loss"]))
+        assert 0 < scores["accuracy"] < 1
+        for name, value in summary["validation"][protocol].items():
+            assert scores[name] == pytest.approx(value, rel=1e-4)
+    for text in ("window256", "stream", "bits per char", "perplexity", "accuracy"):
+        assert text in done.stdout.replace(json.dumps(found), "")
+    assert contents(trained.path) == before and contents(tmp_path) == {}
+
+
+def test_another_text_is_evaluated(trained: Trained, tmp_path: Path) -> None:
+    # More than a window, so that the protocols differ; Z was never seen.
+    (tmp_path / "other.txt").write_text(TEXT[::-1][:500] + "Z", encoding="utf-8")
+    given = (trained.path, "--data", "other.txt", "--json")
+    done = run("evaluate", *given, cwd=tmp_path)
+    assert_done(done)
+    found = last_json(done)
+    assert found["source"] == "other.txt" and "other.txt" in done.stdout
+    losses = [found[protocol]["loss"] for protocol in ("window256", "stream")]
+    assert found["stream"]["characters"] == found["window256"]["characters"] == 500
+    held_out = read_json(trained.path / "summary.json")["validation"]["stream"]["loss"]
+    assert losses[0] != losses[1] and min(losses) > held_out  # backwards is harder
+
+
+# Generation.
+
+
+def made(trained: Trained, *given: object) -> str:
+    """What the generate command prints."""
+    done = run("generate", trained.path, *given, cwd=trained.path.parent)
+    assert_done(done)
+    return done.stdout
+
+
+def test_greedy_is_one_text(trained: Trained) -> None:
+    before = contents(trained.path)
+    given = ("--prompt", "the cat", "--length", 100)
+    text = made(trained, *given)
+    assert text.startswith("the cat") and text.endswith("\n")
+    assert len(text) == len("the cat") + 100 + 1
+    # The same whatever the seed; with a stop it ends before that.
+    continuation = text[len("the cat") : -1]
+    stop = continuation[70:74]
+    expected = "the cat" + continuation[: continuation.index(stop)]
+    assert made(trained, *given, "--seed", 9, "--stop", stop) == expected + "\n"
+    assert contents(trained.path) == before
+
+
+def test_draws_are_decided_by_the_seed(trained: Trained) -> None:
+    given = ("--prompt", "the ", "--length", 60, "--temperature", 1)
+    one, other = (made(trained, *given, "--seed", seed) for seed in (1, 2))
+    three = made(trained, *given, "--seed", 1, "--samples", 3)
+    parts = three.split("--- sample ")[1:]
+    assert [part.split("\n", 1)[0] for part in parts] == ["1", "2", "3"]
+    texts = [part.split("\n", 1)[1] for part in parts]
+    assert texts[0] == one, "the first sample does not depend on how many there are"
+    assert len({*texts, other}) == 4
+    for text in (*texts, other):
+        assert text.startswith("the ") and len(text) == len("the ") + 60 + 1
+
+
+def test_text_is_shown_as_it_is_made(trained: Trained) -> None:
+    """The beginning of an endless text is there at once; who has enough may leave."""
+    given = (trained.path, "--prompt", "the", "--length", 10**8, "--temperature", 1)
+    with subprocess.Popen(
+        arguments("generate", *given),
+        cwd=trained.path.parent,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout and process.stderr
+        watch = _kill_after(process, PATIENCE)
+        text = process.stdout.read(500)
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait() == 141
+        watch.cancel()
+    assert text.startswith("the") and len(text) == 500
+    assert errors == ""
+
+
+def _kill_after(process: subprocess.Popen[str], seconds: float) -> threading.Timer:
+    watch = threading.Timer(seconds, process.kill)
+    watch.start()
+    return watch
+
+
+def test_an_unknown_character_is_named(trained: Trained, tmp_path: Path) -> None:
+    given = (trained.path, "--prompt", "the Ω cat", "--length", 10)
+    done = run("generate", *given, cwd=tmp_path)
+    assert_refused(done, "prompt", "'Ω' (U+03A9)")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *(("--length", value) for value in ("-1",)),
+        *(("--samples", value) for value in ("0", "-2")),
+        *(("--seed", value) for value in ("-1", str(2**64))),
+        *(("--temperature", value) for value in ("-1", "nan", "inf")),
+        *(("--top-k", value) for value in ("-1",)),
+        *(("--top-p", value) for value in ("0", "1.5", "nan")),
+    ],
+)
+def test_generation_refuses_nonsense(flag: str, value: str, trained: Trained) -> None:
+    name = flag.strip("-").replace("-", "[-_]")
+    with pytest.raises(InputError, match=rf"{name}: expected .*, found {value}"):
+        generate.main(
+            [
+                *(str(trained.path), "--prompt", "the", "--length", "3"),
+                *(() if flag == "--temperature" else ("--temperature", "1")),
+                *(flag, value),
+            ]
+        )
+
+
+def test_more_candidates_than_symbols_are_all_of_them(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(trained.path), "--prompt", "the", "--temperature", "1"]
+    for k in (0, 1_000, 2**40):
+        generate.main([*given, "--length", "40", "--top-k", str(k)])
+    texts = capsys.readouterr().out.splitlines()
+    assert len(texts) == 3 and len(set(texts)) == 1
+
+
+# Bad input. Before each: the working directory holds these.
+
+GOOD = "the cat sat on the mat"
+FILES: dict[str, bytes] = {
+    "good.txt": GOOD.encode(),
+    "empty.txt": b"",
+    "one.txt": b"x",
+    "binary.txt": bytes(range(256)),
+    "latin1.txt": "über".encode("latin-1"),
+    "cut.txt": "abcü".encode()[:-1],
+    "broken.gz": b"this is no archive",
+    "folder/thesis.txt": b"precious",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A folder of files, which nothing that is refused may change."""
+    for name, raw in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(raw)
+    before = contents(tmp_path)
+    yield tmp_path
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.txt", "found nothing"),
+        ("empty.txt", "at least 2 characters, found 0"),
+        ("one.txt", "at least 2 characters, found 1"),
+        ("binary.txt", "expected UTF-8 text"),
+        ("latin1.txt", "expected UTF-8 text"),
+        ("cut.txt", "expected UTF-8 text"),
+        ("broken.gz", "expected"),
+        ("folder", "found a folder"),
+    ],
+)
+def test_training_refuses_what_is_no_text(name: str, message: str, place: Path) -> None:
+    done = run("train", "--data", name, "--run-dir", "new/run", cwd=place)
+    assert_refused(done, name, message)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--hidden", "0"),
+        ("--layers", "-1"),
+        ("--batch", "0"),
+        ("--length", "-5"),
+        ("--epochs", "0"),
+        ("--max-seconds", "0"),
+        ("--max-seconds", "nan"),
+        ("--learning-rate", "nan"),
+        ("--dropout", "1"),
+        ("--validation-fraction", "-0.1"),
+        ("--seed", "-1"),
+    ],
+)
+def test_training_refuses_nonsense(flag: str, value: str, place: Path) -> None:
+    # "=" so that a minus is not taken for another flag.
+    given = ("--data", "good.txt", "--run-dir", "new", f"{flag}={value}")
+    assert_refused(run("train", *given, cwd=place), flag, value.lstrip("-"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--run-dir", "good.txt"), "found a file"),
+        (("--run-dir", "good.txt", "--overwrite"), "found a file"),
+        (("--run-dir", "folder"), "found other files"),
+        (("--run-dir", "folder", "--overwrite"), "found other files"),
+        (("--run-dir", "/dev/null"), "expected a folder"),
+        (("--run-dir", "new", "--resume"), "found no folder"),
+        (("--run-dir", "folder", "--resume"), "without config.json"),
+        (("--resume", "--overwrite", "--run-dir", "new"), "run directory"),
+    ],
+)
+def test_training_refuses_other_places(
+    given: Sequence[str], message: str, place: Path
+) -> None:
+    assert_refused(run("train", "--data", "good.txt", *given, cwd=place), message)
+
+
+def test_resume_without_a_run_is_refused(place: Path) -> None:
+    assert_refused(run("train", "--resume", cwd=place), "--resume", "--run-dir")
+
+
+def _edit(name: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
+    """Damage: change a JSON file."""
+
+    def damage(path: Path) -> None:
+        record = read_json(path / name)
+        change(record)
+        (path / name).write_text(json.dumps(record), encoding="utf-8")
+
+    return damage
+
+
+def _cut(pattern: str) -> Callable[[Path], None]:
+    """Damage: cut files to half their size."""
+
+    def damage(path: Path) -> None:
+        files = [found for found in path.glob(pattern) if found.is_file()]
+        assert files, pattern
+        for file in files:
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+    return damage
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (shutil.rmtree, "found no folder"),
+    "no config": (lambda path: (path / "config.json").unlink(), "config.json"),
+    "cut config": (_cut("config.json"), "damaged file"),
+    "other width": (
+        _edit("config.json", lambda record: record["model"].update(hidden=24)),
+        "to be float32(96,), found float32(64,)",
+    ),
+    "nonsense": (
+        _edit("config.json", lambda record: record["model"].update(hidden=-24)),
+        "--hidden",
+    ),
+    "no vocabulary": (lambda path: (path / "vocab.json").unlink(), "vocab.json"),
+    "cut vocabulary": (_cut("vocab.json"), "vocab.json"),
+    "other vocabulary": (
+        _edit("vocab.json", lambda record: record["characters"].append("Z")),
+        "to be float32(17,), found float32(16,)",
+    ),
+    "no checkpoints": (
+        lambda path: shutil.rmtree(path / "checkpoints"),
+        "found none",
+    ),
+    "cut arrays": (_cut("checkpoints/*/*/d/*"), "checkpoints"),
+    "cut checkpoint": (_cut("checkpoints/*/**/*"), "checkpoints"),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "damage"),
+    [
+        *(("generate", damage) for damage in DAMAGES),
+        *(("evaluate", damage) for damage in ("no folder", "cut arrays")),
+        *(("resume", damage) for damage in ("no config", "other width", "cut arrays")),
+    ],
+)
+def test_a_damaged_run_is_refused(command: str, damage: str, copied: Path) -> None:
+    inflict, message = DAMAGES[damage]
+    inflict(copied)
+    before = contents(copied.parent)
+    cwd = copied.parent
+    if command == "generate":
+        done = run("generate", copied, "--prompt", "the", "--length", 3, cwd=cwd)
+    elif command == "evaluate":
+        done = run("evaluate", copied, cwd=cwd)
+    else:
+        done = run("train", "--run-dir", copied, "--resume", "--epochs", 9, cwd=cwd)
+        done.stdout = ""  # the text is announced before the checkpoint is read
+    assert_refused(done, message, str(copied))
+    assert contents(copied.parent) == before
+
+
+@pytest.mark.parametrize("name", ["one.txt", "missing.txt", "binary.txt"])
+def test_evaluation_refuses_what_is_no_text(
+    name: str, trained: Trained, place: Path
+) -> None:
+    assert_refused(run("evaluate", trained.path, "--data", name, cwd=place), name)
+
+
+# Help.
+
+HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "scipy"}
+FLAGS = {
+    "train": """--data --vocab --layers --hidden --dropout --precision --engine --batch
+        --length --learning-rate --weight-decay --run-dir --epochs --max-seconds --seed
+        --resume --overwrite""",
+    "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --stop
+        --samples --seed""",
+    "evaluate": "RUN_DIR --data --json",
+}
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_help_answers_without_jax(command: str, tmp_path: Path) -> None:
+    line = arguments(command, "--help")
+    done = subprocess.run(
+        [line[0], "-X", "importtime", *line[1:]],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0
+    for flag in FLAGS[command].split():
+        assert flag in done.stdout
+        if flag != "RUN_DIR":
+            described = done.stdout[done.stdout.index(f"│ {flag}") :]
+            assert "(default: " in described.split("│ --")[1], flag
+    imported = {
+        found.rsplit("|", 1)[1].strip().split(".")[0]
+        for found in done.stderr.splitlines()
+        if found.startswith("import time:")
+    }
+    assert "lstm_jax" in imported and "argparse" in imported
+    assert not imported & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "meant"),
+    [
+        ("train", ("--hiden", "32"), "--hidden"),
+        ("train", ("--max-second", "3"), "--max-seconds"),
+        ("generate", ("run", "--temprature", "1"), "--temperature"),
+        ("evaluate", ("run", "--jsn"), "--json"),
+    ],
+)
+def test_a_mistyped_flag_says_what_was_meant(
+    command: str, given: Sequence[str], meant: str, place: Path
+) -> None:
+    done = run(command, *given, cwd=place)
+    assert done.returncode == 2 and done.stdout == ""
+    assert meant in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "given", [("--hidden", "many"), ("--precision", "float8"), ("--epochs", "1.5")]
+)
+def test_a_value_of_another_kind_is_refused(given: Sequence[str], place: Path) -> None:
+    done = run("train", *given, cwd=place)
+    assert done.returncode == 2 and done.stdout == ""
+    assert given[0] in done.stderr and given[1] in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,346 @@
+"""An interrupted and resumed run is the run that was not interrupted, bit for bit."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from lstm_jax import train
+from lstm_jax.config import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainConfig,
+    load_config,
+)
+from lstm_jax.data import Corpus, encode_text
+from lstm_jax.errors import InputError
+from lstm_jax.fit import Line
+from lstm_jax.keeper import open_checkpoints
+from lstm_jax.rundir import Fields, RunDirectory, create_run
+from lstm_jax.step import TrainState
+from lstm_jax.task import first_state
+from lstm_jax.text import Outcome, load, train_text
+from lstm_jax.vocab import Vocab
+
+WORDS = "the cat sat on a mat and ran to see what was in that hat of mine".split()
+TEXT = " ".join(np.random.default_rng(0).choice(WORDS, size=150))
+CORPUS, VOCAB = encode_text(TEXT, "char", 0.2)
+# Dropout, resets, a decaying rate, and states that are carried from call to call; 16
+# rows are spread over two devices. An epoch is 5 steps: calls end inside of epochs.
+CONFIG = TrainConfig(
+    text=DataConfig(validation_fraction=0.2),
+    model=ModelConfig(layers=2, hidden=8, dropout=0.3),
+    optimizer=OptimizerConfig(
+        batch=16, length=7, learning_rate=0.02, warmup=0.2, reset_probability=0.3
+    ),
+    run=RunConfig(epochs=6, evaluations=4, steps_per_call=3, seed=5),
+)
+# What depends on the clock and not on the computation.
+OF_THE_CLOCK = {"seconds", "chars_per_second"}
+
+
+def run_once(
+    run: RunDirectory,
+    config: TrainConfig = CONFIG,
+    *,
+    calls: int | None = None,
+    resume: bool = False,
+) -> Outcome:
+    """Train for some calls, or to the end."""
+    seen: list[Line] = []
+    return train_text(
+        config,
+        CORPUS,
+        VOCAB,
+        run,
+        resume=resume,
+        on_line=seen.append,
+        interrupted=lambda: len(seen) == calls,
+    )
+
+
+def new_run(path: Path, config: TrainConfig = CONFIG) -> RunDirectory:
+    """A run directory, as the train command prepares it."""
+    run = create_run(path)
+    run.start(config, VOCAB)
+    return run
+
+
+def last_state(run: RunDirectory, config: TrainConfig = CONFIG) -> TrainState:
+    """The state of the latest checkpoint."""
+    like = jax.eval_shape(lambda: first_state(config, VOCAB))
+    with open_checkpoints(run) as checkpoints:
+        return checkpoints.load_state(checkpoints.latest().step, like)
+
+
+def checkpoint_steps(run: RunDirectory) -> list[int]:
+    """The steps on disk."""
+    return sorted(int(path.name) for path in run.checkpoint_path.iterdir())
+
+
+def assert_same(found: object, expected: object) -> None:
+    """Equal bit for bit."""
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(
+        jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+    ):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        if jax.numpy.issubdtype(one.dtype, jax.dtypes.prng_key):
+            one, other = jax.random.key_data(one), jax.random.key_data(other)
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def computed(lines: list[Fields]) -> list[Fields]:
+    """The history without what the clock says."""
+    return [
+        {key: value for key, value in line.items() if key not in OF_THE_CLOCK}
+        for line in lines
+    ]
+
+
+def assert_same_run(
+    run: RunDirectory, outcome: Outcome, whole: tuple[RunDirectory, Outcome]
+) -> None:
+    """Everything that a run comes to is the same in both."""
+    expected_run, expected = whole
+    assert outcome.ended == expected.ended == "finished"
+    assert_same(last_state(run), last_state(expected_run))
+    assert computed(run.lines()) == computed(expected_run.lines())
+    assert run.lines() == outcome.lines
+    assert outcome.best_step == expected.best_step
+    assert_same(outcome.best.model, expected.best.model)
+    assert_same(load(run.path).model, expected.best.model)
+    assert checkpoint_steps(run) == checkpoint_steps(expected_run)
+    seconds = [line["seconds"] for line in run.lines()]
+    assert seconds == sorted(seconds), "time goes on where it was"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Outcome]:
+    """The run that nothing interrupts."""
+    run = new_run(tmp_path_factory.mktemp("whole") / "run")
+    return run, run_once(run)
+
+
+def test_the_whole_run_is_as_it_is_meant(whole: tuple[RunDirectory, Outcome]) -> None:
+    run, outcome = whole
+    assert outcome.ended == "finished"
+    assert [line["step"] for line in run.lines()] == list(range(3, 31, 3))
+    validated = [line["step"] for line in run.lines() if line["val_loss"] is not None]
+    assert validated == [9, 15, 24, 30]
+    assert int(last_state(run).step) == 30
+    assert run.lines()[-1]["train_loss"] < run.lines()[0]["train_loss"]
+
+
+def test_a_resumed_run_is_the_same_run(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    first = run_once(run, calls=4)
+    assert first.ended == "interrupted"
+    assert [line["step"] for line in run.lines()] == [3, 6, 9, 12]
+    assert int(last_state(run).step) == 12
+    second = run_once(run, resume=True)
+    assert_same_run(run, second, whole)
+
+
+# The runs above compile their programs anew, as separate processes do. All that follow
+# are about other things, and take them from a cache where they are the same.
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compile every program once."""
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("cache")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.mark.parametrize("calls", [1, 9])
+@pytest.mark.usefixtures("cached")
+def test_whenever_it_was_interrupted(
+    calls: int, whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=calls)
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_run_may_be_interrupted_again_and_again(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=2)
+    run_once(run, calls=1, resume=True)
+    run_once(run, calls=3, resume=True)
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_what_was_logged_after_the_last_checkpoint_is_done_again(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    """A killed run has lines that its checkpoint does not know; the last is torn."""
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=4)
+    later = whole[0].lines()[4:7]
+    for line in later:
+        run.append_line(line | {"train_loss": 99.0})
+    path = run.path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert len(run.lines()) == 6
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_finished_run_that_is_resumed_stays_as_it_is(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run)
+    before = run.lines()
+    again = run_once(run, resume=True)
+    assert run.lines() == before
+    assert again.clock.seconds() == pytest.approx(before[-1]["seconds"], abs=5)
+    assert_same_run(run, again, whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_longer_plan_continues_a_finished_run(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run)
+    longer = dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, epochs=8))
+    outcome = run_once(run, longer, resume=True)
+    lines = run.lines()
+    assert computed(lines[:10]) == computed(whole[0].lines())
+    assert [line["step"] for line in lines] == [*range(3, 40, 3), 40]
+    assert outcome.lines == lines
+    assert int(last_state(run).step) == 40
+
+
+@pytest.mark.usefixtures("cached")
+def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> None:
+    # A rate that ruins everything: what was best before is best at the end.
+    run = new_run(tmp_path / "run")
+    first = run_once(run, calls=8)
+    optimizer = dataclasses.replace(CONFIG.optimizer, learning_rate=50.0)
+    ruined = dataclasses.replace(CONFIG, optimizer=optimizer)
+    second = run_once(run, ruined, resume=True)
+    losses = [line["val_loss"] for line in run.lines() if line["val_loss"] is not None]
+    assert losses[-1] > 2 * min(losses)
+    assert second.best_step == first.best_step == 24
+    assert_same(second.best.model, first.best.model)
+    assert_same(load(run.path).model, first.best.model)
+    assert checkpoint_steps(run) == [24, 30]
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("run", {"devices": 1, "steps_per_call": 16}),
+        ("run", {"evaluations": 0}),
+        ("model", {"engine": "scan", "precision": "bfloat16"}),
+        ("text", {"validation_fraction": 0.0}),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,
+)
+@pytest.mark.usefixtures("cached")
+def test_so_is_any_other_run(
+    section: str, change: dict[str, object], tmp_path: Path
+) -> None:
+    part = dataclasses.replace(getattr(CONFIG, section), **change)
+    config = dataclasses.replace(CONFIG, **{section: part})
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, epochs=4))
+    whole, run = (new_run(tmp_path / name, config) for name in ("whole", "run"))
+    expected = run_once(whole, config)
+    run_once(run, config, calls=1)
+    found = run_once(run, config, resume=True)
+    assert_same(last_state(run, config), last_state(whole, config))
+    assert computed(run.lines()) == computed(whole.lines())
+    assert found.best_step == expected.best_step
+    assert_same(found.best.model, expected.best.model)
+
+
+@pytest.mark.usefixtures("cached")
+def test_without_a_directory_it_is_the_same_run(
+    whole: tuple[RunDirectory, Outcome],
+) -> None:
+    outcome = train_text(CONFIG, CORPUS, VOCAB)
+    assert_same(outcome.best.model, whole[1].best.model)
+    assert computed(outcome.lines) == computed(whole[1].lines)
+
+
+def test_a_run_without_checkpoint_is_not_resumed(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    with pytest.raises(InputError, match=r"expected a checkpoint in .*, found none"):
+        run_once(run, resume=True)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_damaged_history_is_not_resumed(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=2)
+    path = run.path / "metrics.jsonl"
+    path.write_text("{\n" + path.read_text())
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"metrics\.jsonl: expected .* line 1"):
+        run_once(run, resume=True)
+    assert path.read_bytes() == before
+
+
+def test_settings_are_on_disk_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the command hands to the loop is what the directory already holds."""
+
+    class Reached(Exception):
+        pass
+
+    def instead(
+        config: TrainConfig,
+        corpus: Corpus,
+        vocab: Vocab,
+        run: RunDirectory,
+        **_: object,
+    ) -> None:
+        assert load_config(run.path / "config.json") == config
+        assert run.vocab() == vocab
+        np.testing.assert_array_equal(run.corpus(config).ids, corpus.ids)
+        assert run.corpus(config).train_size == corpus.train_size
+        # Resolved: what was not asked for is written too, and fits the text.
+        assert (config.model.hidden, config.model.layers) == (9, 2)
+        assert config.optimizer.batch * config.optimizer.length < corpus.train_size
+        raise Reached
+
+    monkeypatch.setattr("lstm_jax.text.train_text", instead)
+    monkeypatch.setattr("lstm_jax.devices.show_cores", _nothing())
+    (tmp_path / "text.txt").write_text(TEXT)
+    with pytest.raises(Reached):
+        train.main(
+            [
+                *("--data", str(tmp_path / "text.txt"), "--hidden", "9"),
+                *("--run-dir", str(tmp_path / "run")),
+            ]
+        )
+
+
+def _nothing() -> Callable[..., None]:
+    return lambda *arguments: None
