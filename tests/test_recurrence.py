@@ -435,6 +435,7 @@ def test_jit_changes_nothing(engine: str) -> None:
         ("scan", AxisType.Auto),
         ("scan", AxisType.Explicit),
         ("fused", AxisType.Auto),
+        ("fused", AxisType.Explicit),
     ],
 )
 def test_sharded_batch(engine: str, axis_type: AxisType, options: Options) -> None:

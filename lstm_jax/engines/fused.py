@@ -113,8 +113,10 @@ def _backward(reverse: bool, residuals: tuple, cotangents: tuple) -> tuple:
     inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, starts, valid)
     carry = (dh.astype(c.dtype), dc)
     (dh, dc), dz = jax.lax.scan(step, carry, inputs, reverse=not reverse)
-    dw_h = jnp.einsum("tbh,tbg->hg", h_before, dz, preferred_element_type=c.dtype)
-    return dz, dw_h.astype(w_h.dtype), dh.astype(h.dtype), dc, None, None
+    # As JAX transposes the product itself: it knows how the batch is spread.
+    _, transposed = jax.vjp(lambda w_h: h_before @ w_h, w_h)
+    (dw_h,) = transposed(dz)
+    return dz, dw_h, dh.astype(h.dtype), dc, None, None
 
 
 _recur.defvjp(_forward, _backward)
