@@ -19,6 +19,7 @@ from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.notation import Count, Ids, PRNGKeys, StepIds, StepLogits
 
 _PIECE = 64  # symbols per compiled call
+_COLDEST = 1e-30  # below it a float32 is no number to divide by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,7 @@ def generate_ids(
             jnp.asarray(allowed),
             jnp.int32(start),
             jnp.int32(count),
-            jnp.float32(sampling.temperature or 1.0),
+            jnp.float32(max(sampling.temperature, _COLDEST)),
             jnp.int32(min(sampling.top_k or vocab_size, vocab_size)),
             jnp.float32(sampling.top_p),
             greedy=sampling.greedy,
@@ -145,7 +146,8 @@ def _continue(
         if greedy:
             ids = jnp.argmax(scores, axis=-1).astype(jnp.int32)
         else:
-            scores = scores / temperature
+            # From the highest score down, so that no temperature is too low.
+            scores = (scores - jnp.max(scores, axis=-1, keepdims=True)) / temperature
             if filtered:
                 scores = keep_likely(scores, top_k, top_p)
             ids = draw(keys, start + k, scores)

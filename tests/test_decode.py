@@ -286,7 +286,7 @@ def test_a_greedy_text_leaves_nothing_to_chance() -> None:
 
 def test_a_low_temperature_is_greedy() -> None:
     greedy = continuation(lively(), TEXT[:5], 20)
-    for temperature in (1e-4, 1e-30):
+    for temperature in (1e-4, 1e-30, 1e-38, 1e-300):
         sampling = Sampling(temperature)
         made = continuation(lively(), TEXT[:5], 20, sampling=sampling)
         np.testing.assert_array_equal(made, greedy)
