@@ -195,9 +195,11 @@ def _expect(flag: str, value: object, expected: str, holds: bool) -> None:
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
-    """Write `config.json`."""
+    """Write `config.json`, whole or not at all."""
     record = json.dumps(dataclasses.asdict(config), indent=2, default=str)
-    path.write_text(record + "\n", encoding="utf-8")
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(record + "\n", encoding="utf-8")
+    draft.replace(path)
 
 
 def load_config(path: Path) -> TrainConfig:

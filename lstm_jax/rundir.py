@@ -84,8 +84,14 @@ class RunDirectory:
 
     def start(self, config: TrainConfig, vocab: Vocab) -> None:
         """Write what is known before the first step."""
-        save_config(config, self.path / "config.json")
+        self.write_config(config)
         save_vocab(vocab, self.path / "vocab.json")
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Write the settings; how this process was asked to open the run is none."""
+        lasting = dataclasses.replace(config.run, resume=False, overwrite=False)
+        config = dataclasses.replace(config, run=lasting)
+        save_config(config, self.path / "config.json")
 
     def append_line(self, line: Fields) -> None:
         """Add a line of history."""

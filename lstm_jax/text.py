@@ -234,6 +234,8 @@ def train_text(
     keeper = Keeper(run, clock)
     if resume:
         first = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
+        if run:
+            run.write_config(config)  # it may be a longer run now
     else:
         first = jax.jit(lambda: first_state(config, vocab))()
     state, ended = first, "finished"

@@ -1,6 +1,7 @@
 """Train a character-level LSTM on a text: `python -m lstm_jax.train`.
 
-Without arguments it learns the built-in corpus "hello world" and writes it down again.
+Without arguments it learns the built-in corpus "hello world", with a textbook's
+settings, and writes it down again. The defaults that --help shows are those for --data.
 """
 
 import argparse
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not outcome.lines:
         raise InputError(
             f"--max-seconds: expected time for a step, found {config.run.max_seconds}; "
-            f"compilation alone took {outcome.clock.compiling:.1f}"
+            f"getting ready took {outcome.clock.seconds():.1f}"
         )
     if outcome.ended == "interrupted":
         reporter.interrupted(run)
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
     """The settings asked for and, with --resume, those of the run to be continued."""
     kept = _kept_config(argv)
-    default = kept or (TrainConfig() if _peek(argv).data else HELLO_WORLD)
+    own_text = _peek(argv).data or {"-h", "--help"} & set(argv)
+    default = kept or (TrainConfig() if own_text else HELLO_WORLD)
     config = cli.parse(TrainConfig, "train", __doc__ or "", argv, default)
     check(config)
     if kept:
@@ -75,7 +77,7 @@ def _peek(argv: Sequence[str]) -> argparse.Namespace:
     """The few flags on which the defaults of all others depend."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--data", nargs="*", type=Path, default=[])
-    parser.add_argument("--run-dir", type=Path)
+    parser.add_argument("--run-dir", "--run_dir", type=Path)
     parser.add_argument("--resume", action="store_true")
     return parser.parse_known_args(argv)[0]
 

@@ -82,18 +82,24 @@ def source(room: str) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
-def imports(tree: ast.AST) -> Iterator[Import]:
-    """Every module that is imported, and `lstm_jax` names by the room they live in."""
+def at_import(tree: ast.AST) -> set[ast.AST]:
+    """The nodes that are executed when the module is imported."""
     later = {
-        id(inner)
+        inner
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
         for inner in ast.walk(node)
     }
+    return set(ast.walk(tree)) - later
+
+
+def imports(tree: ast.AST) -> Iterator[Import]:
+    """Every module that is imported, and `lstm_jax` names by the room they live in."""
+    at_once = at_import(tree)
     for node in ast.walk(tree):
         for module in _imported(node):
-            yield Import(module, id(node) not in later)
+            yield Import(module, node in at_once)
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
@@ -246,6 +252,17 @@ def test_the_documentation_has_the_rooms_in_this_order() -> None:
         room.replace(".", "/") for room in ROOMS if not room.startswith("engines.")
     ]
     assert found == rooms
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_sets_nothing_up(room: str) -> None:
+    global_state = ("jax.config", "logging.", "warnings.", "os.environ", "sys.")
+    used = {
+        ast.unparse(node)
+        for node in at_import(source(room))
+        if isinstance(node, ast.Attribute)
+    }
+    assert not [name for name in used if name.startswith(global_state)]
 
 
 IMPORT_ALL = """

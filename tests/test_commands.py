@@ -1,17 +1,22 @@
 """The three commands as a person runs them: separate processes, files, exit codes."""
 
+import atexit
+import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +44,16 @@ def arguments(command: str, *given: object) -> list[str]:
     return [sys.executable, "-m", f"lstm_jax.{command}", *map(str, given)]
 
 
+@functools.cache
 def environment() -> dict[str, str]:
-    """The environment, with the library under test to be found first."""
+    """The environment: the library under test comes first, no cache is the user's."""
     found = str(Path(lstm_jax.__file__).parents[1])
     paths = [found, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    cache = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, cache)
+    inherited = os.environ.copy()
+    inherited.pop("JAX_COMPILATION_CACHE_DIR", None)
+    return inherited | {"PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": cache}
 
 
 def run(command: str, *given: object, cwd: Path) -> Run:
@@ -57,6 +67,29 @@ def run(command: str, *given: object, cwd: Path) -> Run:
         encoding="utf-8",
         timeout=PATIENCE,
     )
+
+
+@contextlib.contextmanager
+def started(
+    command: str, *given: object, cwd: Path
+) -> Generator[subprocess.Popen[str]]:
+    """A command that runs meanwhile, but not for ever."""
+    with subprocess.Popen(
+        arguments(command, *given),
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    ) as process:
+        watch = threading.Timer(PATIENCE, process.kill)
+        watch.start()
+        try:
+            yield process
+        finally:
+            watch.cancel()
+            process.kill()
 
 
 def assert_done(done: Run) -> None:
@@ -195,7 +228,7 @@ def test_a_budget_too_short_for_anything_is_no_crash(tmp_path: Path) -> None:
 def test_a_run_is_continued(trained: Trained, copied: Path) -> None:
     before = metrics(copied)
     done = run(
-        "train", "--run-dir", copied, "--resume", "--epochs", 4, cwd=copied.parent
+        "train", "--run_dir", copied, "--resume", "--epochs", 4, cwd=copied.parent
     )
     assert_done(done)
     after = metrics(copied)
@@ -205,7 +238,14 @@ def test_a_run_is_continued(trained: Trained, copied: Path) -> None:
     seconds = [line["seconds"] for line in after]
     assert seconds == sorted(seconds)
     assert read_json(copied / "summary.json")["epochs"] == 4
+    kept = read_json(copied / "config.json")["run"]
+    assert (kept["epochs"], kept["resume"]) == (4, False)
     assert contents(trained.path)["metrics.jsonl"] != contents(copied)["metrics.jsonl"]
+
+
+def test_help_shows_the_defaults_for_a_text_of_ones_own(tmp_path: Path) -> None:
+    shown = run("train", "--help", cwd=tmp_path).stdout
+    assert re.search(r"--hidden INT[^-]*default: 256", shown)
 
 
 @pytest.mark.parametrize(
@@ -229,32 +269,23 @@ def test_a_run_is_not_continued_as_another(
     assert contents(copied) == before
 
 
-def first_line(process: subprocess.Popen[str], path: Path) -> None:
-    """Wait for the first line of history."""
-    deadline = time.monotonic() + PATIENCE
-    while not path.exists() or path.read_text(encoding="utf-8").count("\n") == 0:
+def wait_for_a_line(process: subprocess.Popen[str], path: Path) -> None:
+    """Wait for the first line of a file that a process writes."""
+    while not path.exists() or b"\n" not in path.read_bytes():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def test_an_interrupted_run_is_kept_and_continued(tmp_path: Path) -> None:
     """Begun without a --run-dir, so that it has the place that runs have by default."""
     (tmp_path / "my.text.txt").write_text(TEXT, encoding="utf-8")
-    given = ("--data", "my.text.txt", *SMALL, "--epochs", 10**6)
-    process = subprocess.Popen(
-        arguments("train", *given),
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
     path = tmp_path / "runs" / "my"
-    first_line(process, path / "metrics.jsonl")
-    assert read_json(path / "config.json")["run"]["epochs"] == 10**6
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=PATIENCE)
+    given = ("--data", "my.text.txt", *SMALL, "--epochs", 10**6)
+    with started("train", *given, cwd=tmp_path) as process:
+        wait_for_a_line(process, path / "metrics.jsonl")
+        assert read_json(path / "config.json")["run"]["epochs"] == 10**6
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
     assert process.returncode == 130 and "Traceback" not in stderr
     assert "--resume" in stdout.splitlines()[-1]
     before = metrics(path)
@@ -355,35 +386,26 @@ def test_draws_are_decided_by_the_seed(trained: Trained) -> None:
 def test_text_is_shown_as_it_is_made(trained: Trained) -> None:
     """The beginning of an endless text is there at once; who has enough may leave."""
     given = (trained.path, "--prompt", "the", "--length", 10**8, "--temperature", 1)
-    with subprocess.Popen(
-        arguments("generate", *given),
-        cwd=trained.path.parent,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with started("generate", *given, cwd=trained.path.parent) as process:
         assert process.stdout and process.stderr
-        watch = _kill_after(process, PATIENCE)
         text = process.stdout.read(500)
         process.stdout.close()
         errors = process.stderr.read()
-        assert process.wait() == 141
-        watch.cancel()
+        code = process.wait()
     assert text.startswith("the") and len(text) == 500
-    assert errors == ""
-
-
-def _kill_after(process: subprocess.Popen[str], seconds: float) -> threading.Timer:
-    watch = threading.Timer(seconds, process.kill)
-    watch.start()
-    return watch
+    assert (code, errors) == (141, "")
 
 
 def test_an_unknown_character_is_named(trained: Trained, tmp_path: Path) -> None:
     given = (trained.path, "--prompt", "the Ω cat", "--length", 10)
     done = run("generate", *given, cwd=tmp_path)
     assert_refused(done, "prompt", "'Ω' (U+03A9)")
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a command that is called here leave JAX's own cache as it is."""
+    monkeypatch.setattr("lstm_jax.devices.keep_programs", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -397,6 +419,7 @@ def test_an_unknown_character_is_named(trained: Trained, tmp_path: Path) -> None
         *(("--top-p", value) for value in ("0", "1.5", "nan")),
     ],
 )
+@pytest.mark.usefixtures("in_process")
 def test_generation_refuses_nonsense(flag: str, value: str, trained: Trained) -> None:
     name = flag.strip("-").replace("-", "[-_]")
     with pytest.raises(InputError, match=rf"{name}: expected .*, found {value}"):
@@ -409,6 +432,7 @@ def test_generation_refuses_nonsense(flag: str, value: str, trained: Trained) ->
         )
 
 
+@pytest.mark.usefixtures("in_process")
 def test_more_candidates_than_symbols_are_all_of_them(
     trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:

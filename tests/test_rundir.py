@@ -65,7 +65,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Out
     run.start(CONFIG, vocab)
     reporter = Reporter(CONFIG, corpus)
     outcome = train_text(CONFIG, corpus, vocab, run, on_line=reporter.line)
+    during = outcome.clock.final  # the validation after the last step
     reporter.finish(outcome, run)
+    assert outcome.clock.final > during > 0, "the last evaluation is timed too"
     return run, outcome
 
 
