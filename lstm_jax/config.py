@@ -95,6 +95,10 @@ class RunConfig(Configuration):
     """Decides every random draw."""
     evaluations: int = 10
     """How often to measure the validation loss, spread evenly over the run."""
+    patience: int | None = None
+    """End the run after this many validations without improvement. Default: never."""
+    min_improvement: float = 0.0
+    """Nats by which the validation loss must fall to count as improved."""
     steps_per_call: int = 16
     """Optimizer steps inside one compiled call."""
     devices: int | None = None
@@ -103,6 +107,8 @@ class RunConfig(Configuration):
     """Continue the run in --run-dir."""
     overwrite: bool = False
     """Replace the run in --run-dir."""
+    tensorboard: bool = False
+    """Write TensorBoard event files too, into --run-dir/tensorboard."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +154,7 @@ def check(config: TrainConfig) -> None:
         ("--epochs", 1 if run.epochs is None else run.epochs),
         ("--steps-per-call", run.steps_per_call),
         ("--devices", 1 if run.devices is None else run.devices),
+        ("--patience", 1 if run.patience is None else run.patience),
     ):
         _expect(flag, value, "1 or more", value >= 1)
     for flag, value in (
@@ -163,8 +170,11 @@ def check(config: TrainConfig) -> None:
         ("--max-seconds", 1.0 if run.max_seconds is None else run.max_seconds),
     ):
         _expect(flag, value, "a positive number", 0 < value < math.inf)
-    decay = optimizer.weight_decay
-    _expect("--weight-decay", decay, "a number of at least 0", 0 <= decay < math.inf)
+    for flag, value in (
+        ("--weight-decay", optimizer.weight_decay),
+        ("--min-improvement", run.min_improvement),
+    ):
+        _expect(flag, value, "a number of at least 0", 0 <= value < math.inf)
     for flag, value in (
         ("--warmup", optimizer.warmup),
         ("--final-rate", optimizer.final_rate),
@@ -172,6 +182,9 @@ def check(config: TrainConfig) -> None:
         _expect(flag, value, "a number in [0, 1]", 0 <= value <= 1)
     _expect("--evaluations", run.evaluations, "0 or more", run.evaluations >= 0)
     _expect("--seed", run.seed, "0 or more", 0 <= run.seed < MAX_SEED)
+    validated = run.evaluations and config.text.validation_fraction
+    if run.patience and not validated:
+        raise InputError("--patience: expected --evaluations and a held-out text")
     if run.resume and run.overwrite:
         raise InputError("expected --resume or --overwrite, found both")
 

@@ -22,6 +22,8 @@ from lstm_jax.losses import Sums
 from lstm_jax.schedule import Plan
 from lstm_jax.step import Loss, Model, StepReport, TrainState, train_steps
 
+_NOTHING = (None, None)  # was measured: neither training nor validation
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -35,6 +37,7 @@ class Task:
         steps_per_epoch: batches that make one pass over the data.
         symbols_per_step: what is counted in symbols per second.
         evaluate: the validation sums of a model; None if nothing was held out.
+        evaluate_training: the same of as much of the training data, to compare with.
     """
 
     loss: Loss
@@ -44,14 +47,18 @@ class Task:
     steps_per_epoch: int
     symbols_per_step: int
     evaluate: Callable[[Model], Sums] | None = None
+    evaluate_training: Callable[[Model], Sums] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
     """One line of history. Losses are in nats, means since the line before.
 
-    `seconds` is the time spent in the loop so far, compilation included; the
-    validation fields are None on lines without a validation.
+    `seconds` is the time spent in the loop so far, compilation included. `train_loss`
+    is what the optimizer saw, with dropout and with a model that changed meanwhile;
+    `train_eval_loss` is measured as the validation loss is, at the same time. Those two
+    and the accuracies beside them are None on lines without a validation. `ended` is
+    written on the last line of a run: why it was the last.
     """
 
     step: int
@@ -60,11 +67,14 @@ class Line:
     seconds: float
     train_loss: float
     train_accuracy: float
+    train_eval_loss: float | None
+    train_eval_accuracy: float | None
     val_loss: float | None
     val_accuracy: float | None
     learning_rate: float
     gradient_norm: float
     chars_per_second: float
+    ended: str | None = None
 
 
 @dataclasses.dataclass
@@ -153,8 +163,8 @@ def fit(
             clock.stop()
         mark = math.floor(plan.progress(step, seconds) * evaluations)
         due = mark > math.floor(behind * evaluations) or not clock.running
-        validation = _validate(task, state.model, clock) if due else None
-        yield state, _line(task, step, clock, pace, rates[-1], report, validation)
+        measured = _validate(task, state.model, clock) if due else _NOTHING
+        yield state, _line(task, step, clock, pace, rates[-1], report, measured)
 
 
 def _line(
@@ -164,9 +174,10 @@ def _line(
     pace: float,
     learning_rate: float,
     report: StepReport,
-    validation: Sums | None,
+    measured: tuple[Sums | None, Sums | None],
 ) -> Line:
     training = report.sums
+    (train_loss, train_accuracy), (val_loss, val_accuracy) = map(_means, measured)
     return Line(
         step=step,
         epoch=step / task.steps_per_epoch,
@@ -174,25 +185,35 @@ def _line(
         seconds=clock.seconds(),
         train_loss=training.mean_loss(),
         train_accuracy=training.accuracy(),
-        val_loss=None if validation is None else validation.mean_loss(),
-        val_accuracy=None if validation is None else validation.accuracy(),
+        train_eval_loss=train_loss,
+        train_eval_accuracy=train_accuracy,
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
         learning_rate=learning_rate,
         gradient_norm=float(report.gradient_norm),
         chars_per_second=task.symbols_per_step / pace,
     )
 
 
-def _validate(task: Task, model: Model, clock: Clock) -> Sums | None:
+def _means(sums: Sums | None) -> tuple[float, float] | tuple[None, None]:
+    return (None, None) if sums is None else (sums.mean_loss(), sums.accuracy())
+
+
+def _validate(
+    task: Task, model: Model, clock: Clock
+) -> tuple[Sums | None, Sums | None]:
+    """The sums of the training part and of what was held out."""
     if task.evaluate is None:
-        return None
+        return _NOTHING
     started = time.perf_counter()
-    sums = task.evaluate(model)
+    validation = task.evaluate(model)
+    training = task.evaluate_training(model) if task.evaluate_training else None
     seconds = time.perf_counter() - started
     if clock.running:
         clock.evaluating += seconds
     else:
         clock.final += seconds
-    return sums
+    return training, validation
 
 
 def _place(mesh: Mesh, state: TrainState) -> TrainState:

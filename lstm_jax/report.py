@@ -68,6 +68,8 @@ class Reporter:
     def finish(self, outcome: Outcome, run: RunDirectory | None) -> None:
         """Evaluate the best model, show it, and write the last files."""
         corpus, clock = self._corpus, outcome.clock
+        if outcome.ended != "finished":
+            self._say(f"stopped: {outcome.ended}; the best step is kept")
         part = "validation" if corpus.has_validation else "training"
         ids = corpus.validation if corpus.has_validation else corpus.train
         started = time.perf_counter()

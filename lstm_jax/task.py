@@ -12,7 +12,7 @@ from lstm_jax.config import TrainConfig
 from lstm_jax.data import Corpus, lane_batch, steps_per_epoch
 from lstm_jax.fit import Task
 from lstm_jax.models.language import LanguageModel, language_loss
-from lstm_jax.protocols import ROW_AXES, window256
+from lstm_jax.protocols import ROW_AXES, WINDOW, window256
 from lstm_jax.schedule import Plan
 from lstm_jax.step import TrainState, init_state, make_optimizer
 from lstm_jax.vocab import Vocab
@@ -65,6 +65,10 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
             reset_probability=config.optimizer.reset_probability,
         )
 
+    # As many windows of the training text as of what was held out, spread over it.
+    held_out = -(-(len(corpus.validation) - 1) // WINDOW)
+    limit = min(_VALIDATION_WINDOWS, held_out)
+    validated = corpus.has_validation
     return Task(
         loss=language_loss,
         batch=lanes,
@@ -72,10 +76,11 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
         rows=batch,
         steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
         symbols_per_step=batch * length,
-        evaluate=(
-            lambda model: window256(model, corpus.validation, _VALIDATION_WINDOWS)
-        )
-        if corpus.has_validation
+        evaluate=(lambda model: window256(model, corpus.validation, limit))
+        if validated
+        else None,
+        evaluate_training=(lambda model: window256(model, corpus.train, limit))
+        if validated
         else None,
     )
 

@@ -16,6 +16,7 @@ from lstm_jax.data import Corpus, encode_text
 from lstm_jax.decode import Sampling, generate_ids
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Clock, Line, fit
+from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.protocols import evaluate_ids
@@ -94,7 +95,7 @@ def save(trained: TextModel, path: Path) -> None:
     run.start(trained.config, trained.vocab)
     keeper = Keeper(run, Clock())
     state = first_state(trained.config, trained.vocab)
-    keeper.finish(dataclasses.replace(state, model=trained.model))
+    keeper.finish(dataclasses.replace(state, model=trained.model), "finished")
 
 
 def load(path: Path) -> TextModel:
@@ -231,15 +232,15 @@ def train_text(
     """
     clock = Clock()
     task = text_task(config, corpus)
-    keeper = Keeper(run, clock)
+    keeper = Keeper(run, clock, config.run.tensorboard)
+    patience, least = config.run.patience, config.run.min_improvement
     if resume:
         first = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
         if run:
             run.write_config(config)  # it may be a longer run now
     else:
         first = jax.jit(lambda: first_state(config, vocab))()
-    state, ended = first, "finished"
-    for state, line in fit(
+    loop = fit(
         task,
         build_optimizer(config),
         first,
@@ -248,13 +249,20 @@ def train_text(
         steps_per_call=config.run.steps_per_call,
         evaluations=config.run.evaluations,
         devices=config.run.devices,
-    ):
+    )
+    state = first
+    ended = out_of_patience(keeper.lines, patience, least)  # a resumed run may be
+    for state, line in () if ended else loop:
         keeper.keep(state, line)
         on_line(line)
         if interrupted():
             ended = "interrupted"
+        else:
+            ended = out_of_patience(keeper.lines, patience, least)
+        if ended:
             break
+    ended = ended or "finished"
     clock.stop()
-    keeper.finish(state)
+    keeper.finish(state, ended)
     best = TextModel(config, vocab, keeper.best_model)
     return Outcome(best, keeper.best_step, keeper.lines, clock, ended)

@@ -43,6 +43,8 @@ ROOMS = (
     "decode",
     "protocols",
     "rundir",
+    "history",
+    "board",
     "checkpoint",
     "keeper",
     "writer",
@@ -64,7 +66,10 @@ DOORS = {
     "matplotlib": {"plots"},
     "tyro": {"cli"} | COMMANDS,
 }
-WITHOUT_JAX = {"errors", "config", "vocab", "data", "rundir", "cli"} | COMMANDS
+WITHOUT_JAX = {
+    *("errors", "config", "vocab", "data", "rundir", "history", "board", "cli"),
+    *COMMANDS,
+}
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib"}
 
 

@@ -51,6 +51,9 @@ UNUSUAL = TrainConfig(
         max_seconds=12.5,
         seed=2**40,
         evaluations=6,
+        patience=3,
+        min_improvement=0.25,
+        tensorboard=True,
         steps_per_call=8,
         devices=2,
         resume=True,
@@ -216,6 +219,8 @@ def test_a_file_with_nonsense_in_it_is_refused(
 
 
 COUNTS = ("layers", "hidden", "batch", "length", "epochs", "steps_per_call", "devices")
+COUNTS += ("patience",)
+AT_LEAST_ZERO = ("weight_decay", "min_improvement")
 SHARES_BELOW_ONE = ("dropout", "validation_fraction", "beta2", "reset_probability")
 POSITIVE = ("learning_rate", "clip_norm", "max_seconds")
 SHARES = ("warmup", "final_rate")
@@ -224,7 +229,7 @@ OUTSIDE: list[tuple[str, float]] = [
     *((n, bad) for n in SHARES_BELOW_ONE for bad in (-0.1, 1.0, 2.0, math.nan)),
     *((name, bad) for name in POSITIVE for bad in (0.0, -1.0, math.inf, math.nan)),
     *((name, bad) for name in SHARES for bad in (-0.1, 1.1, math.nan)),
-    *(("weight_decay", bad) for bad in (-0.1, math.inf, math.nan)),
+    *((name, bad) for name in AT_LEAST_ZERO for bad in (-0.1, math.inf, math.nan)),
     ("evaluations", -1),
     ("seed", -1),
     ("seed", 2**63),
@@ -234,7 +239,7 @@ INSIDE: list[tuple[str, float]] = [
     *((name, good) for name in SHARES_BELOW_ONE for good in (0.0, 0.999)),
     *((name, 1e-9) for name in POSITIVE),
     *((name, good) for name in SHARES for good in (0.0, 1.0)),
-    ("weight_decay", 0.0),
+    *((name, 0.0) for name in AT_LEAST_ZERO),
     ("evaluations", 0),
     ("seed", 0),
     ("seed", 2**63 - 1),
@@ -269,6 +274,16 @@ def test_every_number_has_bounds() -> None:
 def test_resume_and_overwrite_exclude_each_other() -> None:
     with pytest.raises(InputError, match="expected --resume or --overwrite"):
         check(UNUSUAL)
+
+
+@pytest.mark.parametrize(
+    ("section", "name"), [("run", "evaluations"), ("text", "validation_fraction")]
+)
+def test_patience_needs_validations(section: str, name: str) -> None:
+    patient = with_field("run", "patience", 2)
+    check(patient)
+    with pytest.raises(InputError, match="--patience: expected"):
+        check(with_field(section, name, 0, patient))
 
 
 def test_every_class_is_frozen() -> None:
