@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lstm_jax.config import DataConfig as DataConfig
     from lstm_jax.config import ModelConfig as ModelConfig
     from lstm_jax.config import OptimizerConfig as OptimizerConfig
+    from lstm_jax.config import RegularizerConfig as RegularizerConfig
     from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.config import TrainConfig as TrainConfig
     from lstm_jax.decode import Sampling as Sampling
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.recurrence import lstm as lstm
+    from lstm_jax.regularize import LoopMasks as LoopMasks
+    from lstm_jax.regularize import drop_connect as drop_connect
+    from lstm_jax.regularize import dropout as dropout
+    from lstm_jax.regularize import loop_masks as loop_masks
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
@@ -41,6 +46,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
+    "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),
@@ -50,6 +56,7 @@ _ROOMS = {
         "DataConfig",
         "ModelConfig",
         "OptimizerConfig",
+        "RegularizerConfig",
         "RunConfig",
         "TrainConfig",
     ),

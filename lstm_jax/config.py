@@ -81,6 +81,45 @@ class OptimizerConfig(Configuration):
 
 
 @dataclasses.dataclass(frozen=True)
+class RegularizerConfig(Configuration):
+    """What keeps it from learning by heart, beside dropout and weight decay; all off.
+
+    Noise acts while training only, penalties are no part of a reported loss.
+    """
+
+    variational: bool = False
+    """Draw dropout masks once per row and step instead of once per symbol."""
+    input_dropout: float = 0.0
+    """Share of input symbols dropped; of a row's different symbols if variational."""
+    weight_drop: float = 0.0
+    """Share of recurrent weights dropped, the same all through a step (DropConnect)."""
+    recurrent_dropout: float = 0.0
+    """Share of what each symbol would write into the cell state. Needs engine scan."""
+    zoneout_hidden: float = 0.0
+    """Share of units whose h stays as it was for a symbol. Needs engine scan."""
+    zoneout_cell: float = 0.0
+    """Share of units whose c stays as it was for a symbol. Needs engine scan."""
+    label_smoothing: float = 0.0
+    """Share of each target spread evenly over all symbols."""
+    l1: float = 0.0
+    """Penalty on the sum of absolute weights, matrices only."""
+    l2: float = 0.0
+    """Penalty on half the sum of squared weights; --weight-decay is the decoupled."""
+    activation_penalty: float = 0.0
+    """Penalty on the mean square of the outputs (AR)."""
+    temporal_penalty: float = 0.0
+    """Penalty on the mean square of their change from symbol to symbol (TAR)."""
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether any of it acts inside the recurrence."""
+        return bool(self.recurrent_dropout or self.zoneout_hidden or self.zoneout_cell)
+
+
+PLAIN = RegularizerConfig()
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig(Configuration):
     """How long, and where it is kept."""
 
@@ -118,6 +157,9 @@ class TrainConfig(Configuration):
     text: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    regularizer: RegularizerConfig = dataclasses.field(
+        default_factory=RegularizerConfig
+    )
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
 
 
@@ -146,6 +188,7 @@ def check(config: TrainConfig) -> None:
         InputError: naming the flag, what it expects and what it found.
     """
     model, optimizer, run = config.model, config.optimizer, config.run
+    regularizer = config.regularizer
     for flag, value in (
         ("--layers", model.layers),
         ("--hidden", model.hidden),
@@ -162,6 +205,12 @@ def check(config: TrainConfig) -> None:
         ("--validation-fraction", config.text.validation_fraction),
         ("--beta2", optimizer.beta2),
         ("--reset-probability", optimizer.reset_probability),
+        ("--input-dropout", regularizer.input_dropout),
+        ("--weight-drop", regularizer.weight_drop),
+        ("--recurrent-dropout", regularizer.recurrent_dropout),
+        ("--zoneout-hidden", regularizer.zoneout_hidden),
+        ("--zoneout-cell", regularizer.zoneout_cell),
+        ("--label-smoothing", regularizer.label_smoothing),
     ):
         _expect(flag, value, "a number in [0, 1)", 0 <= value < 1)
     for flag, value in (
@@ -173,6 +222,10 @@ def check(config: TrainConfig) -> None:
     for flag, value in (
         ("--weight-decay", optimizer.weight_decay),
         ("--min-improvement", run.min_improvement),
+        ("--l1", regularizer.l1),
+        ("--l2", regularizer.l2),
+        ("--activation-penalty", regularizer.activation_penalty),
+        ("--temporal-penalty", regularizer.temporal_penalty),
     ):
         _expect(flag, value, "a number of at least 0", 0 <= value < math.inf)
     for flag, value in (
@@ -182,6 +235,11 @@ def check(config: TrainConfig) -> None:
         _expect(flag, value, "a number in [0, 1]", 0 <= value <= 1)
     _expect("--evaluations", run.evaluations, "0 or more", run.evaluations >= 0)
     _expect("--seed", run.seed, "0 or more", 0 <= run.seed < MAX_SEED)
+    if regularizer.in_loop and model.engine not in ("auto", "scan"):
+        raise InputError(
+            "--engine: expected scan, the one that can have recurrent dropout and "
+            f"zoneout, found {model.engine}"
+        )
     validated = run.evaluations and config.text.validation_fraction
     if run.patience and not validated:
         raise InputError("--patience: expected --evaluations and a held-out text")

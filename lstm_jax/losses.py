@@ -18,11 +18,16 @@ from lstm_jax.notation import Ids, Logits
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Sums:
-    """Totals over counted positions: `loss` in nats, `correct` and `count`."""
+    """Totals over counted positions: `loss` in nats, `correct` and `count`.
+
+    `penalty`, in nats too, is what the training objective adds to the loss; it is None
+    where there is none, and in no report.
+    """
 
     loss: Array
     correct: Array
     count: Array
+    penalty: Array | None = None
 
     def __add__(self, other: "Sums") -> "Sums":
         """Totals of both."""
@@ -37,10 +42,12 @@ class Sums:
         return float(self.correct) / float(self.count)
 
 
-def cross_entropy(logits: Logits, targets: Ids) -> Sums:
+def cross_entropy(logits: Logits, targets: Ids, smoothing: float = 0.0) -> Sums:
     """Categorical cross-entropy, -ln softmax(logits)[target], summed.
 
-    Positions whose target is `IGNORED` count for nothing.
+    Positions whose target is `IGNORED` count for nothing. Label smoothing (Szegedy et
+    al. 2016) spreads a share of every target evenly over all symbols. What that changes
+    is the `penalty`; the `loss` is the plain one.
     """
     logits = logits.astype(jnp.float32)
     counted = targets != IGNORED
@@ -48,9 +55,14 @@ def cross_entropy(logits: Logits, targets: Ids) -> Sums:
     # A comparison instead of a gather: its gradient is no scatter.
     score = jnp.sum(jnp.where(symbols == targets[..., None], logits, 0), axis=-1)
     nats = jax.nn.logsumexp(logits, axis=-1) - score
+    penalty = None
+    if smoothing:
+        evenly = nats + score - jnp.mean(logits, axis=-1)  # mean of -ln softmax
+        penalty = smoothing * jnp.sum(jnp.where(counted, evenly - nats, 0))
     correct = jnp.argmax(logits, axis=-1) == targets
     return Sums(
         loss=jnp.sum(jnp.where(counted, nats, 0)),
         correct=jnp.sum(correct & counted, dtype=jnp.float32),
         count=jnp.sum(counted, dtype=jnp.float32),
+        penalty=penalty,
     )

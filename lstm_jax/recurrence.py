@@ -1,5 +1,6 @@
 """The cell over a sequence: `lstm`, through one of the engines."""
 
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from lstm_jax.notation import (
     Lengths,
     RecurrentWeights,
 )
+from lstm_jax.regularize import LoopMasks
 
 Engine = Callable[..., tuple[Hidden, LSTMState]]
 ENGINES: dict[str, Engine] = {"scan": run_scan, "fused": run_fused}
@@ -36,6 +38,20 @@ def choose_engine(engine: str = "auto") -> str:
     return engine
 
 
+def loop_engine(engine: str = "auto") -> str:
+    """The name of the engine for regularizers inside the loop: only "scan" has them.
+
+    Raises:
+        ValueError: another engine was asked for by name.
+    """
+    if engine not in ("auto", "scan"):
+        raise ValueError(
+            "engine: expected 'scan', the one that can have recurrent dropout and "
+            f"zoneout, found {engine!r}"
+        )
+    return "scan"
+
+
 def lstm(
     params: LSTMParams,
     xs: Inputs,
@@ -45,6 +61,7 @@ def lstm(
     resets: Flags | None = None,
     reverse: bool = False,
     engine: str = "auto",
+    masks: LoopMasks | None = None,
 ) -> tuple[Hidden, LSTMState]:
     """Run one LSTM layer over a batch of sequences.
 
@@ -62,12 +79,14 @@ def lstm(
         reverse: walk from the last step to the first. Outputs keep their places.
         engine: "auto", "fused" (fastest; reverse-mode gradients) or "scan" (also
             forward mode and second derivatives). The results are the same.
+        masks: regularizers inside the loop, of `loop_masks`; "auto" is then "scan".
 
     Returns:
         The outputs [T, B, H], and the state after the last real step walked.
 
     Raises:
-        ValueError: shapes that do not fit together, or an unknown engine.
+        ValueError: shapes that do not fit together, an unknown engine, or one that
+            cannot have `masks`.
     """
     _check_shapes(params, xs)
     z = xs.astype(params.w_x.dtype) @ params.w_x + params.b
@@ -79,6 +98,7 @@ def lstm(
         resets=resets,
         reverse=reverse,
         engine=engine,
+        masks=masks,
     )
 
 
@@ -91,13 +111,17 @@ def lstm_from_gates(
     resets: Flags | None = None,
     reverse: bool = False,
     engine: str = "auto",
+    masks: LoopMasks | None = None,
 ) -> tuple[Hidden, LSTMState]:
     """`lstm`, given the inputs' share of the gates, z = x_t @ w_x + b [T, B, 4H].
 
     For inputs whose product is cheaper to get otherwise: that of a one-hot symbol is
     a row of w_x. The other arguments are those of `lstm`.
     """
-    run = ENGINES[choose_engine(engine)]
+    if masks is None:
+        run = ENGINES[choose_engine(engine)]
+    else:
+        run = functools.partial(ENGINES[loop_engine(engine)], masks=masks)
     steps, batch, _ = z.shape
     if steps == 0:
         raise ValueError("lstm: expected at least one time step, found 0")

@@ -13,6 +13,7 @@ from lstm_jax.data import Corpus, lane_batch, steps_per_epoch
 from lstm_jax.fit import Task
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.protocols import ROW_AXES, WINDOW, window256
+from lstm_jax.recurrence import choose_engine, loop_engine
 from lstm_jax.schedule import Plan
 from lstm_jax.step import TrainState, init_state, make_optimizer
 from lstm_jax.vocab import Vocab
@@ -34,7 +35,15 @@ def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
         dropout=model.dropout,
         dtype=model.precision,
         engine=model.engine,
+        regularizer=config.regularizer,
     )
+
+
+def engine_of(config: TrainConfig) -> str:
+    """The name of the engine that will run."""
+    chosen = config.model.engine
+    in_loop = config.regularizer.in_loop
+    return loop_engine(chosen) if in_loop else choose_engine(chosen)
 
 
 def first_state(config: TrainConfig, vocab: Vocab) -> TrainState:

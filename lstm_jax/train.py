@@ -103,7 +103,7 @@ def _kept_config(argv: Sequence[str]) -> TrainConfig | None:
 
 def _refuse_changes(kept: TrainConfig, asked: TrainConfig) -> None:
     """A resumed run may last longer, but is the same run."""
-    for part in ("text", "model", "optimizer"):
+    for part in ("text", "model", "optimizer", "regularizer"):
         before, after = getattr(kept, part), getattr(asked, part)
         for field in dataclasses.fields(before):
             was, now = getattr(before, field.name), getattr(after, field.name)

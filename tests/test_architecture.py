@@ -29,6 +29,7 @@ ROOMS = (
     "data",
     "notation",
     "cell",
+    "regularize",
     "engines",
     "engines.scan",
     "engines.fused",

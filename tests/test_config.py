@@ -16,6 +16,7 @@ from lstm_jax.config import (
     DataConfig,
     ModelConfig,
     OptimizerConfig,
+    RegularizerConfig,
     RunConfig,
     TrainConfig,
     check,
@@ -44,6 +45,19 @@ UNUSUAL = TrainConfig(
         weight_decay=1.5,
         clip_norm=2.5,
         reset_probability=0.75,
+    ),
+    regularizer=RegularizerConfig(
+        variational=True,
+        input_dropout=0.1,
+        weight_drop=0.2,
+        recurrent_dropout=0.3,
+        zoneout_hidden=0.4,
+        zoneout_cell=0.5,
+        label_smoothing=0.6,
+        l1=0.7,
+        l2=0.8,
+        activation_penalty=0.9,
+        temporal_penalty=1.1,
     ),
     run=RunConfig(
         run_dir=Path("runs/x"),
@@ -145,7 +159,9 @@ def test_json_that_is_no_object_is_refused(record: object, tmp_path: Path) -> No
         load_config(write_record(tmp_path, record))
 
 
-@pytest.mark.parametrize("section", ["", "text", "model", "optimizer", "run"])
+@pytest.mark.parametrize(
+    "section", ["", "text", "model", "optimizer", "regularizer", "run"]
+)
 @pytest.mark.parametrize("change", ["missing", "unknown"])
 def test_every_key_and_no_other(section: str, change: str, tmp_path: Path) -> None:
     record = record_of(DEFAULT, tmp_path)
@@ -220,8 +236,11 @@ def test_a_file_with_nonsense_in_it_is_refused(
 
 COUNTS = ("layers", "hidden", "batch", "length", "epochs", "steps_per_call", "devices")
 COUNTS += ("patience",)
-AT_LEAST_ZERO = ("weight_decay", "min_improvement")
+AT_LEAST_ZERO = ("weight_decay", "min_improvement", "l1", "l2")
+AT_LEAST_ZERO += ("activation_penalty", "temporal_penalty")
 SHARES_BELOW_ONE = ("dropout", "validation_fraction", "beta2", "reset_probability")
+SHARES_BELOW_ONE += ("input_dropout", "weight_drop", "recurrent_dropout")
+SHARES_BELOW_ONE += ("zoneout_hidden", "zoneout_cell", "label_smoothing")
 POSITIVE = ("learning_rate", "clip_norm", "max_seconds")
 SHARES = ("warmup", "final_rate")
 OUTSIDE: list[tuple[str, float]] = [
