@@ -9,6 +9,7 @@
     samples.txt      text made by the trained model
     curves.png       losses, accuracies, learning rate and gradient norm over the run
     tensorboard/     the history as event files, if asked for
+    inspect/         pictures of the trained network, if asked for
 
 Its path is all that generation and evaluation need. Nothing in it is executed.
 """

@@ -43,8 +43,10 @@ ROOMS = (
     "fit",
     "decode",
     "protocols",
+    "inspection",
     "rundir",
     "history",
+    "advice",
     "board",
     "checkpoint",
     "keeper",
@@ -52,19 +54,21 @@ ROOMS = (
     "task",
     "text",
     "plots",
+    "plots_inspect",
     "report",
     "cli",
     "train",
     "evaluate",
     "generate",
+    "inspect",
 )
-COMMANDS = {"train", "evaluate", "generate"}
+COMMANDS = {"train", "evaluate", "generate", "inspect"}
 
 # The rooms a library may be imported in, where they are few.
 DOORS = {
     "flax": {"layers", "models.language", "task"},
     "orbax": {"checkpoint"},
-    "matplotlib": {"plots"},
+    "matplotlib": {"plots", "plots_inspect"},
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
