@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lstm_jax.config import TrainConfig as TrainConfig
     from lstm_jax.decode import Sampling as Sampling
     from lstm_jax.decode import generate_ids as generate_ids
+    from lstm_jax.dispatch import EngineChoice as EngineChoice
+    from lstm_jax.dispatch import explain_engine as explain_engine
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
@@ -41,6 +43,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
+    "dispatch": ("EngineChoice", "explain_engine"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),

@@ -13,6 +13,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from lstm_jax.cell import LSTMParams, LSTMState, init_lstm
+from lstm_jax.dispatch import check_engine_name
 from lstm_jax.notation import (
     Activations,
     BatchFlags,
@@ -21,7 +22,7 @@ from lstm_jax.notation import (
     Lengths,
     PRNGKey,
 )
-from lstm_jax.recurrence import choose_engine, lstm
+from lstm_jax.recurrence import lstm
 
 
 class LSTM(nnx.Module):
@@ -33,6 +34,7 @@ class LSTM(nnx.Module):
         rngs: where the initial parameters come from.
         dtype: type of the parameters and of the arithmetic.
         engine: see `lstm_jax.lstm`.
+        remat: see `lstm_jax.lstm`.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class LSTM(nnx.Module):
         rngs: nnx.Rngs,
         dtype: DTypeLike = jnp.float32,
         engine: str = "auto",
+        remat: bool = False,
     ) -> None:
         params = init_lstm(rngs.params(), in_features, hidden_features, dtype)
         self.w_x = nnx.Param(params.w_x)
         self.w_h = nnx.Param(params.w_h)
         self.b = nnx.Param(params.b)
-        self.engine = choose_engine(engine)
+        self.engine = check_engine_name(engine)
+        self.remat = remat
 
     @property
     def params(self) -> LSTMParams:
@@ -73,6 +77,7 @@ class LSTM(nnx.Module):
             resets=None if resets is None else resets.T,
             reverse=reverse,
             engine=self.engine,
+            remat=self.remat,
         )
         return jnp.swapaxes(ys, 0, 1), state
 
@@ -88,10 +93,16 @@ class Bidirectional(nnx.Module):
         rngs: nnx.Rngs,
         dtype: DTypeLike = jnp.float32,
         engine: str = "auto",
+        remat: bool = False,
     ) -> None:
         def layer() -> LSTM:
             return LSTM(
-                in_features, hidden_features, rngs=rngs, dtype=dtype, engine=engine
+                in_features,
+                hidden_features,
+                rngs=rngs,
+                dtype=dtype,
+                engine=engine,
+                remat=remat,
             )
 
         self.forward = layer()
@@ -136,6 +147,7 @@ class StackedLSTM(nnx.Module):
         bidirectional: bool = False,
         dtype: DTypeLike = jnp.float32,
         engine: str = "auto",
+        remat: bool = False,
     ) -> None:
         if num_layers < 1:
             raise ValueError(f"StackedLSTM: expected 1 layer or more, got {num_layers}")
@@ -148,6 +160,7 @@ class StackedLSTM(nnx.Module):
                 rngs=rngs,
                 dtype=dtype,
                 engine=engine,
+                remat=remat,
             )
             for depth in range(num_layers)
         )

@@ -10,6 +10,8 @@ from flax import nnx
 
 from lstm_jax.config import TrainConfig
 from lstm_jax.data import Corpus, lane_batch, steps_per_epoch
+from lstm_jax.dispatch import EngineChoice, explain_engine
+from lstm_jax.errors import InputError
 from lstm_jax.fit import Task
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.protocols import ROW_AXES, window256
@@ -19,6 +21,25 @@ from lstm_jax.vocab import Vocab
 
 _DEFAULT_EPOCHS = 10
 _VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
+
+
+def engine_of(config: TrainConfig) -> EngineChoice:
+    """The engine a run's model is run by on this machine, and why.
+
+    Raises:
+        InputError: the one asked for by name can't run it here.
+    """
+    try:
+        return explain_engine(
+            config.model.engine,
+            steps=config.optimizer.length,
+            rows=config.optimizer.batch,
+            hidden=config.model.hidden,
+            dtype=config.model.precision,
+            inputs=False,
+        )
+    except ValueError as error:
+        raise InputError(f"--engine: {error}") from None
 
 
 def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
@@ -34,6 +55,7 @@ def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
         dropout=model.dropout,
         dtype=model.precision,
         engine=model.engine,
+        remat=model.remat,
     )
 
 

@@ -20,7 +20,7 @@ from lstm_jax.cell import LSTMState, lstm_step, open_gates
 from lstm_jax.layers import LSTM, check_rate, dropout
 from lstm_jax.losses import Sums, cross_entropy
 from lstm_jax.notation import Ids, Logits, PRNGKey, StepIds, StepLogits
-from lstm_jax.recurrence import lstm_from_gates
+from lstm_jax.recurrence import lstm, lstm_from_gates
 
 States = tuple[LSTMState, ...]
 Tree = TypeVar("Tree")
@@ -41,7 +41,9 @@ class LanguageModel(nnx.Module):
         rngs: where the initial parameters come from.
         dropout: share of activations dropped between layers and before the softmax.
         dtype: type of the arithmetic; parameters are kept in float32.
-        engine: see `lstm_jax.lstm`.
+        engine: see `lstm_jax.lstm`. The gates of the first layer come from a table,
+            so "cudnn", which needs inputs, can't run it.
+        remat: see `lstm_jax.lstm`.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class LanguageModel(nnx.Module):
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
         engine: str = "auto",
+        remat: bool = False,
     ) -> None:
         self.layers = nnx.List(
             LSTM(
@@ -61,6 +64,7 @@ class LanguageModel(nnx.Module):
                 hidden_size,
                 rngs=rngs,
                 engine=engine,
+                remat=remat,
             )
             for depth in range(num_layers)
         )
@@ -106,16 +110,19 @@ class LanguageModel(nnx.Module):
         after = []
         for depth, layer in enumerate(self.layers):
             params = self._cast(layer.params)
+            options = {
+                "lengths": lengths,
+                "engine": layer.engine,
+                "remat": layer.remat,
+            }
             if depth == 0:
                 z = take_rows(params.w_x, ids) + params.b
+                hs, state = lstm_from_gates(z, params.w_h, before[0], **options)
             else:
                 below = outputs[-1]
                 if key is not None:
                     below = dropout(jax.random.fold_in(key, depth), below, self.dropout)
-                z = below @ params.w_x + params.b
-            hs, state = lstm_from_gates(
-                z, params.w_h, before[depth], lengths=lengths, engine=layer.engine
-            )
+                hs, state = lstm(params, below, before[depth], **options)
             outputs.append(hs)
             after.append(state)
         return jnp.concatenate(outputs, axis=-1), tuple(after)
