@@ -225,7 +225,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda path: path.stem
+    "path",
+    sorted((ROOT / "experiments").rglob("*.py")),
+    ids=lambda path: str(path.relative_to(ROOT / "experiments")),
 )
 def test_experiments_use_public_names_only(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
