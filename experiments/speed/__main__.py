@@ -1,7 +1,8 @@
 """Measure this library beside its peers.
 
 Command   python -m experiments.speed --quick          two minutes
-          python -m experiments.speed --out results    everything (pip install '.[peers]')
+          python -m experiments.speed                  everything, an hour
+          (pip install -e '.[peers]')
 On a GPU or TPU the same command measures there; rivals that cannot use it say so.
 """
 
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import strftime
+from typing import Any
 
 import tyro
 
@@ -36,7 +38,7 @@ class Options:
         cases: what to time.
         shapes: at which sizes.
         rivals: against whom; none for ours alone.
-        variants: also time our own options, each by itself.
+        options: also time our own options, each by itself.
         rounds: turns that everybody gets.
         seconds: length of a turn; at least one call.
         out: folder for results.jsonl, results.md and the workers' logs.
@@ -46,7 +48,7 @@ class Options:
     cases: tuple[str, ...] = CASES
     shapes: tuple[str, ...] = tuple(SHAPES)
     rivals: tuple[str, ...] = tuple(RIVALS)
-    variants: bool = True
+    options: bool = True
     rounds: int = 7
     seconds: float = 0.3
     out: Path = Path("runs/speed")
@@ -56,7 +58,7 @@ def groups(options: Options) -> Iterator[tuple[str, Shape, list[Variant]]]:
     """Case, shape, and who takes turns there."""
     rivals = [RIVALS[name] for name in options.rivals]
     for case in options.cases:
-        own = ours(case) if options.variants else ours(case)[:1]
+        own = ours(case) if options.options else ours(case)[:1]
         extra = ceiling() if case == "train" else []
         for name in options.shapes:
             shape = SHAPES[name]
@@ -73,19 +75,19 @@ def groups(options: Options) -> Iterator[tuple[str, Shape, list[Variant]]]:
 def quicker(options: Options) -> Options:
     """What --quick leaves of the options that were not given."""
     default = Options()
-    small = {
-        "shapes": ("tiny", "small"),
-        "rivals": QUICK_RIVALS,
-        "variants": False,
-        "rounds": 3,
-        "seconds": 0.1,
-    }
-    changed = {
-        name: value
-        for name, value in small.items()
-        if getattr(options, name) == getattr(default, name)
-    }
-    return dataclasses.replace(options, **changed)
+
+    def unless_given(name: str, value: Any) -> Any:  # noqa: ANN401
+        given = getattr(options, name)
+        return value if given == getattr(default, name) else given
+
+    return dataclasses.replace(
+        options,
+        shapes=unless_given("shapes", ("tiny", "small")),
+        rivals=unless_given("rivals", QUICK_RIVALS),
+        rounds=unless_given("rounds", 3),
+        seconds=unless_given("seconds", 0.1),
+        options=False,
+    )
 
 
 def complaint(options: Options) -> str | None:

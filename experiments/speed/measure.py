@@ -26,6 +26,7 @@ from experiments.speed.variants import CEILING, REFERENCE, Variant
 
 PATIENCE = 900.0  # seconds to wait for an answer
 Cell = dict[str, Any]
+Proof = dict[str, np.ndarray]
 
 
 class Process:
@@ -110,7 +111,7 @@ class Plan:
 
 
 def turns(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
-    """The order in every round: each begins with another name, every other backwards."""
+    """The order in each round: it rotates, and every other round is backwards."""
     for n in range(rounds):
         first = n % max(1, len(names))
         order = [*names[first:], *names[:first]]
@@ -127,14 +128,11 @@ def measure(
     """
     by_name = {variant.name: variant for variant in variants}
     cells: dict[str, Cell] = {}
-    expected: dict[str, np.ndarray] = {}
+    expected: Proof = {}
     for name, variant in by_name.items():
-        cells[name] = {
-            "case": case,
-            "shape": dataclasses.asdict(shape),
-            "variant": name,
-        }
-        cells[name] |= _build(processes.of(variant), variant, case, shape, expected)
+        about = {"case": case, "shape": dataclasses.asdict(shape), "variant": name}
+        built = _build(processes.of(variant), variant, case, shape, expected)
+        cells[name] = about | built
     ready = [name for name, cell in cells.items() if "error" not in cell]
 
     rounds: dict[str, list[list[float]]] = {name: [] for name in ready}
@@ -165,7 +163,7 @@ def _build(
     variant: Variant,
     case: str,
     shape: Shape,
-    expected: dict[str, np.ndarray],
+    expected: Proof,
 ) -> Cell:
     """Compile a variant and compare it with the first, which fills `expected`."""
     with tempfile.TemporaryDirectory() as folder:
@@ -191,16 +189,17 @@ def _build(
     return answer
 
 
-def disagreement(
-    expected: dict[str, np.ndarray], found: dict[str, np.ndarray]
-) -> float:
+def disagreement(expected: Proof, found: Proof) -> float:
     """The largest relative error of any array, |found - expected| / |expected|.
 
-    Symbols either agree or do not: the share of those that differ.
+    Symbols either agree or do not: the share of those that differ, as far as both go.
     """
     errors = [0.0]
     for name in found.keys() & expected.keys():
         a, b = expected[name], found[name]
+        if np.issubdtype(a.dtype, np.integer):
+            shared = min(len(a), len(b))
+            a, b = a[:shared], b[:shared]
         if a.shape != b.shape:
             return float("inf")
         if np.issubdtype(a.dtype, np.integer):

@@ -114,9 +114,8 @@ def _row(cell: Cell) -> str:
 
 def seconds(value: float) -> str:
     """A time with three digits and its unit."""
-    for size, unit in SECONDS:
-        if value >= size:
-            break
+    fitting = (scale for scale in SECONDS if value >= scale[0])
+    size, unit = next(fitting, SECONDS[-1])
     return f"{value / size:.3g} {unit}"
 
 
@@ -133,7 +132,6 @@ def _targets(verdicts: list[Verdict]) -> str:
         found = "not measured" if v.found is None else f"{v.found:.2f} ({v.rival})"
         mark = "" if v.found is None else "met" if v.met else "**missed**"
         target = f"{v.target:g}"
-        rows.append(
-            f"| {v.case} | {v.shape} | {v.against} | {target} | {found} | {mark} |"
-        )
+        where = f"| {v.case} | {v.shape} | {v.against}"
+        rows.append(f"{where} | {target} | {found} | {mark} |")
     return "\n".join(rows)

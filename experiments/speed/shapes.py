@@ -85,7 +85,7 @@ class Program(NamedTuple):
     """
 
     run: Callable[[], object]
-    units: int
+    units: float
     proof: Callable[[], dict[str, Array]]
 
 

@@ -76,7 +76,7 @@ def ours(case: str) -> list[Variant]:
 
 
 def ceiling() -> list[Variant]:
-    """Matrix products alone, side by side on all devices or one by one over all cores."""
+    """Matrix products alone, a device per core or one device over all cores."""
     return [
         Variant(f"{CEILING} {size}, {count} dev", OURS, {"size": size}, count)
         for count in sorted({1, cores()})

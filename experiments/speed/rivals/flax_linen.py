@@ -1,5 +1,6 @@
 """Flax linen: `nn.RNN` over `nn.OptimizedLSTMCell`, time first."""
 
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -74,7 +75,7 @@ def from_cell(cell: dict[str, Any]) -> Layer:
 def model(shape: Shape) -> with_jax.Model:
     """The language model of the shape's weights."""
     weights = draw_weights(shape)
-    network = Network(shape)
+    apply: Callable[..., Any] = Network(shape).apply
     params: dict[str, Any] = {
         f"cells_{depth}": to_cell(layer) for depth, layer in enumerate(weights.layers)
     }
@@ -85,7 +86,7 @@ def model(shape: Shape) -> with_jax.Model:
     }
 
     def read(params: dict, ids: jax.Array) -> tuple[list, jax.Array]:
-        states, logits = network.apply(params, ids)
+        states, logits = apply(params, ids)
         return states, logits[-1]
 
     def gradients(gradient: dict) -> dict[str, Array]:
@@ -97,11 +98,9 @@ def model(shape: Shape) -> with_jax.Model:
 
     return with_jax.Model(
         {"params": params},
-        lambda params, ids: network.apply(params, ids)[1],
+        lambda params, ids: apply(params, ids)[1],
         read,
-        lambda params, states, ids: network.apply(
-            params, states, ids, method=Network.step
-        ),
+        lambda params, states, ids: apply(params, states, ids, method=Network.step),
         gradients,
     )
 
@@ -124,10 +123,11 @@ def generate(shape: Shape) -> Program:
 def layer(shape: Shape) -> Program:
     """See `with_jax`."""
     rnn = nn.RNN(nn.OptimizedLSTMCell(shape.hidden), time_major=True)
+    outputs: Callable[..., Any] = rnn.apply
     cell = to_cell(draw_weights(shape).layers[0])
     one = with_jax.OneLayer(
         {"params": {"cell": cell}},
-        rnn.apply,
+        outputs,
         lambda gradient: from_cell(gradient["params"]["cell"]),
     )
     return with_jax.layer(one, shape)

@@ -21,15 +21,16 @@ class Network(nnx.Module):
         self.embed = nnx.Embed(shape.vocab, shape.hidden, rngs=rngs)
         self.embed.embedding[...] = jnp.asarray(weights.embedding)
         self.rnns = nnx.List(recurrent(layer) for layer in weights.layers)
-        self.head = nnx.Linear(shape.hidden, shape.vocab, rngs=rngs)
+        self.head: Any = nnx.Linear(shape.hidden, shape.vocab, rngs=rngs)
         self.head.kernel[...] = jnp.asarray(weights.w_out)
-        self.head.bias[...] = jnp.asarray(weights.b_out)
+        bias: Any = self.head.bias  # to a type checker it may be None
+        bias[...] = jnp.asarray(weights.b_out)
 
     def __call__(self, ids: jax.Array) -> tuple[list, jax.Array]:
         """States after the last symbol, and logits [T, B, V]."""
         xs, states = self.embed(ids), []
         for rnn in self.rnns:
-            state, xs = rnn(xs, return_carry=True)
+            state, xs = rnn(xs, initial_carry=blank(xs), return_carry=True)
             states.append(state)
         return states, self.head(xs)
 
@@ -50,11 +51,17 @@ def about() -> dict[str, Any]:
 def recurrent(layer: Layer) -> nnx.RNN:
     """A layer of these weights: all gates in one matrix, in our order."""
     rngs = nnx.Rngs(0)
-    cell = nnx.OptimizedLSTMCell(len(layer.w_x), len(layer.w_h), rngs=rngs)
+    cell: Any = nnx.OptimizedLSTMCell(len(layer.w_x), len(layer.w_h), rngs=rngs)
     cell.dense_i.kernel[...] = jnp.asarray(layer.w_x)
     cell.dense_h.kernel[...] = jnp.asarray(layer.w_h)
     cell.dense_h.bias[...] = jnp.asarray(layer.b)
-    return nnx.RNN(cell, time_major=True)
+    return nnx.RNN(cell, time_major=True, rngs=False)
+
+
+def blank(xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The zero state for inputs [T, B, H]: given one, the layer needs no generator."""
+    zeros = jnp.zeros(xs.shape[1:], xs.dtype)
+    return zeros, zeros
 
 
 def model(shape: Shape) -> with_jax.Model:
@@ -72,7 +79,8 @@ def model(shape: Shape) -> with_jax.Model:
         network = merge(gradient)
         found = {"w_out": np.asarray(network.head.kernel[...])}
         for depth, rnn in enumerate(network.rnns):
-            found[f"w_h{depth}"] = np.asarray(rnn.cell.dense_h.kernel[...])
+            cell: Any = rnn.cell
+            found[f"w_h{depth}"] = np.asarray(cell.dense_h.kernel[...])
         return found
 
     return with_jax.Model(
@@ -105,11 +113,13 @@ def layer(shape: Shape) -> Program:
     graph, params, rest = nnx.split(rnn, nnx.Param, ...)
 
     def gradients(gradient: nnx.State) -> Layer:
-        cell = nnx.merge(graph, gradient, rest).cell
+        cell: Any = nnx.merge(graph, gradient, rest).cell
         dense = cell.dense_h
         return Layer(cell.dense_i.kernel[...], dense.kernel[...], dense.bias[...])
 
     one = with_jax.OneLayer(
-        params, lambda params, xs: nnx.merge(graph, params, rest)(xs), gradients
+        params,
+        lambda params, xs: nnx.merge(graph, params, rest)(xs, initial_carry=blank(xs)),
+        gradients,
     )
     return with_jax.layer(one, shape)

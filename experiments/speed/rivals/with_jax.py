@@ -93,7 +93,7 @@ def train(model: Model, shape: Shape) -> Program:
 
     def run() -> None:
         nonlocal state
-        state, nats = program(state, *next(batches))
+        state, _ = program(state, *next(batches))
         jax.block_until_ready(state)
 
     def proof() -> dict[str, Array]:
