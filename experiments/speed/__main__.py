@@ -9,7 +9,7 @@ On a GPU or TPU the same command measures there; rivals that cannot use it say s
 import dataclasses
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import strftime
 from typing import Any
@@ -17,16 +17,11 @@ from typing import Any
 import tyro
 
 from experiments.speed import report
+from experiments.speed.groups import Group, sweeps, table, techniques
 from experiments.speed.measure import Cell, Plan, Processes, idleness, measure
-from experiments.speed.shapes import CASES, SHAPES, Shape
-from experiments.speed.variants import (
-    QUICK_RIVALS,
-    RIVALS,
-    Variant,
-    ceiling,
-    cores,
-    ours,
-)
+from experiments.speed.picture import draw
+from experiments.speed.shapes import CASES, SHAPES
+from experiments.speed.variants import QUICK_RIVALS, RIVALS, cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +34,11 @@ class Options:
         shapes: at which sizes.
         rivals: against whom; none for ours alone.
         options: also time our own options, each by itself.
+        techniques: also measure what every idea is worth.
+        sweeps: also let T, H and B grow, each by itself.
         rounds: turns that everybody gets.
         seconds: length of a turn; at least one call.
-        out: folder for results.jsonl, results.md and the workers' logs.
+        out: folder for results.jsonl, results.md, results.png and the workers' logs.
     """
 
     quick: bool = False
@@ -49,27 +46,19 @@ class Options:
     shapes: tuple[str, ...] = tuple(SHAPES)
     rivals: tuple[str, ...] = tuple(RIVALS)
     options: bool = True
+    techniques: bool = True
+    sweeps: bool = True
     rounds: int = 7
     seconds: float = 0.3
     out: Path = Path("runs/speed")
 
 
-def groups(options: Options) -> Iterator[tuple[str, Shape, list[Variant]]]:
-    """Case, shape, and who takes turns there."""
-    rivals = [RIVALS[name] for name in options.rivals]
-    for case in options.cases:
-        own = ours(case) if options.options else ours(case)[:1]
-        extra = ceiling() if case == "train" else []
-        for name in options.shapes:
-            shape = SHAPES[name]
-            if case == "generate":
-                for rows in (1, 64):
-                    sized = dataclasses.replace(
-                        shape, name=f"{name}, B={rows}", batch=rows
-                    )
-                    yield case, sized, [*own, *rivals]
-            else:
-                yield case, shape, [*own, *rivals, *extra]
+def chosen(options: Options) -> list[Group]:
+    """All that these options ask for."""
+    groups = list(table(options.cases, options.shapes, options.rivals, options.options))
+    groups += techniques() if options.techniques else []
+    groups += sweeps(options.rivals) if options.sweeps else []
+    return groups
 
 
 def quicker(options: Options) -> Options:
@@ -87,6 +76,8 @@ def quicker(options: Options) -> Options:
         rounds=unless_given("rounds", 3),
         seconds=unless_given("seconds", 0.1),
         options=False,
+        techniques=False,
+        sweeps=False,
     )
 
 
@@ -148,22 +139,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     processes = Processes(options.out)
     cells: list[Cell] = []
     try:
-        for case, shape, variants in groups(options):
-            new = measure(processes, case, shape, variants, plan)
-            show(case, shape, new)
+        for group in chosen(options):
+            new = measure(processes, *group, plan)
+            show(group, new)
             cells += new
             # Written as it grows: a run that is stopped keeps what it has measured.
             report.write(options.out, {"unfinished": strftime("%H:%M")}, cells)
         report.write(options.out, machine(processes, options), cells)
     finally:
         processes.close()
-    print(f"{options.out / 'results.md'}")
+    draw(cells, options.out / "results.png")
+    print(f"\nwritten: {options.out}/results.md, results.png, results.jsonl")
     return 0
 
 
-def show(case: str, shape: Shape, cells: list[Cell]) -> None:
+def show(group: Group, cells: list[Cell]) -> None:
     """Print a group as soon as it is measured."""
-    print(f"\n{case}, {shape.name}")
+    print(f"\n{group.case}, {group.shape.name}")
     for cell in cells:
         if "error" in cell:
             line = cell["error"]

@@ -127,11 +127,11 @@ def as_layer(gradient: Params) -> Layer:
 
 
 def train(shape: Shape) -> Program:
-    """Our layers below an embedding and a dense layer, one step per call, one device."""
+    """Our layers below an embedding and a product, one step per call, one device."""
     weights = draw_weights(shape)
     params = {
         "embedding": weights.embedding,
-        "layers": [Params(*layer) for layer in weights.layers],
+        "layers": [Params(*map(jnp.asarray, layer)) for layer in weights.layers],
         "w_out": weights.w_out,
         "b_out": weights.b_out,
     }

@@ -102,4 +102,4 @@ RIVALS = {
         _rival("equinox", "equinox"),
     )
 }
-QUICK_RIVALS = ("torch", "flax-linen", "flax-nnx")
+SWEEP_RIVALS = QUICK_RIVALS = ("torch", "flax-linen", "flax-nnx")
