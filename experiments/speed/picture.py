@@ -21,6 +21,7 @@ LABELS = {
 
 def draw(cells: list[Cell], path: Path) -> None:
     """Write the picture: a panel per case, and one per sweep."""
+    cells = [cell for cell in cells if "techniques" not in cell["shape"]["name"]]
     cases = list(dict.fromkeys(cell["case"] for cell in cells if not swept(cell)))
     letters = [letter for letter in AXES if any(swept(c) == letter for c in cells)]
     columns = max(2, len(letters))
