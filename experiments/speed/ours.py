@@ -101,9 +101,8 @@ def train(
 
     def proof() -> dict[str, Array]:
         model = language_model(shape, engine, dtype)
-        (loss, _), gradient = jax.value_and_grad(_mean_loss, has_aux=True)(
-            model, _first(batches)
-        )
+        both = jax.jit(jax.value_and_grad(_mean_loss, has_aux=True))
+        (loss, _), gradient = both(model, _first(batches))
         found = {"loss": np.asarray(loss)}
         for depth, layer in enumerate(gradient.layers):
             found[f"w_h{depth}"] = np.asarray(layer.w_h[...])
