@@ -67,7 +67,7 @@ def ours(case: str) -> list[Variant]:
         )
 
     found = [best, other("scan engine", engine="scan")]
-    found.append(other("bfloat16", 0.2, dtype="bfloat16"))
+    found.append(other("bfloat16", 1.0, dtype="bfloat16"))
     if case != "generate":
         found.append(dataclasses.replace(other("one device"), devices=1))
     if case == "train":

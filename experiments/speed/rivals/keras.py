@@ -196,7 +196,7 @@ def with_tensorflow(lstm: Any, xs: Array, dys: Array) -> Any:  # noqa: ANN401
         return ys, *tape.gradient(ys, [xs, *weights], output_gradients=dys)
 
     on_device = tf.constant(xs), tf.constant(dys)
-    return lambda: [array.numpy() for array in program(*on_device)]
+    return lambda: program(*on_device)
 
 
 def with_torch(lstm: Any, xs: Array, dys: Array) -> Any:  # noqa: ANN401
