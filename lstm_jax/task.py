@@ -45,13 +45,11 @@ def engine_of(config: TrainConfig) -> EngineChoice:
 def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
     """The untrained model of a run."""
     model = config.model
-    # Every draw is compiled once for itself; this generator's program is the shorter.
-    key = jax.random.key(config.run.seed, impl="rbg")
     return LanguageModel(
         len(vocab),
         model.hidden,
         model.layers,
-        rngs=nnx.Rngs(key),
+        rngs=nnx.Rngs(config.run.seed),
         dropout=model.dropout,
         dtype=model.precision,
         engine=model.engine,
