@@ -64,20 +64,19 @@ def chosen(options: Options) -> list[Group]:
 def quicker(options: Options) -> Options:
     """What --quick leaves of the options that were not given."""
     default = Options()
-
-    def unless_given(name: str, value: Any) -> Any:  # noqa: ANN401
-        given = getattr(options, name)
-        return value if given == getattr(default, name) else given
-
+    less: dict[str, Any] = {
+        "shapes": ("tiny", "small"),
+        "rivals": QUICK_RIVALS,
+        "rounds": 3,
+        "seconds": 0.1,
+    }
+    kept = {
+        name: value
+        for name, value in less.items()
+        if getattr(options, name) == getattr(default, name)
+    }
     return dataclasses.replace(
-        options,
-        shapes=unless_given("shapes", ("tiny", "small")),
-        rivals=unless_given("rivals", QUICK_RIVALS),
-        rounds=unless_given("rounds", 3),
-        seconds=unless_given("seconds", 0.1),
-        options=False,
-        techniques=False,
-        sweeps=False,
+        options, **kept, options=False, techniques=False, sweeps=False
     )
 
 

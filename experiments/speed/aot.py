@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +76,7 @@ def main() -> int:
     return 0
 
 
-def h100() -> Any:  # noqa: ANN401
+def h100() -> jax.Device:
     """An H100, described."""
     described = H100.read_text(encoding="utf-8")
     topology = topologies.get_topology_desc(
@@ -85,7 +85,7 @@ def h100() -> Any:  # noqa: ANN401
     return topology.devices[0]
 
 
-def v5e() -> Any:  # noqa: ANN401
+def v5e() -> jax.Device:
     """A TPU v5e, described."""
     return topologies.get_topology_desc("v5e:2x2", "tpu").devices[0]
 
@@ -109,7 +109,7 @@ def programs() -> dict[str, Callable]:
     }
 
 
-def estimate(program: Callable, platform: str, device: Any) -> Estimate:  # noqa: ANN401
+def estimate(program: Callable, platform: str, device: jax.Device) -> Estimate:
     """Compile for a device that is not there."""
     here = SingleDeviceSharding(device)
 

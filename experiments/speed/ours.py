@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 import lstm_jax
-from experiments.speed.rivals.with_jax import jax_about
+from experiments.speed.rivals.with_jax import jax_about, layer_proof
 from experiments.speed.shapes import (
     BATCHES,
     GENERATED,
@@ -183,12 +183,6 @@ def gemm(shape: Shape, size: int = 1024) -> Program:
         return jax.block_until_ready(program(left, right))
 
     return Program(run, 2 * devices * size**3 / 1e9, dict)
-
-
-def layer_proof(ys: Any, dxs: Any, gradient: Layer) -> dict[str, Array]:  # noqa: ANN401
-    """What the case `layer` is compared by; any library's arrays."""
-    named = {"ys": ys, "dxs": dxs} | gradient._asdict()
-    return {name: np.asarray(array, np.float32) for name, array in named.items()}
 
 
 def _mean_loss(model: lstm_jax.LanguageModel, batch: dict) -> tuple[jax.Array, tuple]:

@@ -104,8 +104,7 @@ def layer(shape: Shape, technique: str) -> Program:
     """One rung."""
     params = Params(*map(jnp.asarray, draw_weights(shape).layers[0]))
     if technique == "eager":
-        with jax.disable_jit():
-            return eager(params, shape)
+        return eager(params, shape)
     one = with_jax.OneLayer(params, LADDER[technique], as_layer)
     return with_jax.layer(one, shape)
 

@@ -55,7 +55,7 @@ def about() -> dict[str, Any]:
     return with_jax.jax_about() | {"equinox": version("equinox")}
 
 
-def recurrent(layer: Layer) -> Any:  # noqa: ANN401
+def recurrent(layer: Layer) -> eqx.nn.LSTMCell:
     """Our layer as Equinox has it: transposed, in our order of gates."""
     cell = eqx.nn.LSTMCell(len(layer.w_x), len(layer.w_h), key=jax.random.key(0))
     return eqx.tree_at(
@@ -65,7 +65,7 @@ def recurrent(layer: Layer) -> Any:  # noqa: ANN401
     )
 
 
-def unroll(cell: Any, xs: jax.Array) -> tuple[State, jax.Array]:  # noqa: ANN401
+def unroll(cell: eqx.nn.LSTMCell, xs: jax.Array) -> tuple[State, jax.Array]:
     """The last state, and the outputs [T, B, H]."""
 
     def one(state: State, x: jax.Array) -> tuple[State, jax.Array]:
@@ -80,11 +80,11 @@ def model(shape: Shape) -> with_jax.Model:
     """The language model of the shape's weights."""
     params, static = eqx.partition(Network(shape), eqx.is_array)
 
-    def read(params: Any, ids: jax.Array) -> tuple[list, jax.Array]:  # noqa: ANN401
+    def read(params: Network, ids: jax.Array) -> tuple[list, jax.Array]:
         states, logits = eqx.combine(params, static)(ids)
         return states, logits[-1]
 
-    def gradients(gradient: Any) -> dict[str, Array]:  # noqa: ANN401
+    def gradients(gradient: Network) -> dict[str, Array]:
         found = {"w_out": np.asarray(gradient.head.weight).T}
         for depth, cell in enumerate(gradient.cells):
             found[f"w_h{depth}"] = np.asarray(cell.weight_hh).T

@@ -5,6 +5,7 @@ step of plain gradient descent and looks at what it did to the weights.
 """
 
 import os
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from itertools import cycle
 from typing import Any
@@ -24,6 +25,7 @@ from experiments.speed.shapes import (
     draw_weights,
 )
 
+Run = Callable[[], Iterable]  # the outputs, dxs and the gradient of each weight
 GENERATED = 64  # symbols per call; a call of Python per symbol is slow
 _LARGE_RATE = 1e3  # the gradient must not drown in the rounding of the weights
 
@@ -46,7 +48,7 @@ class Network:
         for lstm, layer in zip(self.lstms, weights.layers, strict=True):
             lstm.set_weights(list(layer))
 
-    def model(self) -> Any:  # noqa: ANN401
+    def model(self) -> keras.Model:
         """Ids [B, T] to logits [B, T, V]."""
         ids = keras.Input((self.shape.steps,), dtype="int32")
         xs = self.embed(ids)
@@ -54,7 +56,7 @@ class Network:
             xs, _, _ = lstm(xs)
         return keras.Model(ids, self.head(xs))
 
-    def reader(self, steps: int) -> Any:  # noqa: ANN401
+    def reader(self, steps: int) -> keras.Model:
         """Ids [B, T] and states to the last logits [B, V] and states."""
         ids = keras.Input((steps,), dtype="int32")
         xs, before, after = self.embed(ids), [], []
@@ -102,7 +104,9 @@ def train(shape: Shape) -> Program:
     return Program(run, 1, proof)
 
 
-def compiled(shape: Shape, optimizer: Any) -> tuple[Network, Any]:  # noqa: ANN401
+def compiled(
+    shape: Shape, optimizer: keras.optimizers.Optimizer
+) -> tuple[Network, keras.Model]:
     """The network, and its model ready for training."""
     network = Network(shape)
     model = network.model()
@@ -163,7 +167,7 @@ def layer(shape: Shape) -> Program:
     return Program(run, 1, proof)
 
 
-def with_jax(lstm: Any, xs: Array, dys: Array) -> Any:  # noqa: ANN401
+def with_jax(lstm: keras.layers.LSTM, xs: Array, dys: Array) -> Run:
     """Outputs and gradients by `jax.vjp`, compiled."""
     import jax
 
@@ -182,14 +186,14 @@ def with_jax(lstm: Any, xs: Array, dys: Array) -> Any:  # noqa: ANN401
     return lambda: jax.block_until_ready(program(weights, *on_device))
 
 
-def with_tensorflow(lstm: Any, xs: Array, dys: Array) -> Any:  # noqa: ANN401
+def with_tensorflow(lstm: keras.layers.LSTM, xs: Array, dys: Array) -> Run:
     """Outputs and gradients by `tf.GradientTape`, compiled."""
     import tensorflow as tf
 
     weights = [variable.value for variable in lstm.trainable_variables]
 
     @tf.function(jit_compile=True)
-    def program(xs: Any, dys: Any) -> tuple:  # noqa: ANN401
+    def program(xs: tf.Tensor, dys: tf.Tensor) -> tuple:
         with tf.GradientTape() as tape:
             tape.watch(xs)
             ys = lstm(xs)
@@ -199,7 +203,7 @@ def with_tensorflow(lstm: Any, xs: Array, dys: Array) -> Any:  # noqa: ANN401
     return lambda: program(*on_device)
 
 
-def with_torch(lstm: Any, xs: Array, dys: Array) -> Any:  # noqa: ANN401
+def with_torch(lstm: keras.layers.LSTM, xs: Array, dys: Array) -> Run:
     """Outputs and gradients by PyTorch's tape."""
     import torch
 

@@ -21,6 +21,7 @@ from experiments.speed.shapes import (
     draw_weights,
 )
 
+States = tuple[Tensor, Tensor]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 torch.set_num_threads(len(os.sched_getaffinity(0)))
 
@@ -42,7 +43,9 @@ class Network(nn.Module):
             set_layer(self.lstm, depth, layer)
         self.to(DEVICE)
 
-    def forward(self, ids: Tensor, states: Any = None) -> tuple[Tensor, Any]:  # noqa: ANN401
+    def forward(
+        self, ids: Tensor, states: States | None = None
+    ) -> tuple[Tensor, States]:
         """Logits [T, B, V] and the last states."""
         hs, states = self.lstm(self.embed(ids), states)
         return self.head(hs), states

@@ -133,10 +133,15 @@ def layer(model: OneLayer, shape: Shape) -> Program:
 
     def proof() -> dict[str, Array]:
         ys, gradient, dxs = run()
-        named = {"ys": ys, "dxs": dxs} | model.gradients(gradient)._asdict()
-        return {name: np.asarray(array) for name, array in named.items()}
+        return layer_proof(ys, dxs, model.gradients(gradient))
 
     return Program(run, 1, proof)
+
+
+def layer_proof(ys: jax.Array, dxs: jax.Array, gradient: Layer) -> dict[str, Array]:
+    """What the case `layer` is compared by."""
+    named = {"ys": ys, "dxs": dxs} | gradient._asdict()
+    return {name: np.asarray(array, np.float32) for name, array in named.items()}
 
 
 def generate(model: Model, shape: Shape) -> Program:
