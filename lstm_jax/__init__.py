@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from lstm_jax.config import TrainConfig as TrainConfig
     from lstm_jax.decode import Sampling as Sampling
     from lstm_jax.decode import generate_ids as generate_ids
+    from lstm_jax.devices import replicate as replicate
+    from lstm_jax.devices import row_mesh as row_mesh
+    from lstm_jax.devices import show_cores as show_cores
+    from lstm_jax.devices import spread as spread
+    from lstm_jax.devices import spread_batch as spread_batch
+    from lstm_jax.dispatch import EngineChoice as EngineChoice
+    from lstm_jax.dispatch import explain_engine as explain_engine
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
@@ -47,10 +54,12 @@ __version__ = "0.1.0"
 _ROOMS = {
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
+    "dispatch": ("EngineChoice", "explain_engine"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),
     "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
+    "devices": ("replicate", "row_mesh", "show_cores", "spread", "spread_batch"),
     "decode": ("Sampling", "generate_ids"),
     "config": (
         "DataConfig",

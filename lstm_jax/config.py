@@ -16,7 +16,7 @@ from lstm_jax.errors import InputError
 
 Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
-EngineName = Literal["auto", "fused", "scan"]
+EngineName = Literal["auto", "fused", "scan", "cudnn"]
 MAX_SEED = 2**63
 _HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 Section = TypeVar("Section", bound="Configuration")
@@ -54,6 +54,8 @@ class ModelConfig(Configuration):
     """Type of the arithmetic. Parameters and the cell state stay float32."""
     engine: EngineName = "auto"
     """How the recurrence is run. The results are the same."""
+    remat: bool = False
+    """Train in far less memory, for one more forward pass per step."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -141,9 +141,10 @@ def fit(
         return
     upcoming = prepare(step)
     advance = _compile(task.loss, optimizer, state, upcoming, clock)
-    while count := plan.steps_left(step, clock.seconds(), pace) * clock.running:
-        count = min(count, steps_per_call)
+    while clock.running:
         started = clock.seconds()
+        # The line before was not the last one, however late its reader comes back.
+        count = max(1, min(plan.steps_left(step, started, pace), steps_per_call))
         behind = plan.progress(step, started)
         rates = plan.rates(step, started, pace, count)
         padded = np.zeros(steps_per_call, np.float32)

@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 
 from lstm_jax.cell import LSTMParams, LSTMState, init_lstm
 from lstm_jax.config import PLAIN, RegularizerConfig
+from lstm_jax.dispatch import check_engine_name
 from lstm_jax.notation import (
     BatchFlags,
     BatchHidden,
@@ -24,7 +25,7 @@ from lstm_jax.notation import (
     PRNGKey,
     RecurrentWeights,
 )
-from lstm_jax.recurrence import choose_engine, loop_engine, lstm
+from lstm_jax.recurrence import lstm
 from lstm_jax.regularize import (
     LoopMasks,
     check_rate,
@@ -44,6 +45,7 @@ class LSTM(nnx.Module):
         rngs: where the initial parameters come from.
         dtype: type of the parameters and of the arithmetic.
         engine: see `lstm_jax.lstm`.
+        remat: see `lstm_jax.lstm`.
         regularizer: of its fields a layer heeds `weight_drop`, `recurrent_dropout`,
             `zoneout_hidden` and `zoneout_cell`, and of `variational` what they do.
     """
@@ -56,14 +58,15 @@ class LSTM(nnx.Module):
         rngs: nnx.Rngs,
         dtype: DTypeLike = jnp.float32,
         engine: str = "auto",
+        remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
     ) -> None:
         params = init_lstm(rngs.params(), in_features, hidden_features, dtype)
         self.w_x = nnx.Param(params.w_x)
         self.w_h = nnx.Param(params.w_h)
         self.b = nnx.Param(params.b)
-        in_loop = regularizer.in_loop
-        self.engine = loop_engine(engine) if in_loop else choose_engine(engine)
+        self.engine = check_engine_name(engine, masks=regularizer.in_loop)
+        self.remat = remat
         self.regularizer = check_rates(regularizer)
 
     @property
@@ -95,6 +98,7 @@ class LSTM(nnx.Module):
             resets=None if resets is None else resets.T,
             reverse=reverse,
             engine=self.engine,
+            remat=self.remat,
             masks=masks,
         )
         return jnp.swapaxes(ys, 0, 1), state
@@ -123,6 +127,7 @@ class Bidirectional(nnx.Module):
         rngs: nnx.Rngs,
         dtype: DTypeLike = jnp.float32,
         engine: str = "auto",
+        remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
     ) -> None:
         def layer() -> LSTM:
@@ -132,6 +137,7 @@ class Bidirectional(nnx.Module):
                 rngs=rngs,
                 dtype=dtype,
                 engine=engine,
+                remat=remat,
                 regularizer=regularizer,
             )
 
@@ -183,6 +189,7 @@ class StackedLSTM(nnx.Module):
         bidirectional: bool = False,
         dtype: DTypeLike = jnp.float32,
         engine: str = "auto",
+        remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
     ) -> None:
         if num_layers < 1:
@@ -196,6 +203,7 @@ class StackedLSTM(nnx.Module):
                 rngs=rngs,
                 dtype=dtype,
                 engine=engine,
+                remat=remat,
                 regularizer=regularizer,
             )
             for depth in range(num_layers)

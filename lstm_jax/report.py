@@ -1,5 +1,6 @@
 """What a training run tells: lines while it goes, results and files at its end."""
 
+import dataclasses
 import importlib.metadata
 import platform
 import time
@@ -40,7 +41,7 @@ class Reporter:
         self._say(
             f"{corpus.train_size:,} characters to learn from, "
             f"{len(corpus.ids) - corpus.train_size:,} held out; "
-            f"engine {self._engine} on {self._device}"
+            f"engine {self._engine.name} on {self._device} ({self._engine.reason})"
         )
 
     def line(self, line: Line) -> None:
@@ -117,7 +118,7 @@ class Reporter:
                 "final_evaluation": clock.final,
             },
             "chars_per_second": last["characters"] / training,
-            "engine": self._engine,
+            "engine": dataclasses.asdict(self._engine),
             "device": self._device,
             "versions": {
                 "python": platform.python_version(),

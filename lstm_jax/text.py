@@ -24,6 +24,7 @@ from lstm_jax.rundir import Fields, RunDirectory, create_run, open_run
 from lstm_jax.task import (
     build_model,
     build_optimizer,
+    engine_of,
     first_state,
     plan_of,
     text_task,
@@ -101,15 +102,26 @@ def save(trained: TextModel, path: Path) -> None:
 def load(path: Path) -> TextModel:
     """The best model of a run directory.
 
+    Where the engine it was trained with can't run, "auto" takes its place.
+
     Raises:
         InputError: it is no run directory, or a damaged one.
     """
     run = open_run(path)
-    config, vocab = run.config(), run.vocab()
+    config, vocab = _for_this_machine(run.config()), run.vocab()
     like = jax.eval_shape(lambda: build_model(config, vocab))
     with open_checkpoints(run) as checkpoints:
         model = checkpoints.load_model(checkpoints.latest().best_step, like)
     return TextModel(config, vocab, model)
+
+
+def _for_this_machine(config: TrainConfig) -> TrainConfig:
+    try:
+        engine_of(config)
+    except InputError:
+        model = dataclasses.replace(config.model, engine="auto")
+        return dataclasses.replace(config, model=model)
+    return config
 
 
 def generate_text(
@@ -230,6 +242,7 @@ def train_text(
         on_line: is handed every line of history.
         interrupted: asked after every compiled call; True ends the run early.
     """
+    engine_of(config)  # refuses one that can't run here
     clock = Clock()
     task = text_task(config, corpus)
     keeper = Keeper(run, clock, config.run.tensorboard)

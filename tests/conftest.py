@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import jax
 import pytest
+from jax import Array
+from jax.experimental import rnn
 from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
@@ -39,3 +41,41 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that says it has a CUDA device."""
+    monkeypatch.setattr("lstm_jax.dispatch.current_platform", lambda: "cuda")
+
+
+@pytest.fixture
+def cudnn(cuda: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cuDNN engine on any machine: JAX's own reference stands in for the kernel.
+
+    It unpacks the weights itself, so their layout is under test; the lengths the kernel
+    refuses give NaN.
+    """
+
+    def kernel(
+        xs: Array,
+        h: Array,
+        c: Array,
+        weights: Array,
+        lengths: Array,
+        input_size: int,
+        hidden_size: int,
+        layers: int,
+        dropout: float,
+        both: bool,
+        precision: jax.lax.Precision,
+    ) -> tuple[Array, Array, Array]:
+        assert precision == jax.lax.Precision.HIGHEST
+        assert {a.dtype.name for a in (xs, h, c, weights)} == {"float32"}
+        refused = (lengths < 1) | (lengths > xs.shape[1])
+        xs = jax.numpy.where(refused[:, None, None], jax.numpy.nan, xs)
+        sizes = (input_size, hidden_size, layers)
+        unpacked = rnn.unpack_lstm_weights(weights, *sizes, both)
+        return rnn.lstm_ref(xs, h, c, *unpacked, lengths, *sizes, dropout, both)
+
+    monkeypatch.setattr(rnn, "lstm", kernel)

@@ -33,7 +33,12 @@ UNUSUAL = TrainConfig(
         data=(Path("a b.txt"), Path("/abs/ü.gz")), vocab="byte", validation_fraction=0.3
     ),
     model=ModelConfig(
-        layers=3, hidden=7, dropout=0.25, precision="bfloat16", engine="scan"
+        layers=3,
+        hidden=7,
+        dropout=0.25,
+        precision="bfloat16",
+        engine="scan",
+        remat=True,
     ),
     optimizer=OptimizerConfig(
         batch=5,

@@ -203,7 +203,7 @@ def test_padding_and_resets_hold_under_masks() -> None:
 
 def test_the_fused_engine_has_no_masks() -> None:
     masks = LoopMasks(held_h=jnp.zeros((T, 1, 1)))
-    message = "expected 'scan', .*recurrent dropout and zoneout, found 'fused'"
+    message = "engine 'fused': .*recurrent dropout or zoneout, .* that can: scan$"
     with pytest.raises(ValueError, match=message):
         lstm(PARAMS, CASE.xs, engine="fused", masks=masks)
     noisy = RegularizerConfig(recurrent_dropout=0.1)

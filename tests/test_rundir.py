@@ -404,7 +404,9 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
     assert summary["chars_per_second"] == pytest.approx(
         run.lines()[-1]["characters"] / seconds["train"]
     )
-    assert summary["engine"] == "fused" and "cpu" in summary["device"]
+    assert summary["engine"]["name"] == "fused" and "cpu" in summary["device"]
+    assert "on CPU" in summary["engine"]["reason"]
+    assert summary["engine"]["others"].keys() == {"scan", "cudnn"}
     assert summary["versions"].keys() >= {"python", "lstm_jax", "jax", "flax", "optax"}
 
 

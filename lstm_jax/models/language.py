@@ -22,7 +22,7 @@ from lstm_jax.config import PLAIN, RegularizerConfig
 from lstm_jax.layers import LSTM
 from lstm_jax.losses import Sums, cross_entropy
 from lstm_jax.notation import Ids, Logits, PRNGKey, StepIds, StepLogits
-from lstm_jax.recurrence import lstm_from_gates
+from lstm_jax.recurrence import lstm, lstm_from_gates
 from lstm_jax.regularize import (
     check_rate,
     dropout,
@@ -50,7 +50,9 @@ class LanguageModel(nnx.Module):
         rngs: where the initial parameters come from.
         dropout: share of activations dropped between layers and before the softmax.
         dtype: type of the arithmetic; parameters are kept in float32.
-        engine: see `lstm_jax.lstm`.
+        engine: see `lstm_jax.lstm`. The gates of the first layer come from a table,
+            so "cudnn", which needs inputs, can't run it.
+        remat: see `lstm_jax.lstm`.
         regularizer: more than dropout; the training loss obeys it.
     """
 
@@ -64,6 +66,7 @@ class LanguageModel(nnx.Module):
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
         engine: str = "auto",
+        remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
     ) -> None:
         self.layers = nnx.List(
@@ -72,6 +75,7 @@ class LanguageModel(nnx.Module):
                 hidden_size,
                 rngs=rngs,
                 engine=engine,
+                remat=remat,
                 regularizer=regularizer,
             )
             for depth in range(num_layers)
@@ -117,21 +121,22 @@ class LanguageModel(nnx.Module):
         after = []
         for depth, layer in enumerate(self.layers):
             params = self._cast(layer.params)
-            if depth == 0:
-                z = self._look_up(params, ids, key)
-            else:
-                z = self.drop(outputs[-1], key, depth) @ params.w_x + params.b
             w_h, masks = layer.regularize(
                 self._key(key, len(self.layers) + 1 + depth), params.w_h, ids.shape
             )
-            hs, state = lstm_from_gates(
-                z,
-                w_h,
-                before[depth],
-                lengths=lengths,
-                engine=layer.engine,
-                masks=masks,
-            )
+            options = {
+                "lengths": lengths,
+                "engine": layer.engine,
+                "remat": layer.remat,
+                "masks": masks,
+            }
+            if depth == 0:
+                z = self._look_up(params, ids, key)
+                hs, state = lstm_from_gates(z, w_h, before[0], **options)
+            else:
+                below = self.drop(outputs[-1], key, depth)
+                params = dataclasses.replace(params, w_h=w_h)
+                hs, state = lstm(params, below, before[depth], **options)
             outputs.append(hs)
             after.append(state)
         return jnp.concatenate(outputs, axis=-1), tuple(after)
