@@ -19,8 +19,9 @@ from lstm_jax.data import Batch
 from lstm_jax.devices import replicate, row_mesh, spread, spread_batch
 from lstm_jax.errors import InputError
 from lstm_jax.losses import Sums
+from lstm_jax.programs import Programs
 from lstm_jax.schedule import Plan
-from lstm_jax.step import Loss, Model, StepReport, TrainState, train_steps
+from lstm_jax.step import Loss, Model, StepReport, TrainState
 
 _NOTHING = (None, None)  # was measured: neither training nor validation
 
@@ -66,7 +67,7 @@ class Line:
     characters: int
     seconds: float
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None
     train_eval_loss: float | None
     train_eval_accuracy: float | None
     val_loss: float | None
@@ -112,6 +113,7 @@ def fit(
     steps_per_call: int = 16,
     evaluations: int = 0,
     devices: int | None = None,
+    programs: Programs | None = None,
 ) -> Iterator[tuple[TrainState, Line]]:
     """Train until the plan is over.
 
@@ -121,10 +123,12 @@ def fit(
         state: where to start: the first state, or that of a checkpoint.
         plan: when to end, and the learning rate until then.
         clock: is read, and told how long compiling and evaluating took.
-        steps_per_call: K, optimizer steps per compiled call.
+        steps_per_call: K, optimizer steps per compiled call. Batches K n to K (n + 1)
+            must have equal shapes; from call to call the shapes may differ.
         evaluations: validations, evenly spread. The last falls on the last line, when
             the clock has been stopped.
         devices: how many to use at most.
+        programs: those of this loss and optimizer that another run has compiled.
 
     Yields:
         The state, valid until the generator is resumed, and a line of history.
@@ -140,8 +144,10 @@ def fit(
     if not plan.steps_left(step, clock.seconds(), pace):
         return
     upcoming = prepare(step)
-    advance = _compile(task.loss, optimizer, state, upcoming, clock)
+    programs = programs or Programs(task.loss, optimizer)
     while clock.running:
+        advance, compiling = programs.for_shapes(state, upcoming)
+        clock.compiling += compiling
         started = clock.seconds()
         # The line before was not the last one, however late its reader comes back.
         count = max(1, min(plan.steps_left(step, started, pace), steps_per_call))
@@ -196,7 +202,7 @@ def _line(
     )
 
 
-def _means(sums: Sums | None) -> tuple[float, float] | tuple[None, None]:
+def _means(sums: Sums | None) -> tuple[float | None, float | None]:
     return (None, None) if sums is None else (sums.mean_loss(), sums.accuracy())
 
 
@@ -227,26 +233,3 @@ def _stacked(task: Task, mesh: Mesh, count: int, first: int) -> dict[str, jax.Ar
     batches = [task.batch(first + k) for k in range(count)]
     stacked = {name: np.stack([b[name] for b in batches]) for name in batches[0]}
     return spread_batch(mesh, stacked, task.row_axes, lead=1)
-
-
-def _compile(
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    batches: dict[str, jax.Array],
-    clock: Clock,
-) -> Callable:
-    """K steps as one program that hands back the state in the place it came from."""
-    started = clock.seconds()
-    places = jax.tree.map(lambda array: array.sharding, state)
-    program = jax.jit(
-        functools.partial(train_steps, loss, optimizer),
-        donate_argnums=0,
-        out_shardings=(places, None),
-    )
-    count = len(next(iter(batches.values())))
-    compiled = program.lower(
-        state, batches, np.zeros(count, np.float32), np.int32(0)
-    ).compile()
-    clock.compiling += clock.seconds() - started
-    return compiled

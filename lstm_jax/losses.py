@@ -6,6 +6,7 @@ the end, so it does not depend on how the data were cut.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -37,9 +38,13 @@ class Sums:
         """Nats per counted position."""
         return float(self.loss) / float(self.count)
 
-    def accuracy(self) -> float:
-        """The share of counted positions where the highest score was the target's."""
-        return float(self.correct) / float(self.count)
+    def accuracy(self) -> float | None:
+        """The share of counted positions where the highest score was the target's.
+
+        None for a task that knows no right and wrong, whose `correct` is not a number.
+        """
+        share = float(self.correct) / float(self.count)
+        return None if math.isnan(share) else share
 
 
 def cross_entropy(logits: Logits, targets: Ids, smoothing: float = 0.0) -> Sums:

@@ -14,25 +14,32 @@ TRAINING, VALIDATION = "#4878a8", "#d1603d"
 _FAINT, _MARK = "#a9c1d9", "#606060"
 
 
-def draw_curves(lines: Sequence[Fields], path: Path) -> None:
+def draw_curves(
+    lines: Sequence[Fields], path: Path, unit: str = "nats per symbol"
+) -> None:
     """Loss, accuracy, learning rate and gradient norm over epochs and steps.
 
-    The best validation is marked, and where overfitting began if it did.
+    The best validation is marked, and where overfitting began if it did. A task without
+    an accuracy leaves its place empty.
     """
     figure = new_figure(10, 6.5)
     panels = figure.subplots(2, 2, sharex=True)
     (losses, accuracies), (rates, norms) = panels
-    _compare(losses, lines, "loss")
-    losses.set_ylabel("loss, nats per symbol")
-    _compare(accuracies, lines, "accuracy")
-    accuracies.set_ylabel("accuracy")
+    compared = {losses: "loss"}
+    losses.set_ylabel(f"loss, {unit}")
+    if lines[0]["train_accuracy"] is None:
+        accuracies.set_axis_off()
+    else:
+        compared[accuracies] = "accuracy"
+        accuracies.set_ylabel("accuracy")
     _trace(rates, lines, "learning_rate")
     rates.set_ylabel("learning rate")
     _trace(norms, lines, "gradient_norm")
     norms.set_ylabel("gradient norm")
     for axes in panels.flat:
         axes.grid(alpha=0.3)
-    for axes in (losses, accuracies):
+    for axes, quantity in compared.items():
+        _compare(axes, lines, quantity)
         _mark(axes, lines)
         axes.legend(frameon=False, fontsize="small")
         _steps_above(axes, lines)
