@@ -45,6 +45,7 @@ ROOMS = (
     "step",
     "devices",
     "fit",
+    "beam",
     "decode",
     "protocols",
     "inspection",
