@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lstm_jax.beam import Beams as Beams
+    from lstm_jax.beam import beam_search as beam_search
     from lstm_jax.cell import LSTMParams as LSTMParams
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
@@ -60,6 +62,7 @@ _ROOMS = {
     "models.language": ("LanguageModel", "language_loss"),
     "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
     "devices": ("replicate", "row_mesh", "show_cores", "spread", "spread_batch"),
+    "beam": ("Beams", "beam_search"),
     "decode": ("Sampling", "generate_ids"),
     "config": (
         "DataConfig",

@@ -4,6 +4,7 @@
     B   batch rows                  H   hidden units
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
+    W   width of a beam
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -41,6 +42,9 @@ Ids = Int[Array, "T B"]
 StepIds = Int[Array, " B"]
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
+BeamScores = Float[Array, "B W"]
+BeamLengths = Int[Array, "B W"]
+BeamIds = Int[Array, "B W T"]
 Scalar = Float[Array, ""]
 Count = Int[Array, ""]
 PRNGKey = Key[Array, ""]

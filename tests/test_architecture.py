@@ -46,6 +46,7 @@ ROOMS = (
     "programs",
     "devices",
     "fit",
+    "beam",
     "decode",
     "protocols",
     "inspection",
