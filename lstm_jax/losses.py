@@ -6,27 +6,38 @@ the end, so it does not depend on how the data were cut.
 """
 
 import dataclasses
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from lstm_jax.data import IGNORED
-from lstm_jax.notation import Ids, Logits
+from lstm_jax.notation import Labels, LabelScores
+
+Totals = TypeVar("Totals", bound="Additive")
+
+
+class Additive:
+    """A pytree of totals: those of two parts of the data add up to those of both."""
+
+    def __add__(self: Totals, other: Totals) -> Totals:
+        """Totals of both."""
+        return jax.tree.map(jnp.add, self, other)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Sums:
-    """Totals over counted positions: `loss` in nats, `correct` and `count`."""
+class Sums(Additive):
+    """Totals over counted positions: `loss` in nats, `correct` and `count`.
+
+    The counts of `cross_entropy` are int32, exact below 2^31; float32 would stop at
+    2^24, and no longer text than that was counted right.
+    """
 
     loss: Array
     correct: Array
     count: Array
-
-    def __add__(self, other: "Sums") -> "Sums":
-        """Totals of both."""
-        return jax.tree.map(jnp.add, self, other)
 
     def mean_loss(self) -> float:
         """Nats per counted position."""
@@ -37,7 +48,7 @@ class Sums:
         return float(self.correct) / float(self.count)
 
 
-def cross_entropy(logits: Logits, targets: Ids) -> Sums:
+def cross_entropy(logits: LabelScores, targets: Labels) -> Sums:
     """Categorical cross-entropy, -ln softmax(logits)[target], summed.
 
     Positions whose target is `IGNORED` count for nothing.
@@ -51,6 +62,6 @@ def cross_entropy(logits: Logits, targets: Ids) -> Sums:
     correct = jnp.argmax(logits, axis=-1) == targets
     return Sums(
         loss=jnp.sum(jnp.where(counted, nats, 0)),
-        correct=jnp.sum(correct & counted, dtype=jnp.float32),
-        count=jnp.sum(counted, dtype=jnp.float32),
+        correct=jnp.sum(correct & counted, dtype=jnp.int32),
+        count=jnp.sum(counted, dtype=jnp.int32),
     )

@@ -35,6 +35,7 @@ ROOMS = (
     "recurrence",
     "layers",
     "losses",
+    "metrics",
     "models.language",
     "schedule",
     "step",
