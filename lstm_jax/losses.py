@@ -15,15 +15,18 @@ from jax import Array
 from lstm_jax.data import IGNORED
 from lstm_jax.notation import Labels, LabelScores
 
-Totals = TypeVar("Totals", bound="Additive")
+Same = TypeVar("Same")
 
 
 class Additive:
     """A pytree of totals: those of two parts of the data add up to those of both."""
 
-    def __add__(self: Totals, other: Totals) -> Totals:
+    def __add__(self: Same, other: Same) -> Same:
         """Totals of both."""
         return jax.tree.map(jnp.add, self, other)
+
+
+Totals = TypeVar("Totals", bound=Additive)
 
 
 @jax.tree_util.register_dataclass

@@ -18,10 +18,12 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from lstm_jax.losses import Additive
+from lstm_jax.data import IGNORED
+from lstm_jax.losses import Additive, Sums, cross_entropy
 from lstm_jax.notation import LabelMask, Labels, LabelScores
 
 TOP = 5
+MOST_CLASSES = 512  # with a confusion matrix: 1 MB; beyond, three vectors
 _BINS = 15  # of the calibration, as in Guo et al. 2017
 
 
@@ -64,6 +66,39 @@ class Calibration(Additive):
     count: Array
     confidence: Array
     correct: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Measures(Additive):
+    """All that is counted of a classification: one pass over the scores.
+
+    `top` is how often the target was among the `TOP` highest scores; `classes` is a
+    confusion matrix, or the counts of each class where there are too many classes.
+    """
+
+    sums: Sums
+    top: Array
+    classes: Confusion | ClassCounts
+    calibration: Calibration
+
+    def class_counts(self) -> ClassCounts:
+        """The counts of each class."""
+        found = self.classes
+        return found.classes() if isinstance(found, Confusion) else found
+
+
+def measure(scores: LabelScores, targets: Labels) -> Measures:
+    """Everything at once. Positions whose target is `IGNORED` count for nothing."""
+    counted = targets != IGNORED
+    classes = scores.shape[-1]
+    count = confusion if classes <= MOST_CLASSES else class_counts
+    return Measures(
+        sums=cross_entropy(scores, targets),
+        top=top_correct(scores, targets, counted),
+        classes=count(jnp.argmax(scores, axis=-1), targets, counted, classes),
+        calibration=calibration(scores, targets, counted),
+    )
 
 
 def confusion(
@@ -129,7 +164,7 @@ def _tally(labels: Labels, counted: LabelMask, size: int) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassScores:
+class ClassReport:
     """Precision, recall and F1 of each class, [C] each, and what they were made from.
 
     `averages` has the same three as the keys of "micro", "macro" and "weighted".
@@ -142,8 +177,13 @@ class ClassScores:
     predicted: NDArray[np.int64]
     averages: dict[str, dict[str, float]]
 
+    @property
+    def occurs(self) -> NDArray[np.bool_]:
+        """Which classes were a target or a prediction at all."""
+        return self.support + self.predicted > 0
 
-def class_scores(counts: ClassCounts) -> ClassScores:
+
+def class_report(counts: ClassCounts) -> ClassReport:
     """Scores of every class, and their averages.
 
     micro counts all positions together; with one class per position, its precision,
@@ -160,7 +200,7 @@ def class_scores(counts: ClassCounts) -> ClassScores:
     }
     occurs = (support + predicted > 0).astype(np.int64)
     accuracy = float(_ratio(correct.sum(), support.sum()))
-    return ClassScores(
+    return ClassReport(
         **found,
         support=support,
         predicted=predicted,

@@ -21,7 +21,7 @@ from lstm_jax.metrics import (
     calibration,
     calibration_error,
     class_counts,
-    class_scores,
+    class_report,
     confusion,
     top_correct,
 )
@@ -67,13 +67,13 @@ def test_the_matrix_is_that_of_scikit_learn() -> None:
     np.testing.assert_array_equal(found.matrix, expected)
 
 
-def test_each_class_scores_as_in_scikit_learn() -> None:
+def test_each_class_report_as_in_scikit_learn() -> None:
     """With labels given, scikit-learn reports empty classes too."""
     with warnings.catch_warnings(action="ignore"):
         expected = theirs.precision_recall_fscore_support(
             TARGETS[COUNTED], PREDICTIONS[COUNTED], labels=range(C), zero_division=0
         )
-    found = class_scores(counts())
+    found = class_report(counts())
     given = np.stack([found.precision, found.recall, found.f1, found.support])
     np.testing.assert_allclose(given, np.array(expected), rtol=1e-12)
     assert [found.f1[k] for k in (3, 5, 7)] == [0, 0, 0]
@@ -87,14 +87,14 @@ def test_averages_are_those_of_scikit_learn(
     expected = theirs.precision_recall_fscore_support(
         TARGETS[COUNTED], PREDICTIONS[COUNTED], average=average, zero_division=0
     )
-    found = class_scores(counts()).averages[average]
+    found = class_report(counts()).averages[average]
     for name, value in zip(("precision", "recall", "f1"), expected[:3], strict=True):
         assert found[name] == pytest.approx(value, rel=1e-12)
 
 
 def test_micro_is_the_accuracy() -> None:
     expected = theirs.accuracy_score(TARGETS[COUNTED], PREDICTIONS[COUNTED])
-    for value in class_scores(counts()).averages["micro"].values():
+    for value in class_report(counts()).averages["micro"].values():
         assert value == pytest.approx(expected, rel=1e-12)
 
 
@@ -104,7 +104,7 @@ def test_vectors_say_the_same_as_the_matrix() -> None:
 
 def test_nothing_counted_is_zero() -> None:
     nothing = matrix_of(PREDICTIONS, TARGETS, np.zeros_like(COUNTED), C)
-    scores = class_scores(nothing.classes())
+    scores = class_report(nothing.classes())
     assert not nothing.matrix.any() and not scores.f1.any()
     assert set(scores.averages["macro"].values()) == {0.0}
     assert set(scores.averages["micro"].values()) == {0.0}
@@ -116,7 +116,7 @@ def test_counts_are_exact_where_float32_is_not() -> None:
     most = Confusion(jnp.full((1, 1), 2**24))
     one = matrix_of(np.zeros(1, int), np.zeros(1, int), np.ones(1, bool), 1)
     assert int((most + one).matrix[0, 0]) == 2**24 + 1
-    assert float(class_scores((most + one).classes()).support[0]) == 2**24 + 1
+    assert float(class_report((most + one).classes()).support[0]) == 2**24 + 1
 
 
 def everything(
