@@ -15,16 +15,28 @@ if TYPE_CHECKING:
     from lstm_jax.config import DataConfig as DataConfig
     from lstm_jax.config import ModelConfig as ModelConfig
     from lstm_jax.config import OptimizerConfig as OptimizerConfig
+    from lstm_jax.config import RegularizerConfig as RegularizerConfig
     from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.config import TrainConfig as TrainConfig
     from lstm_jax.decode import Sampling as Sampling
     from lstm_jax.decode import generate_ids as generate_ids
+    from lstm_jax.devices import replicate as replicate
+    from lstm_jax.devices import row_mesh as row_mesh
+    from lstm_jax.devices import show_cores as show_cores
+    from lstm_jax.devices import spread as spread
+    from lstm_jax.devices import spread_batch as spread_batch
+    from lstm_jax.dispatch import EngineChoice as EngineChoice
+    from lstm_jax.dispatch import explain_engine as explain_engine
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.recurrence import lstm as lstm
+    from lstm_jax.regularize import LoopMasks as LoopMasks
+    from lstm_jax.regularize import drop_connect as drop_connect
+    from lstm_jax.regularize import dropout as dropout
+    from lstm_jax.regularize import loop_masks as loop_masks
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
@@ -41,15 +53,19 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
+    "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
+    "dispatch": ("EngineChoice", "explain_engine"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),
     "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
+    "devices": ("replicate", "row_mesh", "show_cores", "spread", "spread_batch"),
     "decode": ("Sampling", "generate_ids"),
     "config": (
         "DataConfig",
         "ModelConfig",
         "OptimizerConfig",
+        "RegularizerConfig",
         "RunConfig",
         "TrainConfig",
     ),

@@ -16,7 +16,7 @@ from lstm_jax.errors import InputError
 
 Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
-EngineName = Literal["auto", "fused", "scan"]
+EngineName = Literal["auto", "fused", "scan", "cudnn"]
 MAX_SEED = 2**63
 _HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 Section = TypeVar("Section", bound="Configuration")
@@ -54,6 +54,8 @@ class ModelConfig(Configuration):
     """Type of the arithmetic. Parameters and the cell state stay float32."""
     engine: EngineName = "auto"
     """How the recurrence is run. The results are the same."""
+    remat: bool = False
+    """Train in far less memory, for one more forward pass per step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,45 @@ class OptimizerConfig(Configuration):
 
 
 @dataclasses.dataclass(frozen=True)
+class RegularizerConfig(Configuration):
+    """What keeps it from learning by heart, beside dropout and weight decay; all off.
+
+    Noise acts while training only, penalties are no part of a reported loss.
+    """
+
+    variational: bool = False
+    """Draw dropout masks once per row and step instead of once per symbol."""
+    input_dropout: float = 0.0
+    """Share of input symbols dropped; of a row's different symbols if variational."""
+    weight_drop: float = 0.0
+    """Share of recurrent weights dropped, the same all through a step (DropConnect)."""
+    recurrent_dropout: float = 0.0
+    """Share of what each symbol would write into the cell state. Needs engine scan."""
+    zoneout_hidden: float = 0.0
+    """Share of units whose h stays as it was for a symbol. Needs engine scan."""
+    zoneout_cell: float = 0.0
+    """Share of units whose c stays as it was for a symbol. Needs engine scan."""
+    label_smoothing: float = 0.0
+    """Share of each target spread evenly over all symbols."""
+    l1: float = 0.0
+    """Penalty on the sum of absolute weights, matrices only."""
+    l2: float = 0.0
+    """Penalty on half the sum of squared weights; --weight-decay is the decoupled."""
+    activation_penalty: float = 0.0
+    """Penalty on the mean square of the outputs (AR)."""
+    temporal_penalty: float = 0.0
+    """Penalty on the mean square of their change from symbol to symbol (TAR)."""
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether any of it acts inside the recurrence."""
+        return bool(self.recurrent_dropout or self.zoneout_hidden or self.zoneout_cell)
+
+
+PLAIN = RegularizerConfig()
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig(Configuration):
     """How long, and where it is kept."""
 
@@ -95,6 +136,10 @@ class RunConfig(Configuration):
     """Decides every random draw."""
     evaluations: int = 10
     """How often to measure the validation loss, spread evenly over the run."""
+    patience: int | None = None
+    """End the run after this many validations without improvement. Default: never."""
+    min_improvement: float = 0.0
+    """Nats by which the validation loss must fall to count as improved."""
     steps_per_call: int = 16
     """Optimizer steps inside one compiled call."""
     devices: int | None = None
@@ -103,6 +148,8 @@ class RunConfig(Configuration):
     """Continue the run in --run-dir."""
     overwrite: bool = False
     """Replace the run in --run-dir."""
+    tensorboard: bool = False
+    """Write TensorBoard event files too, into --run-dir/tensorboard."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +159,9 @@ class TrainConfig(Configuration):
     text: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    regularizer: RegularizerConfig = dataclasses.field(
+        default_factory=RegularizerConfig
+    )
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
 
 
@@ -140,6 +190,7 @@ def check(config: TrainConfig) -> None:
         InputError: naming the flag, what it expects and what it found.
     """
     model, optimizer, run = config.model, config.optimizer, config.run
+    regularizer = config.regularizer
     for flag, value in (
         ("--layers", model.layers),
         ("--hidden", model.hidden),
@@ -148,6 +199,7 @@ def check(config: TrainConfig) -> None:
         ("--epochs", 1 if run.epochs is None else run.epochs),
         ("--steps-per-call", run.steps_per_call),
         ("--devices", 1 if run.devices is None else run.devices),
+        ("--patience", 1 if run.patience is None else run.patience),
     ):
         _expect(flag, value, "1 or more", value >= 1)
     for flag, value in (
@@ -155,6 +207,12 @@ def check(config: TrainConfig) -> None:
         ("--validation-fraction", config.text.validation_fraction),
         ("--beta2", optimizer.beta2),
         ("--reset-probability", optimizer.reset_probability),
+        ("--input-dropout", regularizer.input_dropout),
+        ("--weight-drop", regularizer.weight_drop),
+        ("--recurrent-dropout", regularizer.recurrent_dropout),
+        ("--zoneout-hidden", regularizer.zoneout_hidden),
+        ("--zoneout-cell", regularizer.zoneout_cell),
+        ("--label-smoothing", regularizer.label_smoothing),
     ):
         _expect(flag, value, "a number in [0, 1)", 0 <= value < 1)
     for flag, value in (
@@ -163,8 +221,15 @@ def check(config: TrainConfig) -> None:
         ("--max-seconds", 1.0 if run.max_seconds is None else run.max_seconds),
     ):
         _expect(flag, value, "a positive number", 0 < value < math.inf)
-    decay = optimizer.weight_decay
-    _expect("--weight-decay", decay, "a number of at least 0", 0 <= decay < math.inf)
+    for flag, value in (
+        ("--weight-decay", optimizer.weight_decay),
+        ("--min-improvement", run.min_improvement),
+        ("--l1", regularizer.l1),
+        ("--l2", regularizer.l2),
+        ("--activation-penalty", regularizer.activation_penalty),
+        ("--temporal-penalty", regularizer.temporal_penalty),
+    ):
+        _expect(flag, value, "a number of at least 0", 0 <= value < math.inf)
     for flag, value in (
         ("--warmup", optimizer.warmup),
         ("--final-rate", optimizer.final_rate),
@@ -172,6 +237,14 @@ def check(config: TrainConfig) -> None:
         _expect(flag, value, "a number in [0, 1]", 0 <= value <= 1)
     _expect("--evaluations", run.evaluations, "0 or more", run.evaluations >= 0)
     _expect("--seed", run.seed, "0 or more", 0 <= run.seed < MAX_SEED)
+    if regularizer.in_loop and model.engine not in ("auto", "scan"):
+        raise InputError(
+            "--engine: expected scan, the one that can have recurrent dropout and "
+            f"zoneout, found {model.engine}"
+        )
+    validated = run.evaluations and config.text.validation_fraction
+    if run.patience and not validated:
+        raise InputError("--patience: expected --evaluations and a held-out text")
     if run.resume and run.overwrite:
         raise InputError("expected --resume or --overwrite, found both")
 

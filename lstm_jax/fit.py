@@ -19,8 +19,11 @@ from lstm_jax.data import Batch
 from lstm_jax.devices import replicate, row_mesh, spread, spread_batch
 from lstm_jax.errors import InputError
 from lstm_jax.losses import Sums
+from lstm_jax.programs import Programs
 from lstm_jax.schedule import Plan
-from lstm_jax.step import Loss, Model, StepReport, TrainState, train_steps
+from lstm_jax.step import Loss, Model, StepReport, TrainState
+
+_NOTHING = (None, None)  # was measured: neither training nor validation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Task:
         steps_per_epoch: batches that make one pass over the data.
         symbols_per_step: what is counted in symbols per second.
         evaluate: the validation sums of a model; None if nothing was held out.
+        evaluate_training: the same of as much of the training data, to compare with.
     """
 
     loss: Loss
@@ -44,14 +48,18 @@ class Task:
     steps_per_epoch: int
     symbols_per_step: int
     evaluate: Callable[[Model], Sums] | None = None
+    evaluate_training: Callable[[Model], Sums] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
     """One line of history. Losses are in nats, means since the line before.
 
-    `seconds` is the time spent in the loop so far, compilation included; the
-    validation fields are None on lines without a validation.
+    `seconds` is the time spent in the loop so far, compilation included. `train_loss`
+    is what the optimizer saw, with dropout and with a model that changed meanwhile;
+    `train_eval_loss` is measured as the validation loss is, at the same time. Those two
+    and the accuracies beside them are None on lines without a validation. `ended` is
+    written on the last line of a run: why it was the last.
     """
 
     step: int
@@ -59,12 +67,15 @@ class Line:
     characters: int
     seconds: float
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None
+    train_eval_loss: float | None
+    train_eval_accuracy: float | None
     val_loss: float | None
     val_accuracy: float | None
     learning_rate: float
     gradient_norm: float
     chars_per_second: float
+    ended: str | None = None
 
 
 @dataclasses.dataclass
@@ -102,6 +113,7 @@ def fit(
     steps_per_call: int = 16,
     evaluations: int = 0,
     devices: int | None = None,
+    programs: Programs | None = None,
 ) -> Iterator[tuple[TrainState, Line]]:
     """Train until the plan is over.
 
@@ -111,10 +123,12 @@ def fit(
         state: where to start: the first state, or that of a checkpoint.
         plan: when to end, and the learning rate until then.
         clock: is read, and told how long compiling and evaluating took.
-        steps_per_call: K, optimizer steps per compiled call.
+        steps_per_call: K, optimizer steps per compiled call. Batches K n to K (n + 1)
+            must have equal shapes; from call to call the shapes may differ.
         evaluations: validations, evenly spread. The last falls on the last line, when
             the clock has been stopped.
         devices: how many to use at most.
+        programs: those of this loss and optimizer that another run has compiled.
 
     Yields:
         The state, valid until the generator is resumed, and a line of history.
@@ -130,10 +144,13 @@ def fit(
     if not plan.steps_left(step, clock.seconds(), pace):
         return
     upcoming = prepare(step)
-    advance = _compile(task.loss, optimizer, state, upcoming, clock)
-    while count := plan.steps_left(step, clock.seconds(), pace) * clock.running:
-        count = min(count, steps_per_call)
+    programs = programs or Programs(task.loss, optimizer)
+    while clock.running:
+        advance, compiling = programs.for_shapes(state, upcoming)
+        clock.compiling += compiling
         started = clock.seconds()
+        # The line before was not the last one, however late its reader comes back.
+        count = max(1, min(plan.steps_left(step, started, pace), steps_per_call))
         behind = plan.progress(step, started)
         rates = plan.rates(step, started, pace, count)
         padded = np.zeros(steps_per_call, np.float32)
@@ -153,8 +170,8 @@ def fit(
             clock.stop()
         mark = math.floor(plan.progress(step, seconds) * evaluations)
         due = mark > math.floor(behind * evaluations) or not clock.running
-        validation = _validate(task, state.model, clock) if due else None
-        yield state, _line(task, step, clock, pace, rates[-1], report, validation)
+        measured = _validate(task, state.model, clock) if due else _NOTHING
+        yield state, _line(task, step, clock, pace, rates[-1], report, measured)
 
 
 def _line(
@@ -164,9 +181,10 @@ def _line(
     pace: float,
     learning_rate: float,
     report: StepReport,
-    validation: Sums | None,
+    measured: tuple[Sums | None, Sums | None],
 ) -> Line:
     training = report.sums
+    (train_loss, train_accuracy), (val_loss, val_accuracy) = map(_means, measured)
     return Line(
         step=step,
         epoch=step / task.steps_per_epoch,
@@ -174,25 +192,35 @@ def _line(
         seconds=clock.seconds(),
         train_loss=training.mean_loss(),
         train_accuracy=training.accuracy(),
-        val_loss=None if validation is None else validation.mean_loss(),
-        val_accuracy=None if validation is None else validation.accuracy(),
+        train_eval_loss=train_loss,
+        train_eval_accuracy=train_accuracy,
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
         learning_rate=learning_rate,
         gradient_norm=float(report.gradient_norm),
         chars_per_second=task.symbols_per_step / pace,
     )
 
 
-def _validate(task: Task, model: Model, clock: Clock) -> Sums | None:
+def _means(sums: Sums | None) -> tuple[float | None, float | None]:
+    return (None, None) if sums is None else (sums.mean_loss(), sums.accuracy())
+
+
+def _validate(
+    task: Task, model: Model, clock: Clock
+) -> tuple[Sums | None, Sums | None]:
+    """The sums of the training part and of what was held out."""
     if task.evaluate is None:
-        return None
+        return _NOTHING
     started = time.perf_counter()
-    sums = task.evaluate(model)
+    validation = task.evaluate(model)
+    training = task.evaluate_training(model) if task.evaluate_training else None
     seconds = time.perf_counter() - started
     if clock.running:
         clock.evaluating += seconds
     else:
         clock.final += seconds
-    return sums
+    return training, validation
 
 
 def _place(mesh: Mesh, state: TrainState) -> TrainState:
@@ -205,26 +233,3 @@ def _stacked(task: Task, mesh: Mesh, count: int, first: int) -> dict[str, jax.Ar
     batches = [task.batch(first + k) for k in range(count)]
     stacked = {name: np.stack([b[name] for b in batches]) for name in batches[0]}
     return spread_batch(mesh, stacked, task.row_axes, lead=1)
-
-
-def _compile(
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    batches: dict[str, jax.Array],
-    clock: Clock,
-) -> Callable:
-    """K steps as one program that hands back the state in the place it came from."""
-    started = clock.seconds()
-    places = jax.tree.map(lambda array: array.sharding, state)
-    program = jax.jit(
-        functools.partial(train_steps, loss, optimizer),
-        donate_argnums=0,
-        out_shardings=(places, None),
-    )
-    count = len(next(iter(batches.values())))
-    compiled = program.lower(
-        state, batches, np.zeros(count, np.float32), np.int32(0)
-    ).compile()
-    clock.compiling += clock.seconds() - started
-    return compiled

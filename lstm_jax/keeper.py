@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import jax
 
+from lstm_jax.board import Board
 from lstm_jax.fit import Clock, Line
 from lstm_jax.rundir import Fields, Record, RunDirectory
 from lstm_jax.step import Model, TrainState
@@ -27,6 +28,11 @@ def open_checkpoints(run: RunDirectory) -> "Checkpoints":
 class Keeper:
     """Remembers the best model in memory and, given a run directory, all on disk.
 
+    Args:
+        run: where to keep it.
+        clock: of the run.
+        tensorboard: whether the run directory gets TensorBoard event files too.
+
     Attributes:
         lines: the history so far.
         best_model: the model of the lowest validation loss, on the host; the last one
@@ -34,7 +40,9 @@ class Keeper:
         best_step: when it was reached.
     """
 
-    def __init__(self, run: RunDirectory | None, clock: Clock) -> None:
+    def __init__(
+        self, run: RunDirectory | None, clock: Clock, tensorboard: bool = False
+    ) -> None:
         self.lines: list[Fields] = []
         self.best_model: Model = None
         self.best_step = 0
@@ -44,6 +52,8 @@ class Keeper:
         self._checkpoints: Checkpoints | None = open_checkpoints(run) if run else None
         self._saved_at = time.perf_counter()
         self._saved_step = -1
+        self._tensorboard = tensorboard
+        self._board: Board | None = None
 
     def resume(self, like: TrainState) -> TrainState:
         """The state of the latest checkpoint; the history after it is forgotten."""
@@ -57,6 +67,8 @@ class Keeper:
         if record.best_loss is not None:
             self.best_model = self._checkpoints.load_model(record.best_step, like.model)
         self.lines = self._run.lines(record.step)
+        if self.lines:
+            self.lines[-1]["ended"] = None  # it goes on
         self._run.rewrite_lines(self.lines)
         return self._checkpoints.load_state(record.step, like)
 
@@ -66,6 +78,7 @@ class Keeper:
         self.lines.append(record)
         if self._run:
             self._run.append_line(record)
+            self._show(self._run, record)
         loss = line.val_loss
         if loss is not None and (self._best_loss is None or loss < self._best_loss):
             self._best_loss, self.best_step = loss, line.step
@@ -74,15 +87,27 @@ class Keeper:
         if self._checkpoints and (loss is not None or waited > _SAVE_SECONDS):
             self._save(state, line.step, loss)
 
-    def finish(self, state: TrainState) -> None:
-        """Save what was not, and wait until it is on disk."""
+    def finish(self, state: TrainState, ended: str) -> None:
+        """Save what was not, say in the history why it ended, wait for the disk."""
         step = int(state.step)
+        if self.lines:
+            self.lines[-1]["ended"] = ended
+            if self._run:
+                self._run.rewrite_lines(self.lines)
+        if self._board:
+            self._board.close()
         if self._best_loss is None:
             self.best_step, self.best_model = step, jax.device_get(state.model)
         if self._checkpoints:
             if step != self._saved_step:
                 self._save(state, step, None)
             self._checkpoints.close()
+
+    def _show(self, run: RunDirectory, record: Fields) -> None:
+        if self._board:
+            self._board.add(record)
+        elif self._tensorboard:
+            self._board = Board(run.path / "tensorboard", self.lines)
 
     def _save(self, state: TrainState, step: int, loss: float | None) -> None:
         assert self._checkpoints is not None

@@ -6,6 +6,7 @@ the end, so it does not depend on how the data were cut.
 """
 
 import dataclasses
+import math
 from typing import TypeVar
 
 import jax
@@ -36,25 +37,35 @@ class Sums(Additive):
 
     The counts of `cross_entropy` are int32, exact below 2^31; float32 would stop at
     2^24, and no longer text than that was counted right.
+
+    `penalty`, in nats too, is what the training objective adds to the loss; it is None
+    where there is none, and in no report.
     """
 
     loss: Array
     correct: Array
     count: Array
+    penalty: Array | None = None
 
     def mean_loss(self) -> float:
         """Nats per counted position."""
         return float(self.loss) / float(self.count)
 
-    def accuracy(self) -> float:
-        """The share of counted positions where the highest score was the target's."""
-        return float(self.correct) / float(self.count)
+    def accuracy(self) -> float | None:
+        """The share of counted positions where the highest score was the target's.
+
+        None for a task that knows no right and wrong, whose `correct` is not a number.
+        """
+        share = float(self.correct) / float(self.count)
+        return None if math.isnan(share) else share
 
 
-def cross_entropy(logits: LabelScores, targets: Labels) -> Sums:
+def cross_entropy(logits: LabelScores, targets: Labels, smoothing: float = 0.0) -> Sums:
     """Categorical cross-entropy, -ln softmax(logits)[target], summed.
 
-    Positions whose target is `IGNORED` count for nothing.
+    Positions whose target is `IGNORED` count for nothing. Label smoothing (Szegedy et
+    al. 2016) spreads a share of every target evenly over all symbols. What that changes
+    is the `penalty`; the `loss` is the plain one.
     """
     logits = logits.astype(jnp.float32)
     counted = targets != IGNORED
@@ -62,9 +73,14 @@ def cross_entropy(logits: LabelScores, targets: Labels) -> Sums:
     # A comparison instead of a gather: its gradient is no scatter.
     score = jnp.sum(jnp.where(symbols == targets[..., None], logits, 0), axis=-1)
     nats = jax.nn.logsumexp(logits, axis=-1) - score
+    penalty = None
+    if smoothing:
+        evenly = nats + score - jnp.mean(logits, axis=-1)  # mean of -ln softmax
+        penalty = smoothing * jnp.sum(jnp.where(counted, evenly - nats, 0))
     correct = jnp.argmax(logits, axis=-1) == targets
     return Sums(
         loss=jnp.sum(jnp.where(counted, nats, 0)),
         correct=jnp.sum(correct & counted, dtype=jnp.int32),
         count=jnp.sum(counted, dtype=jnp.int32),
+        penalty=penalty,
     )

@@ -2,59 +2,115 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-_TRAINING, _VALIDATION = "#4878a8", "#d1603d"
+from lstm_jax.history import best_validation, overfitting_began, validations
+from lstm_jax.rundir import Fields
+
+TRAINING, VALIDATION = "#4878a8", "#d1603d"
+_FAINT, _MARK = "#a9c1d9", "#606060"
 
 
-def draw_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
-    """Losses and accuracies over the epochs, and the best validation loss."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses, accuracies = figure.subplots(1, 2)
-    _pair(losses, lines, "loss")
-    losses.set_ylabel("loss, nats per character")
-    _pair(accuracies, lines, "accuracy")
-    accuracies.set_ylabel("accuracy")
-    validated = [line for line in lines if line["val_loss"] is not None]
-    if validated:
-        best = min(validated, key=lambda line: line["val_loss"])
-        losses.annotate(
-            f"best {best['val_loss']:.3f}",
-            (best["epoch"], best["val_loss"]),
-            xytext=(0, 24),
-            textcoords="offset points",
-            ha="right",
-            arrowprops={"arrowstyle": "->", "color": _VALIDATION},
-        )
-    for axes in (losses, accuracies):
-        axes.set_xlabel("epoch")
+def draw_curves(
+    lines: Sequence[Fields], path: Path, unit: str = "nats per symbol"
+) -> None:
+    """Loss, accuracy, learning rate and gradient norm over epochs and steps.
+
+    The best validation is marked, and where overfitting began if it did. A task without
+    an accuracy leaves its place empty.
+    """
+    figure = new_figure(10, 6.5)
+    panels = figure.subplots(2, 2, sharex=True)
+    (losses, accuracies), (rates, norms) = panels
+    compared = {losses: "loss"}
+    losses.set_ylabel(f"loss, {unit}")
+    if lines[0]["train_accuracy"] is None:
+        accuracies.set_axis_off()
+    else:
+        compared[accuracies] = "accuracy"
+        accuracies.set_ylabel("accuracy")
+    _trace(rates, lines, "learning_rate")
+    rates.set_ylabel("learning rate")
+    _trace(norms, lines, "gradient_norm")
+    norms.set_ylabel("gradient norm")
+    for axes in panels.flat:
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    for axes, quantity in compared.items():
+        _compare(axes, lines, quantity)
+        _mark(axes, lines)
+        axes.legend(frameon=False, fontsize="small")
+        _steps_above(axes, lines)
+    for axes in (rates, norms):
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("epoch")
+    figure.savefig(path, dpi=110)
 
 
-def _pair(axes: Axes, lines: Sequence[dict[str, Any]], quantity: str) -> None:
-    """Training and validation of one quantity."""
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of this size in inches that needs no screen."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _trace(axes: Axes, lines: Sequence[Fields], quantity: str) -> None:
+    """One quantity that every line has."""
     epochs = [line["epoch"] for line in lines]
+    values = [line[quantity] for line in lines]
+    axes.plot(epochs, values, color=TRAINING, linewidth=1)
+
+
+def _compare(axes: Axes, lines: Sequence[Fields], quantity: str) -> None:
+    """Training and validation of one quantity.
+
+    The training curve to compare with the validation is the one measured like it; what
+    the optimizer saw meanwhile lies behind, faint.
+    """
+    measured = validations(lines)
     axes.plot(
-        epochs,
+        [line["epoch"] for line in lines],
         [line[f"train_{quantity}"] for line in lines],
-        color=_TRAINING,
+        color=_FAINT if measured else TRAINING,
         linewidth=1,
-        label="training",
+        label="training, as it went" if measured else "training",
     )
-    validated = [line for line in lines if line[f"val_{quantity}"] is not None]
-    if validated:
-        axes.plot(
-            [line["epoch"] for line in validated],
-            [line[f"val_{quantity}"] for line in validated],
-            color=_VALIDATION,
-            marker="o",
-            markersize=4,
-            label="validation",
+    epochs = [line["epoch"] for line in measured]
+    for name, label, color in (
+        ("train_eval", "training, without dropout", TRAINING),
+        ("val", "validation", VALIDATION),
+    ):
+        values = [line[f"{name}_{quantity}"] for line in measured]
+        if measured:
+            axes.plot(epochs, values, "o-", color=color, markersize=4, label=label)
+
+
+def _mark(axes: Axes, lines: Sequence[Fields]) -> None:
+    """The best step as a line, what came after overfitting began as a shade."""
+    best, began = best_validation(lines), overfitting_began(lines)
+    if best:
+        axes.axvline(
+            best["epoch"],
+            color=_MARK,
+            linestyle="--",
+            linewidth=1,
+            label=f"best: step {best['step']:,}, loss {best['val_loss']:.3f}",
         )
+    if began:
+        axes.axvspan(
+            began["epoch"],
+            lines[-1]["epoch"],
+            color=VALIDATION,
+            alpha=0.12,
+            linewidth=0,
+            label=f"overfitting, from step {began['step']:,}",
+        )
+
+
+def _steps_above(axes: Axes, lines: Sequence[Fields]) -> None:
+    """Steps as a second axis."""
+    pace = lines[-1]["step"] / lines[-1]["epoch"]
+    above = axes.secondary_xaxis("top", (lambda e: e * pace, lambda s: s / pace))
+    above.set_xlabel("step")

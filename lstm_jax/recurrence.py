@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
+from jax import Array
 
 from lstm_jax.cell import GATES, LSTMParams, LSTMState
-from lstm_jax.engines.fused import run_fused
-from lstm_jax.engines.scan import run_scan
+from lstm_jax.dispatch import ENGINES, explain_engine
 from lstm_jax.notation import (
     Flags,
     Gates,
@@ -15,25 +15,10 @@ from lstm_jax.notation import (
     Lengths,
     RecurrentWeights,
 )
+from lstm_jax.regularize import LoopMasks
+from lstm_jax.remat import in_chunks
 
-Engine = Callable[..., tuple[Hidden, LSTMState]]
-ENGINES: dict[str, Engine] = {"scan": run_scan, "fused": run_fused}
-
-
-def choose_engine(engine: str = "auto") -> str:
-    """The name of the engine that will run: "auto" is "fused" on every device.
-
-    The choice is made in Python, before anything is traced.
-
-    Raises:
-        ValueError: there is no engine of this name.
-    """
-    if engine == "auto":
-        return "fused"
-    if engine not in ENGINES:
-        known = ", ".join(["auto", *ENGINES])
-        raise ValueError(f"engine: expected one of {known}, found {engine!r}")
-    return engine
+Run = Callable[..., tuple[Hidden, LSTMState]]
 
 
 def lstm(
@@ -45,6 +30,8 @@ def lstm(
     resets: Flags | None = None,
     reverse: bool = False,
     engine: str = "auto",
+    remat: bool = False,
+    masks: LoopMasks | None = None,
 ) -> tuple[Hidden, LSTMState]:
     """Run one LSTM layer over a batch of sequences.
 
@@ -60,26 +47,28 @@ def lstm(
             between it and its neighbour t-1, in whichever direction time is walked.
             Several sequences packed in one row then never see each other.
         reverse: walk from the last step to the first. Outputs keep their places.
-        engine: "auto", "fused" (fastest; reverse-mode gradients) or "scan" (also
-            forward mode and second derivatives). The results are the same.
+        engine: "auto", "fused" (fastest; reverse-mode gradients), "scan" (also
+            forward mode and second derivatives) or "cudnn" (NVIDIA's kernel, for
+            float32 without resets). The results are the same; `explain_engine` tells
+            what "auto" is.
+        remat: keep √T states for the gradient instead of all T steps, and compute the
+            rest again: far less memory in training, for one more forward pass.
+        masks: regularizers inside the loop, of `loop_masks`; "auto" is then "scan",
+            the one engine that can have them.
 
     Returns:
         The outputs [T, B, H], and the state after the last real step walked.
 
     Raises:
-        ValueError: shapes that do not fit together, or an unknown engine.
+        ValueError: shapes that do not fit together, an unknown engine, or one that
+            can't run this.
     """
     _check_shapes(params, xs)
-    z = xs.astype(params.w_x.dtype) @ params.w_x + params.b
-    return lstm_from_gates(
-        z,
-        params.w_h,
-        state,
-        lengths=lengths,
-        resets=resets,
-        reverse=reverse,
-        engine=engine,
-    )
+    name = _choose(engine, xs, params.w_h, lengths, resets, reverse, True, masks)
+    run = ENGINES[name].run if ENGINES[name].takes_inputs else _project(name)
+    xs = xs.astype(params.w_x.dtype)
+    state = _complete(state, xs, params.w_h)
+    return _walk(run, xs, params, state, lengths, resets, reverse, remat, masks)
 
 
 def lstm_from_gates(
@@ -91,49 +80,110 @@ def lstm_from_gates(
     resets: Flags | None = None,
     reverse: bool = False,
     engine: str = "auto",
+    remat: bool = False,
+    masks: LoopMasks | None = None,
 ) -> tuple[Hidden, LSTMState]:
     """`lstm`, given the inputs' share of the gates, z = x_t @ w_x + b [T, B, 4H].
 
     For inputs whose product is cheaper to get otherwise: that of a one-hot symbol is
-    a row of w_x. The other arguments are those of `lstm`.
+    a row of w_x. The other arguments are those of `lstm`; "cudnn" needs the inputs.
     """
-    run = ENGINES[choose_engine(engine)]
-    steps, batch, _ = z.shape
+    name = _choose(engine, z, w_h, lengths, resets, reverse, False, masks)
+    state = _complete(state, z, w_h)
+    run = ENGINES[name].run
+    return _walk(run, z, w_h, state, lengths, resets, reverse, remat, masks)
+
+
+def _choose(
+    engine: str,
+    inputs_or_z: Array,
+    w_h: Array,
+    lengths: Array | None,
+    resets: Array | None,
+    reverse: bool,
+    inputs: bool,
+    masks: LoopMasks | None,
+) -> str:
+    """The name of the engine; the sequence options are checked on the way."""
+    steps, rows, _ = inputs_or_z.shape
     if steps == 0:
         raise ValueError("lstm: expected at least one time step, found 0")
-    if state is None:
-        state = zero_state(z, w_h)
-    else:
-        state = LSTMState(
-            h=state.h.astype(w_h.dtype),
-            c=state.c.astype(jnp.promote_types(w_h.dtype, jnp.float32)),
-        )
-    expected = (batch, w_h.shape[0])
-    if state.h.shape != expected or state.c.shape != expected:
+    if lengths is not None and lengths.shape != (rows,):
         raise ValueError(
-            f"lstm: expected a state of shape {expected}, "
-            f"found h {state.h.shape} and c {state.c.shape}"
+            f"lstm: expected lengths [B] = [{rows}], found {list(lengths.shape)}"
         )
-    valid = None if lengths is None else jnp.arange(steps)[:, None] < lengths
+    if resets is not None and resets.shape != (steps, rows):
+        raise ValueError(
+            f"lstm: expected resets [T, B] = [{steps}, {rows}], "
+            f"found {list(resets.shape)}"
+        )
+    return explain_engine(
+        engine,
+        steps=steps,
+        rows=rows,
+        hidden=len(w_h),
+        dtype=w_h.dtype,
+        lengths=lengths is not None,
+        resets=resets is not None,
+        reverse=reverse,
+        inputs=inputs,
+        masks=masks is not None,
+    ).name
+
+
+def _project(name: str) -> Run:
+    """An engine that takes gates, made to take inputs: all steps in one product."""
+
+    def run(
+        xs: Inputs, params: LSTMParams, *others: object
+    ) -> tuple[Hidden, LSTMState]:
+        return ENGINES[name].run(xs @ params.w_x + params.b, params.w_h, *others)
+
+    return run
+
+
+def _walk(
+    run: Run,
+    inputs: Array,
+    weights: LSTMParams | RecurrentWeights,
+    state: LSTMState,
+    lengths: Lengths | None,
+    resets: Flags | None,
+    reverse: bool,
+    remat: bool,
+    masks: LoopMasks | None,
+) -> tuple[Hidden, LSTMState]:
+    """Run an engine, with lengths and resets as the masks it takes."""
+    valid = None if lengths is None else jnp.arange(len(inputs))[:, None] < lengths
     starts = resets if resets is None or valid is None else resets & valid
     if starts is not None and reverse:
         # Walking backwards, a sequence is entered at its end: where the next begins.
         starts = jnp.roll(starts, -1, axis=0).at[-1].set(False)
-    hs, state = run(z, w_h, state, starts, valid, reverse)
+    run = in_chunks(run) if remat else run
+    extra = () if masks is None else (masks,)  # most engines know of none
+    hs, state = run(inputs, weights, state, starts, valid, reverse, *extra)
     if valid is not None:
         hs = jnp.where(valid[..., None], hs, 0)
     return hs, state
 
 
-def zero_state(z: Gates, w_h: RecurrentWeights) -> LSTMState:
-    """The state before anything was seen.
-
-    The zeros are made from z, not from shapes, so that they lie on the same devices
-    and a scan may carry them under explicit sharding.
-    """
-    zeros = jnp.zeros_like(z[0, :, : w_h.shape[0]])
+def _complete(
+    state: LSTMState | None, inputs: Array, w_h: RecurrentWeights
+) -> LSTMState:
+    """The state to start from: the one given, in the right types, or zeros."""
     cell_dtype = jnp.promote_types(w_h.dtype, jnp.float32)
-    return LSTMState(h=zeros.astype(w_h.dtype), c=zeros.astype(cell_dtype))
+    if state is None:
+        # Made from data, not from shapes: they lie on the same devices, and a scan
+        # may carry them under explicit sharding.
+        zeros = jnp.zeros_like(inputs[0, :, :1]) + jnp.zeros_like(w_h[:, 0])
+        return LSTMState(h=zeros.astype(w_h.dtype), c=zeros.astype(cell_dtype))
+    expected = (inputs.shape[1], len(w_h))
+    if state.h.shape != expected or state.c.shape != expected:
+        raise ValueError(
+            f"lstm: expected a state of shape {expected}, "
+            f"found h {state.h.shape} and c {state.c.shape}"
+        )
+    return LSTMState(h=state.h.astype(w_h.dtype), c=state.c.astype(cell_dtype))
 
 
 def _check_shapes(params: LSTMParams, xs: Inputs) -> None:

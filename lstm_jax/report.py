@@ -1,5 +1,6 @@
 """What a training run tells: lines while it goes, results and files at its end."""
 
+import dataclasses
 import importlib.metadata
 import platform
 import time
@@ -13,9 +14,8 @@ from lstm_jax.data import Corpus
 from lstm_jax.devices import row_mesh
 from lstm_jax.fit import Line
 from lstm_jax.protocols import evaluate_ids
-from lstm_jax.recurrence import choose_engine
 from lstm_jax.rundir import Fields, RunDirectory
-from lstm_jax.task import plan_of, text_task
+from lstm_jax.task import engine_of, plan_of, text_task
 from lstm_jax.text import Outcome, TextModel, generate_text
 
 _LINES = 20  # printed over a run, besides those with a validation
@@ -37,11 +37,11 @@ class Reporter:
         self._console = Console(highlight=False, soft_wrap=True)
         count = row_mesh(task.rows, config.run.devices).size
         self._device = f"{count} x {jax.devices()[0].device_kind}"
-        self._engine = choose_engine(config.model.engine)
+        self._engine = engine_of(config)
         self._say(
             f"{corpus.train_size:,} characters to learn from, "
             f"{len(corpus.ids) - corpus.train_size:,} held out; "
-            f"engine {self._engine} on {self._device}"
+            f"engine {self._engine.name} on {self._device} ({self._engine.reason})"
         )
 
     def line(self, line: Line) -> None:
@@ -68,6 +68,8 @@ class Reporter:
     def finish(self, outcome: Outcome, run: RunDirectory | None) -> None:
         """Evaluate the best model, show it, and write the last files."""
         corpus, clock = self._corpus, outcome.clock
+        if outcome.ended != "finished":
+            self._say(f"stopped: {outcome.ended}; the best step is kept")
         part = "validation" if corpus.has_validation else "training"
         ids = corpus.validation if corpus.has_validation else corpus.train
         started = time.perf_counter()
@@ -116,7 +118,7 @@ class Reporter:
                 "final_evaluation": clock.final,
             },
             "chars_per_second": last["characters"] / training,
-            "engine": self._engine,
+            "engine": dataclasses.asdict(self._engine),
             "device": self._device,
             "versions": {
                 "python": platform.python_version(),

@@ -7,7 +7,9 @@
     metrics.jsonl    one JSON object per line of history
     summary.json     results, written at the end
     samples.txt      text made by the trained model
-    curves.png       losses and accuracies over the run
+    curves.png       losses, accuracies, learning rate and gradient norm over the run
+    tensorboard/     the history as event files, if asked for
+    inspect/         pictures of the trained network, if asked for
 
 Its path is all that generation and evaluation need. Nothing in it is executed.
 """

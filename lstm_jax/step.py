@@ -78,12 +78,14 @@ def train_step(
     batch: Batch,
     learning_rate: Scalar,
 ) -> tuple[TrainState, StepReport]:
-    """One gradient step on the mean loss of the batch, in nats."""
+    """One gradient step on the mean loss of the batch, in nats, and its penalty."""
 
     def mean_loss(model: Model) -> tuple[Array, tuple[Sums, Carry]]:
         key = jax.random.fold_in(state.key, state.step)
         sums, carry = loss(model, state.carry, batch, key)
-        return sums.loss / jnp.maximum(sums.count, 1), (sums, carry)
+        total = sums.loss if sums.penalty is None else sums.loss + sums.penalty
+        plain = dataclasses.replace(sums, penalty=None)
+        return total / jnp.maximum(sums.count, 1), (plain, carry)
 
     gradient, (sums, carry) = jax.grad(mean_loss, has_aux=True)(state.model)
     direction, optimizer_state = optimizer.update(

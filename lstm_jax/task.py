@@ -10,9 +10,11 @@ from flax import nnx
 
 from lstm_jax.config import TrainConfig
 from lstm_jax.data import Corpus, lane_batch, steps_per_epoch
+from lstm_jax.dispatch import EngineChoice, explain_engine
+from lstm_jax.errors import InputError
 from lstm_jax.fit import Task
 from lstm_jax.models.language import LanguageModel, language_loss
-from lstm_jax.protocols import ROW_AXES, window256
+from lstm_jax.protocols import ROW_AXES, WINDOW, window256
 from lstm_jax.schedule import Plan
 from lstm_jax.step import TrainState, init_state, make_optimizer
 from lstm_jax.vocab import Vocab
@@ -21,19 +23,39 @@ _DEFAULT_EPOCHS = 10
 _VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
 
 
+def engine_of(config: TrainConfig) -> EngineChoice:
+    """The engine a run's model is run by on this machine, and why.
+
+    Raises:
+        InputError: the one asked for by name can't run it here.
+    """
+    try:
+        return explain_engine(
+            config.model.engine,
+            steps=config.optimizer.length,
+            rows=config.optimizer.batch,
+            hidden=config.model.hidden,
+            dtype=config.model.precision,
+            inputs=False,
+            masks=config.regularizer.in_loop,
+        )
+    except ValueError as error:
+        raise InputError(f"--engine: {error}") from None
+
+
 def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
     """The untrained model of a run."""
     model = config.model
-    # Every draw is compiled once for itself; this generator's program is the shorter.
-    key = jax.random.key(config.run.seed, impl="rbg")
     return LanguageModel(
         len(vocab),
         model.hidden,
         model.layers,
-        rngs=nnx.Rngs(key),
+        rngs=nnx.Rngs(config.run.seed),
         dropout=model.dropout,
         dtype=model.precision,
         engine=model.engine,
+        remat=model.remat,
+        regularizer=config.regularizer,
     )
 
 
@@ -65,6 +87,10 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
             reset_probability=config.optimizer.reset_probability,
         )
 
+    # As many windows of the training text as of what was held out, spread over it.
+    held_out = -(-(len(corpus.validation) - 1) // WINDOW)
+    limit = min(_VALIDATION_WINDOWS, held_out)
+    validated = corpus.has_validation
     return Task(
         loss=language_loss,
         batch=lanes,
@@ -72,10 +98,11 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
         rows=batch,
         steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
         symbols_per_step=batch * length,
-        evaluate=(
-            lambda model: window256(model, corpus.validation, _VALIDATION_WINDOWS)
-        )
-        if corpus.has_validation
+        evaluate=(lambda model: window256(model, corpus.validation, limit))
+        if validated
+        else None,
+        evaluate_training=(lambda model: window256(model, corpus.train, limit))
+        if validated
         else None,
     )
 

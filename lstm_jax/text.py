@@ -16,6 +16,7 @@ from lstm_jax.data import Corpus, encode_text
 from lstm_jax.decode import Sampling, generate_ids
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Clock, Line, fit
+from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.protocols import all_scores, measure_ids
@@ -23,6 +24,7 @@ from lstm_jax.rundir import Fields, RunDirectory, create_run, open_run
 from lstm_jax.task import (
     build_model,
     build_optimizer,
+    engine_of,
     first_state,
     plan_of,
     text_task,
@@ -96,21 +98,32 @@ def save(trained: TextModel, path: Path) -> None:
     run.start(trained.config, trained.vocab)
     keeper = Keeper(run, Clock())
     state = first_state(trained.config, trained.vocab)
-    keeper.finish(dataclasses.replace(state, model=trained.model))
+    keeper.finish(dataclasses.replace(state, model=trained.model), "finished")
 
 
 def load(path: Path) -> TextModel:
     """The best model of a run directory.
 
+    Where the engine it was trained with can't run, "auto" takes its place.
+
     Raises:
         InputError: it is no run directory, or a damaged one.
     """
     run = open_run(path)
-    config, vocab = run.config(), run.vocab()
+    config, vocab = _for_this_machine(run.config()), run.vocab()
     like = jax.eval_shape(lambda: build_model(config, vocab))
     with open_checkpoints(run) as checkpoints:
         model = checkpoints.load_model(checkpoints.latest().best_step, like)
     return TextModel(config, vocab, model)
+
+
+def _for_this_machine(config: TrainConfig) -> TrainConfig:
+    try:
+        engine_of(config)
+    except InputError:
+        model = dataclasses.replace(config.model, engine="auto")
+        return dataclasses.replace(config, model=model)
+    return config
 
 
 def generate_text(
@@ -231,17 +244,18 @@ def train_text(
         on_line: is handed every line of history.
         interrupted: asked after every compiled call; True ends the run early.
     """
+    engine_of(config)  # refuses one that can't run here
     clock = Clock()
     task = text_task(config, corpus)
-    keeper = Keeper(run, clock)
+    keeper = Keeper(run, clock, config.run.tensorboard)
+    patience, least = config.run.patience, config.run.min_improvement
     if resume:
         first = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
         if run:
             run.write_config(config)  # it may be a longer run now
     else:
         first = jax.jit(lambda: first_state(config, vocab))()
-    state, ended = first, "finished"
-    for state, line in fit(
+    loop = fit(
         task,
         build_optimizer(config),
         first,
@@ -250,13 +264,20 @@ def train_text(
         steps_per_call=config.run.steps_per_call,
         evaluations=config.run.evaluations,
         devices=config.run.devices,
-    ):
+    )
+    state = first
+    ended = out_of_patience(keeper.lines, patience, least)  # a resumed run may be
+    for state, line in () if ended else loop:
         keeper.keep(state, line)
         on_line(line)
         if interrupted():
             ended = "interrupted"
+        else:
+            ended = out_of_patience(keeper.lines, patience, least)
+        if ended:
             break
+    ended = ended or "finished"
     clock.stop()
-    keeper.finish(state)
+    keeper.finish(state, ended)
     best = TextModel(config, vocab, keeper.best_model)
     return Outcome(best, keeper.best_step, keeper.lines, clock, ended)

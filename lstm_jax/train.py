@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lstm_jax import cli
+from lstm_jax.board import require_tensorboard
 from lstm_jax.config import HELLO_WORLD, HELLO_WORLD_TEXT, TrainConfig, check, fit_to
 from lstm_jax.data import Corpus, encode_files, encode_text, survey_files
 from lstm_jax.errors import InputError
@@ -69,6 +70,10 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
     if kept:
         _refuse_changes(kept, config)
     path = config.run.run_dir or _default_run_dir(config.text.data)
+    if config.run.tensorboard:
+        require_tensorboard()
+        if path is None:
+            raise InputError("--tensorboard: expected --run-dir, found none")
     run = dataclasses.replace(config.run, run_dir=path)
     return dataclasses.replace(config, run=run), kept
 
@@ -98,7 +103,7 @@ def _kept_config(argv: Sequence[str]) -> TrainConfig | None:
 
 def _refuse_changes(kept: TrainConfig, asked: TrainConfig) -> None:
     """A resumed run may last longer, but is the same run."""
-    for part in ("text", "model", "optimizer"):
+    for part in ("text", "model", "optimizer", "regularizer"):
         before, after = getattr(kept, part), getattr(asked, part)
         for field in dataclasses.fields(before):
             was, now = getattr(before, field.name), getattr(after, field.name)

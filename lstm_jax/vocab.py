@@ -93,7 +93,7 @@ class Decoder:
 
 
 def _visible(symbol: str) -> str:
-    """A space as an open box, a newline as \\n, and what can be seen as it is."""
+    r"""A space as an open box, a newline as \n, and what can be seen as it is."""
     if symbol == " ":
         return "\u2423"
     return symbol if symbol.isprintable() else repr(symbol)[1:-1]

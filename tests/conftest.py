@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import jax
 import pytest
+from jax import Array
+from jax.experimental import rnn
+from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 2)
@@ -21,3 +24,58 @@ def x64() -> Iterator[None]:
     """Float64 arithmetic inside a test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compile every program once."""
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("cache")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that says it has a CUDA device."""
+    monkeypatch.setattr("lstm_jax.dispatch.current_platform", lambda: "cuda")
+
+
+@pytest.fixture
+def cudnn(cuda: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cuDNN engine on any machine: JAX's own reference stands in for the kernel.
+
+    It unpacks the weights itself, so their layout is under test; the lengths the kernel
+    refuses give NaN.
+    """
+
+    def kernel(
+        xs: Array,
+        h: Array,
+        c: Array,
+        weights: Array,
+        lengths: Array,
+        input_size: int,
+        hidden_size: int,
+        layers: int,
+        dropout: float,
+        both: bool,
+        precision: jax.lax.Precision,
+    ) -> tuple[Array, Array, Array]:
+        assert precision == jax.lax.Precision.HIGHEST
+        assert {a.dtype.name for a in (xs, h, c, weights)} == {"float32"}
+        refused = (lengths < 1) | (lengths > xs.shape[1])
+        xs = jax.numpy.where(refused[:, None, None], jax.numpy.nan, xs)
+        sizes = (input_size, hidden_size, layers)
+        unpacked = rnn.unpack_lstm_weights(weights, *sizes, both)
+        return rnn.lstm_ref(xs, h, c, *unpacked, lengths, *sizes, dropout, both)
+
+    monkeypatch.setattr(rnn, "lstm", kernel)

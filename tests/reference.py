@@ -88,24 +88,24 @@ def loss(weights: Array, outcome: Outcome) -> Array:
     return (weights * ys).sum() + last
 
 
-def slopes(function: Callable[[Case], float], case: Case, nudge: float = 1e-5) -> Case:
+def slopes(function: Callable[[Tree], float], tree: Tree, nudge: float = 1e-5) -> Tree:
     """The gradient of a function by central differences, one number at a time."""
+    leaves, structure = jax.tree.flatten(tree)
 
-    def moved(name: str, index: tuple[int, ...], by: float) -> float:
-        array = getattr(case, name).copy()
+    def moved(place: int, index: tuple[int, ...], by: float) -> float:
+        array = leaves[place].copy()
         array[index] += by
-        return function(case._replace(**{name: array}))
+        changed = [*leaves[:place], array, *leaves[place + 1 :]]
+        return function(jax.tree.unflatten(structure, changed))
 
-    def gradient(name: str) -> Vector | None:
-        if (array := getattr(case, name)) is None:
-            return None
-        gradient = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            rise = moved(name, index, nudge) - moved(name, index, -nudge)
+    def gradient(place: int) -> Vector:
+        gradient = np.zeros_like(leaves[place])
+        for index in np.ndindex(gradient.shape):
+            rise = moved(place, index, nudge) - moved(place, index, -nudge)
             gradient[index] = rise / (2 * nudge)
         return gradient
 
-    return Case(*(gradient(name) for name in Case._fields))
+    return jax.tree.unflatten(structure, [gradient(n) for n in range(len(leaves))])
 
 
 def cast(tree: Tree, dtype: DTypeLike) -> Tree:

@@ -232,6 +232,7 @@ def test_a_run_is_continued(trained: Trained, copied: Path) -> None:
     )
     assert_done(done)
     after = metrics(copied)
+    before[-1]["ended"] = None  # it went on
     assert after[: len(before)] == before
     steps = [line["step"] for line in after]
     assert steps == sorted(set(steps)) and steps[-1] == 4 * STEPS_PER_EPOCH
@@ -290,13 +291,16 @@ def test_an_interrupted_run_is_kept_and_continued(tmp_path: Path) -> None:
     assert "--resume" in stdout.splitlines()[-1]
     before = metrics(path)
     last = before[-1]["step"]
+    assert before[-1]["ended"] == "interrupted"
     assert [found.name for found in (path / "checkpoints").iterdir()] == [str(last)]
 
     epochs = last // STEPS_PER_EPOCH + 2
     done = run("train", "--run-dir", path, "--resume", "--epochs", epochs, cwd=tmp_path)
     assert_done(done)
     after = metrics(path)
+    before[-1]["ended"] = None  # it went on
     assert after[: len(before)] == before
+    assert after[-1]["ended"] == "finished"
     assert after[len(before)]["step"] == last + 8
     assert after[-1]["step"] == epochs * STEPS_PER_EPOCH
     assert read_json(path / "summary.json")["ended"] == "finished"
@@ -344,6 +348,29 @@ def test_another_text_is_evaluated(trained: Trained, tmp_path: Path) -> None:
     assert found["stream"]["characters"] == found["window256"]["characters"] == 500
     held_out = read_json(trained.path / "summary.json")["validation"]["stream"]["loss"]
     assert losses[0] != losses[1] and min(losses) > held_out  # backwards is harder
+
+
+# Inspection.
+
+
+def test_a_run_is_inspected(copied: Path) -> None:
+    before = contents(copied)
+    done = run("inspect", copied, "--text", "the cat", "--json", cwd=copied.parent)
+    assert_done(done)
+    found = last_json(done)
+    (layer,) = found["layers"]
+    assert layer["units"] == 16 and len(layer["memory"]) == 3
+    assert len(found["norms"]) == 200 and 0 < found["reach"] < 200
+    for text in ("forget gate closed", "memory", "dead units", *found["advice"]):
+        assert text in done.stdout
+    pictures = {"gates.png", "lags.png", "units.png"}
+    assert {path.name for path in (copied / "inspect").iterdir()} == pictures
+    assert {name: contents(copied)[name] for name in before} == before
+
+
+def test_inspection_names_an_unknown_character(copied: Path) -> None:
+    done = run("inspect", copied, "--text", "Ω", cwd=copied.parent)
+    assert_refused(done, "'Ω' (U+03A9)")
 
 
 # Generation.
@@ -619,10 +646,14 @@ HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "scipy"}
 FLAGS = {
     "train": """--data --vocab --layers --hidden --dropout --precision --engine --batch
         --length --learning-rate --weight-decay --run-dir --epochs --max-seconds --seed
+        --patience --min-improvement --tensorboard --variational --input-dropout
+        --weight-drop --recurrent-dropout --zoneout-hidden --zoneout-cell
+        --label-smoothing --l1 --l2 --activation-penalty --temporal-penalty
         --resume --overwrite""",
     "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --stop
         --samples --seed""",
     "evaluate": "RUN_DIR --data --json",
+    "inspect": "RUN_DIR --text --json",
 }
 
 

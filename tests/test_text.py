@@ -1,5 +1,6 @@
 """From text to text: learn a little text, write it, score it, keep it."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -216,3 +217,16 @@ def test_every_sample_has_its_own_end() -> None:
     assert ended == [text.partition("cabc")[0] for text in free]
     lengths = sorted(map(len, ended))
     assert lengths[0] < 64 < lengths[-1] < 200  # one ends in the first piece, not all
+
+
+def test_an_engine_that_is_not_here(tmp_path: Path) -> None:
+    """A run trained elsewhere is read by another one; a new run is refused."""
+    trained = untrained(LESSON)
+    model = dataclasses.replace(config().model, engine="cudnn")
+    elsewhere = dataclasses.replace(config(), model=model)
+    save(dataclasses.replace(trained, config=elsewhere), tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    assert loaded.config == config()
+    assert evaluate_text(loaded, LESSON) == evaluate_text(trained, LESSON)
+    with pytest.raises(InputError, match="--engine: engine 'cudnn': needs"):
+        fit_text(LESSON, elsewhere)

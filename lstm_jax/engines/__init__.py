@@ -6,9 +6,16 @@ An engine is a function `(z, w_h, state, starts, valid, reverse) -> (hs, state)`
     w_h     [H, 4H]     recurrent weights
     state               the state before the first step, h and c [B, H]
     starts  [T, B]      or None: rows whose state is zeroed before step t
-    valid   [T, B]      or None: rows that step t advances; others keep their state
+    valid   [T, B]      or None: rows that step t advances; others keep their state.
+                        The steps of a row that count come first.
     reverse             walk from t = T-1 to t = 0
 
-    hs      [T, B, H]   the hidden state after each step
+    hs      [T, B, H]   the hidden state after each step; any number where not valid
     state               the state after the last step walked
+
+or one which makes the gates' share itself, and takes the inputs xs [T, B, D] and the
+`LSTMParams` in the place of z and w_h. One that lets regularizers into the loop takes
+their `LoopMasks` after the others, if there are any. Beside an engine stands a function
+`why_not(request)`: what it lacks for a `Request`, None if nothing.
+`lstm_jax.dispatch` has the table of them all.
 """

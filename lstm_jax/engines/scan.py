@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from lstm_jax.cell import LSTMState, open_gates
 from lstm_jax.notation import Flags, Gates, Hidden, RecurrentWeights
+from lstm_jax.regularize import LoopMasks, hold
 
 
 def run_scan(
@@ -18,18 +19,25 @@ def run_scan(
     starts: Flags | None,
     valid: Flags | None,
     reverse: bool,
+    masks: LoopMasks | None = None,
 ) -> tuple[Hidden, LSTMState]:
-    """Run the recurrence step by step; see `lstm_jax.engines` for the arguments."""
+    """Run the recurrence step by step; see `lstm_jax.engines` for the arguments.
+
+    This engine alone has `masks`: regularizers that act inside the loop.
+    """
 
     def step(before: LSTMState, inputs: tuple) -> tuple[LSTMState, jax.Array]:
-        z_t, starts_t, valid_t = inputs
+        z_t, starts_t, valid_t, masks_t = inputs
         fresh = before if starts_t is None else _zero_where(starts_t, before)
-        after = open_gates(z_t + fresh.h @ w_h, fresh.c)
+        written = None if masks_t is None else masks_t.written
+        after = open_gates(z_t + fresh.h @ w_h, fresh.c, written)
+        if masks_t is not None:
+            after = hold(fresh, after, masks_t.held_h, masks_t.held_c)
         if valid_t is not None:
             after = _choose(valid_t, after, before)
         return after, after.h
 
-    state, hs = jax.lax.scan(step, state, (z, starts, valid), reverse=reverse)
+    state, hs = jax.lax.scan(step, state, (z, starts, valid, masks), reverse=reverse)
     return hs, state
 
 

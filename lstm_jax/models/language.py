@@ -8,6 +8,7 @@ outputs of every layer reach the softmax (Graves 2013), so the lower layers lear
 directly and the scores of the next symbol are a function of the state alone.
 """
 
+import dataclasses
 from typing import TypeVar
 
 import jax
@@ -16,12 +17,20 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from lstm_jax.cell import LSTMState, lstm_step, open_gates
-from lstm_jax.layers import LSTM, check_rate, dropout
+from lstm_jax.cell import LSTMParams, LSTMState, lstm_step, open_gates
+from lstm_jax.config import PLAIN, RegularizerConfig
+from lstm_jax.layers import LSTM
 from lstm_jax.losses import Sums, cross_entropy
 from lstm_jax.metrics import Measures, measure
 from lstm_jax.notation import Ids, Logits, PRNGKey, StepIds, StepLogits
-from lstm_jax.recurrence import lstm_from_gates
+from lstm_jax.recurrence import lstm, lstm_from_gates
+from lstm_jax.regularize import (
+    check_rate,
+    dropout,
+    hold,
+    objective_terms,
+    symbol_factors,
+)
 
 States = tuple[LSTMState, ...]
 Tree = TypeVar("Tree")
@@ -42,7 +51,10 @@ class LanguageModel(nnx.Module):
         rngs: where the initial parameters come from.
         dropout: share of activations dropped between layers and before the softmax.
         dtype: type of the arithmetic; parameters are kept in float32.
-        engine: see `lstm_jax.lstm`.
+        engine: see `lstm_jax.lstm`. The gates of the first layer come from a table,
+            so "cudnn", which needs inputs, can't run it.
+        remat: see `lstm_jax.lstm`.
+        regularizer: more than dropout; the training loss obeys it.
     """
 
     def __init__(
@@ -55,6 +67,8 @@ class LanguageModel(nnx.Module):
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
         engine: str = "auto",
+        remat: bool = False,
+        regularizer: RegularizerConfig = PLAIN,
     ) -> None:
         self.layers = nnx.List(
             LSTM(
@@ -62,6 +76,8 @@ class LanguageModel(nnx.Module):
                 hidden_size,
                 rngs=rngs,
                 engine=engine,
+                remat=remat,
+                regularizer=regularizer,
             )
             for depth in range(num_layers)
         )
@@ -75,6 +91,7 @@ class LanguageModel(nnx.Module):
         self.b_out = nnx.Param(jnp.zeros(vocab_size))
         self.dropout = check_rate("dropout", dropout)
         self.dtype = jnp.dtype(dtype)
+        self.regularizer = regularizer
 
     def __call__(
         self,
@@ -89,9 +106,7 @@ class LanguageModel(nnx.Module):
         Without a key there is no dropout. `lengths` is that of `lstm`.
         """
         hs, states = self.read(ids, states, key=key, lengths=lengths)
-        if key is not None:
-            hs = dropout(jax.random.fold_in(key, 0), hs, self.dropout)
-        return self.scores(hs), states
+        return self.scores(self.drop(hs, key, 0)), states
 
     def read(
         self,
@@ -107,19 +122,32 @@ class LanguageModel(nnx.Module):
         after = []
         for depth, layer in enumerate(self.layers):
             params = self._cast(layer.params)
-            if depth == 0:
-                z = take_rows(params.w_x, ids) + params.b
-            else:
-                below = outputs[-1]
-                if key is not None:
-                    below = dropout(jax.random.fold_in(key, depth), below, self.dropout)
-                z = below @ params.w_x + params.b
-            hs, state = lstm_from_gates(
-                z, params.w_h, before[depth], lengths=lengths, engine=layer.engine
+            w_h, masks = layer.regularize(
+                self._key(key, len(self.layers) + 1 + depth), params.w_h, ids.shape
             )
+            options = {
+                "lengths": lengths,
+                "engine": layer.engine,
+                "remat": layer.remat,
+                "masks": masks,
+            }
+            if depth == 0:
+                z = self._look_up(params, ids, key)
+                hs, state = lstm_from_gates(z, w_h, before[0], **options)
+            else:
+                below = self.drop(outputs[-1], key, depth)
+                params = dataclasses.replace(params, w_h=w_h)
+                hs, state = lstm(params, below, before[depth], **options)
             outputs.append(hs)
             after.append(state)
         return jnp.concatenate(outputs, axis=-1), tuple(after)
+
+    def drop(self, hs: Array, key: PRNGKey | None, place: int) -> Array:
+        """Dropout under a layer, `place` being its depth, or before the softmax: 0."""
+        if key is None or not self.dropout:
+            return hs
+        time_axis = 0 if self.regularizer.variational else None
+        return dropout(jax.random.fold_in(key, place), hs, self.dropout, time_axis)
 
     def step(self, ids: StepIds, states: States) -> States:
         """The states after one more symbol per row: one time step of `read`."""
@@ -129,9 +157,12 @@ class LanguageModel(nnx.Module):
             before = states[depth]
             if depth == 0:
                 z = params.w_x[ids] + before.h @ params.w_h + params.b
-                after.append(open_gates(z, before.c))
+                state = open_gates(z, before.c)
             else:
-                after.append(lstm_step(params, before, after[-1].h))
+                state = lstm_step(params, before, after[-1].h)
+            rates = self.regularizer
+            held = (rates.zoneout_hidden or None, rates.zoneout_cell or None)
+            after.append(hold(before, state, *held))
         return tuple(after)
 
     def next_scores(self, states: States) -> StepLogits:
@@ -152,6 +183,22 @@ class LanguageModel(nnx.Module):
             for _ in self.layers
         )
 
+    def _look_up(self, params: LSTMParams, ids: Ids, key: PRNGKey | None) -> Array:
+        """The first layer's gates from its inputs: a row of the table each."""
+        rows, rate = take_rows(params.w_x, ids), self.regularizer.input_dropout
+        if key is not None and rate:
+            symbols, variational = len(params.w_x), self.regularizer.variational
+            key = jax.random.fold_in(key, len(self.layers))
+            rows *= symbol_factors(key, ids, symbols, rate, variational).astype(
+                rows.dtype
+            )
+        return rows + params.b
+
+    def _key(self, key: PRNGKey | None, place: int) -> PRNGKey | None:
+        """A key of its own for a place, if anything is to be drawn there."""
+        noisy = self.regularizer.in_loop or self.regularizer.weight_drop
+        return jax.random.fold_in(key, place) if key is not None and noisy else None
+
     def _cast(self, params: Tree) -> Tree:
         return jax.tree.map(lambda a: a.astype(self.dtype), params)
 
@@ -160,6 +207,10 @@ def language_loss(
     model: LanguageModel, states: States, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[Sums, States]:
     """Cross-entropy of the next symbols; `key` makes it the training loss.
+
+    Only then are there dropout and the other regularizers of the model. The `loss` of
+    the sums is the plain one of what was then read; what the objective adds to it is
+    their `penalty`.
 
     Args:
         model: the model.
@@ -172,8 +223,18 @@ def language_loss(
         The sums, and the states to go on from.
     """
     states = start_afresh(states, batch["fresh"])
-    logits, states = model(batch["inputs"], states, key=key)
-    return cross_entropy(logits, batch["targets"]), states
+    if key is None:
+        logits, states = model(batch["inputs"], states)
+        return cross_entropy(logits, batch["targets"]), states
+    rates = model.regularizer
+    hs, states = model.read(batch["inputs"], states, key=key)
+    shown = model.drop(hs, key, 0)
+    sums = cross_entropy(model.scores(shown), batch["targets"], rates.label_smoothing)
+    terms = objective_terms(model, shown, hs, rates)
+    if terms is not None:
+        penalty = terms * sums.count + (0 if sums.penalty is None else sums.penalty)
+        sums = dataclasses.replace(sums, penalty=penalty)
+    return sums, states
 
 
 def language_measures(

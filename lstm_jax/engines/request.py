@@ -1,0 +1,32 @@
+"""What is asked of an engine, as far as it is known before tracing."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A recurrence that is to be run.
+
+    Attributes:
+        platform: "cpu", "tpu", "cuda" or "rocm".
+        dtype: type of the weights and of the arithmetic.
+        steps: T, time steps.
+        rows: B, rows of the batch.
+        hidden: H, units.
+        lengths: whether rows end early.
+        resets: whether sequences begin inside a row.
+        reverse: whether time is walked backwards.
+        inputs: whether the inputs are there, or only their share of the gates.
+        masks: whether regularizers act inside the loop.
+    """
+
+    platform: str
+    dtype: str
+    steps: int
+    rows: int
+    hidden: int
+    lengths: bool = False
+    resets: bool = False
+    reverse: bool = False
+    inputs: bool = True
+    masks: bool = False

@@ -1,0 +1,62 @@
+"""What the lines of a run's history say: pure functions of them.
+
+A line is the JSON object that `lstm_jax.fit.Line` becomes in `metrics.jsonl`. All that
+early stopping knows is derived from the history, which a checkpoint brings back, so its
+state survives a resume exactly.
+"""
+
+from collections.abc import Sequence
+
+from lstm_jax.rundir import Fields
+
+
+def validations(lines: Sequence[Fields]) -> list[Fields]:
+    """The lines on which the validation loss was measured."""
+    return [line for line in lines if line["val_loss"] is not None]
+
+
+def best_validation(lines: Sequence[Fields]) -> Fields | None:
+    """The line of the lowest validation loss, the first if there are several."""
+    return min(validations(lines), key=lambda line: line["val_loss"], default=None)
+
+
+def waited(lines: Sequence[Fields], min_improvement: float = 0.0) -> int:
+    """How many validations ago the loss last fell by more than `min_improvement`.
+
+    It is held against the loss at the last such fall, so that a slow but steady
+    improvement counts as one as soon as it has added up.
+    """
+    lowest, count = float("inf"), 0
+    for line in validations(lines):
+        if line["val_loss"] < lowest - min_improvement:
+            lowest, count = line["val_loss"], 0
+        else:
+            count += 1
+    return count
+
+
+def out_of_patience(
+    lines: Sequence[Fields], patience: int | None, min_improvement: float = 0.0
+) -> str | None:
+    """Why the run should end now, or None if it should not."""
+    if patience is None or waited(lines, min_improvement) < patience:
+        return None
+    return f"no improvement in {patience} validation{'s' * (patience > 1)}"
+
+
+def overfitting_began(lines: Sequence[Fields]) -> Fields | None:
+    """The first validation after the best from which on the run only learned by heart.
+
+    From there to the end the validation loss never came back to its best, while the
+    loss on the training text, measured in the same way, stayed below what it was then.
+    None if there is no such place, or if a single last validation is all there is to
+    say so: one loss may be higher by chance.
+    """
+    best = best_validation(lines)
+    if best is None or best["train_eval_loss"] is None:
+        return None
+    after = [line for line in validations(lines) if line["step"] > best["step"]]
+    began = len(after)
+    while began and after[began - 1]["train_eval_loss"] < best["train_eval_loss"]:
+        began -= 1
+    return after[began] if len(after) - began >= 2 else None

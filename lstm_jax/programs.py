@@ -1,0 +1,51 @@
+"""Compiled forms of a training step, kept so that a shape is compiled once."""
+
+import functools
+import time
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from lstm_jax.step import Batch, Loss, TrainState, train_steps
+
+Advance = Callable[..., Any]  # train_steps without its first two arguments
+
+
+class Programs:
+    """K steps of one loss and one optimizer as programs, one for each shape of batches.
+
+    Folds, seeds and batches of several lengths share them. A program hands back the
+    state in the place it came from.
+    """
+
+    def __init__(self, loss: Loss, optimizer: optax.GradientTransformation) -> None:
+        self.optimizer = optimizer
+        self._steps = functools.partial(train_steps, loss, optimizer)
+        self._compiled: dict[Hashable, Advance] = {}
+
+    def for_shapes(self, state: TrainState, batches: Batch) -> tuple[Advance, float]:
+        """The program for batches like these, stacked along a leading axis K.
+
+        Returns:
+            The program, and the seconds that compiling it took, 0 if it was there.
+        """
+        key = (_description(state), _description(batches))
+        if key in self._compiled:
+            return self._compiled[key], 0.0
+        started = time.perf_counter()
+        self._compiled[key] = self._compile(state, batches)
+        return self._compiled[key], time.perf_counter() - started
+
+    def _compile(self, state: TrainState, batches: Batch) -> Advance:
+        places = jax.tree.map(lambda array: array.sharding, state)
+        program = jax.jit(self._steps, donate_argnums=0, out_shardings=(places, None))
+        rates = np.zeros(len(jax.tree.leaves(batches)[0]), np.float32)
+        return program.lower(state, batches, rates, np.int32(0)).compile()
+
+
+def _description(tree: object) -> Hashable:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((a.shape, a.dtype, a.sharding) for a in leaves)

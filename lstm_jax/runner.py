@@ -1,0 +1,114 @@
+"""Training any model on any task: the loop, the best model, its curves.
+
+`train` runs a language model with checkpoints and a resume; the experiments, whose runs
+are shorter, go through here.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from lstm_jax.fit import Clock, Line, Task, fit
+from lstm_jax.keeper import Keeper
+from lstm_jax.plots import draw_curves
+from lstm_jax.programs import Programs
+from lstm_jax.rundir import Fields
+from lstm_jax.schedule import Plan
+from lstm_jax.step import Carry, Model, init_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The best model by validation loss, on the host, and how it came about.
+
+    Without a validation it is the last one. `lines` is the history (see
+    `lstm_jax.fit.Line`), `clock` says where the seconds went.
+    """
+
+    model: Model
+    step: int
+    lines: list[Fields]
+    clock: Clock
+
+
+def train_model(
+    task: Task,
+    model: Model,
+    plan: Plan,
+    programs: Programs,
+    *,
+    carry: Carry = (),
+    seed: int = 0,
+    steps_per_call: int = 1,
+    evaluations: int = 10,
+    run_dir: Path | None = None,
+    unit: str = "nats",
+    say: Callable[[str], None] = print,
+) -> Trained:
+    """Train a model from where it is until the plan is over.
+
+    Args:
+        task: what to learn. The loss must be that of the programs.
+        model: the first parameters, kept as they are.
+        plan: when to end, and the learning rate until then.
+        programs: loss and optimizer, and what was compiled of them before.
+        carry: what the first batch goes on from.
+        seed: of dropout and its like.
+        steps_per_call: see `fit`.
+        evaluations: validations, evenly spread.
+        run_dir: where to write `metrics.jsonl` and `curves.png`, if anywhere.
+        unit: what a loss is counted in, for the picture.
+        say: is handed a line of text per validation.
+
+    Raises:
+        InputError: the loss is no longer a finite number.
+    """
+    clock = Clock()
+    keeper = Keeper(None, clock)
+    own = jax.tree.map(lambda array: array.copy(), model)  # `fit` gives its state away
+    state = init_state(own, programs.optimizer, carry, jax.random.key(seed))
+    loop = fit(
+        task,
+        programs.optimizer,
+        state,
+        plan,
+        clock,
+        steps_per_call=steps_per_call,
+        evaluations=evaluations,
+        programs=programs,
+    )
+    for state, line in loop:
+        keeper.keep(state, line)
+        if line.val_loss is not None:
+            say(progress(line, plan))
+    keeper.finish(state, "finished")
+    if run_dir and keeper.lines:
+        write_history(run_dir, keeper.lines, unit)
+    return Trained(keeper.best_model, keeper.best_step, keeper.lines, clock)
+
+
+def progress(line: Line, plan: Plan) -> str:
+    """A line of history in words."""
+    share = plan.progress(line.step, line.seconds)
+    training = _loss_and_accuracy(line.train_loss, line.train_accuracy)
+    validation = _loss_and_accuracy(line.val_loss, line.val_accuracy)
+    return (
+        f"{share:4.0%}  step {line.step:>6,}  epoch {line.epoch:6.2f}  "
+        f"{line.seconds:6.1f} s  train {training}  val {validation}"
+    )
+
+
+def _loss_and_accuracy(loss: float | None, accuracy: float | None) -> str:
+    beside = "" if accuracy is None else f" (acc {accuracy:.3f})"
+    return f"{loss:.4f}{beside}"
+
+
+def write_history(run_dir: Path, lines: list[Fields], unit: str) -> None:
+    """The lines as `metrics.jsonl`, and as a picture."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (run_dir / "metrics.jsonl").write_text(text)
+    draw_curves(lines, run_dir / "curves.png", unit)

@@ -1,0 +1,198 @@
+"""Any model trained on any task: shapes that change, best models, shared programs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lstm_jax.artifacts import (
+    Result,
+    load_model,
+    load_settings,
+    read_result,
+    save_model,
+    write_result,
+)
+from lstm_jax.data import Batch
+from lstm_jax.errors import InputError
+from lstm_jax.fit import Task
+from lstm_jax.losses import Sums
+from lstm_jax.programs import Programs
+from lstm_jax.runner import Trained, train_model
+from lstm_jax.schedule import Plan
+from lstm_jax.step import Model, TrainState, init_state, make_optimizer, train_step
+
+RATE = 0.05
+PLAN = Plan(12, None, RATE, warmup=0.0, final_rate=1.0)
+
+
+def squares(model: Model, carry: tuple, batch: Batch, key: object) -> tuple:
+    """A regression: no right and wrong."""
+    errors = (batch["x"] @ model["w"] - batch["y"]) ** 2
+    count = jnp.float32(len(errors))
+    return Sums(errors.sum(), jnp.float32(jnp.nan), count), carry
+
+
+def ragged(n: int) -> Batch:
+    """Batches of 2 or of 4 rows."""
+    x = np.random.default_rng(n).normal(size=(2 + 2 * (n // 2 % 2), 3))
+    return {"x": x.astype(np.float32), "y": x.sum(1).astype(np.float32)}
+
+
+def regression(evaluate: Callable[[Model], Sums] | None = None) -> Task:
+    return Task(
+        squares,
+        ragged,
+        {"x": 0, "y": 0},
+        rows=2,
+        steps_per_epoch=4,
+        symbols_per_step=2,
+        evaluate=evaluate,
+    )
+
+
+def some_model() -> Model:
+    return {"w": jnp.array([0.3, -0.2, 0.1])}
+
+
+def programs() -> Programs:
+    return Programs(squares, make_optimizer(0.0, 1.0, 0.99))
+
+
+def train(shared: Programs, steps_per_call: int = 1) -> Trained:
+    model = some_model()
+    return train_model(regression(), model, PLAN, shared, steps_per_call=steps_per_call)
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_batches_may_change_their_shape_between_calls(steps_per_call: int) -> None:
+    shared = programs()
+    trained = train(shared, steps_per_call=steps_per_call)
+    state = init_state(some_model(), shared.optimizer, (), jax.random.key(0))
+    for n in range(12):
+        rate = jnp.float32(RATE)
+        state, _ = train_step(squares, shared.optimizer, state, ragged(n), rate)
+    np.testing.assert_allclose(trained.model["w"], state.model["w"], rtol=1e-5)
+    assert trained.step == 12
+
+
+def test_a_shape_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    whole = Programs._compile
+
+    def counted(self: Programs, state: TrainState, batches: Batch) -> object:
+        compiled.append(1)
+        return whole(self, state, batches)
+
+    monkeypatch.setattr(Programs, "_compile", counted)
+    shared = programs()
+    first = train(shared)
+    second = train(shared)
+    assert len(compiled) == 2  # 2 rows and 4 rows
+    np.testing.assert_array_equal(first.model["w"], second.model["w"])
+    assert second.clock.compiling == 0 < first.clock.compiling
+
+
+def test_the_best_model_is_kept_and_the_first_is_left_alone(tmp_path: Path) -> None:
+    seen, losses = [], iter([3.0, 1.0, 2.0])
+
+    def evaluate(model: Model) -> Sums:
+        seen.append(np.array(model["w"]))
+        return Sums(jnp.float32(next(losses)), jnp.float32(jnp.nan), jnp.float32(1))
+
+    said: list[str] = []
+    model = some_model()
+    trained = train_model(
+        regression(evaluate),
+        model,
+        PLAN,
+        programs(),
+        evaluations=3,
+        run_dir=tmp_path,
+        say=said.append,
+    )
+    np.testing.assert_array_equal(trained.model["w"], seen[1])
+    np.testing.assert_array_equal(model["w"], some_model()["w"])
+    assert len(said) == 3 and "val 1.0000" in said[1] and "acc" not in said[1]
+    written = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in written]
+    assert lines == trained.lines and lines[-1]["train_accuracy"] is None
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_a_loss_that_is_not_a_number_is_named() -> None:
+    shared = Programs(squares, optax.identity())
+    steep = Plan(12, None, 1e30, warmup=0.0, final_rate=1.0)
+    with pytest.raises(InputError, match="finite number at step"):
+        train_model(regression(), some_model(), steep, shared)
+
+
+def a_model() -> Model:
+    return {"a": {"w": jnp.arange(6.0).reshape(2, 3)}, "b": jnp.int32([1, 2])}
+
+
+def test_a_model_comes_back(tmp_path: Path) -> None:
+    save_model(tmp_path, a_model(), {"units": 3, "name": "größe"})
+    found = load_model(tmp_path, jax.eval_shape(a_model))
+    assert jax.tree.structure(found) == jax.tree.structure(a_model())
+    for ours, kept in zip(
+        jax.tree.leaves(a_model()), jax.tree.leaves(found), strict=True
+    ):
+        np.testing.assert_array_equal(ours, kept)
+    assert load_settings(tmp_path) == {"units": 3, "name": "größe"}
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"a": {"w": jnp.zeros((2, 3))}}, "did not expect b"),
+        ({**a_model(), "c": jnp.zeros(1)}, r"expected c float32 \(1,\), found nothing"),
+        ({**a_model(), "b": jnp.zeros(2)}, "expected b float32 .*, found int32"),
+        ({**a_model(), "b": jnp.int32([1])}, r"expected b .*\(1,\), found .*\(2,\)"),
+    ],
+)
+def test_another_model_is_refused(tmp_path: Path, other: Model, message: str) -> None:
+    save_model(tmp_path, a_model(), {})
+    with pytest.raises(InputError, match=message):
+        load_model(tmp_path, other)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", None])
+def test_a_damaged_model_is_refused(tmp_path: Path, damage: bytes | None) -> None:
+    save_model(tmp_path, a_model(), {})
+    path = tmp_path / "model.npz"
+    raw = path.read_bytes()
+    flipped = raw.replace(np.float32(4.0).tobytes(), np.float32(5.0).tobytes())
+    path.write_bytes(flipped if damage is None else damage)
+    with pytest.raises(InputError, match=r"model\.npz: expected a model"):
+        load_model(tmp_path, a_model())
+
+
+def test_missing_and_damaged_settings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a finished run"):
+        load_settings(tmp_path)
+    (tmp_path / "settings.json").write_text("[1")
+    with pytest.raises(InputError, match="expected JSON"):
+        load_settings(tmp_path)
+    (tmp_path / "settings.json").write_text("[1]")
+    with pytest.raises(InputError, match="expected a JSON object"):
+        load_settings(tmp_path)
+
+
+def test_a_result_comes_back_and_is_the_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = [f"word {k}" for k in range(9)]
+    result = Result(*words, minutes=1.5, command="python")
+    write_result(tmp_path / "new", result)
+    assert read_result(tmp_path / "new") == result
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["ours"] == "word 5" and last["minutes"] == 1.5
+    (tmp_path / "new" / "result.json").write_text('{"task": "x"}')
+    with pytest.raises(InputError, match=r"result\.json: expected \["):
+        read_result(tmp_path / "new")
