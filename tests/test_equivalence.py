@@ -11,7 +11,7 @@ makes it run here. To add one is to add a `Row`.
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -52,17 +52,32 @@ class Row(NamedTuple):
     batched: bool = True  # vmap, and batches spread over devices
     forward: bool = False
 
+    def __str__(self) -> str:
+        """A name for the test."""
+        return f"{self.engine}-{self.stand_in}" if self.stand_in else self.engine
+
 
 ROWS = (
     Row("scan", forward=True),
     Row("fused"),
+    Row("fused", "weights_first"),
     Row("cudnn", "cudnn", ("float32",), resets=False, batched=False),
 )
-each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.engine)
+each_row = pytest.mark.parametrize("row", ROWS, ids=str)
 each_batched = pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.batched], ids=lambda row: row.engine
+    "row", [row for row in ROWS if row.batched], ids=str
 )
 pytestmark = pytest.mark.usefixtures("x64")
+
+
+@pytest.fixture
+def weights_first(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The CPU's way with many units and rows, with few."""
+    jax.clear_caches()  # they hold what was traced the other way
+    monkeypatch.setattr("lstm_jax.engines.fused._WIDE", 1)
+    monkeypatch.setattr("lstm_jax.engines.fused._MANY_ROWS", 1)
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

@@ -19,13 +19,18 @@ A custom gradient has no forward mode and no second derivative: `run_scan` has b
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from lstm_jax.cell import GATES, LSTMState
 from lstm_jax.notation import Flags, Gates, Hidden, RecurrentWeights
+
+_WIDE = 512  # units, and
+_MANY_ROWS = 64  # rows from which the product is turned round on CPU; measured
 
 
 def run_fused(
@@ -89,7 +94,7 @@ def _backward(reverse: bool, residuals: tuple, cotangents: tuple) -> tuple:
         ],
         axis=-1,
     )
-    w_h_transposed = w_h.T  # once: contracting w_h along its rows is slow on CPU
+    times_w_h_transposed = _times(w_h.T, len(h), c.dtype)
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         dh_next, dc_next = carry
@@ -100,7 +105,7 @@ def _backward(reverse: bool, residuals: tuple, cotangents: tuple) -> tuple:
         if valid_t is not None:
             dz = jnp.where(valid_t[:, None], dz, 0)
         dz = dz.astype(w_h.dtype)
-        dh_before = jnp.dot(dz, w_h_transposed, preferred_element_type=dc.dtype)
+        dh_before = times_w_h_transposed(dz)
         dc_before = dc * f_t
         if starts_t is not None:
             dh_before = jnp.where(starts_t[:, None], 0, dh_before)
@@ -138,7 +143,7 @@ def _forward_loop(
     scale = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], z.dtype), hidden_size)
     shift = jnp.repeat(jnp.array([0.5, 0.5, 0.0, 0.5], c.dtype), hidden_size)
     z = z * scale
-    w_h = w_h * scale
+    times_w_h = _times(w_h * scale, len(h), c.dtype)
 
     def step(before: tuple, inputs: tuple) -> tuple[tuple, tuple]:
         h, c = before
@@ -146,7 +151,7 @@ def _forward_loop(
         if starts_t is not None:
             h = jnp.where(starts_t[:, None], 0, h)
             c = jnp.where(starts_t[:, None], 0, c)
-        z_t = z_t + jnp.dot(h, w_h, preferred_element_type=c.dtype)
+        z_t = z_t + times_w_h(h)
         gates = jnp.tanh(z_t) * scale.astype(c.dtype) + shift
         i, f, g, o = jnp.split(gates, len(GATES), axis=-1)
         c = f * c + i * g
@@ -158,6 +163,25 @@ def _forward_loop(
         return (h, c), (h, *kept)
 
     return jax.lax.scan(step, (h, c), (z, starts, valid), reverse=reverse)
+
+
+def _times(w: Array, rows: int, dtype: DTypeLike) -> Callable[[Array], Array]:
+    """The product [rows, K] @ w of a loop, w being prepared once, before the loop.
+
+    With many units and enough rows, XLA's product on CPU is up to 1.5 times faster if
+    the weights come first: (wᵀ @ rowsᵀ)ᵀ.
+    """
+    plain = functools.partial(jnp.dot, preferred_element_type=dtype)
+    if min(w.shape) < _WIDE or rows < _MANY_ROWS:
+        return lambda hs: plain(hs, w)
+    transposed = w.T
+
+    def weights_first(hs: Array) -> Array:
+        return plain(transposed, hs.T).T
+
+    return lambda hs: jax.lax.platform_dependent(
+        hs, cpu=weights_first, default=lambda hs: plain(hs, w)
+    )
 
 
 def _previous(
