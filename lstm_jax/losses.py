@@ -7,19 +7,36 @@ the end, so it does not depend on how the data were cut.
 
 import dataclasses
 import math
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from lstm_jax.data import IGNORED
-from lstm_jax.notation import Ids, Logits
+from lstm_jax.notation import Labels, LabelScores
+
+Same = TypeVar("Same")
+
+
+class Additive:
+    """A pytree of totals: those of two parts of the data add up to those of both."""
+
+    def __add__(self: Same, other: Same) -> Same:
+        """Totals of both."""
+        return jax.tree.map(jnp.add, self, other)
+
+
+Totals = TypeVar("Totals", bound=Additive)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Sums:
+class Sums(Additive):
     """Totals over counted positions: `loss` in nats, `correct` and `count`.
+
+    The counts of `cross_entropy` are int32, exact below 2^31; float32 would stop at
+    2^24, and no longer text than that was counted right.
 
     `penalty`, in nats too, is what the training objective adds to the loss; it is None
     where there is none, and in no report.
@@ -29,10 +46,6 @@ class Sums:
     correct: Array
     count: Array
     penalty: Array | None = None
-
-    def __add__(self, other: "Sums") -> "Sums":
-        """Totals of both."""
-        return jax.tree.map(jnp.add, self, other)
 
     def mean_loss(self) -> float:
         """Nats per counted position."""
@@ -47,7 +60,7 @@ class Sums:
         return None if math.isnan(share) else share
 
 
-def cross_entropy(logits: Logits, targets: Ids, smoothing: float = 0.0) -> Sums:
+def cross_entropy(logits: LabelScores, targets: Labels, smoothing: float = 0.0) -> Sums:
     """Categorical cross-entropy, -ln softmax(logits)[target], summed.
 
     Positions whose target is `IGNORED` count for nothing. Label smoothing (Szegedy et
@@ -67,7 +80,7 @@ def cross_entropy(logits: Logits, targets: Ids, smoothing: float = 0.0) -> Sums:
     correct = jnp.argmax(logits, axis=-1) == targets
     return Sums(
         loss=jnp.sum(jnp.where(counted, nats, 0)),
-        correct=jnp.sum(correct & counted, dtype=jnp.float32),
-        count=jnp.sum(counted, dtype=jnp.float32),
+        correct=jnp.sum(correct & counted, dtype=jnp.int32),
+        count=jnp.sum(counted, dtype=jnp.int32),
         penalty=penalty,
     )

@@ -9,14 +9,17 @@ its context is not cut.
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
 from lstm_jax.data import windows
 from lstm_jax.devices import replicate, row_mesh, spread, spread_batch
-from lstm_jax.losses import Sums
-from lstm_jax.models.language import LanguageModel, language_loss
+from lstm_jax.losses import Sums, Totals
+from lstm_jax.metrics import TOP, Measures, calibration_error, class_report
+from lstm_jax.models.language import LanguageModel, language_loss, language_measures
 from lstm_jax.step import eval_step
 
 WINDOW = 256
@@ -24,11 +27,48 @@ ROW_AXES = {"inputs": 1, "targets": 1, "fresh": 0}
 _MOST_ROWS = 64  # windows read side by side
 _SEGMENT = 1024  # symbols of the stream per call
 
-_eval_step = jax.jit(functools.partial(eval_step, language_loss))
+# What is read off a batch: (model, states, batch) to totals and the states after it.
+Reader = Callable[[Any, Any, Any], tuple[Totals, Any]]
+_read_loss = jax.jit(functools.partial(eval_step, language_loss))
+_read_all = jax.jit(language_measures)
 
 
 def window256(model: LanguageModel, ids: np.ndarray, limit: int | None = None) -> Sums:
     """Sums over windows of 256, or over `limit` of them, evenly spread."""
+    return _read_windows(_read_loss, model, ids, limit)
+
+
+def stream(model: LanguageModel, ids: np.ndarray) -> Sums:
+    """Sums over one pass with the state carried."""
+    return _read_stream(_read_loss, model, ids)
+
+
+def evaluate_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, dict[str, float]]:
+    """The `scores` of ids [N] under both protocols, by their names."""
+    found = _read_both(_read_loss, model, ids)
+    return {protocol: scores(sums) for protocol, sums in found.items()}
+
+
+def measure_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, Measures]:
+    """All metrics of ids [N] under both protocols, by their names."""
+    return _read_both(_read_all, model, ids)
+
+
+def _read_both(
+    read: Reader[Totals], model: LanguageModel, ids: np.ndarray
+) -> dict[str, Totals]:
+    whole = _read_stream(read, model, ids)
+    one_window = len(ids) - 1 <= WINDOW  # then both protocols are the same
+    cut = whole if one_window else _read_windows(read, model, ids)
+    return {"window256": cut, "stream": whole}
+
+
+def _read_windows(
+    read: Reader[Totals],
+    model: LanguageModel,
+    ids: np.ndarray,
+    limit: int | None = None,
+) -> Totals:
     rows = min(_MOST_ROWS, -(-(len(ids) - 1) // WINDOW), limit or _MOST_ROWS)
     mesh = row_mesh(rows)
     model = replicate(mesh, model)
@@ -36,30 +76,21 @@ def window256(model: LanguageModel, ids: np.ndarray, limit: int | None = None) -
     total = None
     for batch in windows(ids, WINDOW, rows, limit):
         batch = spread_batch(mesh, batch, ROW_AXES)
-        sums, _ = _eval_step(model, blank, batch)
-        total = sums if total is None else total + sums
+        found, _ = read(model, blank, batch)
+        total = found if total is None else total + found
     return jax.device_get(total)
 
 
-def stream(model: LanguageModel, ids: np.ndarray) -> Sums:
-    """Sums over one pass with the state carried."""
+def _read_stream(read: Reader[Totals], model: LanguageModel, ids: np.ndarray) -> Totals:
     device = jax.devices()[0]
     model = jax.device_put(model, device)
     states = jax.device_put(model.blank(1), device)
     total = None
     for batch in windows(ids, _SEGMENT, 1):
         batch["fresh"] = np.zeros(1, bool)
-        sums, states = _eval_step(model, states, batch)
-        total = sums if total is None else total + sums
+        found, states = read(model, states, batch)
+        total = found if total is None else total + found
     return jax.device_get(total)
-
-
-def evaluate_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, dict[str, float]]:
-    """The scores of ids [N] under both protocols, by their names."""
-    whole = scores(stream(model, ids))
-    one_window = len(ids) - 1 <= WINDOW  # then both protocols are the same
-    cut = whole if one_window else scores(window256(model, ids))
-    return {"window256": cut, "stream": whole}
 
 
 def scores(sums: Sums) -> dict[str, float]:
@@ -76,4 +107,25 @@ def scores(sums: Sums) -> dict[str, float]:
         "perplexity": math.exp(min(loss, 700.0)),
         "accuracy": float(sums.correct) / float(sums.count),
         "characters": int(sums.count),
+    }
+
+
+def all_scores(found: Measures) -> dict[str, float]:
+    """What is reported of everything that was measured.
+
+    Returns:
+        The `scores`; `top5_accuracy`, the share of targets among the five highest
+        scores; `calibration_error`; and `precision`, `recall` and `f1`, each averaged
+        three ways: `precision_micro`, `precision_macro` and so on.
+    """
+    averages = class_report(found.class_counts()).averages
+    return {
+        **scores(found.sums),
+        f"top{TOP}_accuracy": float(found.top) / float(found.sums.count),
+        "calibration_error": calibration_error(found.calibration),
+        **{
+            f"{name}_{average}": value
+            for average, values in averages.items()
+            for name, value in values.items()
+        },
     }

@@ -19,7 +19,7 @@ from lstm_jax.fit import Clock, Line, fit
 from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
-from lstm_jax.protocols import evaluate_ids
+from lstm_jax.protocols import all_scores, measure_ids
 from lstm_jax.rundir import Fields, RunDirectory, create_run, open_run
 from lstm_jax.task import (
     build_model,
@@ -73,9 +73,10 @@ def fit_text(text: str, config: TrainConfig | None = None) -> TextModel:
 
 
 def evaluate_text(trained: TextModel, text: str) -> dict[str, dict[str, float]]:
-    """Loss, bits per character, perplexity and accuracy of a text, by protocol.
+    """All scores of a text by protocol, from the loss to the F1.
 
-    Characters unknown to the vocabulary count as one symbol that the model never saw.
+    They are those of `protocols.all_scores`. Characters unknown to the vocabulary
+    count as one symbol that the model never saw.
 
     Raises:
         InputError: there is nothing to predict.
@@ -83,7 +84,8 @@ def evaluate_text(trained: TextModel, text: str) -> dict[str, dict[str, float]]:
     ids = trained.vocab.encode(text)
     if len(ids) < 2:
         raise InputError(f"expected a text of at least 2 characters, found {len(ids)}")
-    return evaluate_ids(trained.model, ids)
+    found = measure_ids(trained.model, ids)
+    return {protocol: all_scores(measures) for protocol, measures in found.items()}
 
 
 def save(trained: TextModel, path: Path) -> None:

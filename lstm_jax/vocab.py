@@ -62,6 +62,13 @@ class Vocab:
         known = set(self.characters)
         return list(dict.fromkeys(c for c in text if c not in known))
 
+    def names(self) -> list[str]:
+        """A visible name of every id: the symbol, or how it is written with escapes."""
+        if self.kind == "byte":
+            ascii_only = (chr(b) if b < 0x80 else f"\\x{b:02x}" for b in range(256))
+            return [_visible(symbol) for symbol in ascii_only]
+        return ["unknown", *map(_visible, self.characters)]
+
     @functools.cached_property
     def _table(self) -> np.ndarray:
         table = np.full(_CODE_POINTS, UNKNOWN, self.dtype)
@@ -83,6 +90,13 @@ class Decoder:
         if self._bytes is not None:
             return self._bytes.decode(bytes(int(i) for i in ids), final)
         return "".join(self._characters[int(i)] for i in ids)
+
+
+def _visible(symbol: str) -> str:
+    r"""A space as an open box, a newline as \n, and what can be seen as it is."""
+    if symbol == " ":
+        return "\u2423"
+    return symbol if symbol.isprintable() else repr(symbol)[1:-1]
 
 
 def code_points(text: str) -> np.ndarray:

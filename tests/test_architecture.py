@@ -40,6 +40,7 @@ ROOMS = (
     "recurrence",
     "layers",
     "losses",
+    "metrics",
     "models.language",
     "schedule",
     "step",

@@ -21,6 +21,7 @@ from lstm_jax.cell import LSTMParams, LSTMState, lstm_step, open_gates
 from lstm_jax.config import PLAIN, RegularizerConfig
 from lstm_jax.layers import LSTM
 from lstm_jax.losses import Sums, cross_entropy
+from lstm_jax.metrics import Measures, measure
 from lstm_jax.notation import Ids, Logits, PRNGKey, StepIds, StepLogits
 from lstm_jax.recurrence import lstm, lstm_from_gates
 from lstm_jax.regularize import (
@@ -221,8 +222,7 @@ def language_loss(
     Returns:
         The sums, and the states to go on from.
     """
-    fresh = batch["fresh"][:, None]
-    states = jax.tree.map(lambda a: jnp.where(fresh, 0, a), states)
+    states = start_afresh(states, batch["fresh"])
     if key is None:
         logits, states = model(batch["inputs"], states)
         return cross_entropy(logits, batch["targets"]), states
@@ -235,6 +235,23 @@ def language_loss(
         penalty = terms * sums.count + (0 if sums.penalty is None else sums.penalty)
         sums = dataclasses.replace(sums, penalty=penalty)
     return sums, states
+
+
+def language_measures(
+    model: LanguageModel, states: States, batch: dict[str, Array]
+) -> tuple[Measures, States]:
+    """All metrics of the next symbols, from one reading without dropout.
+
+    The arguments are those of `language_loss`.
+    """
+    states = start_afresh(states, batch["fresh"])
+    logits, states = model(batch["inputs"], states)
+    return measure(logits, batch["targets"]), states
+
+
+def start_afresh(states: States, fresh: Array) -> States:
+    """The states with zeros in the rows, [B], that are fresh."""
+    return jax.tree.map(lambda a: jnp.where(fresh[:, None], 0, a), states)
 
 
 @jax.custom_vjp
