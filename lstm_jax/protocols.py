@@ -54,6 +54,11 @@ def measure_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, Measures]:
     return _read_both(_read_all, model, ids)
 
 
+def window_measures(model: LanguageModel, ids: np.ndarray) -> Measures:
+    """All metrics of ids [N] in windows of 256."""
+    return _read_windows(_read_all, model, ids)
+
+
 def _read_both(
     read: Reader[Totals], model: LanguageModel, ids: np.ndarray
 ) -> dict[str, Totals]:

@@ -62,8 +62,10 @@ ROOMS = (
     "writer",
     "task",
     "text",
+    "scorecard",
     "plots",
     "plots_inspect",
+    "plots_confusion",
     "runner",
     "artifacts",
     "report",
@@ -79,7 +81,7 @@ COMMANDS = {"train", "evaluate", "generate", "inspect"}
 DOORS = {
     "flax": {"layers", "models.language", "task"},
     "orbax": {"checkpoint"},
-    "matplotlib": {"plots", "plots_inspect"},
+    "matplotlib": {"plots", "plots_inspect", "plots_confusion"},
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
