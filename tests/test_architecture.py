@@ -62,6 +62,8 @@ ROOMS = (
     "writer",
     "task",
     "text",
+    "together",
+    "text_folds",
     "scorecard",
     "plots",
     "plots_inspect",
@@ -74,8 +76,9 @@ ROOMS = (
     "evaluate",
     "generate",
     "inspect",
+    "crossval",
 )
-COMMANDS = {"train", "evaluate", "generate", "inspect"}
+COMMANDS = {"train", "evaluate", "generate", "inspect", "crossval"}
 
 # The rooms a library may be imported in, where they are few.
 DOORS = {

@@ -1,5 +1,7 @@
 """What is reported of everything that was measured, and its worst mistakes."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,13 +20,16 @@ def test_all_of_it_beside_scikit_learn() -> None:
     scores = RNG.normal(size=(50, 2, 4)).astype(np.float32)
     found = scorecard(jax.jit(measure)(scores, targets), NAMES)
     given, predicted = targets.ravel(), scores.argmax(-1).ravel()
-    expected = theirs.classification_report(
-        given,
-        predicted,
-        labels=range(4),
-        target_names=NAMES,
-        output_dict=True,
-        zero_division=0,
+    expected = cast(
+        "dict[str, dict[str, float]]",
+        theirs.classification_report(
+            given,
+            predicted,
+            labels=range(4),
+            target_names=NAMES,
+            output_dict=True,
+            zero_division=0,
+        ),
     )
     for each in found["classes"]:
         theirs_of_it = expected[each["name"]]
