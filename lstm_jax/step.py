@@ -166,7 +166,7 @@ def train_steps_together(
     parts = (state.model, state.optimizer, state.carry, state.key)
     after, report = jax.vmap(one, in_axes=(0, 1))(parts, batches)
     total = jax.tree.map(lambda each: jnp.sum(each, axis=0), report)
-    return dataclasses.replace(after, step=state.step + count), dataclasses.replace(
+    return dataclasses.replace(after, step=jnp.min(after.step)), dataclasses.replace(
         total, gradient_norm=jnp.mean(report.gradient_norm)
     )
 
