@@ -46,7 +46,7 @@ def train_alone(job: Job, programs: Programs) -> Trained:
         InputError: the loss is no longer a finite number.
     """
     task, run = text_task(job.config, job.corpus), job.config.run
-    first = jax.jit(lambda: first_state(job.config, job.vocab))()
+    first = first_state(job.config, job.vocab)
     return train_model(
         task,
         first.model,
@@ -93,7 +93,7 @@ def _train(jobs: Sequence[Job]) -> list[LanguageModel]:
     """The jobs of one shape."""
     config = jobs[0].config
     task, optimizer = _joint_task(jobs), build_optimizer(config)
-    state = jax.jit(lambda: _joint_state(jobs))()
+    state = _joint_state(jobs)
     loop = fit(
         task,
         optimizer,

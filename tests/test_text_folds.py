@@ -15,7 +15,7 @@ from lstm_jax.text_folds import NO_PREDICTION, cross_validate_text, fold_job
 from lstm_jax.validation import CrossValidation
 
 CONFIG = TrainConfig(
-    model=ModelConfig(layers=1, hidden=8, dropout=0.0),
+    model=ModelConfig(layers=1, hidden=8, dropout=0.1),
     optimizer=OptimizerConfig(batch=2, length=8, learning_rate=0.02),
     run=RunConfig(epochs=4, steps_per_call=8),
 )

@@ -38,16 +38,12 @@ MASKED = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize(
-    "config",
-    [CONFIG, pytest.param(MASKED, marks=pytest.mark.slow)],
-    ids=["fused", "scan"],
-)
+@pytest.mark.slow  # tests/test_text_folds.py has the same in small
+@pytest.mark.parametrize("config", [CONFIG, MASKED], ids=["fused", "scan"])
 def test_together_is_one_by_one(config: TrainConfig) -> None:
-    """Another text, another seed, and a text with fewer symbols and other shapes."""
+    """Another seed, and a text with fewer symbols, hence of another shape."""
     jobs = [
         job(TEXT, config),
-        job(TEXT[::-1], config, seed=3),
         job("a b a b c " * 4, config),
         job(TEXT, config, seed=4),
     ]
@@ -58,8 +54,8 @@ def test_together_is_one_by_one(config: TrainConfig) -> None:
         for a, b in zip(leaves, alone, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
     sizes = [len(leaves[0]) for leaves in found]
-    assert sizes[0] != sizes[2], "two shapes, hence two programs"
-    assert np.abs(found[0][0] - found[3][0]).max() > 0.01, "seeds do differ"
+    assert sizes[0] != sizes[1], "two shapes, hence two programs"
+    assert np.abs(found[0][0] - found[2][0]).max() > 0.01, "seeds do differ"
 
 
 def test_a_budget_in_seconds_is_refused() -> None:
