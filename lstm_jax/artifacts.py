@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.arrays import names_of
 from lstm_jax.errors import InputError
-from lstm_jax.rundir import Fields
+from lstm_jax.files import Fields
 from lstm_jax.step import Model
 
 _MODEL, _SETTINGS, _RESULT = "model.npz", "settings.json", "result.json"
@@ -66,7 +67,7 @@ def read_result(run_dir: Path) -> Result:
 def save_model(run_dir: Path, model: Model, settings: Fields) -> None:
     """Keep the arrays of a model, and what it takes to build one like it."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    arrays = dict(zip(_names(model), jax.tree.leaves(model), strict=True))
+    arrays = dict(zip(names_of(model), jax.tree.leaves(model), strict=True))
     np.savez(run_dir / _MODEL, allow_pickle=False, **jax.device_get(arrays))
     text = json.dumps(settings, indent=2, ensure_ascii=False)
     (run_dir / _SETTINGS).write_text(text + "\n", encoding="utf-8")
@@ -92,7 +93,7 @@ def load_model(run_dir: Path, like: Model) -> Model:
         InputError: the file is missing or damaged, or of another model.
     """
     path = run_dir / _MODEL
-    wanted = dict(zip(_names(like), jax.tree.leaves(like), strict=True))
+    wanted = dict(zip(names_of(like), jax.tree.leaves(like), strict=True))
     try:
         with np.load(path, allow_pickle=False) as kept:
             found = {name: kept[name] for name in kept.files if name in wanted}
@@ -127,8 +128,3 @@ def _read_json(path: Path) -> Fields:
     if not isinstance(fields, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(fields)}")
     return fields
-
-
-def _names(tree: Model) -> list[str]:
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-    return [jax.tree_util.keystr(p, simple=True, separator="/") for p in paths]

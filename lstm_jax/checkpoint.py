@@ -1,37 +1,53 @@
 """Checkpoints: the state of a run on disk. Orbax behind one door.
 
 A checkpoint is two sets of named arrays, `model` and `training` (optimizer, carried
-state, key, step), and a JSON record of what the loop knew. The names are the paths of
-the leaves in their trees, so that a checkpoint describes itself, and what does not fit
-is refused by name. Orbax writes each step into a temporary folder and renames it.
+state, key, step), and a JSON record of what the loop knew, of what every array is, and
+of its SHA-256. The names are the paths of the leaves in their trees: a checkpoint
+describes itself, what does not fit is refused by name, and what is damaged is noticed.
+Orbax writes each step into a temporary folder and renames it.
 """
 
 import contextlib
 import dataclasses
 import functools
 import logging
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from lstm_jax.arrays import (
+    Stored,
+    described,
+    difference,
+    digests,
+    filled,
+    on_host,
+    sha256_of,
+)
 from lstm_jax.errors import InputError
+from lstm_jax.files import Fields, seal, unseal
 from lstm_jax.rundir import Record
 from lstm_jax.step import TrainState
 
 Tree = TypeVar("Tree")
-Leaf = jax.Array | np.ndarray | jax.ShapeDtypeStruct
+Found = TypeVar("Found")
 _MODEL, _TRAINING, _RECORD = "model", "training", "record"
+_SLACK = 1 << 24  # bytes that a checkpoint may take besides its arrays
+_log = logging.getLogger("lstm_jax")
+
+
+class Damaged(InputError):
+    """A checkpoint can't be read, or is not what was written."""
 
 
 class _Wanted(policies.PreservationPolicy):
-    """Keeps the steps in `steps`: those that the last record names."""
+    """Keeps the steps in `steps`."""
 
     def __init__(self) -> None:
         self.steps: frozenset[int] = frozenset()
@@ -47,10 +63,10 @@ class _Wanted(policies.PreservationPolicy):
 
 
 class Checkpoints:
-    """The checkpoints of one run: the latest and the best are kept.
+    """The checkpoints of one run: the last two and the best are kept.
 
     To be used in a `with` statement, or closed. Reading raises InputError if there are
-    none, or if they are damaged or not of the expected shapes.
+    none, or if they are not of the expected shapes, and Damaged if they are damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,31 +84,103 @@ class Checkpoints:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
+    def steps(self) -> list[int]:
+        """The steps there are, the newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
     def save(self, state: TrainState, record: Record) -> None:
-        """Write a checkpoint in the background; the state may be donated at once."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._wanted.steps = frozenset({record.step, record.best_step})
-        training = dataclasses.replace(state, model=())
+        """Write a checkpoint in the background; the state may be donated at once.
+
+        Raises:
+            InputError: this one or the last could not be written.
+        """
+        before = self.steps()[:1]
+        self._wanted.steps = frozenset({record.step, record.best_step, *before})
+        model = on_host(state.model)
+        training = on_host(dataclasses.replace(state, model=()))
+        arrays = {_MODEL: digests(model), _TRAINING: digests(training)}
         contents = ocp.args.Composite(
-            model=ocp.args.StandardSave(_named(state.model)),
-            training=ocp.args.StandardSave(_named(training)),
-            record=ocp.args.JsonSave(dataclasses.asdict(record)),
+            model=ocp.args.StandardSave(model),
+            training=ocp.args.StandardSave(training),
+            record=ocp.args.JsonSave(
+                seal({**dataclasses.asdict(record), "arrays": arrays})
+            ),
         )
-        with _quiet():
+        with _quiet(), self._writing():
+            self._folder.mkdir(parents=True, exist_ok=True)
             self._manager.save(record.step, args=contents, force=True)
 
-    def latest(self) -> Record:
-        """The record of the last checkpoint."""
-        step = self._manager.latest_step()
-        if step is None:
-            raise InputError(f"expected a checkpoint in {self._folder}, found none")
-        found = self._restore(step, _RECORD, ocp.args.JsonRestore())
+    def busy(self) -> bool:
+        """Whether a checkpoint is still being written."""
+        return self._manager.is_saving_in_progress()
+
+    def wait(self) -> None:
+        """Wait for what is still being written.
+
+        Raises:
+            InputError: it could not be written.
+        """
+        with _quiet(), self._writing():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait for what is still being written, and let go."""
         try:
-            return Record(**found)
+            self.wait()
+        finally:
+            with _quiet(), contextlib.suppress(Exception):  # already said by `wait`
+                self._manager.close()
+
+    def latest(self) -> Record:
+        """The record of the newest checkpoint whose record is good."""
+        return self._first_good(self.steps(), self.record)
+
+    def resume(
+        self, like: TrainState, before: int | None = None
+    ) -> tuple[Record, TrainState]:
+        """The newest checkpoint that is good, of the same shapes as `like`.
+
+        Args:
+            like: the shapes of its state.
+            before: only checkpoints of earlier steps.
+        """
+        steps = [step for step in self.steps() if before is None or step < before]
+        return self._first_good(
+            steps, lambda step: (self.record(step), self.load_state(step, like))
+        )
+
+    def best_model(self, like: Tree) -> Tree:
+        """The model of the lowest validation loss; if damaged, the newest good one."""
+        best = self.latest().best_step
+        others = [step for step in self.steps() if step != best]
+        return self._first_good(
+            [best, *others], lambda step: self.load_model(step, like)
+        )
+
+    def forget_after(self, step: int) -> None:
+        """Move newer checkpoints out of the way, and remove what was never finished."""
+        with self._writing():
+            for newer in [found for found in self.steps() if found > step]:
+                place = self._folder / str(newer)
+                aside = self._folder / f"{newer}.aside"
+                shutil.rmtree(aside, ignore_errors=True)
+                place.rename(aside)
+            for draft in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(draft)
+        with _quiet():
+            self._manager.reload()
+
+    def record(self, step: int) -> Record:
+        """The record of a checkpoint."""
+        fields = self._record(step)
+        fields.pop("arrays", None)
+        try:
+            return Record(**fields)
         except TypeError:
-            raise InputError(
+            raise Damaged(
                 f"{self._folder / str(step)}: expected a record of "
-                f"{[f.name for f in dataclasses.fields(Record)]}, found {found}"
+                f"{[f.name for f in dataclasses.fields(Record)]}, found "
+                f"{sorted(fields)!r:.200}"
             ) from None
 
     def load_model(self, step: int, like: Tree) -> Tree:
@@ -106,48 +194,53 @@ class Checkpoints:
         training = self._load(step, _TRAINING, training)
         return dataclasses.replace(training, model=model)
 
-    def close(self) -> None:
-        """Wait for what is still being written."""
-        with _quiet():
-            self._manager.wait_until_finished()
-            self._manager.close()
+    def _first_good(self, steps: Sequence[int], read: Callable[[int], Found]) -> Found:
+        """What can be read of the first step of which it can be; say so if not all."""
+        failures: list[Damaged] = []
+        for step in steps:
+            try:
+                found = read(step)
+            except Damaged as error:
+                failures.append(error)
+                continue
+            for error in failures:
+                _log.warning("note: %s; step %d takes its place", error, step)
+            return found
+        if failures:
+            raise failures[0]
+        raise InputError(f"expected a checkpoint in {self._folder}, found none")
 
     def _load(self, step: int, item: str, like: Tree) -> Tree:
-        wanted = {
-            name: np.zeros(array.shape, array.dtype)
-            for name, array in _named_shapes(like).items()
-        }
-        self._check(step, item, wanted)
-        arrays = self._restore(step, item, ocp.args.StandardRestore(wanted))
-        leaves, tree = jax.tree.flatten(like)
-        values = [
-            jax.random.wrap_key_data(jnp.asarray(arrays[name]))
-            if _is_key(leaf)
-            else jnp.asarray(arrays[name])
-            for name, leaf in zip(wanted, leaves, strict=True)
-        ]
-        return jax.tree.unflatten(tree, values)
-
-    def _check(self, step: int, item: str, wanted: dict[str, np.ndarray]) -> None:
-        """Compare names, shapes and types before any array is read."""
+        """Compare names, shapes and types, then read, then compare the checksums."""
         where = self._folder / str(step) / item
-        with _quiet(), _damaged(where):
-            with ocp.StandardCheckpointer() as reader:
-                metadata = reader.metadata(where).item_metadata
-            if not metadata or not metadata.tree:
-                raise ValueError("no description of its arrays")
-            leaves = metadata.tree
-            found = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
-        for name in sorted(wanted.keys() | found.keys()):
-            if name not in found or name not in wanted:
-                side = "missing" if name in wanted else "not expected"
-                raise InputError(f"{where}: the array {name} is {side}")
-            expected = (wanted[name].shape, wanted[name].dtype)
-            if found[name] != expected:
-                raise InputError(
-                    f"{where}: expected {name} to be {expected[1]}{expected[0]}, "
-                    f"found {found[name][1]}{found[name][0]}"
-                )
+        wanted = described(like)
+        sums = self._record(step).get("arrays", {}).get(item)
+        if sums is not None:
+            with _damaged(where):
+                written = {
+                    name: Stored(of["dtype"], tuple(of["shape"]))
+                    for name, of in sums.items()
+                }
+            if problem := difference(wanted, written):
+                raise InputError(f"{where}: {problem}")
+        empty = {n: np.zeros(kind.shape, kind.dtype) for n, kind in wanted.items()}
+        _check_size(where, sum(array.nbytes for array in empty.values()))
+        if problem := difference(wanted, _metadata(where)):
+            # Other than its own record says, or no record says what it should be.
+            raise (InputError if sums is None else Damaged)(f"{where}: {problem}")
+        arrays = self._restore(step, item, ocp.args.StandardRestore(empty))
+        for name, array in arrays.items() if sums else ():
+            if sha256_of(array) != sums[name]["sha256"]:
+                raise Damaged(f"{where}: {name} is not what was written (sha256)")
+        return filled(like, arrays)
+
+    def _record(self, step: int) -> Fields:
+        """All that the record says, once its checksum is found to be right."""
+        where = self._folder / str(step)
+        _check_size(where / _RECORD, 0)
+        found = self._restore(step, _RECORD, ocp.args.JsonRestore())
+        with _damaged(where / _RECORD):
+            return unseal(found)
 
     def _restore(
         self, step: int, item: str, how: ocp.args.CheckpointArgs
@@ -160,31 +253,44 @@ class Checkpoints:
                 raise ValueError(f"{item} is {found!r:.60}")
             return found
 
-
-def _named(tree: object) -> dict[str, np.ndarray]:
-    """Copies of the leaves by their paths, on the host."""
-    return {
-        name: np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        for name, leaf in zip(_names(tree), jax.tree.leaves(tree), strict=True)
-    }
-
-
-def _named_shapes(tree: object) -> dict[str, jax.ShapeDtypeStruct]:
-    def stored(leaf: jax.Array) -> jax.Array:
-        return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-    leaves = jax.tree.leaves(tree)
-    shapes = jax.eval_shape(lambda leaves: [stored(leaf) for leaf in leaves], leaves)
-    return dict(zip(_names(tree), shapes, strict=True))
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Whatever goes wrong while writing is the disk's fault, said in one line."""
+        try:
+            yield
+        except Exception as error:
+            raise InputError(
+                f"{self._folder}: a checkpoint could not be written "
+                f"({_first_line(error)}); those before it are kept"
+            ) from None
 
 
-def _names(tree: object) -> list[str]:
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-    return [jax.tree_util.keystr(p, simple=True, separator="/") for p in paths]
+def _metadata(where: Path) -> dict[str, Stored]:
+    """What the arrays are, from the files that hold them; nothing large is read."""
+    with _quiet(), _damaged(where):
+        with ocp.StandardCheckpointer() as reader:
+            metadata = reader.metadata(where).item_metadata
+        if not metadata or not metadata.tree:
+            raise ValueError("no description of its arrays")
+        found = {}
+        for name, leaf in metadata.tree.items():
+            chunk = leaf.storage.chunk_shape if leaf.storage else leaf.shape
+            if any(c > max(1, s) for c, s in zip(chunk, leaf.shape, strict=True)):
+                raise ValueError(f"{name} of shape {leaf.shape} in pieces of {chunk}")
+            found[name] = Stored(str(leaf.dtype), tuple(leaf.shape))
+        return found
 
 
-def _is_key(leaf: Leaf) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def _check_size(where: Path, expected: int) -> None:
+    """Refuse links, and more bytes on disk than such arrays can take."""
+    with _damaged(where):
+        files = list(where.rglob("*"))
+        links = [file for file in (where.parent, where, *files) if file.is_symlink()]
+        if links:
+            raise ValueError(f"{links[0]} is a link")
+        size = sum(file.stat().st_size for file in files)
+        if size > 2 * expected + _SLACK:
+            raise ValueError(f"{size:,} bytes on disk for arrays of {expected:,}")
 
 
 @contextlib.contextmanager
@@ -194,10 +300,15 @@ def _damaged(where: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(
-            f"expected a checkpoint at {where}, found a damaged one: {reason[0]:.200}"
+        raise Damaged(
+            f"expected a checkpoint at {where}, found a damaged one: "
+            f"{_first_line(error)}"
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
 
 
 @functools.cache

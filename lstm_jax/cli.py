@@ -38,7 +38,8 @@ def run(command: Callable[[], int | None]) -> None:
     """Run a command and exit: 0, or 2 with one line if the user's input is wrong."""
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")
+            # By line also into a file: who watches it sees a run go on.
+            output.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         code = command() or 0
     except InputError as error:
@@ -49,4 +50,7 @@ def run(command: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 141
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
     sys.exit(code)

@@ -5,9 +5,32 @@ early stopping knows is derived from the history, which a checkpoint brings back
 state survives a resume exactly.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 
-from lstm_jax.rundir import Fields
+from lstm_jax.files import Fields
+
+
+class Fingerprint:
+    """What identifies a history: the number of its lines and their SHA-256.
+
+    Why a run ended is left out: a run that is resumed goes on.
+    """
+
+    def __init__(self, lines: Iterable[Fields] = ()) -> None:
+        self._count = 0
+        self._digest = hashlib.sha256()
+        for line in lines:
+            self.add(line)
+
+    def add(self, line: Fields) -> None:
+        """Take note of one more line."""
+        self._count += 1
+        self._digest.update(json.dumps(line | {"ended": None}, sort_keys=True).encode())
+
+    def __str__(self) -> str:
+        return f"{self._count} lines {self._digest.hexdigest()}"
 
 
 def validations(lines: Sequence[Fields]) -> list[Fields]:

@@ -3,7 +3,6 @@
 import codecs
 import dataclasses
 import functools
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from lstm_jax.config import Kind
 from lstm_jax.errors import InputError
+from lstm_jax.files import read_json, write_json
 
 UNKNOWN = 0  # the id of every character that the training text does not have
 _CODE_POINTS = 0x110000
@@ -111,8 +111,7 @@ def to_bytes(text: str) -> bytes:
 
 def save_vocab(vocab: Vocab, path: Path) -> None:
     """Write `vocab.json`. Every character is listed by itself, in the order of ids."""
-    record = {"kind": vocab.kind, "characters": list(vocab.characters)}
-    path.write_text(json.dumps(record), encoding="utf-8")
+    write_json(path, {"kind": vocab.kind, "characters": list(vocab.characters)})
 
 
 def load_vocab(path: Path) -> Vocab:
@@ -121,20 +120,19 @@ def load_vocab(path: Path) -> Vocab:
     Raises:
         InputError: the file is missing or is not a vocabulary.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        kind, characters = record["kind"], record["characters"]
-        each_is_one = all(isinstance(c, str) and len(c) == 1 for c in characters)
-    except FileNotFoundError:
-        raise InputError(f"expected a vocabulary at {path}, found no file") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    record = read_json(path, "a vocabulary")
+    if sorted(record) != ["characters", "kind"]:
         raise InputError(
-            f"expected a vocabulary in {path}, found a damaged file: {error!r:.100}"
-        ) from None
+            f"expected a kind and characters in {path}, found {sorted(record)!r:.100}"
+        )
+    kind, characters = record["kind"], record["characters"]
+    each_is_one = isinstance(characters, list) and all(
+        isinstance(c, str) and len(c) == 1 for c in characters
+    )
     if kind not in ("char", "byte") or not each_is_one:
         raise InputError(
-            f'expected kind "char" or "byte" and single characters in {path}, '
-            f"found kind {kind!r} and {len(characters)} entries"
+            f'expected kind "char" or "byte" and a list of single characters in {path},'
+            f" found kind {kind!r:.60} and {type(characters).__name__}"
         )
     if len(set(characters)) != len(characters):
         raise InputError(f"expected distinct characters in {path}, found repeated ones")

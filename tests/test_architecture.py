@@ -24,8 +24,12 @@ PACKAGE = ROOT / "lstm_jax"
 # From the foundations to the front door: a room imports from those before it.
 ROOMS = (
     "errors",
+    "files",
+    "lock",
+    "signals",
     "config",
     "vocab",
+    "ids",
     "data",
     "notation",
     "cell",
@@ -55,6 +59,7 @@ ROOMS = (
     "history",
     "advice",
     "board",
+    "arrays",
     "checkpoint",
     "keeper",
     "writer",
@@ -81,7 +86,8 @@ DOORS = {
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
-    *("errors", "config", "vocab", "data", "rundir", "history", "board", "cli"),
+    *("errors", "files", "lock", "signals", "config", "vocab", "ids", "data"),
+    *("rundir", "history", "board", "cli"),
     *COMMANDS,
 }
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib"}

@@ -308,8 +308,8 @@ def test_settings_are_on_disk_before_the_first_step(
     ) -> None:
         assert load_config(run.path / "config.json") == config
         assert run.vocab() == vocab
-        np.testing.assert_array_equal(run.corpus(config).ids, corpus.ids)
-        assert run.corpus(config).train_size == corpus.train_size
+        np.testing.assert_array_equal(run.corpus(config, vocab).ids, corpus.ids)
+        assert run.corpus(config, vocab).train_size == corpus.train_size
         # Resolved: what was not asked for is written too, and fits the text.
         assert (config.model.hidden, config.model.layers) == (9, 2)
         assert config.optimizer.batch * config.optimizer.length < corpus.train_size
