@@ -30,7 +30,7 @@ from lstm_jax.arrays import (
     on_host,
     sha256_of,
 )
-from lstm_jax.errors import InputError
+from lstm_jax.errors import InputError, note
 from lstm_jax.files import Fields, seal, unseal
 from lstm_jax.rundir import Record
 from lstm_jax.step import TrainState
@@ -39,7 +39,6 @@ Tree = TypeVar("Tree")
 Found = TypeVar("Found")
 _MODEL, _TRAINING, _RECORD = "model", "training", "record"
 _SLACK = 1 << 24  # bytes that a checkpoint may take besides its arrays
-_log = logging.getLogger("lstm_jax")
 
 
 class Damaged(InputError):
@@ -204,7 +203,7 @@ class Checkpoints:
                 failures.append(error)
                 continue
             for error in failures:
-                _log.warning("note: %s; step %d takes its place", error, step)
+                note(f"{error}; step {step} takes its place")
             return found
         if failures:
             raise failures[0]

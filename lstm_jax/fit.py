@@ -120,7 +120,7 @@ class NotFinite(InputError):
     def __init__(self, step: int, state: TrainState) -> None:
         super().__init__(
             f"step {step}: expected a finite loss and gradient, found none; a lower "
-            "--learning-rate or --clip-norm may help, and --on-nan backoff goes on"
+            "--learning-rate or --clip-norm may help"
         )
         self.step = step
         self.state = state

@@ -1,7 +1,6 @@
 """What is kept while a run trains: its history, its best model, its checkpoints."""
 
 import dataclasses
-import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ import jax
 
 from lstm_jax.board import Board
 from lstm_jax.config import RunConfig
-from lstm_jax.errors import InputError
+from lstm_jax.errors import InputError, note
 from lstm_jax.files import Fields
 from lstm_jax.fit import Clock, Line, NotFinite
 from lstm_jax.history import Fingerprint
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from lstm_jax.checkpoint import Checkpoints
 
 _LEAST_SCALE = 2.0**-10  # of the learning rate, after which backing off is given up
-_log = logging.getLogger("lstm_jax")
 
 
 def open_checkpoints(run: RunDirectory) -> "Checkpoints":
@@ -127,10 +125,9 @@ class Keeper:
         state = self.resume(like, before=newest if again else None)
         self._clock.go_on_from(clock)  # the time is spent, if in vain
         self.rate_scale, self._backed_to = scale, self._saved_step
-        _log.warning(
-            "note: step %d: the loss or its gradient is not finite; going on from step "
-            "%d at %g of the learning rate",
-            *(why.step, self._saved_step, scale),
+        note(
+            f"step {why.step}: the loss or its gradient is no finite number; going on "
+            f"from step {self._saved_step} at {scale:g} of the learning rate"
         )
         return state
 
@@ -183,7 +180,7 @@ class Keeper:
         """The lines that lead to a checkpoint."""
         lines = run.lines(record.step)
         if not lines and record.step and record.history:
-            _log.warning("note: %s has no history; it begins anew", run.path)
+            note(f"{run.path} has no history; it begins anew")
         elif record.history and record.history != str(Fingerprint(lines)):
             count = record.history.split()[0]
             raise InputError(
@@ -201,7 +198,7 @@ class Keeper:
         try:
             return self._checkpoints.load_model(step, like)
         except Damaged as error:
-            _log.warning("note: %s; the best model so far is lost", error)
+            note(f"{error}; the best model so far is lost")
             self._best_loss, self.best_step = None, self._saved_step
             return None
 

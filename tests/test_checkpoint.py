@@ -150,13 +150,13 @@ def test_the_record_comes_back(
 @pytest.mark.parametrize(
     ("losses", "left"),
     [
-        ([5.0, 4.0, 3.0, 2.0, 1.0], [5]),
-        ([3.0, 1.0, 2.0, 4.0, 5.0], [2, 5]),
-        ([1.0, 2.0, 3.0, 4.0, None], [1, 5]),
-        ([None, 2.0, None, None, None], [2, 5]),
+        ([5.0, 4.0, 3.0, 2.0, 1.0], [4, 5]),
+        ([3.0, 1.0, 2.0, 4.0, 5.0], [2, 4, 5]),
+        ([1.0, 2.0, 3.0, 4.0, None], [1, 4, 5]),
+        ([None, 2.0, None, None, None], [2, 4, 5]),
     ],
 )
-def test_the_latest_and_the_best_are_kept(
+def test_the_last_two_and_the_best_are_kept(
     losses: list[float | None], left: list[int], state: TrainState, tmp_path: Path
 ) -> None:
     records = history(losses)
@@ -171,8 +171,8 @@ def test_the_best_is_known_after_reopening(state: TrainState, tmp_path: Path) ->
     records = history([3.0, 1.0, 2.0, 2.5, None, 0.5])
     for part, left in (
         (records[:3], [2, 3]),
-        (records[3:5], [2, 5]),
-        (records[5:], [6]),
+        (records[3:5], [2, 4, 5]),
+        (records[5:], [5, 6]),
     ):
         saved(folder, *((state, record) for record in part)).close()
         assert steps(folder) == left
@@ -343,6 +343,6 @@ def test_a_missing_part_is_refused(
 
 def test_the_record_is_readable_by_anyone(kept: Path) -> None:
     texts = [p.read_text(encoding="utf-8") for p in kept.glob("*/record/*")]
-    assert dataclasses.asdict(RECORD) in [
-        json.loads(text) for text in texts if text.startswith("{")
-    ]
+    (found,) = (json.loads(text) for text in texts if '"step"' in text)
+    assert dataclasses.asdict(RECORD).items() <= found.items()
+    assert found["arrays"]["training"]["step"]["dtype"] == "int32"
