@@ -9,10 +9,7 @@ Orbax writes each step into a temporary folder and renames it.
 
 import contextlib
 import dataclasses
-import functools
-import logging
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,17 +29,20 @@ from lstm_jax.arrays import (
 )
 from lstm_jax.errors import InputError, note
 from lstm_jax.files import Fields, seal, unseal
-from lstm_jax.rundir import Record
+from lstm_jax.orbax_io import (
+    Damaged,
+    check_size,
+    damaged,
+    first_line,
+    metadata_of,
+    quiet,
+)
+from lstm_jax.record import Record
 from lstm_jax.step import TrainState
 
 Tree = TypeVar("Tree")
 Found = TypeVar("Found")
 _MODEL, _TRAINING, _RECORD = "model", "training", "record"
-_SLACK = 1 << 24  # bytes that a checkpoint may take besides its arrays
-
-
-class Damaged(InputError):
-    """A checkpoint can't be read, or is not what was written."""
 
 
 class _Wanted(policies.PreservationPolicy):
@@ -74,7 +74,7 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._wanted, create=False
         )
-        with _quiet():
+        with quiet():
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def __enter__(self) -> "Checkpoints":
@@ -105,7 +105,7 @@ class Checkpoints:
                 seal({**dataclasses.asdict(record), "arrays": arrays})
             ),
         )
-        with _quiet(), self._writing():
+        with quiet(), self._writing():
             self._folder.mkdir(parents=True, exist_ok=True)
             self._manager.save(record.step, args=contents, force=True)
 
@@ -119,7 +119,7 @@ class Checkpoints:
         Raises:
             InputError: it could not be written.
         """
-        with _quiet(), self._writing():
+        with quiet(), self._writing():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            with _quiet(), contextlib.suppress(Exception):  # already said by `wait`
+            with quiet(), contextlib.suppress(Exception):  # already said by `wait`
                 self._manager.close()
 
     def latest(self) -> Record:
@@ -166,7 +166,7 @@ class Checkpoints:
                 place.rename(aside)
             for draft in self._folder.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(draft)
-        with _quiet():
+        with quiet():
             self._manager.reload()
 
     def record(self, step: int) -> Record:
@@ -175,7 +175,7 @@ class Checkpoints:
         fields.pop("arrays", None)
         try:
             return Record(**fields)
-        except TypeError:
+        except (TypeError, ValueError):
             raise Damaged(
                 f"{self._folder / str(step)}: expected a record of "
                 f"{[f.name for f in dataclasses.fields(Record)]}, found "
@@ -215,7 +215,7 @@ class Checkpoints:
         wanted = described(like)
         sums = self._record(step).get("arrays", {}).get(item)
         if sums is not None:
-            with _damaged(where):
+            with damaged(where):
                 written = {
                     name: Stored(of["dtype"], tuple(of["shape"]))
                     for name, of in sums.items()
@@ -223,8 +223,8 @@ class Checkpoints:
             if problem := difference(wanted, written):
                 raise InputError(f"{where}: {problem}")
         empty = {n: np.zeros(kind.shape, kind.dtype) for n, kind in wanted.items()}
-        _check_size(where, sum(array.nbytes for array in empty.values()))
-        if problem := difference(wanted, _metadata(where)):
+        check_size(where, sum(array.nbytes for array in empty.values()))
+        if problem := difference(wanted, metadata_of(where)):
             # Other than its own record says, or no record says what it should be.
             raise (InputError if sums is None else Damaged)(f"{where}: {problem}")
         arrays = self._restore(step, item, ocp.args.StandardRestore(empty))
@@ -236,16 +236,16 @@ class Checkpoints:
     def _record(self, step: int) -> Fields:
         """All that the record says, once its checksum is found to be right."""
         where = self._folder / str(step)
-        _check_size(where / _RECORD, 0)
+        check_size(where / _RECORD, 0)
         found = self._restore(step, _RECORD, ocp.args.JsonRestore())
-        with _damaged(where / _RECORD):
+        with damaged(where / _RECORD):
             return unseal(found)
 
     def _restore(
         self, step: int, item: str, how: ocp.args.CheckpointArgs
     ) -> dict[str, Any]:
         """One part of a checkpoint: named arrays, or the record."""
-        with _quiet(), _damaged(self._folder / str(step)):
+        with quiet(), damaged(self._folder / str(step)):
             parts = ocp.args.Composite(**{item: how})
             found = self._manager.restore(step, args=parts)[item]
             if not isinstance(found, dict):
@@ -260,82 +260,5 @@ class Checkpoints:
         except Exception as error:
             raise InputError(
                 f"{self._folder}: a checkpoint could not be written "
-                f"({_first_line(error)}); those before it are kept"
+                f"({first_line(error)}); those before it are kept"
             ) from None
-
-
-def _metadata(where: Path) -> dict[str, Stored]:
-    """What the arrays are, from the files that hold them; nothing large is read."""
-    with _quiet(), _damaged(where):
-        with ocp.StandardCheckpointer() as reader:
-            metadata = reader.metadata(where).item_metadata
-        if not metadata or not metadata.tree:
-            raise ValueError("no description of its arrays")
-        found = {}
-        for name, leaf in metadata.tree.items():
-            chunk = leaf.storage.chunk_shape if leaf.storage else leaf.shape
-            if any(c > max(1, s) for c, s in zip(chunk, leaf.shape, strict=True)):
-                raise ValueError(f"{name} of shape {leaf.shape} in pieces of {chunk}")
-            found[name] = Stored(str(leaf.dtype), tuple(leaf.shape))
-        return found
-
-
-def _check_size(where: Path, expected: int) -> None:
-    """Refuse links, and more bytes on disk than such arrays can take."""
-    with _damaged(where):
-        files = list(where.rglob("*"))
-        links = [file for file in (where.parent, where, *files) if file.is_symlink()]
-        if links:
-            raise ValueError(f"{links[0]} is a link")
-        size = sum(file.stat().st_size for file in files)
-        if size > 2 * expected + _SLACK:
-            raise ValueError(f"{size:,} bytes on disk for arrays of {expected:,}")
-
-
-@contextlib.contextmanager
-def _damaged(where: Path) -> Iterator[None]:
-    """Whatever goes wrong while reading is the file's fault, and said in one line."""
-    _ignore_late_reads()
-    try:
-        yield
-    except Exception as error:
-        raise Damaged(
-            f"expected a checkpoint at {where}, found a damaged one: "
-            f"{_first_line(error)}"
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
-
-
-@functools.cache
-def _ignore_late_reads() -> None:
-    """Say nothing of reads that end after another one has failed.
-
-    Orbax reads arrays side by side in an event loop and closes it at the first error;
-    those still under way then find it closed, and Python would print their traces.
-    """
-    logging.getLogger("asyncio").addFilter(
-        lambda record: "zarr" not in record.getMessage()
-    )
-    before = sys.unraisablehook
-
-    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            before(unraisable)
-
-    sys.unraisablehook = hook
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep orbax's notices to itself while it works for us."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

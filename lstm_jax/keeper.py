@@ -12,7 +12,8 @@ from lstm_jax.errors import InputError, note
 from lstm_jax.files import Fields
 from lstm_jax.fit import Clock, Line, NotFinite
 from lstm_jax.history import Fingerprint
-from lstm_jax.rundir import Record, RunDirectory, refuse_links
+from lstm_jax.record import Record
+from lstm_jax.rundir import RunDirectory, refuse_links
 from lstm_jax.step import Model, TrainState
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class Keeper:
 
     def _best_or_none(self, step: int, like: Model) -> Model:
         """The best model; if it can't be read, the best is yet to come."""
-        from lstm_jax.checkpoint import Damaged
+        from lstm_jax.orbax_io import Damaged
 
         assert self._checkpoints is not None
         try:

@@ -26,6 +26,7 @@ from lstm_jax.config import TrainConfig, load_config, save_config
 from lstm_jax.data import Corpus, load_corpus, split_size
 from lstm_jax.errors import InputError
 from lstm_jax.files import Fields, replace_file, writing
+from lstm_jax.history import line_of
 from lstm_jax.ids import write_ids
 from lstm_jax.lock import locked
 from lstm_jax.vocab import Vocab, load_vocab, save_vocab
@@ -36,28 +37,6 @@ _BEFORE_CONFIG |= {"corpus.npy", "corpus.npy.draft", "corpus.sha256"}
 _BEFORE_CONFIG |= {"corpus.sha256.draft"}
 _WRITTEN = ("config.json", "metrics.jsonl", "checkpoints", "summary.json")
 _WRITTEN += ("samples.txt", "curves.png", "tensorboard", "inspect")
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What the loop knows beside the state, kept with every checkpoint.
-
-    `loss` is the validation loss measured at this step, None if there was none;
-    `best_step` and `best_loss` are those of the lowest so far. `rate_scale` is what
-    backing off has left of the learning rate. `history` identifies the lines up to
-    here (see `history.Fingerprint`); records of older runs have none.
-    """
-
-    step: int
-    loss: float | None
-    best_step: int
-    best_loss: float | None
-    seconds: float
-    compile_seconds: float
-    evaluate_seconds: float
-    save_seconds: float = 0.0
-    rate_scale: float = 1.0
-    history: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +109,7 @@ class RunDirectory:
                 os.fsync(file.fileno())
 
     def lines(self, last_step: int | None = None) -> list[Fields]:
-        """The history, up to and with `last_step`.
+        """The history, up to and with `last_step`; what a line lacks is None in it.
 
         Raises:
             InputError: a line is damaged. One cut short at the very end is no damage:
@@ -140,7 +119,7 @@ class RunDirectory:
         texts = path.read_bytes().splitlines() if path.exists() else []
         lines = []
         for number, text in enumerate(texts, 1):
-            line = _line_of(text)
+            line = line_of(text)
             if line is None:
                 if number == len(texts):
                     break
@@ -166,17 +145,6 @@ class RunDirectory:
         """Write what the model wrote."""
         raw = text.encode("utf-8", "surrogatepass")
         replace_file(self.path / "samples.txt", raw)
-
-
-def _line_of(text: bytes) -> Fields | None:
-    """A line of history, or None if it is none."""
-    try:
-        line = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(line, dict) or type(line.get("step")) is not int:
-        return None
-    return line
 
 
 def create_run(

@@ -55,11 +55,13 @@ ROOMS = (
     "decode",
     "protocols",
     "inspection",
-    "rundir",
     "history",
+    "record",
+    "rundir",
     "advice",
     "board",
     "arrays",
+    "orbax_io",
     "checkpoint",
     "keeper",
     "writer",
@@ -81,13 +83,13 @@ COMMANDS = {"train", "evaluate", "generate", "inspect"}
 # The rooms a library may be imported in, where they are few.
 DOORS = {
     "flax": {"layers", "models.language", "task"},
-    "orbax": {"checkpoint"},
+    "orbax": {"checkpoint", "orbax_io"},
     "matplotlib": {"plots", "plots_inspect"},
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
     *("errors", "files", "lock", "signals", "config", "vocab", "ids", "data"),
-    *("rundir", "history", "board", "cli"),
+    *("record", "rundir", "history", "board", "cli"),
     *COMMANDS,
 }
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib"}

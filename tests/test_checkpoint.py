@@ -16,7 +16,7 @@ from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.devices import replicate, row_mesh, spread
 from lstm_jax.errors import InputError
-from lstm_jax.rundir import Record
+from lstm_jax.record import Record
 from lstm_jax.step import TrainState
 from lstm_jax.task import first_state
 from lstm_jax.vocab import Vocab

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +85,8 @@ def fragile(monkeypatch: pytest.MonkeyPatch, cached: None) -> None:
     monkeypatch.setattr("lstm_jax.task.language_loss", fragile_loss)
 
 
-def with_run(**changes: object) -> TrainConfig:
+def with_run(**changes: Any) -> TrainConfig:  # noqa: ANN401
+    """The usual run with other settings."""
     return dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, **changes))
 
 

@@ -19,6 +19,8 @@ from lstm_jax.config import (
 )
 from lstm_jax.data import Corpus, encode_text
 from lstm_jax.errors import InputError
+from lstm_jax.fit import Line
+from lstm_jax.history import Fingerprint
 from lstm_jax.keeper import Keeper
 from lstm_jax.report import Reporter
 from lstm_jax.rundir import RunDirectory, create_run, open_run
@@ -32,7 +34,8 @@ CONFIG = TrainConfig(
     optimizer=OptimizerConfig(batch=4, length=8),
     run=RunConfig(epochs=1, evaluations=2, steps_per_call=8),
 )
-HISTORY = [{"step": step, "train_loss": 1 / step} for step in (1, 2, 5, 9)]
+MEASURED = {field.name: None for field in dataclasses.fields(Line)}
+HISTORY = [MEASURED | {"step": s, "train_loss": 1 / s} for s in (1, 2, 5, 9)]
 
 
 def encoded(text: str = TEXT) -> tuple[Corpus, Vocab]:
@@ -273,12 +276,23 @@ DAMAGED = [
     b"3",
     b"{}",
     b'{"step": "two"}',
+    b'{"step": true}',
+    b'{"step": 2, "val_loss": "low"}',
+    b'{"step": 2, "ended": 3}',
+    b"[" * 100_000,
     b"\xff\xfe",
     b"",
 ]
 
 
-@pytest.mark.parametrize("raw", DAMAGED)
+def test_a_line_older_than_a_field_has_none_of_it(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "r")
+    (run.path / "metrics.jsonl").write_text('{"step": 3, "more": [1]}\n')
+    assert run.lines() == [MEASURED | {"step": 3, "more": [1]}]
+    assert str(Fingerprint(run.lines())) == str(Fingerprint([{"step": 3, "more": [1]}]))
+
+
+@pytest.mark.parametrize("raw", DAMAGED, ids=lambda raw: raw[:20])
 def test_a_damaged_line_in_the_middle_is_refused(raw: bytes, tmp_path: Path) -> None:
     run = a_run(tmp_path / "r")
     run.rewrite_lines(HISTORY)
