@@ -83,7 +83,9 @@ class Clock:
     """Seconds of a run: in the loop, and how much of them went where.
 
     `spent` is what was spent before a resume; `final` is the evaluation after the
-    loop, which the loop's own seconds leave out. The clock is one that can't be set.
+    loop, which the loop's own seconds leave out. `saving` is how long checkpoints held
+    up the loop, not how long they were written beside it. No clock that is set changes
+    any of these.
     """
 
     spent: float = 0.0

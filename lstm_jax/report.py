@@ -85,7 +85,8 @@ class Reporter:
             )
         self._say(
             f"the loop took {clock.seconds():.1f} s "
-            f"(compilation {clock.compiling:.1f}, validation {clock.evaluating:.1f}); "
+            f"(compilation {clock.compiling:.1f}, validation {clock.evaluating:.1f}, "
+            f"saving {clock.saving:.1f}); "
             f"the evaluation after it {clock.final:.1f} s"
         )
         if not self._config.text.data:
@@ -103,7 +104,8 @@ class Reporter:
     ) -> Fields:
         clock, last = outcome.clock, outcome.lines[-1]
         leaves = jax.tree.leaves(outcome.best.model)
-        training = clock.seconds() - clock.compiling - clock.evaluating
+        besides = clock.compiling + clock.evaluating + clock.saving
+        training = clock.seconds() - besides
         return {
             "ended": outcome.ended,
             part: results,
@@ -116,6 +118,7 @@ class Reporter:
                 "compile": clock.compiling,
                 "train": training,
                 "evaluate": clock.evaluating,
+                "save": clock.saving,
                 "final_evaluation": clock.final,
             },
             "chars_per_second": last["characters"] / training,

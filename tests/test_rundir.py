@@ -411,7 +411,7 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
     )
     seconds = summary["seconds"]
     assert seconds["loop"] == pytest.approx(
-        seconds["compile"] + seconds["train"] + seconds["evaluate"]
+        sum(seconds[name] for name in ("compile", "train", "evaluate", "save"))
     )
     assert seconds["loop"] == pytest.approx(run.lines()[-1]["seconds"])
     assert all(seconds[name] > 0 for name in (*seconds,))
