@@ -238,17 +238,27 @@ def _first_seen(pieces: Iterable[str | bytes]) -> tuple[int, dict[int, int]]:
     """The number of symbols, and where each code point comes first."""
     total = 0
     first_seen: dict[int, int] = {}
-    known = np.zeros(0x110000, bool)
+    known, fresh = np.zeros(0x110000, bool), np.zeros(0x110000, bool)
+    place = np.zeros(0x110000, np.int64)
     for piece in pieces:
-        if isinstance(piece, str):
+        if isinstance(piece, str) and not _has_only(piece, known):
             codes = code_points(piece)
-            new = np.flatnonzero(~known[codes])
-            values, places = np.unique(codes[new], return_index=True)
-            known[values] = True
-            places = total + new[places]
+            new = np.flatnonzero(~known.take(codes))
+            fresh[:] = False
+            fresh[codes[new]] = True
+            place[codes[new[::-1]]] = new[::-1]  # of those for one code the last stays
+            values = np.flatnonzero(fresh)
+            known |= fresh
+            places = total + place[values]
             first_seen.update(zip(values.tolist(), places.tolist(), strict=True))
         total += len(piece)
     return total, first_seen
+
+
+def _has_only(piece: str, known: np.ndarray) -> bool:
+    """Whether a piece is ASCII without new characters, as most are: quick to say."""
+    old = bytes(np.flatnonzero(known[:128]).tolist())
+    return piece.isascii() and not piece.encode().translate(None, old)
 
 
 def _vocab_before(first_seen: dict[int, int], train_size: int, kind: Kind) -> Vocab:

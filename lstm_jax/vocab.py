@@ -44,7 +44,9 @@ class Vocab:
             return np.frombuffer(raw, np.uint8)
         if isinstance(text, bytes):
             text = text.decode()
-        return self._table[code_points(text)]
+        if text.isascii() and len(self) <= 256:  # three times as fast
+            return np.frombuffer(text.encode().translate(self._of_ascii), np.uint8)
+        return self._table.take(code_points(text))
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """The text of some ids. Bytes that are no UTF-8 and UNKNOWN become U+FFFD."""
@@ -68,6 +70,10 @@ class Vocab:
             ascii_only = (chr(b) if b < 0x80 else f"\\x{b:02x}" for b in range(256))
             return [_visible(symbol) for symbol in ascii_only]
         return ["unknown", *map(_visible, self.characters)]
+
+    @functools.cached_property
+    def _of_ascii(self) -> bytes:
+        return self._table[:256].tobytes()
 
     @functools.cached_property
     def _table(self) -> np.ndarray:
