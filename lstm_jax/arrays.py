@@ -4,15 +4,12 @@ Keys of random numbers are stored as the numbers they consist of.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from lstm_jax.files import Fields
 
 Tree = TypeVar("Tree")
 Leaf = jax.Array | np.ndarray | jax.ShapeDtypeStruct
@@ -59,24 +56,6 @@ def filled(like: Tree, arrays: Mapping[str, np.ndarray]) -> Tree:
         for name, leaf in zip(names_of(like), leaves, strict=True)
     ]
     return jax.tree.unflatten(tree, values)
-
-
-def digests(arrays: Mapping[str, np.ndarray]) -> Fields:
-    """What each array is, and the SHA-256 of its numbers: to be kept as JSON."""
-    return {
-        name: {
-            "dtype": str(array.dtype),
-            "shape": list(array.shape),
-            "sha256": sha256_of(array),
-        }
-        for name, array in arrays.items()
-    }
-
-
-def sha256_of(array: np.ndarray) -> str:
-    """The SHA-256 of an array's numbers, as they lie in memory."""
-    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    return hashlib.sha256(raw).hexdigest()
 
 
 def difference(wanted: Mapping[str, Stored], found: Mapping[str, Stored]) -> str | None:

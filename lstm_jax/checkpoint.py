@@ -1,64 +1,50 @@
-"""Checkpoints: the state of a run on disk. Orbax behind one door.
+"""Checkpoints: the state of a run on disk, in folders that are whole or not there.
 
-A checkpoint is two sets of named arrays, `model` and `training` (optimizer, carried
-state, key, step), and a JSON record of what the loop knew, of what every array is, and
-of its SHA-256. The names are the paths of the leaves in their trees: a checkpoint
-describes itself, what does not fit is refused by name, and what is damaged is noticed.
-Orbax writes each step into a temporary folder and renames it.
+    checkpoints/STEP/model.safetensors      the parameters
+    checkpoints/STEP/training.safetensors   optimizer, carried state, key, step
+    checkpoints/STEP/record.json            what the loop knew, and the files' SHA-256
+
+A step is written beside the loop into a draft, which is renamed once all of it is on
+the disk; only then are older steps removed. Arrays are named by the paths of the leaves
+in their trees, so what does not fit is refused by name; what is damaged is passed over
+for the step before it.
 """
 
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
-from lstm_jax.arrays import (
-    Stored,
-    described,
-    difference,
-    digests,
-    filled,
-    on_host,
-    sha256_of,
-)
+from lstm_jax.arrays import described, filled, on_host
 from lstm_jax.errors import InputError, note
-from lstm_jax.files import Fields, seal, unseal
-from lstm_jax.orbax_io import (
-    Damaged,
-    check_size,
-    damaged,
-    first_line,
-    metadata_of,
-    quiet,
+from lstm_jax.files import (
+    Fields,
+    open_regular,
+    read_json,
+    sha256_of,
+    sync_folder,
+    write_json,
+    write_parts,
+    writing,
 )
 from lstm_jax.record import Record
+from lstm_jax.safetensors import Difference, parts_of, read_arrays
 from lstm_jax.step import TrainState
 
 Tree = TypeVar("Tree")
 Found = TypeVar("Found")
-_MODEL, _TRAINING, _RECORD = "model", "training", "record"
+Arrays = dict[str, np.ndarray]
+_MODEL, _TRAINING = "model.safetensors", "training.safetensors"
+_RECORD = "record.json"
 
 
-class _Wanted(policies.PreservationPolicy):
-    """Keeps the steps in `steps`."""
-
-    def __init__(self) -> None:
-        self.steps: frozenset[int] = frozenset()
-
-    def should_preserve(
-        self,
-        checkpoints: Sequence[Any],
-        *,
-        context: object,
-    ) -> Sequence[bool]:
-        """One answer for each checkpoint there is."""
-        return [info.step in self.steps for info in checkpoints]
+class Damaged(InputError):
+    """A checkpoint can't be read, or is not what was written."""
 
 
 class Checkpoints:
@@ -69,13 +55,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.resolve()
-        self._wanted = _Wanted()
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._wanted, create=False
-        )
-        with quiet():
-            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._folder = folder
+        self._writer = ThreadPoolExecutor(1, "checkpoints")
+        self._pending: Future[None] | None = None
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -85,33 +67,27 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps there are, the newest first."""
-        return sorted(self._manager.all_steps(), reverse=True)
+        if not self._folder.is_dir():
+            return []
+        names = (path.name for path in self._folder.iterdir())
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
     def save(self, state: TrainState, record: Record) -> None:
         """Write a checkpoint in the background; the state may be donated at once.
 
         Raises:
-            InputError: this one or the last could not be written.
+            InputError: the last one could not be written.
         """
-        before = self.steps()[:1]
-        self._wanted.steps = frozenset({record.step, record.best_step, *before})
-        model = on_host(state.model)
-        training = on_host(dataclasses.replace(state, model=()))
-        arrays = {_MODEL: digests(model), _TRAINING: digests(training)}
-        contents = ocp.args.Composite(
-            model=ocp.args.StandardSave(model),
-            training=ocp.args.StandardSave(training),
-            record=ocp.args.JsonSave(
-                seal({**dataclasses.asdict(record), "arrays": arrays})
-            ),
-        )
-        with quiet(), self._writing():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._manager.save(record.step, args=contents, force=True)
+        self.wait()
+        files = {
+            _MODEL: on_host(state.model),
+            _TRAINING: on_host(dataclasses.replace(state, model=())),
+        }
+        self._pending = self._writer.submit(self._write, files, record)
 
     def busy(self) -> bool:
         """Whether a checkpoint is still being written."""
-        return self._manager.is_saving_in_progress()
+        return self._pending is not None and not self._pending.done()
 
     def wait(self) -> None:
         """Wait for what is still being written.
@@ -119,16 +95,16 @@ class Checkpoints:
         Raises:
             InputError: it could not be written.
         """
-        with quiet(), self._writing():
-            self._manager.wait_until_finished()
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
 
     def close(self) -> None:
         """Wait for what is still being written, and let go."""
         try:
             self.wait()
         finally:
-            with quiet(), contextlib.suppress(Exception):  # already said by `wait`
-                self._manager.close()
+            self._writer.shutdown()
 
     def latest(self) -> Record:
         """The record of the newest checkpoint whose record is good."""
@@ -156,31 +132,20 @@ class Checkpoints:
             [best, *others], lambda step: self.load_model(step, like)
         )
 
-    def forget_after(self, step: int) -> None:
-        """Move newer checkpoints out of the way, and remove what was never finished."""
-        with self._writing():
-            for newer in [found for found in self.steps() if found > step]:
-                place = self._folder / str(newer)
-                aside = self._folder / f"{newer}.aside"
-                shutil.rmtree(aside, ignore_errors=True)
-                place.rename(aside)
-            for draft in self._folder.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(draft)
-        with quiet():
-            self._manager.reload()
-
     def record(self, step: int) -> Record:
         """The record of a checkpoint."""
+        where = self._folder / str(step)
         fields = self._record(step)
-        fields.pop("arrays", None)
+        fields.pop("files")
         try:
-            return Record(**fields)
-        except (TypeError, ValueError):
+            record = Record(**fields)
+        except (TypeError, ValueError) as error:
             raise Damaged(
-                f"{self._folder / str(step)}: expected a record of "
-                f"{[f.name for f in dataclasses.fields(Record)]}, found "
-                f"{sorted(fields)!r:.200}"
+                f"{where}: expected the record of a checkpoint, found: {error!s:.200}"
             ) from None
+        if record.step != step:
+            raise Damaged(f"{where}: expected a record of it, found {record.step}'s")
+        return record
 
     def load_model(self, step: int, like: Tree) -> Tree:
         """The model of a checkpoint, of the same shapes as `like`."""
@@ -192,6 +157,16 @@ class Checkpoints:
         training = dataclasses.replace(like, model=())
         training = self._load(step, _TRAINING, training)
         return dataclasses.replace(training, model=model)
+
+    def forget_after(self, step: int) -> None:
+        """Move newer checkpoints out of the way, and remove what was never finished."""
+        with writing(self._folder):
+            for newer in [found for found in self.steps() if found > step]:
+                aside = self._folder / f"{newer}.aside"
+                shutil.rmtree(aside, ignore_errors=True)
+                (self._folder / str(newer)).rename(aside)
+            for draft in self._folder.glob("*.draft"):
+                shutil.rmtree(draft)
 
     def _first_good(self, steps: Sequence[int], read: Callable[[int], Found]) -> Found:
         """What can be read of the first step of which it can be; say so if not all."""
@@ -209,56 +184,52 @@ class Checkpoints:
             raise failures[0]
         raise InputError(f"expected a checkpoint in {self._folder}, found none")
 
-    def _load(self, step: int, item: str, like: Tree) -> Tree:
-        """Compare names, shapes and types, then read, then compare the checksums."""
-        where = self._folder / str(step) / item
-        wanted = described(like)
-        sums = self._record(step).get("arrays", {}).get(item)
-        if sums is not None:
-            with damaged(where):
-                written = {
-                    name: Stored(of["dtype"], tuple(of["shape"]))
-                    for name, of in sums.items()
-                }
-            if problem := difference(wanted, written):
-                raise InputError(f"{where}: {problem}")
-        empty = {n: np.zeros(kind.shape, kind.dtype) for n, kind in wanted.items()}
-        check_size(where, sum(array.nbytes for array in empty.values()))
-        if problem := difference(wanted, metadata_of(where)):
-            # Other than its own record says, or no record says what it should be.
-            raise (InputError if sums is None else Damaged)(f"{where}: {problem}")
-        arrays = self._restore(step, item, ocp.args.StandardRestore(empty))
-        for name, array in arrays.items() if sums else ():
-            if sha256_of(array) != sums[name]["sha256"]:
-                raise Damaged(f"{where}: {name} is not what was written (sha256)")
+    def _write(self, files: dict[str, Arrays], record: Record) -> None:
+        """Write a step, give it its name, and remove the steps that are not wanted."""
+        draft = self._folder / f"{record.step}.draft"
+        wanted = {record.step, record.best_step, *self.steps()[:1]}
+        with writing(draft), contextlib.ExitStack() as undo:
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            # A full disk is not to be left full: the history may still have a line.
+            undo.callback(shutil.rmtree, draft, ignore_errors=True)
+            sums = {n: write_parts(draft / n, parts_of(a)) for n, a in files.items()}
+            fields = {**dataclasses.asdict(record), "files": sums}
+            write_json(draft / _RECORD, fields)
+            sync_folder(draft)
+            draft.rename(self._folder / str(record.step))
+            sync_folder(self._folder)
+            for step in set(self.steps()) - wanted:
+                gone = self._folder / f"{step}.draft"
+                (self._folder / str(step)).rename(gone)
+                shutil.rmtree(gone)
+
+    def _load(self, step: int, name: str, like: Tree) -> Tree:
+        """Compare the checksum, then names, shapes and types; only then make arrays."""
+        where = self._folder / str(step) / name
+        written = self._record(step)["files"].get(name)
+        try:
+            with open_regular(where) as file:
+                if written != sha256_of(file):
+                    raise ValueError("not what was written (sha256)")
+                file.seek(0)
+                arrays = read_arrays(file, described(like))
+        except Difference as error:
+            raise InputError(f"{where}: {error}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise Damaged(
+                f"expected a checkpoint at {where}, found a damaged one: {error!s:.200}"
+            ) from None
         return filled(like, arrays)
 
     def _record(self, step: int) -> Fields:
-        """All that the record says, once its checksum is found to be right."""
-        where = self._folder / str(step)
-        check_size(where / _RECORD, 0)
-        found = self._restore(step, _RECORD, ocp.args.JsonRestore())
-        with damaged(where / _RECORD):
-            return unseal(found)
-
-    def _restore(
-        self, step: int, item: str, how: ocp.args.CheckpointArgs
-    ) -> dict[str, Any]:
-        """One part of a checkpoint: named arrays, or the record."""
-        with quiet(), damaged(self._folder / str(step)):
-            parts = ocp.args.Composite(**{item: how})
-            found = self._manager.restore(step, args=parts)[item]
-            if not isinstance(found, dict):
-                raise ValueError(f"{item} is {found!r:.60}")
-            return found
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Whatever goes wrong while writing is the disk's fault, said in one line."""
+        """All that the record says."""
         try:
-            yield
-        except Exception as error:
-            raise InputError(
-                f"{self._folder}: a checkpoint could not be written "
-                f"({first_line(error)}); those before it are kept"
-            ) from None
+            fields = read_json(self._folder / str(step) / _RECORD, "a checkpoint")
+        except InputError as error:
+            raise Damaged(str(error)) from None
+        files = fields.setdefault("files", {})
+        if not isinstance(files, dict):
+            where = self._folder / str(step)
+            raise Damaged(f"{where}: expected a list of files, found {files!r:.60}")
+        return fields

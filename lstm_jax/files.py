@@ -7,14 +7,16 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lstm_jax.errors import InputError
 
 Fields = dict[str, Any]  # a JSON object
 CHECKSUM = "sha256"  # the key under which a JSON object keeps its own
+_PIECE = 1 << 22  # bytes read at a time
 _LARGEST_JSON = 1 << 26  # bytes; a vocabulary of all of Unicode takes 16 MB
 
 
@@ -28,8 +30,28 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: could not be written: {reason}") from None
 
 
-def replace_file(path: Path, raw: bytes) -> None:
+def write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> str:
+    """Write a new file, to the disk itself. Returns its SHA-256.
+
+    Raises:
+        FileExistsError: there is something, be it a link.
+        OSError: the disk is full, for one.
+    """
+    digest = hashlib.sha256()
+    with open(path, "xb") as file:
+        for part in parts:
+            digest.update(part)
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def replace_parts(path: Path, parts: Iterable[bytes | memoryview]) -> str:
     """Write a file whole or not at all: aside, to the disk, and into its place.
+
+    Returns:
+        Its SHA-256.
 
     Raises:
         InputError: it could not be written; what was there before is still there.
@@ -38,14 +60,46 @@ def replace_file(path: Path, raw: bytes) -> None:
     with writing(path):
         draft.unlink(missing_ok=True)
         try:
-            with open(draft, "xb") as file:  # "x": never through a link
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
+            digest = write_parts(draft, parts)
             os.replace(draft, path)
-        except OSError:
+        except BaseException:
             draft.unlink(missing_ok=True)
             raise
+    return digest
+
+
+def replace_file(path: Path, raw: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        InputError: it could not be written; what was there before is still there.
+    """
+    replace_parts(path, [raw])
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder on the disk itself, where folders can be opened."""
+    with contextlib.suppress(PermissionError):  # Windows
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to be read, and no pipe or device, which may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("no regular file")
+    return open(path, "rb")
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """The SHA-256 of a file from where it is, read piece by piece."""
+    digest = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def write_json(path: Path, record: Fields, indent: int | None = None) -> None:
@@ -66,10 +120,11 @@ def read_json(path: Path, what: str) -> Fields:
             is that of something else.
     """
     try:
-        size = path.stat().st_size
-        if size > _LARGEST_JSON:
-            raise ValueError(f"{size:,} bytes, more than {_LARGEST_JSON:,}")
-        return unseal(json.loads(path.read_bytes()))
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _LARGEST_JSON:
+                raise ValueError(f"{size:,} bytes, more than {_LARGEST_JSON:,}")
+            return unseal(json.loads(file.read()))
     except FileNotFoundError:
         raise InputError(f"expected {what} at {path}, found no file") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -3,18 +3,17 @@
 The file is NumPy's own (`.npy`). Beside it lies its SHA-256 as `sha256sum -c` reads it.
 """
 
-import hashlib
 import io
-import os
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from lstm_jax.errors import InputError
-from lstm_jax.files import replace_file, writing
+from lstm_jax.files import open_regular, replace_file, replace_parts, sha256_of
 
-_PIECE = 1 << 22  # ids, or bytes, looked at at a time
+_PIECE = 1 << 22  # ids looked at at a time
 
 
 def write_ids(
@@ -28,29 +27,25 @@ def write_ids(
     start = io.BytesIO()
     description = {"descr": dtype.str, "fortran_order": False, "shape": (total,)}
     np.lib.format.write_array_header_1_0(start, description)
-    draft = path.with_name(f"{path.name}.draft")
+    counted = _counted(path, total, pieces)
+    raws = (np.ascontiguousarray(piece, dtype).view(np.uint8).data for piece in counted)
+    digest = replace_parts(path, itertools.chain([start.getvalue()], raws))
+    replace_file(_checksum_of(path), f"{digest}  {path.name}\n".encode())
+
+
+def _counted(
+    path: Path, total: int, pieces: Iterable[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """The pieces, if they are as many ids as was said."""
     count = 0
-    with writing(path):
-        draft.unlink(missing_ok=True)
-        with open(draft, "xb") as file:
-            digest = hashlib.sha256(start.getvalue())
-            file.write(start.getvalue())
-            for piece in pieces:
-                count += len(piece)
-                raw = np.ascontiguousarray(piece, dtype).view(np.uint8).data
-                digest.update(raw)
-                file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        if count != total:
-            draft.unlink()
-            raise InputError(
-                f"{path}: expected {total} symbols as counted before, found {count}; "
-                "the text was changed meanwhile"
-            )
-        os.replace(draft, path)
-    line = f"{digest.hexdigest()}  {path.name}\n"
-    replace_file(_checksum_of(path), line.encode())
+    for piece in pieces:
+        count += len(piece)
+        yield piece
+    if count != total:
+        raise InputError(
+            f"{path}: expected {total} symbols as counted before, found {count}; "
+            "the text was changed meanwhile"
+        )
 
 
 def read_ids(path: Path, symbols: int) -> np.ndarray:
@@ -64,12 +59,13 @@ def read_ids(path: Path, symbols: int) -> np.ndarray:
         InputError: there is no such file, it is damaged, or of another vocabulary.
     """
     try:
-        # Not np.load: that would also open an archive.
+        # Not np.load: that would also open an archive. Its parser of headers raises
+        # whatever the parsers of Python raise.
         ids = np.lib.format.open_memmap(path, mode="r")
         damaged = _is_damaged(path)
     except FileNotFoundError:
         raise InputError(f"{path}: expected encoded text, found no file") from None
-    except (OSError, ValueError, OverflowError, MemoryError) as error:
+    except Exception as error:
         raise InputError(
             f"{path}: expected encoded text, found: {error!s:.200}"
         ) from None
@@ -98,13 +94,10 @@ def _is_damaged(path: Path) -> bool:
     checksum = _checksum_of(path)
     if not checksum.exists():
         return False
-    with open(checksum, "rb") as file:
+    with open_regular(checksum) as file:
         expected = file.read(64)
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest().encode() != expected
+    with open_regular(path) as file:
+        return sha256_of(file).encode() != expected
 
 
 def _checksum_of(path: Path) -> Path:

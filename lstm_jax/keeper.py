@@ -2,11 +2,11 @@
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING
 
 import jax
 
 from lstm_jax.board import Board
+from lstm_jax.checkpoint import Checkpoints, Damaged
 from lstm_jax.config import RunConfig
 from lstm_jax.errors import InputError, note
 from lstm_jax.files import Fields
@@ -16,17 +16,11 @@ from lstm_jax.record import Record
 from lstm_jax.rundir import RunDirectory, refuse_links
 from lstm_jax.step import Model, TrainState
 
-if TYPE_CHECKING:
-    from lstm_jax.checkpoint import Checkpoints
-
 _LEAST_SCALE = 2.0**-10  # of the learning rate, after which backing off is given up
 
 
-def open_checkpoints(run: RunDirectory) -> "Checkpoints":
+def open_checkpoints(run: RunDirectory) -> Checkpoints:
     """The states of a run."""
-    # Orbax takes as long to import as JAX: only those who need it shall wait.
-    from lstm_jax.checkpoint import Checkpoints
-
     return Checkpoints(run.checkpoint_path)
 
 
@@ -193,8 +187,6 @@ class Keeper:
 
     def _best_or_none(self, step: int, like: Model) -> Model:
         """The best model; if it can't be read, the best is yet to come."""
-        from lstm_jax.orbax_io import Damaged
-
         assert self._checkpoints is not None
         try:
             return self._checkpoints.load_model(step, like)

@@ -23,7 +23,7 @@ _LINES = 20  # printed over a run, besides those with a validation
 HELLO_PROMPT = "hel"
 _PROMPT_LENGTH = 32
 _SAMPLE_LENGTH = 400
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class Reporter:

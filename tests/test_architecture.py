@@ -61,7 +61,7 @@ ROOMS = (
     "advice",
     "board",
     "arrays",
-    "orbax_io",
+    "safetensors",
     "checkpoint",
     "keeper",
     "writer",
@@ -83,7 +83,6 @@ COMMANDS = {"train", "evaluate", "generate", "inspect"}
 # The rooms a library may be imported in, where they are few.
 DOORS = {
     "flax": {"layers", "models.language", "task"},
-    "orbax": {"checkpoint", "orbax_io"},
     "matplotlib": {"plots", "plots_inspect"},
     "tyro": {"cli"} | COMMANDS,
 }
@@ -296,7 +295,7 @@ def test_a_room_sets_nothing_up(room: str) -> None:
 
 IMPORT_ALL = """
 import importlib, json, logging, os, sys, warnings
-import flax.nnx, jax, matplotlib.figure, optax, orbax.checkpoint, tyro
+import flax.nnx, jax, matplotlib.figure, optax, tyro
 
 def surroundings():
     loggers = [logging.getLogger(name) for name in ("", "absl", "jax")]

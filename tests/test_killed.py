@@ -51,7 +51,7 @@ def training(*given: object, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def half_written(path: Path) -> bool:
     """Whether a checkpoint is being written, or was when its process died."""
-    return any(path.glob("checkpoints/*tmp*"))
+    return any(path.glob("checkpoints/*.draft"))
 
 
 def lines_of(path: Path) -> int:

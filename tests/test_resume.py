@@ -84,7 +84,8 @@ def last_state(run: RunDirectory, config: TrainConfig = CONFIG) -> TrainState:
 
 def checkpoint_steps(run: RunDirectory) -> list[int]:
     """The steps on disk."""
-    return sorted(int(path.name) for path in run.checkpoint_path.iterdir())
+    with open_checkpoints(run) as checkpoints:
+        return checkpoints.steps()[::-1]
 
 
 def assert_same(found: object, expected: object) -> None:
