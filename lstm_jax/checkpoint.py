@@ -48,7 +48,7 @@ class Damaged(InputError):
 
 
 class Checkpoints:
-    """The checkpoints of one run: the last two and the best are kept.
+    """The checkpoints of one run: the last two are kept, and the best of each.
 
     To be used in a `with` statement, or closed. Reading raises InputError if there are
     none, or if they are not of the expected shapes, and Damaged if they are damaged.
@@ -125,11 +125,14 @@ class Checkpoints:
         )
 
     def best_model(self, like: Tree) -> Tree:
-        """The model of the lowest validation loss; if damaged, the newest good one."""
-        best = self.latest().best_step
-        others = [step for step in self.steps() if step != best]
+        """The model of the lowest validation loss; if damaged, the best before it."""
+        steps, best = self.steps(), list[int]()
+        for step in steps:
+            with contextlib.suppress(Damaged):
+                best.append(self.record(step).best_step)
+        candidates = dict.fromkeys([*best, *steps])  # each once, in this order
         return self._first_good(
-            [best, *others], lambda step: self.load_model(step, like)
+            list(candidates), lambda step: self.load_model(step, like)
         )
 
     def record(self, step: int) -> Record:
@@ -184,10 +187,17 @@ class Checkpoints:
             raise failures[0]
         raise InputError(f"expected a checkpoint in {self._folder}, found none")
 
+    def _needed_by_the_last(self) -> set[int]:
+        """The last checkpoint and its best: what a resume needs if the next is lost."""
+        last = set(self.steps()[:1])
+        with contextlib.suppress(Damaged):
+            return last | {self.record(step).best_step for step in last}
+        return last
+
     def _write(self, files: dict[str, Arrays], record: Record) -> None:
         """Write a step, give it its name, and remove the steps that are not wanted."""
         draft = self._folder / f"{record.step}.draft"
-        wanted = {record.step, record.best_step, *self.steps()[:1]}
+        wanted = {record.step, record.best_step, *self._needed_by_the_last()}
         with writing(draft), contextlib.ExitStack() as undo:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)

@@ -48,6 +48,8 @@ class Keeper:
         self.best_step = 0
         self.rate_scale = 1.0
         self._best_loss: float | None = None
+        if run:
+            refuse_links(run)
         self._run = run
         self._clock = clock
         self._settings = settings or RunConfig()
@@ -80,7 +82,6 @@ class Keeper:
                 been changed then.
         """
         assert self._run is not None and self._checkpoints is not None
-        refuse_links(self._run)
         record, state = self._checkpoints.resume(like, before)
         self.lines = self._history_of(self._run, record)
         self._clock.spent = record.seconds
