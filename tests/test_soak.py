@@ -37,7 +37,7 @@ class Sample:
 def test_nothing_grows(tmp_path: Path) -> None:
     compiled: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **_: compiled.append(event)
+        lambda event, duration_secs, **_: compiled.append(event)
     )
     settings = dataclasses.replace(
         CONFIG.run,
