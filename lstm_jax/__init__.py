@@ -20,8 +20,16 @@ if TYPE_CHECKING:
     from lstm_jax.config import RegularizerConfig as RegularizerConfig
     from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.config import TrainConfig as TrainConfig
-    from lstm_jax.decode import Sampling as Sampling
+    from lstm_jax.continuation import generate_text as generate_text
+    from lstm_jax.continuation import score_text as score_text
+    from lstm_jax.continuation import search_text as search_text
+    from lstm_jax.decode import Snapshot as Snapshot
+    from lstm_jax.decode import branch as branch
+    from lstm_jax.decode import continue_from as continue_from
     from lstm_jax.decode import generate_ids as generate_ids
+    from lstm_jax.decode import read_prompt as read_prompt
+    from lstm_jax.decode import row_keys as row_keys
+    from lstm_jax.decode import sample_keys as sample_keys
     from lstm_jax.devices import replicate as replicate
     from lstm_jax.devices import row_mesh as row_mesh
     from lstm_jax.devices import show_cores as show_cores
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
+    from lstm_jax.likelihood import score_ids as score_ids
+    from lstm_jax.likelihood import search_ids as search_ids
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.recurrence import lstm as lstm
@@ -39,6 +49,7 @@ if TYPE_CHECKING:
     from lstm_jax.regularize import drop_connect as drop_connect
     from lstm_jax.regularize import dropout as dropout
     from lstm_jax.regularize import loop_masks as loop_masks
+    from lstm_jax.sampling import Sampling as Sampling
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
@@ -47,7 +58,6 @@ if TYPE_CHECKING:
     from lstm_jax.text import TextModel as TextModel
     from lstm_jax.text import evaluate_text as evaluate_text
     from lstm_jax.text import fit_text as fit_text
-    from lstm_jax.text import generate_text as generate_text
     from lstm_jax.text import load as load
     from lstm_jax.text import save as save
 
@@ -63,7 +73,18 @@ _ROOMS = {
     "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
     "devices": ("replicate", "row_mesh", "show_cores", "spread", "spread_batch"),
     "beam": ("Beams", "beam_search"),
-    "decode": ("Sampling", "generate_ids"),
+    "sampling": ("Sampling",),
+    "decode": (
+        "Snapshot",
+        "branch",
+        "continue_from",
+        "generate_ids",
+        "read_prompt",
+        "row_keys",
+        "sample_keys",
+    ),
+    "likelihood": ("score_ids", "search_ids"),
+    "continuation": ("generate_text", "score_text", "search_text"),
     "config": (
         "DataConfig",
         "ModelConfig",
@@ -76,7 +97,6 @@ _ROOMS = {
         "TextModel",
         "evaluate_text",
         "fit_text",
-        "generate_text",
         "load",
         "save",
     ),

@@ -4,7 +4,7 @@
     B   batch rows                  H   hidden units
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
-    W   width of a beam
+    W   width of a beam             M   last symbols remembered
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -40,6 +40,7 @@ GateBias = Float[Array, " G"]
 # Symbols and scores.
 Ids = Int[Array, "T B"]
 StepIds = Int[Array, " B"]
+RecentIds = Int[Array, "B M"]  # the last symbols of every row, the newest at the end
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
 BeamScores = Float[Array, "B W"]
