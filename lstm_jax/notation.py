@@ -4,7 +4,8 @@
     B   batch rows                  H   hidden units
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
-    W   width of a beam
+    W   width of a beam                A   width of an attention's queries
+    S   steps of a sequence that is attended to; M its width
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -32,6 +33,13 @@ BatchInputs = Float[Array, "B T D"]
 BatchHidden = Float[Array, "B T H"]
 BatchFlags = Bool[Array, "B T"]
 
+# Attention, batch first: queries over keys [B, S, A] and values [B, S, M].
+Queries = Float[Array, "B T A"]
+Keys = Float[Array, "B S A"]
+Values = Float[Array, "B S M"]
+Contexts = Float[Array, "B T M"]
+AttentionWeights = Float[Array, "B T S"]
+
 # Parameters.
 InputWeights = Float[Array, "D G"]
 RecurrentWeights = Float[Array, "H G"]
@@ -40,6 +48,9 @@ GateBias = Float[Array, " G"]
 # Symbols and scores.
 Ids = Int[Array, "T B"]
 StepIds = Int[Array, " B"]
+BatchIds = Int[Array, "B T"]
+SourceIds = Int[Array, "B S"]
+BatchLogits = Float[Array, "B T V"]
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
 BeamScores = Float[Array, "B W"]
