@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from lstm_jax.artifacts import read_result as read_result
     from lstm_jax.artifacts import save_model as save_model
     from lstm_jax.artifacts import write_result as write_result
+    from lstm_jax.attention import attend as attend
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
+    from lstm_jax.beam import greedy_search as greedy_search
+    from lstm_jax.buckets import Bucket as Bucket
+    from lstm_jax.buckets import BucketedBatches as BucketedBatches
+    from lstm_jax.buckets import make_buckets as make_buckets
     from lstm_jax.cell import LSTMParams as LSTMParams
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
@@ -43,11 +48,20 @@ if TYPE_CHECKING:
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
+    from lstm_jax.lexicon import learn_lexicon as learn_lexicon
+    from lstm_jax.lexicon import translate_by_words as translate_by_words
     from lstm_jax.losses import Sums as Sums
     from lstm_jax.losses import cross_entropy as cross_entropy
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
+    from lstm_jax.models.translate import Translator as Translator
+    from lstm_jax.models.translate import build_translator as build_translator
+    from lstm_jax.models.translate import translation_loss as translation_loss
+    from lstm_jax.parallel import Pairs as Pairs
+    from lstm_jax.parallel import in_lower_case as in_lower_case
+    from lstm_jax.parallel import read_parallel as read_parallel
     from lstm_jax.plots import new_figure as new_figure
+    from lstm_jax.plots_attention import draw_attention as draw_attention
     from lstm_jax.programs import Programs as Programs
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
@@ -57,17 +71,28 @@ if TYPE_CHECKING:
     from lstm_jax.runner import Trained as Trained
     from lstm_jax.runner import train_model as train_model
     from lstm_jax.schedule import Plan as Plan
+    from lstm_jax.seq2seq import Examples as Examples
+    from lstm_jax.seq2seq import encode_pairs as encode_pairs
+    from lstm_jax.seq2seq import translation_task as translation_task
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
     from lstm_jax.step import train_step as train_step
     from lstm_jax.step import train_steps as train_steps
+    from lstm_jax.subwords import Subwords as Subwords
+    from lstm_jax.subwords import learn_subwords as learn_subwords
     from lstm_jax.text import TextModel as TextModel
     from lstm_jax.text import evaluate_text as evaluate_text
     from lstm_jax.text import fit_text as fit_text
     from lstm_jax.text import generate_text as generate_text
     from lstm_jax.text import load as load
     from lstm_jax.text import save as save
+    from lstm_jax.translation import Search as Search
+    from lstm_jax.translation import TextTranslator as TextTranslator
+    from lstm_jax.translation import attention_of as attention_of
+    from lstm_jax.translation import load_translator as load_translator
+    from lstm_jax.translation import save_translator as save_translator
+    from lstm_jax.translation import translate as translate
 
 __version__ = "0.1.0"
 
@@ -87,7 +112,7 @@ _ROOMS = {
         "spread",
         "spread_batch",
     ),
-    "beam": ("Beams", "beam_search"),
+    "beam": ("Beams", "beam_search", "greedy_search"),
     "decode": ("Sampling", "generate_ids"),
     "config": (
         "DataConfig",
@@ -121,6 +146,22 @@ _ROOMS = {
     "errors": ("InputError",),
     "cli": ("run_command", "run_experiment"),
     "plots": ("new_figure",),
+    "attention": ("attend",),
+    "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
+    "lexicon": ("learn_lexicon", "translate_by_words"),
+    "models.translate": ("Translator", "build_translator", "translation_loss"),
+    "parallel": ("Pairs", "in_lower_case", "read_parallel"),
+    "plots_attention": ("draw_attention",),
+    "seq2seq": ("Examples", "encode_pairs", "translation_task"),
+    "subwords": ("Subwords", "learn_subwords"),
+    "translation": (
+        "Search",
+        "TextTranslator",
+        "attention_of",
+        "load_translator",
+        "save_translator",
+        "translate",
+    ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

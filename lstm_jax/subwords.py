@@ -152,7 +152,9 @@ def _merge_all(ids: dict[str, int], word: str) -> list[str]:
     """A word cut into symbols: what was learned first is merged first."""
     symbols = list(word)
     while True:
-        pairs = [p for p in zip(symbols, symbols[1:], strict=False) if "".join(p) in ids]
+        pairs = [
+            p for p in zip(symbols, symbols[1:], strict=False) if "".join(p) in ids
+        ]
         if not pairs:
             return symbols
         symbols = _merge(symbols, min(pairs, key=lambda pair: ids["".join(pair)]))

@@ -97,6 +97,12 @@ class Translator(nnx.Module):
         self.b_out = nnx.Param(jnp.zeros(target_size))
         self.dropout = check_rate("dropout", dropout)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The arguments besides the vocabularies that decide the shapes."""
+        embedding, layers = self.source_table.shape[1], len(self.encoder.layers)
+        return {"embedding": embedding, "hidden": len(self.w_key), "layers": layers}
+
     def __call__(
         self,
         sources: SourceIds,
@@ -158,9 +164,29 @@ class Translator(nnx.Module):
         return dropout(jax.random.fold_in(key, place), xs, self.dropout)
 
 
-def _ask(
-    queries: BatchHidden, memory: Memory
-) -> tuple[BatchHidden, AttentionWeights]:
+def build_translator(
+    source_size: int,
+    target_size: int,
+    seed: int,
+    *,
+    embedding: int,
+    hidden: int,
+    layers: int,
+    dropout: float = 0.0,
+) -> Translator:
+    """An untrained translator; see there."""
+    return Translator(
+        source_size,
+        target_size,
+        embedding,
+        hidden,
+        layers,
+        rngs=nnx.Rngs(seed),
+        dropout=dropout,
+    )
+
+
+def _ask(queries: BatchHidden, memory: Memory) -> tuple[BatchHidden, AttentionWeights]:
     """Attention, where the beams of a sentence share its memory.
 
     They are so many more queries to it, as if they were steps of time.
