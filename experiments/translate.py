@@ -4,9 +4,9 @@ Task      A bidirectional LSTM reads a sentence as subwords (byte-pair encoding,
           from the training part). An LSTM writes its translation: it asks the memory by
           attention at every step, and a second LSTM keeps account of the answers.
 Data      Multi30k, task 1 (captions of photographs): 29,000 pairs to learn from, 1,014
-          to choose the best model by, 1,000 to test on. From the folder `data/task1/raw`
-          of github.com/multi30k/dataset. For non-commercial use. Any pair of parallel
-          text files will do: --data FILE FILE.
+          to choose the best model by, 1,000 to test on: the folder data/task1/raw of
+          github.com/multi30k/dataset; for non-commercial use. Any two parallel text
+          files will do: --data FILE FILE.
 Protocol  All in lower case. sacreBLEU with its own tokenization against the raw
           reference of test_2016_flickr; nothing was chosen by that set.
 Floor     Word by word, with a dictionary learned by IBM model 1.
@@ -138,11 +138,12 @@ def files(folder: Path, name: str, options: Options) -> list[Path]:
     """The two files of a part, packed if only that is there."""
     plain = [folder / f"{name}.{language}" for language in options.languages]
     packed = [path.with_name(path.name + ".gz") for path in plain]
-    return [p if p.exists() or not q.exists() else q for p, q in zip(plain, packed)]
+    pairs = zip(plain, packed, strict=True)
+    return [p if p.exists() or not q.exists() else q for p, q in pairs]
 
 
 def split(pairs: lstm_jax.Pairs) -> Parts:
-    """One twentieth of the pairs, from the end, for the test; another for validation."""
+    """A twentieth of the pairs, from the end, for the test; another for validation."""
     count = min(HELD_OUT, len(pairs) // 20)
     if not count:
         raise lstm_jax.InputError(
@@ -152,7 +153,7 @@ def split(pairs: lstm_jax.Pairs) -> Parts:
 
 
 def generated(count: int) -> lstm_jax.Pairs:
-    """Sentences of a small language with another order of words than its translation."""
+    """Sentences of a small language, and translations with other orders of words."""
     import numpy as np
 
     who = {"hund": "dog", "mann": "man", "ball": "ball", "vogel": "bird"}

@@ -61,8 +61,8 @@ def _links(
         results.append(np.repeat(theirs, len(ours)))
         spots.append(np.repeat(np.arange(spot, spot + len(theirs)), len(ours)))
         spot += len(theirs)
-    joined = (np.concatenate(part) for part in (origins, results, spots))
-    return list(known), list(targets), *joined
+    links = np.concatenate(origins), np.concatenate(results), np.concatenate(spots)
+    return list(known), list(targets), *links
 
 
 def _number(known: dict[str, int], words: Iterable[str]) -> np.ndarray:

@@ -1,19 +1,21 @@
 """Sequence to sequence as a task: pairs of sentences as batches of few shapes."""
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 
 from lstm_jax.buckets import BucketedBatches, make_buckets, pad
 from lstm_jax.data import IGNORED, Batch
 from lstm_jax.fit import Task
 from lstm_jax.losses import Sums
-from lstm_jax.models.translate import translation_loss
+from lstm_jax.models.translate import Translator, translation_loss
 from lstm_jax.parallel import Pairs
-from lstm_jax.step import Loss, Model
+from lstm_jax.step import Loss
 from lstm_jax.subwords import END, START, Subwords
 
 _ROWS = 100  # sentences side by side when nothing is learned
@@ -96,17 +98,17 @@ def translation_task(
     )
 
 
-def evaluate_pairs(model: Model, examples: Examples) -> Sums:
+def evaluate_pairs(model: Translator, examples: Examples) -> Sums:
     """The sums of all examples, without dropout and label smoothing."""
-    parts = [
+    parts = (
         _measure(model, examples.batch(rows, shape))
         for rows, shape in few_shapes(examples.lengths)
-    ]
-    return sum(parts[1:], parts[0])
+    )
+    return functools.reduce(operator.add, parts)
 
 
 @jax.jit
-def _measure(model: Any, batch: dict[str, Any]) -> Sums:
+def _measure(model: Translator, batch: dict[str, Array]) -> Sums:
     return translation_loss(model, (), batch, None)[0]
 
 

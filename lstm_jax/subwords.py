@@ -8,6 +8,7 @@ text comes back from ids as it was, but for the amount of white space.
 import dataclasses
 import functools
 import heapq
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -125,8 +126,7 @@ class _Merges:
             heapq.heappush(self._heap, (-self._counts[other], other))
 
     def _pairs(self, place: int) -> list[Pair]:
-        word = self._words[place]
-        return list(zip(word, word[1:], strict=False))
+        return list(itertools.pairwise(self._words[place]))
 
     def _count(self, place: int, sign: int) -> None:
         for pair in self._pairs(place):
@@ -152,9 +152,7 @@ def _merge_all(ids: dict[str, int], word: str) -> list[str]:
     """A word cut into symbols: what was learned first is merged first."""
     symbols = list(word)
     while True:
-        pairs = [
-            p for p in zip(symbols, symbols[1:], strict=False) if "".join(p) in ids
-        ]
+        pairs = [p for p in itertools.pairwise(symbols) if "".join(p) in ids]
         if not pairs:
             return symbols
         symbols = _merge(symbols, min(pairs, key=lambda pair: ids["".join(pair)]))

@@ -5,7 +5,6 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,14 @@ from lstm_jax.artifacts import load_model, load_settings, save_model
 from lstm_jax.beam import beam_search, greedy_search
 from lstm_jax.errors import InputError
 from lstm_jax.models.translate import DecoderStates, Translator, build_translator
-from lstm_jax.notation import BatchIds, Lengths, SourceIds, StepIds, StepLogits
+from lstm_jax.notation import (
+    AttentionWeights,
+    BatchIds,
+    Lengths,
+    SourceIds,
+    StepIds,
+    StepLogits,
+)
 from lstm_jax.seq2seq import few_shapes, pad_sources
 from lstm_jax.subwords import END, START, Subwords
 
@@ -122,16 +128,23 @@ def attention_of(
     source = translator.encode(text)
     (target,) = translate_ids(translator.model, [source], search)
     batch = pad_sources([source], 1, len(source))
-    memory, states = translator.model.read(**jax.tree.map(jnp.asarray, batch))
-    inputs = jnp.array([[START, *target]])
-    _, weights, _ = translator.model.write(inputs, states, memory)
+    inputs = np.array([[START, *target]], np.int32)
+    weights = _look(translator.model, **batch, inputs=inputs)
     names = translator.target.names([*target, END])
     return translator.source.names(source), names, np.asarray(weights[0])
 
 
+@jax.jit
+def _look(
+    model: Translator, sources: SourceIds, lengths: Lengths, inputs: BatchIds
+) -> AttentionWeights:
+    memory, states = model.read(sources, lengths)
+    return model.write(inputs, states, memory)[1]
+
+
 @functools.partial(jax.jit, static_argnames=("search", "limit"))
 def _search(
-    model: Any,
+    model: Translator,
     sources: SourceIds,
     lengths: Lengths,
     search: Search,

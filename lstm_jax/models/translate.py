@@ -174,16 +174,20 @@ def build_translator(
     layers: int,
     dropout: float = 0.0,
 ) -> Translator:
-    """An untrained translator; see there."""
-    return Translator(
-        source_size,
-        target_size,
-        embedding,
-        hidden,
-        layers,
-        rngs=nnx.Rngs(seed),
-        dropout=dropout,
-    )
+    """An untrained translator, see there, made by one compiled program."""
+
+    def build() -> Translator:
+        return Translator(
+            source_size,
+            target_size,
+            embedding,
+            hidden,
+            layers,
+            rngs=nnx.Rngs(seed),
+            dropout=dropout,
+        )
+
+    return jax.jit(build)()
 
 
 def _ask(queries: BatchHidden, memory: Memory) -> tuple[BatchHidden, AttentionWeights]:
