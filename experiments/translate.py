@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not w
 HELD_OUT = 1000  # pairs for validation, and for the test, of one pair of files at most
 BEAM, ALPHA = 5, 1.0
 
+Pairs = list[tuple[str, str]]  # a sentence and its translation
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -87,7 +89,7 @@ class Options:
     seed: int = 0
 
 
-SMALL = {"epochs": 8, "symbols": 40, "embedding": 16, "hidden": 16, "dropout": 0.0}
+SMALL = {"epochs": 20, "symbols": 100, "embedding": 32, "hidden": 32, "dropout": 0.0}
 SMOKE = {**SMALL, "batch": 16, "buckets": 1, "learning_rate": 1e-2, "evaluations": 2}
 
 
@@ -114,9 +116,9 @@ class PredictOptions:
 class Parts:
     """The pairs of sentences, by what they are for."""
 
-    train: lstm_jax.Pairs
-    val: lstm_jax.Pairs
-    test: lstm_jax.Pairs
+    train: Pairs
+    val: Pairs
+    test: Pairs
 
 
 def read_parts(options: Options) -> Parts:
@@ -142,7 +144,7 @@ def files(folder: Path, name: str, options: Options) -> list[Path]:
     return [p if p.exists() or not q.exists() else q for p, q in pairs]
 
 
-def split(pairs: lstm_jax.Pairs) -> Parts:
+def split(pairs: Pairs) -> Parts:
     """A twentieth of the pairs, from the end, for the test; another for validation."""
     count = min(HELD_OUT, len(pairs) // 20)
     if not count:
@@ -152,7 +154,7 @@ def split(pairs: lstm_jax.Pairs) -> Parts:
     return Parts(pairs[: -2 * count], pairs[-2 * count : -count], pairs[-count:])
 
 
-def generated(count: int) -> lstm_jax.Pairs:
+def generated(count: int) -> Pairs:
     """Sentences of a small language, and translations with other orders of words."""
     import numpy as np
 
@@ -249,7 +251,7 @@ def train(options: Options, parts: Parts) -> lstm_jax.TextTranslator:
     return lstm_jax.TextTranslator(trained.model, source, target, lower_case)
 
 
-def score(options: Options, ours: list[str], pairs: lstm_jax.Pairs) -> BLEUScore:
+def score(options: Options, ours: list[str], pairs: Pairs) -> BLEUScore:
     """BLEU of translations, with sacreBLEU's signature."""
     from sacrebleu.metrics.bleu import BLEU
 

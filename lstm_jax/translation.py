@@ -78,7 +78,7 @@ def load_translator(run_dir: Path) -> TextTranslator:
     """
     settings = load_settings(run_dir)
     try:
-        source, target = Subwords(settings["source"]), Subwords(settings["target"])
+        source, target = (Subwords(tuple(settings[k])) for k in ("source", "target"))
         build = functools.partial(
             build_translator, len(source), len(target), 0, **settings["sizes"]
         )
@@ -131,7 +131,7 @@ def attention_of(
     inputs = np.array([[START, *target]], np.int32)
     weights = _look(translator.model, **batch, inputs=inputs)
     names = translator.target.names([*target, END])
-    return translator.source.names(source), names, np.asarray(weights[0])
+    return translator.source.names(source.tolist()), names, np.asarray(weights[0])
 
 
 @jax.jit

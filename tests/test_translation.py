@@ -13,7 +13,7 @@ from lstm_jax.data import IGNORED
 from lstm_jax.errors import InputError
 from lstm_jax.models.translate import Translator, build_translator, translation_loss
 from lstm_jax.plots_attention import draw_attention
-from lstm_jax.seq2seq import encode_pairs, evaluate_pairs, translation_task
+from lstm_jax.seq2seq import Examples, encode_pairs, evaluate_pairs, translation_task
 from lstm_jax.subwords import END, START, UNKNOWN, learn_subwords
 from lstm_jax.translation import (
     Search,
@@ -26,7 +26,8 @@ from lstm_jax.translation import (
 )
 
 PAIRS = [("der hund", "the dog runs"), ("ein", "a"), ("der alte hund da", "old dog")]
-GERMAN, ENGLISH = (learn_subwords((pair[k] for pair in PAIRS), 24) for k in (0, 1))
+GERMAN, ENGLISH = (learn_subwords([p[k] for p in 2 * PAIRS], 60) for k in (0, 1))
+LIMIT = math.ceil(1.5 * 8) + 10  # of sources that are rounded up to 8 symbols
 EXAMPLES = encode_pairs(PAIRS, GERMAN, ENGLISH)
 forward = jax.jit(Translator.__call__)
 
@@ -36,15 +37,16 @@ def translator() -> TextTranslator:
     """Untrained, but with opinions."""
     sizes = {"embedding": 6, "hidden": 8, "layers": 1}
     model = build_translator(len(GERMAN), len(ENGLISH), 3, **sizes)
-    model = jax.tree.map(lambda a: a * 3, model)
+    model = jax.tree.map(lambda a: a * 4, model)
+    model.b_out[END] += 0.5  # or it would never stop
     return TextTranslator(model, GERMAN, ENGLISH, lower_case=True)
 
 
-def slow_greedy(source: np.ndarray, limit: int) -> list[int]:
+def slow_greedy(source: np.ndarray) -> list[int]:
     """The whole translation read anew for every symbol."""
     written: list[int] = []
-    while len(written) < limit:
-        inputs = np.zeros((1, limit), np.int32)
+    while len(written) < LIMIT:
+        inputs = np.zeros((1, LIMIT), np.int32)
         inputs[0, : len(written) + 1] = [START, *written]
         sizes = np.array([len(source)], np.int32)
         scores = forward(translator().model, source[None], sizes, inputs)
@@ -56,9 +58,9 @@ def slow_greedy(source: np.ndarray, limit: int) -> list[int]:
     return written
 
 
-def chance(source: np.ndarray, written: list[int], limit: int) -> float:
+def chance(source: np.ndarray, written: list[int]) -> float:
     """Ln P(translation and its END), as the search has it."""
-    inputs = np.zeros((1, limit), np.int32)
+    inputs = np.zeros((1, LIMIT), np.int32)
     inputs[0, : len(written) + 1] = [START, *written]
     sizes = np.array([len(source)], np.int32)
     scores = np.array(forward(translator().model, source[None], sizes, inputs)[0])
@@ -70,17 +72,16 @@ def chance(source: np.ndarray, written: list[int], limit: int) -> float:
 
 def test_greedy_takes_the_likeliest_symbol_each_time() -> None:
     found = translate_ids(translator().model, EXAMPLES.sources)
-    limit = math.ceil(1.5 * 8) + 10
-    assert len(set(map(tuple, found))) == len(found)
+    assert len(set(map(tuple, found))) > 1 and max(map(len, found)) > 1
     for source, ids in zip(EXAMPLES.sources, found, strict=True):
-        assert ids == slow_greedy(source, limit)
+        assert ids == slow_greedy(source)
 
 
 def test_a_beam_finds_what_is_likelier() -> None:
     greedy = translate_ids(translator().model, EXAMPLES.sources)
     beam = translate_ids(translator().model, EXAMPLES.sources, Search(8))
     gains = [
-        chance(source, theirs, 23) - chance(source, ours, 23)
+        chance(source, theirs) - chance(source, ours)
         for source, ours, theirs in zip(EXAMPLES.sources, greedy, beam, strict=True)
     ]
     assert min(gains) > -1e-3 and max(gains) > 0.1
@@ -135,8 +136,8 @@ def test_the_sums_of_all_are_those_of_each() -> None:
     model = translator().model
     total = evaluate_pairs(model, EXAMPLES)
     alone = [
-        translation_loss(model, (), EXAMPLES.batch(np.array([k]), (8, 16)), None)[0]
-        for k in range(3)
+        evaluate_pairs(model, Examples([source], [target]))
+        for source, target in zip(EXAMPLES.sources, EXAMPLES.targets, strict=True)
     ]
     assert total.count == EXAMPLES.lengths[:, 1].sum()
     np.testing.assert_allclose(total.loss, sum(s.loss for s in alone), rtol=1e-5)
