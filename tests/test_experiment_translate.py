@@ -1,4 +1,4 @@
-"""Machine translation: which sentences are for what. The smoke run is tested elsewhere."""
+"""Machine translation: which sentences are for what, and how they are scored."""
 
 from pathlib import Path
 
