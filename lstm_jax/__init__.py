@@ -57,8 +57,9 @@ if TYPE_CHECKING:
     from lstm_jax.models.translate import Translator as Translator
     from lstm_jax.models.translate import build_translator as build_translator
     from lstm_jax.models.translate import translation_loss as translation_loss
-    from lstm_jax.parallel import in_lower_case as in_lower_case
-    from lstm_jax.parallel import read_parallel as read_parallel
+    from lstm_jax.parallel import ParallelParts as ParallelParts
+    from lstm_jax.parallel import read_parts as read_parts
+    from lstm_jax.parallel import split_pairs as split_pairs
     from lstm_jax.plots import new_figure as new_figure
     from lstm_jax.plots_attention import draw_attention as draw_attention
     from lstm_jax.programs import Programs as Programs
@@ -149,7 +150,7 @@ _ROOMS = {
     "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
     "lexicon": ("learn_lexicon", "translate_by_words"),
     "models.translate": ("Translator", "build_translator", "translation_loss"),
-    "parallel": ("in_lower_case", "read_parallel"),
+    "parallel": ("ParallelParts", "read_parts", "split_pairs"),
     "plots_attention": ("draw_attention",),
     "seq2seq": ("Examples", "encode_pairs", "translation_task"),
     "subwords": ("Subwords", "learn_subwords"),

@@ -1,56 +1,24 @@
-"""Machine translation: which sentences are for what, and how they are scored."""
+"""Machine translation: its small language, its scores, and what it refuses."""
 
 from pathlib import Path
 
 import pytest
 
 from experiments import translate
-from experiments.translate import Options, PredictOptions, read_parts
+from experiments.translate import Options, PredictOptions
 from lstm_jax import InputError
 
 
-def write(path: Path, prefix: str, count: int) -> Path:
-    path.write_text("".join(f"{prefix} {k}\n" for k in range(count)))
-    return path
-
-
-def test_a_folder_has_its_parts(tmp_path: Path) -> None:
-    for name, count in (("train", 5), ("val", 2), ("other", 3)):
-        write(tmp_path / f"{name}.fr", f"{name} ours", count)
-        write(tmp_path / f"{name}.cs", f"{name} theirs", count)
-    options = Options(data=(tmp_path,), languages=("fr", "cs"), test="other")
-    parts = read_parts(options)
-    assert list(map(len, (parts.train, parts.val, parts.test))) == [5, 2, 3]
-    assert parts.test[1] == ("other ours 1", "other theirs 1")
-
-
-def test_two_files_are_cut_into_parts(tmp_path: Path) -> None:
-    data = write(tmp_path / "a", "x", 45), write(tmp_path / "b", "y", 45)
-    parts = read_parts(Options(data=data))
-    assert parts.train + parts.val + parts.test == [
-        (f"x {k}", f"y {k}") for k in range(45)
-    ]
-    assert (len(parts.val), len(parts.test)) == (2, 2)
-
-
-def test_nonsense_is_refused(tmp_path: Path) -> None:
-    few = (write(tmp_path / "a", "x", 19), write(tmp_path / "b", "y", 19))
-    with pytest.raises(InputError, match="at least 20 pairs of sentences, found 19"):
-        read_parts(Options(data=few))
-    for data in ((), (*few, tmp_path)):
-        with pytest.raises(InputError, match="expected a folder or two files, found"):
-            read_parts(Options(data=data))
-    with pytest.raises(InputError, match=r"train\.de: expected a text file"):
-        read_parts(Options(data=(tmp_path,)))
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a finished run"):
         translate.predict(PredictOptions(tmp_path, ("ein hund",)))
 
 
-def test_the_generated_language_needs_more_than_a_dictionary() -> None:
-    pairs = translate.generated(50)
-    assert len(set(pairs)) > 30 and pairs == translate.generated(50)
+def test_no_sentence_of_the_small_language_is_learned_and_tested() -> None:
+    pairs = translate.generated()
+    assert len(set(pairs)) == len(pairs) == 225
     for source, target in pairs:
-        assert source.split()[1] != target.split()[1] and source.endswith(".")
+        assert len(source.split()) == len(target.split()) and source[-1] == "."
 
 
 def test_scores_come_with_their_signature() -> None:

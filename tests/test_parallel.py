@@ -8,8 +8,9 @@ import pytest
 
 from lstm_jax.errors import InputError
 from lstm_jax.lexicon import learn_lexicon, translate_by_words
-from lstm_jax.parallel import in_lower_case, read_lines, read_parallel
+from lstm_jax.parallel import ParallelParts, read_lines, read_parallel, read_parts
 
+LANGUAGES = ("de", "en")
 PAIRS = [
     ("das haus", "the house"),
     ("das buch", "the book"),
@@ -30,7 +31,8 @@ def test_pairs_are_read(tmp_path: Path, ending: str) -> None:
     target = write(tmp_path / "a.en", "a dog \nnothing\nthe\tday\n \n")
     pairs = read_parallel(source, target)
     assert pairs == [("Ein Hund", "a dog"), ("Der Ä Tag", "the day")]
-    assert in_lower_case(pairs)[1] == ("der ä tag", "the day")
+    lower = ParallelParts(pairs, [], pairs).in_lower_case()
+    assert lower.test[1] == ("der ä tag", "the day") and lower.val == []
 
 
 def test_a_last_line_needs_no_newline(tmp_path: Path) -> None:
@@ -84,3 +86,36 @@ def test_translation_word_by_word() -> None:
     lexicon = learn_lexicon(PAIRS)
     assert translate_by_words(lexicon, "das buch") == "the book"
     assert translate_by_words(lexicon, "ein xyz haus") == "a xyz house"
+
+
+def number(path: Path, prefix: str, count: int) -> Path:
+    return write(path, "".join(f"{prefix} {k}\n" for k in range(count)))
+
+
+def test_a_folder_has_its_parts(tmp_path: Path) -> None:
+    for name, count in (("train", 5), ("val", 2), ("other", 3)):
+        number(tmp_path / f"{name}.fr", f"{name} ours", count)
+        number(tmp_path / f"{name}.cs.gz", f"{name} theirs", count)
+    parts = read_parts([tmp_path], ("fr", "cs"), "other")
+    assert list(map(len, (parts.train, parts.val, parts.test))) == [5, 2, 3]
+    assert parts.test[1] == ("other ours 1", "other theirs 1")
+
+
+def test_two_files_are_cut_into_parts(tmp_path: Path) -> None:
+    data = number(tmp_path / "a", "x", 45), number(tmp_path / "b", "y", 45)
+    parts = read_parts(data, LANGUAGES, "test")
+    assert parts.train + parts.val + parts.test == [
+        (f"x {k}", f"y {k}") for k in range(45)
+    ]
+    assert (len(parts.val), len(parts.test)) == (2, 2)
+
+
+def test_too_few_and_too_many_are_refused(tmp_path: Path) -> None:
+    few = (number(tmp_path / "a", "x", 19), number(tmp_path / "b", "y", 19))
+    with pytest.raises(InputError, match="at least 20 pairs of sentences, found 19"):
+        read_parts(few, LANGUAGES, "test")
+    for data in ((), (*few, tmp_path)):
+        with pytest.raises(InputError, match="expected a folder or two files, found"):
+            read_parts(data, LANGUAGES, "test")
+    with pytest.raises(InputError, match=r"train\.de: expected a text file"):
+        read_parts([tmp_path], LANGUAGES, "test")
