@@ -27,15 +27,15 @@ def attend(
     Args:
         queries: [B, T, A].
         keys: [B, S, A].
-        values: [B, S, M].
+        values: [B, S, C].
         lengths: [B], how many of the S steps are real, the rest being padding.
 
     Returns:
-        The contexts [B, T, M], and the weights [B, T, S], which add up to 1. A row of
+        The contexts [B, T, C], and the weights [B, T, S], which add up to 1. A row of
         length 0 has zeros for both.
     """
     scores = jnp.einsum("bta,bsa->bts", queries, keys)
     real = (jnp.arange(keys.shape[1]) < lengths[:, None])[:, None]
     weights = jax.nn.softmax(jnp.where(real, scores, _NEVER), axis=-1)
     weights = jnp.where(real, weights, 0)
-    return jnp.einsum("bts,bsm->btm", weights, values), weights
+    return jnp.einsum("bts,bsc->btc", weights, values), weights

@@ -4,8 +4,8 @@
     B   batch rows                  H   hidden units
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
-    W   width of a beam                A   width of an attention's queries
-    S   steps of a sequence that is attended to; M its width
+    W   width of a beam             M   last symbols remembered
+    S   steps that are attended to  A   width of queries and keys, C of values
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -33,11 +33,11 @@ BatchInputs = Float[Array, "B T D"]
 BatchHidden = Float[Array, "B T H"]
 BatchFlags = Bool[Array, "B T"]
 
-# Attention, batch first: queries over keys [B, S, A] and values [B, S, M].
+# Attention, batch first: queries over keys [B, S, A] and values [B, S, C].
 Queries = Float[Array, "B T A"]
 Keys = Float[Array, "B S A"]
-Values = Float[Array, "B S M"]
-Contexts = Float[Array, "B T M"]
+Values = Float[Array, "B S C"]
+Contexts = Float[Array, "B T C"]
 AttentionWeights = Float[Array, "B T S"]
 
 # Parameters.
@@ -51,6 +51,7 @@ StepIds = Int[Array, " B"]
 BatchIds = Int[Array, "B T"]
 SourceIds = Int[Array, "B S"]
 BatchLogits = Float[Array, "B T V"]
+RecentIds = Int[Array, "B M"]  # the last symbols of every row, the newest at the end
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
 BeamScores = Float[Array, "B W"]

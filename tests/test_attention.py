@@ -6,9 +6,9 @@ import numpy as np
 
 from lstm_jax.attention import attend
 
-B, T, S, A, M = 3, 2, 4, 5, 3
+B, T, S, A, C = 3, 2, 4, 5, 3
 RNG = np.random.default_rng(0)
-QUERIES, KEYS, VALUES = (RNG.normal(size=s) for s in ((B, T, A), (B, S, A), (B, S, M)))
+QUERIES, KEYS, VALUES = (RNG.normal(size=s) for s in ((B, T, A), (B, S, A), (B, S, C)))
 LENGTHS = np.array([4, 2, 0])
 
 
