@@ -8,12 +8,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lstm_jax.artifacts import Result as Result
+    from lstm_jax.artifacts import load_model as load_model
+    from lstm_jax.artifacts import load_settings as load_settings
+    from lstm_jax.artifacts import read_result as read_result
+    from lstm_jax.artifacts import save_model as save_model
+    from lstm_jax.artifacts import write_result as write_result
+    from lstm_jax.attention import attend as attend
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
+    from lstm_jax.beam import greedy_search as greedy_search
+    from lstm_jax.buckets import Bucket as Bucket
+    from lstm_jax.buckets import BucketedBatches as BucketedBatches
+    from lstm_jax.buckets import make_buckets as make_buckets
     from lstm_jax.cell import LSTMParams as LSTMParams
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
     from lstm_jax.cell import lstm_step as lstm_step
+    from lstm_jax.cli import run_command as run_command
+    from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
     from lstm_jax.config import ModelConfig as ModelConfig
     from lstm_jax.config import OptimizerConfig as OptimizerConfig
@@ -30,6 +43,7 @@ if TYPE_CHECKING:
     from lstm_jax.decode import read_prompt as read_prompt
     from lstm_jax.decode import row_keys as row_keys
     from lstm_jax.decode import sample_keys as sample_keys
+    from lstm_jax.devices import keep_programs as keep_programs
     from lstm_jax.devices import replicate as replicate
     from lstm_jax.devices import row_mesh as row_mesh
     from lstm_jax.devices import show_cores as show_cores
@@ -37,29 +51,58 @@ if TYPE_CHECKING:
     from lstm_jax.devices import spread_batch as spread_batch
     from lstm_jax.dispatch import EngineChoice as EngineChoice
     from lstm_jax.dispatch import explain_engine as explain_engine
+    from lstm_jax.errors import InputError as InputError
+    from lstm_jax.fit import Task as Task
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
+    from lstm_jax.lexicon import learn_lexicon as learn_lexicon
+    from lstm_jax.lexicon import translate_by_words as translate_by_words
     from lstm_jax.likelihood import score_ids as score_ids
     from lstm_jax.likelihood import search_ids as search_ids
+    from lstm_jax.losses import Sums as Sums
+    from lstm_jax.losses import cross_entropy as cross_entropy
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
+    from lstm_jax.models.translate import Translator as Translator
+    from lstm_jax.models.translate import build_translator as build_translator
+    from lstm_jax.models.translate import translation_loss as translation_loss
+    from lstm_jax.parallel import ParallelParts as ParallelParts
+    from lstm_jax.parallel import read_parts as read_parts
+    from lstm_jax.parallel import split_pairs as split_pairs
+    from lstm_jax.plots import new_figure as new_figure
+    from lstm_jax.plots_attention import draw_attention as draw_attention
+    from lstm_jax.programs import Programs as Programs
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
     from lstm_jax.regularize import drop_connect as drop_connect
     from lstm_jax.regularize import dropout as dropout
     from lstm_jax.regularize import loop_masks as loop_masks
+    from lstm_jax.runner import Trained as Trained
+    from lstm_jax.runner import train_model as train_model
     from lstm_jax.sampling import Sampling as Sampling
+    from lstm_jax.schedule import Plan as Plan
+    from lstm_jax.seq2seq import Examples as Examples
+    from lstm_jax.seq2seq import encode_pairs as encode_pairs
+    from lstm_jax.seq2seq import translation_task as translation_task
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
     from lstm_jax.step import train_step as train_step
     from lstm_jax.step import train_steps as train_steps
+    from lstm_jax.subwords import Subwords as Subwords
+    from lstm_jax.subwords import learn_subwords as learn_subwords
     from lstm_jax.text import TextModel as TextModel
     from lstm_jax.text import evaluate_text as evaluate_text
     from lstm_jax.text import fit_text as fit_text
     from lstm_jax.text import load as load
     from lstm_jax.text import save as save
+    from lstm_jax.translation import Search as Search
+    from lstm_jax.translation import TextTranslator as TextTranslator
+    from lstm_jax.translation import attention_of as attention_of
+    from lstm_jax.translation import load_translator as load_translator
+    from lstm_jax.translation import save_translator as save_translator
+    from lstm_jax.translation import translate as translate
 
 __version__ = "0.1.0"
 
@@ -71,8 +114,15 @@ _ROOMS = {
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),
     "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
-    "devices": ("replicate", "row_mesh", "show_cores", "spread", "spread_batch"),
-    "beam": ("Beams", "beam_search"),
+    "devices": (
+        "keep_programs",
+        "replicate",
+        "row_mesh",
+        "show_cores",
+        "spread",
+        "spread_batch",
+    ),
+    "beam": ("Beams", "beam_search", "greedy_search"),
     "sampling": ("Sampling",),
     "decode": (
         "Snapshot",
@@ -99,6 +149,38 @@ _ROOMS = {
         "fit_text",
         "load",
         "save",
+    ),
+    "artifacts": (
+        "Result",
+        "load_model",
+        "load_settings",
+        "read_result",
+        "save_model",
+        "write_result",
+    ),
+    "runner": ("Trained", "train_model"),
+    "fit": ("Task",),
+    "schedule": ("Plan",),
+    "programs": ("Programs",),
+    "losses": ("Sums", "cross_entropy"),
+    "errors": ("InputError",),
+    "cli": ("run_command", "run_experiment"),
+    "plots": ("new_figure",),
+    "attention": ("attend",),
+    "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
+    "lexicon": ("learn_lexicon", "translate_by_words"),
+    "models.translate": ("Translator", "build_translator", "translation_loss"),
+    "parallel": ("ParallelParts", "read_parts", "split_pairs"),
+    "plots_attention": ("draw_attention",),
+    "seq2seq": ("Examples", "encode_pairs", "translation_task"),
+    "subwords": ("Subwords", "learn_subwords"),
+    "translation": (
+        "Search",
+        "TextTranslator",
+        "attention_of",
+        "load_translator",
+        "save_translator",
+        "translate",
     ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

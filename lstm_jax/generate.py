@@ -165,4 +165,4 @@ def _record(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)

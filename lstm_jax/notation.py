@@ -5,6 +5,7 @@
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
     W   width of a beam             M   last symbols remembered
+    S   steps that are attended to  A   width of queries and keys, C of values
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -32,6 +33,13 @@ BatchInputs = Float[Array, "B T D"]
 BatchHidden = Float[Array, "B T H"]
 BatchFlags = Bool[Array, "B T"]
 
+# Attention, batch first: queries over keys [B, S, A] and values [B, S, C].
+Queries = Float[Array, "B T A"]
+Keys = Float[Array, "B S A"]
+Values = Float[Array, "B S C"]
+Contexts = Float[Array, "B T C"]
+AttentionWeights = Float[Array, "B T S"]
+
 # Parameters.
 InputWeights = Float[Array, "D G"]
 RecurrentWeights = Float[Array, "H G"]
@@ -40,6 +48,9 @@ GateBias = Float[Array, " G"]
 # Symbols and scores.
 Ids = Int[Array, "T B"]
 StepIds = Int[Array, " B"]
+BatchIds = Int[Array, "B T"]
+SourceIds = Int[Array, "B S"]
+BatchLogits = Float[Array, "B T V"]
 RecentIds = Int[Array, "B M"]  # the last symbols of every row, the newest at the end
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]

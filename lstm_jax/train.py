@@ -183,4 +183,4 @@ def _continue(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)
