@@ -4,7 +4,9 @@
     B   batch rows                  H   hidden units
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
-    W   width of a beam
+    W   width of a beam               C   points of context of a forecast
+    F   points of a forecast          Q   quantiles of each
+    S   models of an ensemble
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -36,6 +38,12 @@ BatchFlags = Bool[Array, "B T"]
 InputWeights = Float[Array, "D G"]
 RecurrentWeights = Float[Array, "H G"]
 GateBias = Float[Array, " G"]
+
+# Time series, batch first like the layers that read them.
+Past = Float[Array, "B C"]
+Future = Float[Array, "B F"]
+Quantiles = Float[Array, "B F Q"]
+Forecasts = Float[Array, "S B F Q"]
 
 # Symbols and scores.
 Ids = Int[Array, "T B"]

@@ -27,6 +27,10 @@ ROOMS = (
     "config",
     "vocab",
     "data",
+    "series",
+    "series_csv",
+    "baselines",
+    "forecast_scores",
     "notation",
     "cell",
     "regularize",
@@ -42,11 +46,13 @@ ROOMS = (
     "losses",
     "metrics",
     "models.language",
+    "models.forecast",
     "schedule",
     "step",
     "programs",
     "devices",
     "fit",
+    "forecasting",
     "beam",
     "decode",
     "protocols",
@@ -62,6 +68,7 @@ ROOMS = (
     "text",
     "plots",
     "plots_inspect",
+    "plots_forecast",
     "runner",
     "artifacts",
     "report",
@@ -75,13 +82,14 @@ COMMANDS = {"train", "evaluate", "generate", "inspect"}
 
 # The rooms a library may be imported in, where they are few.
 DOORS = {
-    "flax": {"layers", "models.language", "task"},
+    "flax": {"layers", "models.language", "models.forecast", "task"},
     "orbax": {"checkpoint"},
-    "matplotlib": {"plots", "plots_inspect"},
+    "matplotlib": {"plots", "plots_inspect", "plots_forecast"},
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
     *("errors", "config", "vocab", "data", "rundir", "history", "board", "cli"),
+    *("series", "series_csv", "baselines", "forecast_scores"),
     *COMMANDS,
 }
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib"}
