@@ -54,7 +54,7 @@ def is_seasonal(points: np.ndarray, season: int) -> bool:
         return False
     r = [around[k:] @ around[:-k] / total for k in range(1, season + 1)]
     error = math.sqrt((1 + 2 * sum(x * x for x in r[:-1])) / len(points))
-    return abs(r[-1]) > 1.645 * error
+    return bool(abs(r[-1]) > 1.645 * error)
 
 
 def seasonal_indices(points: np.ndarray, season: int) -> np.ndarray:

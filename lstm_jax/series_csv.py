@@ -31,7 +31,7 @@ def read_series(path: Path, layout: Layout = "auto") -> dict[str, np.ndarray]:
     """
     lines = _cells(path)
     names = lines.pop(0) if not all(map(_is_number, lines[0][1:] or lines[0])) else None
-    labels = [line[0] for line in lines] if not _numeric_first(lines) else None
+    labels = [line[0] for line in lines] if _begin_with_labels(lines) else None
     if labels:
         lines = [line[1:] for line in lines]
         names = names[1:] if names else None
@@ -94,8 +94,10 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def _numeric_first(lines: Sequence[Sequence[str]]) -> bool:
-    return all(_is_number(line[0]) for line in lines)
+def _begin_with_labels(lines: Sequence[Sequence[str]]) -> bool:
+    """Whether the first of several columns is no series."""
+    several = max(map(len, lines), default=0) > 1
+    return several and not all(_is_number(line[0]) for line in lines)
 
 
 def _numbers(path: Path, name: str, cells: Sequence[str]) -> np.ndarray:
