@@ -148,10 +148,16 @@ def build(settings: dict[str, Any]) -> ForecastModel:
     )
 
 
-def train(options: Options, panel: Panel, settings: dict[str, Any]) -> ForecastModel:
+def train(
+    options: Options,
+    panel: Panel,
+    settings: dict[str, Any],
+    yardstick: tuple[float, float],
+) -> ForecastModel:
     """The ensemble after the last step; no data were held out to choose another."""
     sizes = {name: getattr(options, name) for name in ("batch", "members", "seed")}
-    task = lstm_jax.forecast_task(panel, frame_of(settings), **sizes)
+    frame = frame_of(settings)
+    task = lstm_jax.forecast_task(panel, frame, **sizes, yardstick=yardstick)
     # The gradients of all members are clipped as one.
     optimizer = lstm_jax.make_optimizer(0.01, options.members**0.5, 0.99)
     peak = options.learning_rate
@@ -163,8 +169,16 @@ def train(options: Options, panel: Panel, settings: dict[str, Any]) -> ForecastM
         lstm_jax.Programs(task.loss, optimizer),
         steps_per_call=8,
         run_dir=options.run_dir,
-        unit="scaled pinball loss",
+        unit="OWA of the pinball loss",
     ).model
+
+
+def yardstick(known: Series, frame: Frame) -> tuple[float, float]:
+    """SMAPE and MASE of Naive2 at the end of the training part, to weigh errors by."""
+    before, after = lstm_jax.hold_out(known, frame.horizon)
+    pasts, season = before.values(), frame.seasons[0]
+    found = [lstm_jax.naive2(points, frame.horizon, season) for points in pasts]
+    return lstm_jax.score_points(found, after.values(), pasts, season).means()
 
 
 def compare(
@@ -187,9 +201,9 @@ def compare(
         name: lstm_jax.score_points(forecasts, futures, pasts, season)
         for name, forecasts in found.items()
     }
-    yardstick = scores["Naive2"].means()
     print(f"\n{stride} ahead             OWA")
-    described = {name: score.described(yardstick) for name, score in scores.items()}
+    naive2 = scores["Naive2"].means()
+    described = {name: score.described(naive2) for name, score in scores.items()}
     for name, words in described.items():
         print(f"  {name:16} {words}")
     return described
@@ -210,7 +224,7 @@ def learn(options: Options) -> None:
     settings["log"] = lstm_jax.all_positive(known)
     panel = lstm_jax.scale_series(known, frame, settings["log"])
     print(f"{len(known)} series, {options.steps} steps", flush=True)
-    model = train(options, panel, settings)
+    model = train(options, panel, settings, yardstick(known, frame))
     lstm_jax.save_model(options.run_dir, model, settings)
 
     whole, points = panel.extended(truth), options.origins * options.horizon

@@ -17,12 +17,20 @@ ROW_AXES = {"past": 0, "future": 0, "weight": 0}
 
 
 def window_batch(
-    panel: Panel, frame: Frame, n: int, *, batch: int, members: int, seed: int
+    panel: Panel,
+    frame: Frame,
+    n: int,
+    *,
+    batch: int,
+    members: int,
+    seed: int,
+    yardstick: tuple[float, float],
 ) -> Batch:
     """Batch n of training: windows of random series that end at random points.
 
     Every member of the ensemble gets its own. Nothing beyond the points from which the
-    panel took its scales is ever drawn. Series are equally likely, however long.
+    panel took its scales is ever drawn. Series are equally likely, however long; their
+    errors count as in OWA with this yardstick, see `Panel.importance`.
 
     Returns:
         The arrays that `forecast_loss` takes.
@@ -37,7 +45,7 @@ def window_batch(
     return {
         "past": past.reshape(*shape, -1),
         "future": future.reshape(*shape, -1),
-        "weight": np.ones(shape, np.float32),
+        "weight": panel.importance(rows, level, yardstick).reshape(shape),
     }
 
 
@@ -48,6 +56,7 @@ def forecast_task(
     batch: int,
     members: int,
     seed: int,
+    yardstick: tuple[float, float],
     evaluate: Callable[[ForecastModel], Sums] | None = None,
 ) -> Task:
     """Learning to forecast the series of a panel with an ensemble.
@@ -58,7 +67,13 @@ def forecast_task(
     return Task(
         loss=forecast_loss,
         batch=lambda n: window_batch(
-            panel, frame, n, batch=batch, members=members, seed=seed
+            panel,
+            frame,
+            n,
+            batch=batch,
+            members=members,
+            seed=seed,
+            yardstick=yardstick,
         ),
         row_axes=ROW_AXES,
         rows=batch,

@@ -88,12 +88,14 @@ class Panel:
     Attributes:
         values: the series, or their logarithms if `log`.
         scale: [N], what is one unit of a series: see `scale_series`.
+        change: [N], the same of the series themselves, the scale of MASE.
         known: [N], how many points the scale was taken from.
         log: whether to work with logarithms, where a change is a share.
     """
 
     values: tuple[np.ndarray, ...]
     scale: np.ndarray
+    change: np.ndarray
     known: np.ndarray
     log: bool
 
@@ -127,6 +129,26 @@ class Panel:
         units = (after - level[:, None]) / self.scale[rows][:, None]
         return units.astype(np.float32)
 
+    def importance(
+        self, rows: np.ndarray, level: np.ndarray, yardstick: tuple[float, float]
+    ) -> np.ndarray:
+        """What an error of one unit adds to OWA, [B], to first order.
+
+        sMAPE is 100 times an error's share of the level. So the pinball loss can weigh
+        windows as the competition weighs their errors.
+
+        Args:
+            rows: [B], the series of each window.
+            level: [B], of each window.
+            yardstick: sMAPE and MASE that OWA divides by.
+        """
+        unit = self.scale[rows]
+        # A series around 0 has no relative error; one unit stands in for its level.
+        size = np.exp(level) if self.log else np.maximum(np.abs(level), unit)
+        share, error = (unit, unit * size) if self.log else (unit / size, unit)
+        smape, mase = 100 * share, error / self.change[rows]
+        return ((smape / yardstick[0] + mase / yardstick[1]) / 2).astype(np.float32)
+
     def restore(
         self, units: np.ndarray, rows: np.ndarray, level: np.ndarray
     ) -> np.ndarray:
@@ -148,9 +170,11 @@ def scale_series(series: Named, frame: Frame, log: bool) -> Panel:
     The shortest season counts. That is how far the seasonal naive forecast errs on
     average, so errors in these units are those of MASE (of the logarithm, if `log`).
     """
-    values = _transformed(series, log)
-    scale = np.array([_scale(points, frame.seasons[0]) for points in values])
-    return Panel(values, scale, np.array([len(points) for points in values]), log)
+    values, season = _transformed(series, log), frame.seasons[0]
+    scale = np.array([_unit(points, season) for points in values])
+    change = np.array([_unit(points, season) for points in series.values()])
+    known = np.array([len(points) for points in values])
+    return Panel(values, scale, change, known, log)
 
 
 def all_positive(series: Named) -> bool:
@@ -170,7 +194,7 @@ def _transformed(series: Named, log: bool) -> tuple[np.ndarray, ...]:
     return tuple(np.log(points) for points in series.values())
 
 
-def _scale(points: np.ndarray, season: int) -> float:
+def _unit(points: np.ndarray, season: int) -> float:
     change = float(np.mean(np.abs(points[season:] - points[:-season])))
     # A series that repeats itself exactly, or never moves, still needs a unit.
     return change or float(np.std(points)) or 1.0
