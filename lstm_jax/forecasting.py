@@ -11,7 +11,7 @@ from lstm_jax.losses import Sums
 from lstm_jax.models.forecast import ForecastModel, each_forecast, forecast_loss
 from lstm_jax.series import Frame, Panel
 
-_ROWS = 512  # windows per call of a compiled program
+_ROWS = 128  # windows per call of the one compiled program
 _each_forecast = jax.jit(each_forecast)
 ROW_AXES = {"past": 0, "future": 0, "weight": 0}
 
@@ -132,8 +132,7 @@ def _forecast(
     for start in range(0, len(rows), _ROWS):
         part = slice(start, start + _ROWS)
         past, level = panel.windows(rows[part], ends[part], models.frame)
-        room = min(_ROWS, len(rows)) - len(past)  # every call has the same shape
-        padded = np.pad(past, ((0, room), (0, 0)))
+        padded = np.pad(past, ((0, _ROWS - len(past)), (0, 0)))
         units = np.asarray(_each_forecast(models, padded))[:, : len(past)]
         parts.append(panel.restore(np.median(units, axis=0), rows[part], level))
     return np.concatenate(parts)

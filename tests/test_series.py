@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.errors import InputError
+from lstm_jax.forecast_scores import score_points
 from lstm_jax.series import (
     Frame,
     all_positive,
@@ -52,6 +53,29 @@ def test_futures_come_back_as_they_were(log: bool) -> None:
     found = panel.restore(units[..., None], rows, level)[..., 0]
     np.testing.assert_allclose(found[0], series["a"][12:15], rtol=1e-5)
     np.testing.assert_allclose(found[1], series["b"][17:20], rtol=1e-5)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_importance_is_what_an_error_adds_to_owa(log: bool) -> None:
+    """Against OWA itself: the forecast is the level, and wrong by a little."""
+    series, yardstick = some_series(), (15.0, 2.0)
+    panel = scale_series(series, FRAME, log)
+    row, end, small = np.array([1]), np.array([12]), 1e-4
+    _, level = panel.windows(row, end, FRAME)
+    right, wrong = (
+        panel.restore(np.full((1, 1, 1), error), row, level)[0, 0]
+        for error in (0.0, small)
+    )
+    score = score_points([wrong], [right], [series["b"]], season=2)
+    found = panel.importance(row, level, yardstick) * small
+    assert found[0] == pytest.approx(score.owa(yardstick), rel=1e-3)
+
+
+def test_a_series_around_zero_has_a_finite_importance() -> None:
+    panel = scale_series({"a": np.tile([-1.0, 1.0, 2.0, -2.0], 5)}, FRAME, log=False)
+    row = np.array([0])
+    found = panel.importance(row, np.array([0.0]), (10.0, 1.0))
+    assert found[0] == pytest.approx((100 / 10 + 1) / 2)  # of 100 %, and of a MASE of 1
 
 
 def test_scales_know_nothing_of_what_came_after() -> None:
