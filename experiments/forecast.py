@@ -102,6 +102,19 @@ class PredictOptions:
     out: Path = Path("forecasts.csv")
 
 
+def check(options: Options) -> None:
+    """Refuse numbers that make no sense."""
+    for name in ("origins", "hidden", "layers", "members", "batch", "steps"):
+        if getattr(options, name) < 1:
+            found = getattr(options, name)
+            raise lstm_jax.InputError(f"--{name}: expected 1 or more, found {found}")
+    if not (options.learning_rate > 0 and options.seed >= 0):
+        raise lstm_jax.InputError(
+            "--learning-rate and --seed: expected more than 0, and 0 or more, "
+            f"found {options.learning_rate} and {options.seed}"
+        )
+
+
 def load(options: Options) -> tuple[Series, Series]:
     """What is known, and what is to be forecast."""
     held_out = options.origins * options.horizon
@@ -212,12 +225,14 @@ def compare(
 def learn(options: Options) -> None:
     """Train, forecast what was held out, and say how good that is."""
     started = time.perf_counter()
+    check(options)
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
     settings = {name: getattr(options, name) for name in KEPT}
     frame, season = frame_of(settings), options.seasons[0]
     known, truth = load(options)
     lstm_jax.need_points(known, frame.context + frame.horizon)
+    lstm_jax.make_run_dir(options.run_dir)
     lstm_jax.keep_programs()
     lstm_jax.show_cores(options.batch)
 

@@ -44,7 +44,8 @@ def draw_forecasts(
         axes.plot(steps, before, color="#606060", linewidth=1, label="known")
         _draw(axes, quantiles[k], levels, None if truth is None else truth[names[k]])
         axes.set_title(names[k], fontsize="small", loc="left")
-    panels.flat[0].legend(frameon=False, fontsize="small", loc="upper left")
+    drawn = panels.flat[0].get_legend_handles_labels()
+    figure.legend(*drawn, frameon=False, ncols=len(drawn[0]), loc="outside upper right")
     for axes in panels[-1]:
         axes.set_xlabel("points from the last known one on")
     figure.savefig(path, dpi=110)
@@ -60,7 +61,7 @@ def _draw(
             quantiles[:, k],
             quantiles[:, -1 - k],
             color=TRAINING,
-            alpha=0.2,
+            alpha=0.15 + 0.2 * k,
             linewidth=0,
             label=f"{levels[-1 - k] - levels[k]:.0%} interval",
         )

@@ -57,6 +57,21 @@ def test_another_test_part_is_refused(tmp_path: Path) -> None:
         load(SMALL)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"members": 0}, "--members: expected 1 or more, found 0"),
+        ({"learning_rate": 0.0}, "--learning-rate"),
+        ({"seed": -1}, "--seed"),
+        ({"seasons": (7, 3)}, "--seasons"),
+        ({"data": Path("none.csv")}, r"none\.csv: expected a CSV file"),
+    ],
+)
+def test_nonsense_is_refused_before_any_work(changed: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        forecast.learn(dataclasses.replace(SMALL, **changed))
+
+
 def test_a_trained_run_forecasts_a_users_series(tmp_path: Path) -> None:
     """The sample's own series go on as a column; the forecast is near its formula."""
     assert run("forecast", "--smoke", "--run-dir", tmp_path / "run").returncode == 0
