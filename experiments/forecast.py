@@ -31,12 +31,12 @@ import tyro
 import lstm_jax
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
-    from lstm_jax import ForecastModel, Frame, Panel
+    from lstm_jax import ForecastModel, Panel
 
 Series = dict[str, np.ndarray]
 Word = tyro.conf.Positional[Path]
 M4_FILES = ("Hourly-train.csv", "Hourly-test.csv")
-KEPT = ("horizon", "seasons", "reads", "hidden", "layers", "members", "seed")
+KEPT = ("frame", "hidden", "layers", "members", "seed")  # what the model is built from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +51,7 @@ class Options:
         smoke: run in seconds, on a generated sample.
         validate: score the last points of the training part, to choose settings by.
         origins: the points held out of a CSV file are so many horizons.
-        horizon: points forecast at once.
-        seasons: periods of the series in points, the shortest first.
-        reads: points of the past that are read one by one.
+        frame: what a forecast looks at, and how far ahead it reaches.
         hidden: units of each LSTM.
         layers: of each LSTM.
         members: models whose median is the forecast, trained side by side.
@@ -69,9 +67,7 @@ class Options:
     smoke: bool = False
     validate: bool = False
     origins: int = 1
-    horizon: int = 48
-    seasons: tuple[int, ...] = (24, 168)
-    reads: int = 168
+    frame: lstm_jax.Frame = dataclasses.field(default_factory=lstm_jax.Frame)
     hidden: int = 64
     layers: int = 1
     members: int = 5
@@ -82,8 +78,8 @@ class Options:
 
 
 SMOKE = {
-    **{"horizon": 6, "seasons": (4, 12), "reads": 12, "hidden": 8},
-    **{"members": 2, "batch": 32, "steps": 48},
+    "frame": lstm_jax.Frame(horizon=6, seasons=(4, 12), reads=12),
+    **{"hidden": 8, "members": 2, "batch": 32, "steps": 48},
 }
 
 
@@ -117,7 +113,7 @@ def check(options: Options) -> None:
 
 def load(options: Options) -> tuple[Series, Series]:
     """What is known, and what is to be forecast."""
-    held_out = options.origins * options.horizon
+    held_out = options.origins * options.frame.horizon
     if options.smoke:
         return lstm_jax.hold_out(generated(), held_out)
     if options.data is None:
@@ -144,40 +140,30 @@ def generated() -> Series:
     return series
 
 
-def frame_of(settings: dict[str, Any]) -> Frame:
-    """What a forecast looks at, by the settings of a run."""
-    seasons, reads = tuple(settings["seasons"]), settings["reads"]
-    return lstm_jax.check_frame(lstm_jax.Frame(settings["horizon"], seasons, reads))
-
-
 def build(settings: dict[str, Any]) -> ForecastModel:
     """The untrained ensemble of a run."""
-    return lstm_jax.build_ensemble(
-        frame_of(settings),
-        settings["hidden"],
-        settings["layers"],
-        members=settings["members"],
-        seed=settings["seed"],
-    )
+    frame = lstm_jax.load_frame(settings["frame"])
+    sizes = settings["hidden"], settings["layers"]
+    members, seed = settings["members"], settings["seed"]
+    return lstm_jax.build_ensemble(frame, *sizes, members=members, seed=seed)
 
 
 def train(
     options: Options,
     panel: Panel,
-    settings: dict[str, Any],
+    model: ForecastModel,
     yardstick: tuple[float, float],
 ) -> ForecastModel:
     """The ensemble after the last step; no data were held out to choose another."""
     sizes = {name: getattr(options, name) for name in ("batch", "members", "seed")}
-    frame = frame_of(settings)
-    task = lstm_jax.forecast_task(panel, frame, **sizes, yardstick=yardstick)
+    task = lstm_jax.forecast_task(panel, options.frame, **sizes, yardstick=yardstick)
     # The gradients of all members are clipped as one.
     optimizer = lstm_jax.make_optimizer(0.01, options.members**0.5, 0.99)
     peak = options.learning_rate
     plan = lstm_jax.Plan(options.steps, options.max_seconds, peak, 0.05, 0.0)
     return lstm_jax.train_model(
         task,
-        build(settings),
+        model,
         plan,
         lstm_jax.Programs(task.loss, optimizer),
         steps_per_call=8,
@@ -186,37 +172,17 @@ def train(
     ).model
 
 
-def yardstick(known: Series, frame: Frame) -> tuple[float, float]:
-    """SMAPE and MASE of Naive2 at the end of the training part, to weigh errors by."""
-    before, after = lstm_jax.hold_out(known, frame.horizon)
-    pasts, season = before.values(), frame.seasons[0]
-    found = [lstm_jax.naive2(points, frame.horizon, season) for points in pasts]
-    return lstm_jax.score_points(found, after.values(), pasts, season).means()
-
-
 def compare(
     known: Series, truth: Series, medians: np.ndarray, stride: int, season: int
 ) -> dict[str, str]:
     """The scores of our forecasts, and of others that need no learning, in words."""
-    pasts, futures = known.values(), truth.values()
-    found = {
-        name: [
-            lstm_jax.rolling_baseline(method, *pair, stride, season)
-            for pair in zip(pasts, futures, strict=True)
-        ]
-        for name, method in (
-            ("Naive2", lstm_jax.naive2),
-            ("seasonal naive", lstm_jax.seasonal_naive),
-        )
-    }
-    found["LSTM"] = list(medians)
-    scores = {
-        name: lstm_jax.score_points(forecasts, futures, pasts, season)
-        for name, forecasts in found.items()
-    }
+    scores = lstm_jax.baseline_scores(known, truth, stride, season)
+    scores["LSTM"] = lstm_jax.score_points(
+        medians, truth.values(), known.values(), season
+    )
     print(f"\n{stride} ahead             OWA")
-    naive2 = scores["Naive2"].means()
-    described = {name: score.described(naive2) for name, score in scores.items()}
+    yardstick = scores["Naive2"].means()
+    described = {name: score.described(yardstick) for name, score in scores.items()}
     for name, words in described.items():
         print(f"  {name:16} {words}")
     return described
@@ -228,21 +194,24 @@ def learn(options: Options) -> None:
     check(options)
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
-    settings = {name: getattr(options, name) for name in KEPT}
-    frame, season = frame_of(settings), options.seasons[0]
+    frame, season = lstm_jax.check_frame(options.frame), options.frame.seasons[0]
     known, truth = load(options)
     lstm_jax.need_points(known, frame.context + frame.horizon)
     lstm_jax.make_run_dir(options.run_dir)
     lstm_jax.keep_programs()
     lstm_jax.show_cores(options.batch)
 
-    settings["log"] = lstm_jax.all_positive(known)
-    panel = lstm_jax.scale_series(known, frame, settings["log"])
+    log = lstm_jax.all_positive(known)
+    panel = lstm_jax.scale_series(known, frame, log)
+    # Errors weigh as in OWA, with what Naive2 reaches at the end of the training part.
+    before = lstm_jax.hold_out(known, frame.horizon)
+    naive2 = lstm_jax.baseline_scores(*before, frame.horizon, season)["Naive2"]
     print(f"{len(known)} series, {options.steps} steps", flush=True)
-    model = train(options, panel, settings, yardstick(known, frame))
-    lstm_jax.save_model(options.run_dir, model, settings)
+    settings = {name: dataclasses.asdict(options)[name] for name in KEPT}
+    model = train(options, panel, build(settings), naive2.means())
+    lstm_jax.save_model(options.run_dir, model, settings | {"log": log})
 
-    whole, points = panel.extended(truth), options.origins * options.horizon
+    whole, points = panel.extended(truth), options.origins * options.frame.horizon
     middle = model.levels.index(0.5)
     for stride in (1, frame.horizon):  # rolling one step ahead, then many
         quantiles = lstm_jax.rolling_forecast(model, whole, panel.known, points, stride)
@@ -276,13 +245,14 @@ def result(
     is_m4 = options.data is not None and options.data.is_dir()
     data = "M4 Hourly" if is_m4 else "generated" if options.smoke else options.data
     part = "test part" if is_m4 and not options.validate else "last points"
+    horizon, season = options.frame.horizon, options.frame.seasons[0]
     words = [f"--data {options.data}"] if options.data else []
     words += [f"--{flag}" for flag in ("smoke", "validate") if getattr(options, flag)]
     return lstm_jax.Result(
         task="time-series prediction",
         data=f"{data}, {series} series",
         licence="none stated" if is_m4 else "the user's",
-        protocol=f"{part}, horizon {options.horizon}, m = {options.seasons[0]}",
+        protocol=f"{part}, horizon {horizon}, m = {season}",
         metric="OWA",
         ours=scores["LSTM"],
         floor=f"seasonal naive {scores['seasonal naive']}",
@@ -296,7 +266,8 @@ def result(
 def predict(options: PredictOptions) -> None:
     """Forecast what nobody knows yet."""
     settings = lstm_jax.load_settings(options.run_dir)
-    frame, series = frame_of(settings), lstm_jax.read_series(options.data)
+    frame = lstm_jax.load_frame(settings["frame"])
+    series = lstm_jax.read_series(options.data)
     lstm_jax.need_points(series, frame.context)
     lstm_jax.keep_programs()
     model = lstm_jax.load_model(options.run_dir, build(settings))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lstm_jax.artifacts import read_result as read_result
     from lstm_jax.artifacts import save_model as save_model
     from lstm_jax.artifacts import write_result as write_result
+    from lstm_jax.baselines import baseline_scores as baseline_scores
     from lstm_jax.baselines import naive2 as naive2
     from lstm_jax.baselines import rolling_baseline as rolling_baseline
     from lstm_jax.baselines import seasonal_naive as seasonal_naive
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from lstm_jax.series import all_positive as all_positive
     from lstm_jax.series import check_frame as check_frame
     from lstm_jax.series import hold_out as hold_out
+    from lstm_jax.series import load_frame as load_frame
     from lstm_jax.series import need_points as need_points
     from lstm_jax.series import scale_series as scale_series
     from lstm_jax.series_csv import read_series as read_series
@@ -153,6 +155,7 @@ _ROOMS = {
         "all_positive",
         "check_frame",
         "hold_out",
+        "load_frame",
         "need_points",
         "scale_series",
     ),
@@ -161,6 +164,7 @@ _ROOMS = {
         "write_forecasts",
     ),
     "baselines": (
+        "baseline_scores",
         "naive2",
         "rolling_baseline",
         "seasonal_naive",

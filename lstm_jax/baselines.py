@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lstm_jax.forecast_scores import PointScores, score_points
+from lstm_jax.series import Named
+
 Method = Callable[[np.ndarray, int, int], np.ndarray]  # points, horizon, season
 
 
@@ -39,6 +42,25 @@ def naive2(points: np.ndarray, horizon: int, season: int) -> np.ndarray:
         indices = seasonal_indices(points, season)
     last = points[-1] / indices[(len(points) - 1) % season]
     return last * indices[(len(points) + np.arange(horizon)) % season]
+
+
+def baseline_scores(
+    known: Named, truth: Named, stride: int, season: int
+) -> dict[str, PointScores]:
+    """How Naive2 and the seasonal naive forecast do from rolling origins, by name."""
+    pasts, futures = known.values(), truth.values()
+    return {
+        name: score_points(
+            [
+                rolling_baseline(method, *pair, stride, season)
+                for pair in zip(pasts, futures, strict=True)
+            ],
+            futures,
+            pasts,
+            season,
+        )
+        for name, method in (("Naive2", naive2), ("seasonal naive", seasonal_naive))
+    }
 
 
 def is_seasonal(points: np.ndarray, season: int) -> bool:

@@ -10,6 +10,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,11 @@ class Frame:
     def context(self) -> int:
         """Points needed before a forecast: those read, and each a season earlier."""
         return self.reads + self.seasons[-1]
+
+
+def load_frame(fields: Mapping[str, Any]) -> Frame:
+    """The frame whose fields were written as JSON, which knows no tuples."""
+    return Frame(fields["horizon"], tuple(fields["seasons"]), fields["reads"])
 
 
 def check_frame(frame: Frame) -> Frame:

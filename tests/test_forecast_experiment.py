@@ -10,9 +10,9 @@ from experiment_runs import run
 
 from experiments import forecast
 from experiments.forecast import Options, generated, load
-from lstm_jax import InputError
+from lstm_jax import Frame, InputError
 
-SMALL = Options(horizon=2, seasons=(2, 3), reads=3)
+SMALL = Options(frame=Frame(horizon=2, seasons=(2, 3), reads=3))
 
 
 def write_rows(path: Path, series: dict[str, list[int]]) -> None:
@@ -63,7 +63,7 @@ def test_another_test_part_is_refused(tmp_path: Path) -> None:
         ({"members": 0}, "--members: expected 1 or more, found 0"),
         ({"learning_rate": 0.0}, "--learning-rate"),
         ({"seed": -1}, "--seed"),
-        ({"seasons": (7, 3)}, "--seasons"),
+        ({"frame": Frame(seasons=(7, 3))}, "--seasons"),
         ({"data": Path("none.csv")}, r"none\.csv: expected a CSV file"),
     ],
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.baselines import (
+    baseline_scores,
     is_seasonal,
     naive2,
     rolling_baseline,
@@ -129,6 +130,20 @@ def test_rolling_origins_know_what_came_before() -> None:
     assert two.tolist() == [3, 4, 5, 10, 11]
     many = rolling_baseline(seasonal_naive, known, truth, 5, 3)
     assert many.tolist() == [3, 4, 5, 3, 4]
+
+
+def test_baselines_are_scored_from_rolling_origins() -> None:
+    rng = np.random.default_rng(7)
+    known = {name: rng.uniform(1, 9, 30) for name in "ab"}
+    truth = {name: rng.uniform(1, 9, 4) for name in "ab"}
+    found = baseline_scores(known, truth, 2, 3)
+    rolled = [
+        rolling_baseline(seasonal_naive, known[name], truth[name], 2, 3)
+        for name in "ab"
+    ]
+    slow = slow_scores(rolled, [*truth.values()], [*known.values()], 3)
+    assert list(found) == ["Naive2", "seasonal naive"]
+    assert found["seasonal naive"].means() == pytest.approx(slow)
 
 
 @pytest.mark.skipif(not M4, reason="M4_HOURLY names no folder with the M4 files")

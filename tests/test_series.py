@@ -1,5 +1,7 @@
 """Series, their scales and windows; CSV files of them."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from lstm_jax.series import (
     all_positive,
     check_frame,
     hold_out,
+    load_frame,
     need_points,
     scale_series,
 )
@@ -128,6 +131,10 @@ def test_frames_that_make_no_sense_are_refused(frame: Frame, message: str) -> No
     with pytest.raises(InputError, match=message):
         check_frame(frame)
     assert check_frame(FRAME) is FRAME
+
+
+def test_a_frame_comes_back_from_json() -> None:
+    assert load_frame(json.loads(json.dumps(dataclasses.asdict(FRAME)))) == FRAME
 
 
 def written(path: Path, text: str) -> Path:
