@@ -87,7 +87,7 @@ def _cells(path: Path) -> list[list[str]]:
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell belongs to the numbers; an empty one does."""
+    """Whether a cell may stand among numbers; an empty one may."""
     try:
         return math.isfinite(float(cell or 0))
     except ValueError:
@@ -105,11 +105,7 @@ def _numbers(path: Path, name: str, cells: Sequence[str]) -> np.ndarray:
     there = [k for k, cell in enumerate(cells) if cell]
     first, last = (there[0], there[-1]) if there else (0, -1)
     for k in range(first, last + 1):
-        if (
-            not cells[k]
-            or not _is_number(cells[k])
-            or not math.isfinite(float(cells[k]))
-        ):
+        if not cells[k] or not _is_number(cells[k]):
             raise InputError(
                 f"{path}: series {name}, point {k + 1}: "
                 f"expected a number, found {cells[k]!r}"
