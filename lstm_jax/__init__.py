@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from lstm_jax.artifacts import Result as Result
     from lstm_jax.artifacts import load_model as load_model
     from lstm_jax.artifacts import load_settings as load_settings
+    from lstm_jax.artifacts import make_run_dir as make_run_dir
     from lstm_jax.artifacts import read_result as read_result
     from lstm_jax.artifacts import save_model as save_model
     from lstm_jax.artifacts import write_result as write_result
     from lstm_jax.attention import attend as attend
+    from lstm_jax.baselines import baseline_scores as baseline_scores
+    from lstm_jax.baselines import naive2 as naive2
+    from lstm_jax.baselines import rolling_baseline as rolling_baseline
+    from lstm_jax.baselines import seasonal_naive as seasonal_naive
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
     from lstm_jax.beam import greedy_search as greedy_search
@@ -53,6 +58,13 @@ if TYPE_CHECKING:
     from lstm_jax.dispatch import explain_engine as explain_engine
     from lstm_jax.errors import InputError as InputError
     from lstm_jax.fit import Task as Task
+    from lstm_jax.forecast_scores import IntervalScores as IntervalScores
+    from lstm_jax.forecast_scores import PointScores as PointScores
+    from lstm_jax.forecast_scores import score_intervals as score_intervals
+    from lstm_jax.forecast_scores import score_points as score_points
+    from lstm_jax.forecasting import forecast as forecast
+    from lstm_jax.forecasting import forecast_task as forecast_task
+    from lstm_jax.forecasting import rolling_forecast as rolling_forecast
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
@@ -62,6 +74,10 @@ if TYPE_CHECKING:
     from lstm_jax.likelihood import search_ids as search_ids
     from lstm_jax.losses import Sums as Sums
     from lstm_jax.losses import cross_entropy as cross_entropy
+    from lstm_jax.models.forecast import ForecastModel as ForecastModel
+    from lstm_jax.models.forecast import build_ensemble as build_ensemble
+    from lstm_jax.models.forecast import forecast_loss as forecast_loss
+    from lstm_jax.models.forecast import pinball as pinball
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.models.translate import Translator as Translator
@@ -72,6 +88,7 @@ if TYPE_CHECKING:
     from lstm_jax.parallel import split_pairs as split_pairs
     from lstm_jax.plots import new_figure as new_figure
     from lstm_jax.plots_attention import draw_attention as draw_attention
+    from lstm_jax.plots_forecast import draw_forecasts as draw_forecasts
     from lstm_jax.programs import Programs as Programs
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
@@ -85,6 +102,16 @@ if TYPE_CHECKING:
     from lstm_jax.seq2seq import Examples as Examples
     from lstm_jax.seq2seq import encode_pairs as encode_pairs
     from lstm_jax.seq2seq import translation_task as translation_task
+    from lstm_jax.series import Frame as Frame
+    from lstm_jax.series import Panel as Panel
+    from lstm_jax.series import all_positive as all_positive
+    from lstm_jax.series import check_frame as check_frame
+    from lstm_jax.series import hold_out as hold_out
+    from lstm_jax.series import load_frame as load_frame
+    from lstm_jax.series import need_points as need_points
+    from lstm_jax.series import scale_series as scale_series
+    from lstm_jax.series_csv import read_series as read_series
+    from lstm_jax.series_csv import write_forecasts as write_forecasts
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
@@ -154,6 +181,7 @@ _ROOMS = {
         "Result",
         "load_model",
         "load_settings",
+        "make_run_dir",
         "read_result",
         "save_model",
         "write_result",
@@ -182,6 +210,44 @@ _ROOMS = {
         "save_translator",
         "translate",
     ),
+    "series": (
+        "Frame",
+        "Panel",
+        "all_positive",
+        "check_frame",
+        "hold_out",
+        "load_frame",
+        "need_points",
+        "scale_series",
+    ),
+    "series_csv": (
+        "read_series",
+        "write_forecasts",
+    ),
+    "baselines": (
+        "baseline_scores",
+        "naive2",
+        "rolling_baseline",
+        "seasonal_naive",
+    ),
+    "forecast_scores": (
+        "IntervalScores",
+        "PointScores",
+        "score_intervals",
+        "score_points",
+    ),
+    "models.forecast": (
+        "ForecastModel",
+        "build_ensemble",
+        "forecast_loss",
+        "pinball",
+    ),
+    "forecasting": (
+        "forecast",
+        "forecast_task",
+        "rolling_forecast",
+    ),
+    "plots_forecast": ("draw_forecasts",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

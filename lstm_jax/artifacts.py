@@ -42,6 +42,20 @@ class Result:
     command: str
 
 
+def make_run_dir(run_dir: Path) -> None:
+    """Make the folder of a run, before anything is computed for it.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{run_dir}: expected a folder to write to, found: {error.strerror}"
+        ) from None
+
+
 def write_result(run_dir: Path, result: Result) -> None:
     """Write `result.json` and print it as one line."""
     line = json.dumps(dataclasses.asdict(result), ensure_ascii=False)

@@ -48,7 +48,7 @@ def run_experiment(
 
     Args:
         name: the command is `python -m experiments.NAME`.
-        description: shown by --help.
+        description: its first paragraph is shown by --help.
         argv: what stands behind it; None for the process's own.
         learn: done unless the first word is `predict`; options and a function of them.
         predict: done if it is, with the words after it.
@@ -57,11 +57,13 @@ def run_experiment(
         The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    about = (description or "").split("\n\n")[0]
+    about += f"\n\nWith your own input: python -m experiments.{name} predict --help"
     kind, work = learn
     if words[:1] == ["predict"]:
         name, words = f"{name} predict", words[1:]
         kind, work = predict
-    return work(parse(kind, name, description or "", words, package="experiments"))
+    return work(parse(kind, name, about, words, package="experiments"))
 
 
 def run_command(command: Callable[[], int | None]) -> None:

@@ -6,6 +6,8 @@
     V   symbols in the vocabulary   K   optimizer steps per compiled call
     W   width of a beam             M   last symbols remembered
     S   steps that are attended to  A   width of queries and keys, C of values
+    P   points of a series' past    F   points of its forecast, Q quantiles of each
+    E   models of an ensemble
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -44,6 +46,12 @@ AttentionWeights = Float[Array, "B T S"]
 InputWeights = Float[Array, "D G"]
 RecurrentWeights = Float[Array, "H G"]
 GateBias = Float[Array, " G"]
+
+# Time series, batch first like the layers that read them.
+Past = Float[Array, "B P"]
+Future = Float[Array, "B F"]
+Quantiles = Float[Array, "B F Q"]
+Forecasts = Float[Array, "E B F Q"]
 
 # Symbols and scores.
 Ids = Int[Array, "T B"]

@@ -35,6 +35,10 @@ ROOMS = (
     "subwords",
     "lexicon",
     "buckets",
+    "series",
+    "series_csv",
+    "forecast_scores",
+    "baselines",
     "notation",
     "cell",
     "regularize",
@@ -52,12 +56,14 @@ ROOMS = (
     "metrics",
     "models.language",
     "models.translate",
+    "models.forecast",
     "schedule",
     "step",
     "programs",
     "devices",
     "fit",
     "seq2seq",
+    "forecasting",
     "beam",
     "sampling",
     "decode",
@@ -80,6 +86,7 @@ ROOMS = (
     "plots",
     "plots_inspect",
     "plots_attention",
+    "plots_forecast",
     "runner",
     "artifacts",
     "translation",
@@ -94,13 +101,17 @@ COMMANDS = {"train", "evaluate", "generate", "inspect"}
 
 # The rooms a library may be imported in, where they are few.
 DOORS = {
-    "flax": {"layers", "models.language", "models.translate", "task"},
-    "matplotlib": {"plots", "plots_inspect"},
+    "flax": {
+        *("layers", "task"),
+        *("models.language", "models.translate", "models.forecast"),
+    },
+    "matplotlib": {"plots", "plots_inspect", "plots_forecast"},
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
     *("errors", "files", "lock", "signals", "config", "vocab", "ids", "data"),
     *("parallel", "subwords", "lexicon", "buckets"),
+    *("series", "series_csv", "baselines", "forecast_scores"),
     *("record", "rundir", "history", "board", "cli"),
     *COMMANDS,
 }
