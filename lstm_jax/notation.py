@@ -42,6 +42,7 @@ Ids = Int[Array, "T B"]
 StepIds = Int[Array, " B"]
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
+RowVectors = Float[Array, "B F"]  # one vector per row, of any width
 BeamScores = Float[Array, "B W"]
 BeamLengths = Int[Array, "B W"]
 BeamIds = Int[Array, "B W T"]
