@@ -8,12 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lstm_jax.artifacts import Result as Result
+    from lstm_jax.artifacts import load_model as load_model
+    from lstm_jax.artifacts import load_settings as load_settings
+    from lstm_jax.artifacts import read_result as read_result
+    from lstm_jax.artifacts import save_model as save_model
+    from lstm_jax.artifacts import write_result as write_result
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
     from lstm_jax.cell import LSTMParams as LSTMParams
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
     from lstm_jax.cell import lstm_step as lstm_step
+    from lstm_jax.cli import run_command as run_command
+    from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
     from lstm_jax.config import ModelConfig as ModelConfig
     from lstm_jax.config import OptimizerConfig as OptimizerConfig
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from lstm_jax.config import TrainConfig as TrainConfig
     from lstm_jax.decode import Sampling as Sampling
     from lstm_jax.decode import generate_ids as generate_ids
+    from lstm_jax.devices import keep_programs as keep_programs
     from lstm_jax.devices import replicate as replicate
     from lstm_jax.devices import row_mesh as row_mesh
     from lstm_jax.devices import show_cores as show_cores
@@ -29,16 +38,25 @@ if TYPE_CHECKING:
     from lstm_jax.devices import spread_batch as spread_batch
     from lstm_jax.dispatch import EngineChoice as EngineChoice
     from lstm_jax.dispatch import explain_engine as explain_engine
+    from lstm_jax.errors import InputError as InputError
+    from lstm_jax.fit import Task as Task
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
+    from lstm_jax.losses import Sums as Sums
+    from lstm_jax.losses import cross_entropy as cross_entropy
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
+    from lstm_jax.plots import new_figure as new_figure
+    from lstm_jax.programs import Programs as Programs
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
     from lstm_jax.regularize import drop_connect as drop_connect
     from lstm_jax.regularize import dropout as dropout
     from lstm_jax.regularize import loop_masks as loop_masks
+    from lstm_jax.runner import Trained as Trained
+    from lstm_jax.runner import train_model as train_model
+    from lstm_jax.schedule import Plan as Plan
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
@@ -61,7 +79,14 @@ _ROOMS = {
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),
     "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
-    "devices": ("replicate", "row_mesh", "show_cores", "spread", "spread_batch"),
+    "devices": (
+        "keep_programs",
+        "replicate",
+        "row_mesh",
+        "show_cores",
+        "spread",
+        "spread_batch",
+    ),
     "beam": ("Beams", "beam_search"),
     "decode": ("Sampling", "generate_ids"),
     "config": (
@@ -80,6 +105,22 @@ _ROOMS = {
         "load",
         "save",
     ),
+    "artifacts": (
+        "Result",
+        "load_model",
+        "load_settings",
+        "read_result",
+        "save_model",
+        "write_result",
+    ),
+    "runner": ("Trained", "train_model"),
+    "fit": ("Task",),
+    "schedule": ("Plan",),
+    "programs": ("Programs",),
+    "losses": ("Sums", "cross_entropy"),
+    "errors": ("InputError",),
+    "cli": ("run_command", "run_experiment"),
+    "plots": ("new_figure",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)
