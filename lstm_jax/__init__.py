@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from lstm_jax.dispatch import explain_engine as explain_engine
     from lstm_jax.errors import InputError as InputError
     from lstm_jax.fit import Task as Task
+    from lstm_jax.folds import Fold as Fold
+    from lstm_jax.folds import block_folds as block_folds
+    from lstm_jax.folds import shuffled_folds as shuffled_folds
+    from lstm_jax.folds import stratified_folds as stratified_folds
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
@@ -68,10 +72,16 @@ if TYPE_CHECKING:
     from lstm_jax.text import generate_text as generate_text
     from lstm_jax.text import load as load
     from lstm_jax.text import save as save
+    from lstm_jax.validation import CrossValidation as CrossValidation
+    from lstm_jax.validation import FoldOutcome as FoldOutcome
+    from lstm_jax.validation import cross_validate as cross_validate
+    from lstm_jax.validation import fold_table as fold_table
 
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "folds": ("Fold", "block_folds", "shuffled_folds", "stratified_folds"),
+    "validation": ("CrossValidation", "FoldOutcome", "cross_validate", "fold_table"),
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
     "dispatch": ("EngineChoice", "explain_engine"),

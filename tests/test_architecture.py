@@ -27,6 +27,8 @@ ROOMS = (
     "config",
     "vocab",
     "data",
+    "folds",
+    "validation",
     "notation",
     "cell",
     "regularize",
@@ -81,7 +83,8 @@ DOORS = {
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
-    *("errors", "config", "vocab", "data", "rundir", "history", "board", "cli"),
+    *("errors", "config", "vocab", "data", "folds", "validation"),
+    *("rundir", "history", "board", "cli"),
     *COMMANDS,
 }
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib"}
