@@ -110,9 +110,7 @@ class BucketedBatches:
         return self._epoch(epoch)[place]
 
 
-def pick_epoch(
-    buckets: list[Bucket], rows: int, seed: int, epoch: int
-) -> list[Picked]:
+def pick_epoch(buckets: list[Bucket], rows: int, seed: int, epoch: int) -> list[Picked]:
     """All batches of one epoch, see `BucketedBatches`."""
     random = np.random.default_rng([seed, epoch])
     batches, left_over = [], np.zeros(0, int)

@@ -261,14 +261,14 @@ def _vocab_before(first_seen: dict[int, int], train_size: int, kind: Kind) -> Vo
 
 def _pieces(paths: Sequence[Path], kind: Kind) -> Iterator[str | bytes]:
     for path in paths:
-        yield from _bytes_of(path) if kind == "byte" else _text_of(path)
+        yield from bytes_of(path) if kind == "byte" else _text_of(path)
 
 
 def _text_of(path: Path) -> Iterator[str]:
     """A file's text as it is: no newline is translated, nothing undecodable passes."""
     carried = b""
     offset = 0
-    for raw in _bytes_of(path):
+    for raw in bytes_of(path):
         raw = carried + raw
         try:
             text = raw.decode("utf-8", "surrogatepass")
@@ -292,7 +292,8 @@ def _not_text(path: Path, offset: int) -> InputError:
     )
 
 
-def _bytes_of(path: Path) -> Iterator[bytes]:
+def bytes_of(path: Path) -> Iterator[bytes]:
+    """A file in pieces, `.gz` unpacked; InputError if it can't be read."""
     with _reading(path), open(path, "rb") as plain:
         file = gzip.open(plain) if path.suffix == ".gz" else plain
         while piece := file.read(_PIECE):

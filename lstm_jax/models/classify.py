@@ -26,7 +26,6 @@ from lstm_jax.metrics import Measures, measure
 from lstm_jax.models.language import take_rows
 from lstm_jax.notation import (
     BatchHidden,
-    BatchInputs,
     Ids,
     Inputs,
     LabelScores,
@@ -206,9 +205,7 @@ def classifier_loss(
     return sums, carry
 
 
-def classifier_measures(
-    model: SequenceClassifier, batch: dict[str, Array]
-) -> Measures:
+def classifier_measures(model: SequenceClassifier, batch: dict[str, Array]) -> Measures:
     """All metrics of the rows' classes; the batch is that of `classifier_loss`."""
     return measure(model(batch["inputs"], batch["lengths"]), batch["targets"])
 
