@@ -142,10 +142,19 @@ def _in_place(parts: Sequence[NDArray], folds: Sequence[Fold]) -> NDArray:
     return whole
 
 
-def fold_table(result: CrossValidation) -> str:
-    """A line per fold, then mean ± standard deviation."""
-    names = list(result.folds[0])
-    rows = [["fold", *names]]
+def fold_table(
+    result: CrossValidation, columns: Mapping[str, str] | None = None, of: str = "fold"
+) -> str:
+    """A line per fold, then their mean and standard deviation.
+
+    Args:
+        result: the folds.
+        columns: the metrics to show and what to call them; all of them if None.
+        of: what a line is.
+    """
+    columns = columns or {name: name for name in result.folds[0]}
+    names = list(columns)
+    rows = [[of, *columns.values()]]
     for k, fold in enumerate(result.folds):
         rows.append([str(k + 1), *(f"{fold[name]:.4f}" for name in names)])
     for label, values in (("mean", result.mean), ("s.d.", result.deviation)):

@@ -62,8 +62,12 @@ ROOMS = (
     "writer",
     "task",
     "text",
+    "together",
+    "text_folds",
+    "scorecard",
     "plots",
     "plots_inspect",
+    "plots_confusion",
     "runner",
     "artifacts",
     "report",
@@ -72,14 +76,15 @@ ROOMS = (
     "evaluate",
     "generate",
     "inspect",
+    "crossval",
 )
-COMMANDS = {"train", "evaluate", "generate", "inspect"}
+COMMANDS = {"train", "evaluate", "generate", "inspect", "crossval"}
 
 # The rooms a library may be imported in, where they are few.
 DOORS = {
     "flax": {"layers", "models.language", "task"},
     "orbax": {"checkpoint"},
-    "matplotlib": {"plots", "plots_inspect"},
+    "matplotlib": {"plots", "plots_inspect", "plots_confusion"},
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
