@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     from lstm_jax.artifacts import read_result as read_result
     from lstm_jax.artifacts import save_model as save_model
     from lstm_jax.artifacts import write_result as write_result
+    from lstm_jax.bayes import NaiveBayes as NaiveBayes
+    from lstm_jax.bayes import fit_naive_bayes as fit_naive_bayes
+    from lstm_jax.bayes import with_pairs as with_pairs
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
+    from lstm_jax.buckets import Bucket as Bucket
+    from lstm_jax.buckets import BucketedBatches as BucketedBatches
+    from lstm_jax.buckets import make_buckets as make_buckets
     from lstm_jax.cell import LSTMParams as LSTMParams
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
     from lstm_jax.cell import lstm_step as lstm_step
+    from lstm_jax.classification import TextClassifier as TextClassifier
+    from lstm_jax.classification import class_chances as class_chances
+    from lstm_jax.classification import classifier_programs as classifier_programs
+    from lstm_jax.classification import load_classifier as load_classifier
+    from lstm_jax.classification import save_classifier as save_classifier
+    from lstm_jax.classification import train_classifier as train_classifier
     from lstm_jax.cli import run_command as run_command
     from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
@@ -38,21 +50,35 @@ if TYPE_CHECKING:
     from lstm_jax.devices import spread_batch as spread_batch
     from lstm_jax.dispatch import EngineChoice as EngineChoice
     from lstm_jax.dispatch import explain_engine as explain_engine
+    from lstm_jax.ensemble import average_members as average_members
+    from lstm_jax.ensemble import ensemble_loss as ensemble_loss
+    from lstm_jax.ensemble import stack_members as stack_members
     from lstm_jax.errors import InputError as InputError
     from lstm_jax.fit import Task as Task
     from lstm_jax.folds import Fold as Fold
     from lstm_jax.folds import block_folds as block_folds
     from lstm_jax.folds import shuffled_folds as shuffled_folds
     from lstm_jax.folds import stratified_folds as stratified_folds
+    from lstm_jax.labelled import Labelled as Labelled
+    from lstm_jax.labelled import padded_batch as padded_batch
+    from lstm_jax.labelled import read_labelled as read_labelled
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
     from lstm_jax.losses import Sums as Sums
     from lstm_jax.losses import cross_entropy as cross_entropy
+    from lstm_jax.metrics import ClassCounts as ClassCounts
+    from lstm_jax.metrics import ClassReport as ClassReport
+    from lstm_jax.metrics import class_report as class_report
+    from lstm_jax.models.classify import SequenceClassifier as SequenceClassifier
+    from lstm_jax.models.classify import classifier_loss as classifier_loss
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.plots import new_figure as new_figure
+    from lstm_jax.plots_confusion import draw_confusion as draw_confusion
     from lstm_jax.programs import Programs as Programs
+    from lstm_jax.recipe import Recipe as Recipe
+    from lstm_jax.recipe import check_recipe as check_recipe
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
     from lstm_jax.regularize import drop_connect as drop_connect
@@ -76,6 +102,9 @@ if TYPE_CHECKING:
     from lstm_jax.validation import FoldOutcome as FoldOutcome
     from lstm_jax.validation import cross_validate as cross_validate
     from lstm_jax.validation import fold_table as fold_table
+    from lstm_jax.words import Words as Words
+    from lstm_jax.words import common_words as common_words
+    from lstm_jax.words import tokens as tokens
 
 __version__ = "0.1.0"
 
@@ -131,6 +160,23 @@ _ROOMS = {
     "errors": ("InputError",),
     "cli": ("run_command", "run_experiment"),
     "plots": ("new_figure",),
+    "bayes": ("NaiveBayes", "fit_naive_bayes", "with_pairs"),
+    "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
+    "classification": (
+        "TextClassifier",
+        "class_chances",
+        "classifier_programs",
+        "load_classifier",
+        "save_classifier",
+        "train_classifier",
+    ),
+    "ensemble": ("average_members", "ensemble_loss", "stack_members"),
+    "labelled": ("Labelled", "padded_batch", "read_labelled"),
+    "metrics": ("ClassCounts", "ClassReport", "class_report"),
+    "models.classify": ("SequenceClassifier", "classifier_loss"),
+    "plots_confusion": ("draw_confusion",),
+    "recipe": ("Recipe", "check_recipe"),
+    "words": ("Words", "common_words", "tokens"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

@@ -6,6 +6,7 @@ many a neural network has not reached (Wang & Manning 2012).
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -42,7 +43,7 @@ class NaiveBayes:
 
 def with_pairs(words: Sequence[str]) -> Terms:
     """The words of a text, and its pairs of neighbours."""
-    return [*words, *zip(words, words[1:], strict=False)]
+    return [*words, *itertools.pairwise(words)]
 
 
 def fit_naive_bayes(

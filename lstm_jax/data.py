@@ -123,7 +123,7 @@ def read_text(paths: Sequence[Path], kind: Kind) -> str | bytes:
         InputError: a file is missing or no text.
     """
     if kind == "byte":
-        return b"".join(piece for path in paths for piece in _bytes_of(path))
+        return b"".join(piece for path in paths for piece in bytes_of(path))
     return "".join(piece for path in paths for piece in _text_of(path))
 
 

@@ -50,7 +50,7 @@ def ensemble_loss(loss: Loss) -> Loss:
     return mean_of_members
 
 
-def average(scores: Array) -> Array:
+def average_members(scores: Array) -> Array:
     """The mean of the members' probabilities, as logarithms.
 
     Args:

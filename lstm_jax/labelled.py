@@ -1,7 +1,7 @@
-"""Labelled texts: files to texts and classes, ids of them to padded batches. NumPy only.
+"""Labelled texts: files to texts and classes, and their ids to padded batches.
 
 A file for each class, a text per line; or tables with a column of texts and one of
-labels.
+labels. NumPy only.
 """
 
 import csv
@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_jax.buckets import Bucket, Picked, cut_lengths, pad
+from lstm_jax.buckets import Bucket, Picked, make_buckets, pad
 from lstm_jax.data import IGNORED, Batch, bytes_of
 from lstm_jax.errors import InputError
 
 ROW_AXES = {"inputs": 1, "lengths": 0, "targets": 0}
+_GRAIN = 8  # lengths are rounded up to a multiple of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,27 +73,14 @@ def read_labelled(
     return Labelled([text for text, _ in rows], labels, classes)
 
 
-def length_buckets(sequences: Sequence[NDArray], count: int) -> list[int]:
-    """At most `count` lengths to pad these sequences to, for the least padding."""
-    return cut_lengths(np.array([len(sequence) for sequence in sequences]), count)
+def length_buckets(sequences: Sequence[NDArray], count: int = 4) -> list[Bucket]:
+    """Sequences of similar lengths together, in at most `count` shapes.
 
-
-def sort_by_length(
-    sequences: Sequence[NDArray], members: NDArray[np.integer], widths: Sequence[int]
-) -> list[Bucket]:
-    """Buckets of these widths, with the members that need them.
-
-    Given the same widths, any part of the data makes batches of the same shapes, so
-    that folds share compiled programs.
-
-    Args:
-        sequences: all of them.
-        members: the numbers of those wanted.
-        widths: ascending, the last of them as long as the longest sequence.
+    Lengths are rounded up first, so that different parts of the same data, the folds of
+    a cross-validation, nearly always make the same shapes and share their programs.
     """
-    lengths = np.array([len(sequences[k]) for k in members], int)
-    place = np.searchsorted(widths, lengths)
-    return [Bucket((width,), members[place == k]) for k, width in enumerate(widths)]
+    lengths = [max(1, -(-len(sequence) // _GRAIN)) * _GRAIN for sequence in sequences]
+    return make_buckets(np.array(lengths)[:, None], count)
 
 
 def padded_batch(
@@ -112,7 +100,7 @@ def padded_batch(
     chosen = [sequences[k] if k >= 0 else nothing for k in picked.rows]
     targets = np.where(picked.rows >= 0, labels[picked.rows], IGNORED)
     return {
-        "inputs": np.ascontiguousarray(pad(chosen, picked.shape[0], 0).T),
+        "inputs": np.ascontiguousarray(pad(chosen, len(chosen), *picked.shape, 0).T),
         "lengths": np.array([len(sequence) for sequence in chosen], np.int32),
         "targets": targets.astype(np.int32),
     }

@@ -1,4 +1,4 @@
-"""Stacked models learn what each of them would alone, and their chances are averaged."""
+"""Stacked models learn what each would alone, and their chances are averaged."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,12 @@ import optax
 from jax import Array
 from reference import assert_close
 
-from lstm_jax.ensemble import average, ensemble_loss, member_count, stack_members
+from lstm_jax.ensemble import (
+    average_members,
+    ensemble_loss,
+    member_count,
+    stack_members,
+)
 from lstm_jax.losses import cross_entropy
 from lstm_jax.notation import PRNGKey
 from lstm_jax.step import Batch, Model, init_state, train_step
@@ -90,5 +95,5 @@ def test_probabilities_are_averaged_not_scores() -> None:
     scores = np.array([[[9.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.0]]])
     chances = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
     expected = np.log(chances.mean(axis=0))
-    assert_close(average(jnp.float32(scores)), expected, 1e-6)
+    assert_close(average_members(jnp.float32(scores)), expected, 1e-6)
     assert expected.argmax() == 0  # whereas two of three say 1
