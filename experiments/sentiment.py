@@ -31,9 +31,13 @@ import tyro
 import lstm_jax
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
-    from lstm_jax import ClassReport, CrossValidation, FoldOutcome, Labelled
+    from lstm_jax import ClassReport, CrossValidation, FoldOutcome, Labelled, Programs
 
 OURS, BAYES = "LSTM", "naive Bayes"
+SMOKE = {
+    **{"symbols": 40, "features": 8, "hidden": 8, "members": 2, "batch": 16},
+    **{"dropout": 0.1, "word_dropout": 0.0, "learning_rate": 2e-2, "epochs": 15},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +96,7 @@ def generated(count: int = 160) -> Labelled:
 def load(options: Options) -> tuple[Labelled, Options]:
     """The texts, and the options that suit them."""
     if options.smoke:
-        recipe = dataclasses.replace(
-            options.recipe, symbols=40, features=8, hidden=8, members=2, batch=16
-        )
+        recipe = dataclasses.replace(options.recipe, **SMOKE)
         return generated(), dataclasses.replace(options, folds=2, recipe=recipe)
     if not options.data:
         raise lstm_jax.InputError("--data: expected files, found none (or --smoke)")
@@ -109,11 +111,10 @@ def part(data: Labelled, rows: np.ndarray) -> Labelled:
 
 
 def cross_validate(
-    data: Labelled, options: Options, seconds: float | None
+    data: Labelled, options: Options, programs: Programs, seconds: float | None
 ) -> CrossValidation:
     """Both methods on every fold, each fitted to its training part alone."""
     recipe = options.recipe
-    programs = lstm_jax.classifier_programs(recipe)
     terms = [lstm_jax.with_pairs(lstm_jax.tokens(text, "word")) for text in data.texts]
 
     def fit_and_predict(train: np.ndarray, test: np.ndarray, k: int) -> FoldOutcome:
@@ -168,7 +169,8 @@ def learn(options: Options) -> None:
     lstm_jax.show_cores(recipe.batch)
     lstm_jax.keep_programs()
     share = options.max_seconds and options.max_seconds / (options.folds + 1)
-    result = cross_validate(data, options, share)
+    programs = lstm_jax.classifier_programs(recipe)
+    result = cross_validate(data, options, programs, share)
     result.save(run_dir)
     print("\n" + lstm_jax.fold_table(result))
     reports = {}
@@ -180,7 +182,7 @@ def learn(options: Options) -> None:
     best = max(result.mean, key=result.mean.__getitem__)
     print(f"\nThe higher mean accuracy is that of {best}.")
     classifier = lstm_jax.train_classifier(
-        data, recipe, max_seconds=share, run_dir=run_dir
+        data, recipe, programs=programs, max_seconds=share, run_dir=run_dir
     )
     lstm_jax.save_classifier(run_dir, classifier)
     minutes = (time.perf_counter() - started) / 60

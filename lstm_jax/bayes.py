@@ -62,5 +62,6 @@ def fit_naive_bayes(
         for term in terms:
             counts[term][label] += 1
     totals = np.log(sum(counts.values(), np.zeros(classes)))
-    prior = np.log(np.bincount(labels, minlength=classes) / len(labels))
+    with np.errstate(divide="ignore"):  # ln 0: a class without examples
+        prior = np.log(np.bincount(labels, minlength=classes) / len(labels))
     return NaiveBayes({term: np.log(n) - totals for term, n in counts.items()}, prior)

@@ -128,6 +128,8 @@ def class_chances(
     sequences = [classifier.words.encode(text) for text in texts]
     nothing = np.zeros(len(texts), int)
     chances = np.zeros((len(texts), len(classifier.classes)), np.float32)
+    if not texts:
+        return chances
     rows = min(_ROWS, len(texts))
     models = jax.device_put(classifier.models)
     for picked in pick_epoch(length_buckets(sequences), rows, seed=0, epoch=0):
