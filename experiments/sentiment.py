@@ -31,7 +31,14 @@ import tyro
 import lstm_jax
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
-    from lstm_jax import ClassReport, CrossValidation, FoldOutcome, Labelled, Programs
+    from lstm_jax import (
+        ClassReport,
+        Confusion,
+        CrossValidation,
+        FoldOutcome,
+        Labelled,
+        Programs,
+    )
 
 OURS, BAYES = "LSTM", "naive Bayes"
 SMOKE = {
@@ -139,25 +146,27 @@ def cross_validate(
     return lstm_jax.cross_validate(fit_and_predict, folds)
 
 
-def report(matrix: np.ndarray, classes: Sequence[str], title: str) -> ClassReport:
+def confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> Confusion:
+    """How often each class was taken for which, over all folds."""
+    import jax.numpy as jnp
+
+    everywhere = jnp.ones(len(labels), bool)
+    return lstm_jax.confusion(
+        jnp.asarray(found), jnp.asarray(labels), everywhere, classes
+    )
+
+
+def report(counts: Confusion, classes: Sequence[str], title: str) -> ClassReport:
     """Print precision, recall and F1 of each class, and the confusion matrix."""
-    counts = lstm_jax.ClassCounts(matrix.sum(1), matrix.sum(0), matrix.diagonal())
-    found = lstm_jax.class_report(counts)
+    found = lstm_jax.class_report(counts.classes())
     width = max(5, *map(len, classes))
     print(f"\n{title}\n{'':{width}}  precision  recall      F1   taken for")
-    rows = zip(found.precision, found.recall, found.f1, matrix.tolist(), strict=True)
-    for name, row in zip(classes, rows, strict=True):
+    columns = found.precision, found.recall, found.f1, counts.matrix.tolist()
+    for name, *row in zip(classes, *columns, strict=True):
         print("{:>{}}  {:9.4f}  {:6.4f}  {:6.4f}   {}".format(name, width, *row))
     mean = found.averages["macro"].values()
     print("{:>{}}  {:9.4f}  {:6.4f}  {:6.4f}".format("macro", width, *mean))
     return found
-
-
-def confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
-    """How often each class was taken for which, [C, C], over all folds."""
-    matrix = np.zeros((classes, classes), int)
-    np.add.at(matrix, (labels, found), 1)
-    return matrix
 
 
 def learn(options: Options) -> None:
@@ -175,10 +184,10 @@ def learn(options: Options) -> None:
     print("\n" + lstm_jax.fold_table(result))
     reports = {}
     for name in (OURS, BAYES):
-        matrix = confusion(data.labels, result.predictions[name], len(data.classes))
-        reports[name] = report(matrix, data.classes, name)
+        counts = confusion(data.labels, result.predictions[name], len(data.classes))
+        reports[name] = report(counts, data.classes, name)
         picture = run_dir / f"confusion-{name.lower().replace(' ', '-')}.png"
-        lstm_jax.draw_confusion(matrix, data.classes, picture, name)
+        lstm_jax.draw_confusion(np.asarray(counts.matrix), data.classes, picture, name)
     best = max(result.mean, key=result.mean.__getitem__)
     print(f"\nThe higher mean accuracy is that of {best}.")
     classifier = lstm_jax.train_classifier(

@@ -67,9 +67,10 @@ if TYPE_CHECKING:
     from lstm_jax.layers import StackedLSTM as StackedLSTM
     from lstm_jax.losses import Sums as Sums
     from lstm_jax.losses import cross_entropy as cross_entropy
-    from lstm_jax.metrics import ClassCounts as ClassCounts
     from lstm_jax.metrics import ClassReport as ClassReport
+    from lstm_jax.metrics import Confusion as Confusion
     from lstm_jax.metrics import class_report as class_report
+    from lstm_jax.metrics import confusion as confusion
     from lstm_jax.models.classify import SequenceClassifier as SequenceClassifier
     from lstm_jax.models.classify import classifier_loss as classifier_loss
     from lstm_jax.models.language import LanguageModel as LanguageModel
@@ -172,7 +173,7 @@ _ROOMS = {
     ),
     "ensemble": ("average_members", "ensemble_loss", "stack_members"),
     "labelled": ("Labelled", "padded_batch", "read_labelled"),
-    "metrics": ("ClassCounts", "ClassReport", "class_report"),
+    "metrics": ("ClassReport", "Confusion", "class_report", "confusion"),
     "models.classify": ("SequenceClassifier", "classifier_loss"),
     "plots_confusion": ("draw_confusion",),
     "recipe": ("Recipe", "check_recipe"),

@@ -100,7 +100,7 @@ def padded_batch(
     chosen = [sequences[k] if k >= 0 else nothing for k in picked.rows]
     targets = np.where(picked.rows >= 0, labels[picked.rows], IGNORED)
     return {
-        "inputs": np.ascontiguousarray(pad(chosen, len(chosen), *picked.shape, 0).T),
+        "inputs": np.ascontiguousarray(pad(chosen, len(chosen), picked.shape[0], 0).T),
         "lengths": np.array([len(sequence) for sequence in chosen], np.int32),
         "targets": targets.astype(np.int32),
     }

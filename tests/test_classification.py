@@ -12,12 +12,14 @@ from experiments import sentiment
 from lstm_jax.classification import (
     TextClassifier,
     class_chances,
+    classifier_programs,
     load_classifier,
     save_classifier,
     train_classifier,
 )
 from lstm_jax.errors import InputError
 from lstm_jax.labelled import Labelled
+from lstm_jax.programs import Programs
 from lstm_jax.recipe import Recipe
 
 DATA = sentiment.generated()
@@ -26,9 +28,18 @@ RECIPE = dataclasses.replace(Recipe(), **sentiment.SMOKE)
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> TextClassifier:
+def programs() -> Programs:
+    """All trainings here make batches of one shape."""
+    return classifier_programs(RECIPE)
+
+
+@pytest.fixture(scope="module")
+def classifier(
+    programs: Programs, tmp_path_factory: pytest.TempPathFactory
+) -> TextClassifier:
     folder = tmp_path_factory.mktemp("curves")
-    found = train_classifier(sentiment.part(DATA, TRAIN), RECIPE, run_dir=folder)
+    data = sentiment.part(DATA, TRAIN)
+    found = train_classifier(data, RECIPE, programs=programs, run_dir=folder)
     assert (folder / "curves.png").stat().st_size > 1000
     return found
 
@@ -50,12 +61,15 @@ def test_chances_do_not_depend_on_the_company(classifier: TextClassifier) -> Non
     assert class_chances(classifier, []).shape == (0, 2)
 
 
-def test_words_of_the_training_texts_only(classifier: TextClassifier) -> None:
+def test_words_of_the_training_texts_only(
+    classifier: TextClassifier, programs: Programs
+) -> None:
     texts = ["rare rare good", "bad"] * 8
     data = Labelled(texts, np.array([1, 0] * 8), DATA.classes)
     recipe = dataclasses.replace(RECIPE, epochs=1)
     assert "rare" not in classifier.words.symbols
-    assert train_classifier(data, recipe).words.symbols == ("rare", "bad", "good")
+    found = train_classifier(data, recipe, programs=programs)
+    assert found.words.symbols == ("rare", "bad", "good")
 
 
 def test_it_comes_back_and_predicts(

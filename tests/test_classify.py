@@ -12,8 +12,10 @@ from flax import nnx
 from numpy.typing import NDArray
 from reference import Case, assert_close
 
+from lstm_jax.cell import LSTMParams
 from lstm_jax.config import RegularizerConfig
 from lstm_jax.data import IGNORED
+from lstm_jax.layers import LSTM, Bidirectional
 from lstm_jax.models.classify import (
     Pooling,
     SequenceClassifier,
@@ -65,19 +67,27 @@ def some_ids(steps: int = T) -> NDArray[np.int32]:
     return np.random.default_rng(2).integers(0, V, (steps, B)).astype(np.int32)
 
 
+def table_of(model: SequenceClassifier) -> NDArray[np.float64]:
+    assert model.table is not None
+    return np.asarray(model.table[...], np.float64)
+
+
+def case_of(params: LSTMParams, xs: NDArray) -> Case:
+    weights = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
+    return Case(weights.w_x, weights.w_h, weights.b, xs, None, None)
+
+
 def slow_scores(model: SequenceClassifier, xs: NDArray, length: int) -> NDArray:
     """The scores of one row [T, D]: only its real steps exist at all."""
     if length == 0:
         return np.asarray(model.b_out[...], np.float64)
     xs, ends = xs[:length, None], []
     for layer in model.stack.layers:
+        assert isinstance(layer, Bidirectional)
         both = (layer.forward, False), (layer.backward, True)
         read = [
-            reference.sequence(
-                Case(*map(np.float64, (p.w_x, p.w_h, p.b)), xs, None, None),
-                reverse=reverse,
-            )
-            for p, reverse in ((face.params, reverse) for face, reverse in both)
+            reference.sequence(case_of(face.params, xs), reverse=reverse)
+            for face, reverse in both
         ]
         xs = np.concatenate([ys for ys, _, _ in read], axis=-1)
         ends = [h[0] for _, h, _ in read]
@@ -90,7 +100,7 @@ def slow_scores(model: SequenceClassifier, xs: NDArray, length: int) -> NDArray:
 def test_scores_are_those_of_a_slow_reference() -> None:
     model = classifier()
     ids = some_ids()
-    vectors = np.float64(model.table[...])[ids]
+    vectors = table_of(model)[ids]
     expected = [slow_scores(model, vectors[:, b], LENGTHS[b]) for b in range(B)]
     assert_close(scores_of(model, ids, LENGTHS), np.stack(expected), 1e-5)
 
@@ -104,10 +114,10 @@ def test_dense_inputs_are_read_as_they_are() -> None:
 
 def test_one_direction_alone() -> None:
     model = classifier(bidirectional=False, layers=1, pooling=("last",))
-    params = model.stack.layers[0].params
-    xs = np.float64(model.table[...])[some_ids()]
-    case = Case(*map(np.float64, (params.w_x, params.w_h, params.b)), xs, None, None)
-    _, last, _ = reference.sequence(case, LENGTHS)
+    layer = model.stack.layers[0]
+    assert isinstance(layer, LSTM)
+    xs = table_of(model)[some_ids()]
+    _, last, _ = reference.sequence(case_of(layer.params, xs), LENGTHS.astype(int))
     expected = last @ np.float64(model.w_out[...]) + np.float64(model.b_out[...])
     assert_close(scores_of(model, some_ids(), LENGTHS), expected, 1e-5)
 
@@ -195,7 +205,8 @@ def test_symbols_are_dropped_whole() -> None:
     rates = RegularizerConfig(input_dropout=1 - 1e-6)
     model = classifier(layers=1, regularizer=rates)
     silent = classifier(layers=1)
-    silent.table[...] = jnp.zeros_like(silent.table[...])
+    assert silent.table is not None
+    silent.table[...] = jnp.zeros((V, D))
     ids, lengths = jnp.asarray(some_ids()), jnp.asarray(LENGTHS)
     dropped = jax.jit(lambda key: model(ids, lengths, key=key))(jax.random.key(0))
     assert_close(dropped, scores_of(silent, ids, lengths), 1e-6)

@@ -15,7 +15,7 @@ from lstm_jax.ensemble import (
 )
 from lstm_jax.losses import cross_entropy
 from lstm_jax.notation import PRNGKey
-from lstm_jax.step import Batch, Model, init_state, train_step
+from lstm_jax.step import Batch, Carry, Model, init_state, train_step
 
 MEMBERS = 3
 BATCH = {
@@ -28,7 +28,7 @@ def build(key: PRNGKey) -> Model:
     return {"w": jax.random.normal(key, (4, 2))}
 
 
-def loss(model: Model, carry: tuple, batch: Batch, key: PRNGKey | None) -> tuple:
+def loss(model: Model, carry: Carry, batch: Batch, key: PRNGKey | None) -> tuple:
     """A linear classifier, with noise on its inputs if there is a key."""
     xs = batch["x"]
     if key is not None:

@@ -124,10 +124,16 @@ def test_buckets_have_room_and_few_shapes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"),
-    [("dropout", 1.0), ("members", 0), ("symbols", 1), ("learning_rate", 0.0)],
+    ("flag", "recipe"),
+    [
+        ("dropout", Recipe(dropout=1.0)),
+        ("members", Recipe(members=0)),
+        ("symbols", Recipe(symbols=1)),
+        ("learning-rate", Recipe(learning_rate=0.0)),
+        ("weight-decay", Recipe(weight_decay=-1.0)),
+    ],
 )
-def test_a_recipe_that_makes_no_sense_is_refused(flag: str, value: float) -> None:
-    with pytest.raises(InputError, match=f"--{flag.replace('_', '-')}: expected"):
-        check_recipe(Recipe(**{flag: value}))
+def test_a_recipe_that_makes_no_sense_is_refused(flag: str, recipe: Recipe) -> None:
+    with pytest.raises(InputError, match=f"--{flag}: expected"):
+        check_recipe(recipe)
     assert check_recipe(Recipe()) == Recipe()
