@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lstm_jax.baselines import naive2 as naive2
     from lstm_jax.baselines import rolling_baseline as rolling_baseline
     from lstm_jax.baselines import seasonal_naive as seasonal_naive
+    from lstm_jax.bayes import NaiveBayes as NaiveBayes
+    from lstm_jax.bayes import fit_naive_bayes as fit_naive_bayes
+    from lstm_jax.bayes import with_pairs as with_pairs
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
     from lstm_jax.beam import greedy_search as greedy_search
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
     from lstm_jax.cell import lstm_step as lstm_step
+    from lstm_jax.classification import TextClassifier as TextClassifier
+    from lstm_jax.classification import class_chances as class_chances
+    from lstm_jax.classification import classifier_programs as classifier_programs
+    from lstm_jax.classification import load_classifier as load_classifier
+    from lstm_jax.classification import save_classifier as save_classifier
+    from lstm_jax.classification import train_classifier as train_classifier
     from lstm_jax.cli import run_command as run_command
     from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
@@ -56,8 +65,15 @@ if TYPE_CHECKING:
     from lstm_jax.devices import spread_batch as spread_batch
     from lstm_jax.dispatch import EngineChoice as EngineChoice
     from lstm_jax.dispatch import explain_engine as explain_engine
+    from lstm_jax.ensemble import average_members as average_members
+    from lstm_jax.ensemble import ensemble_loss as ensemble_loss
+    from lstm_jax.ensemble import stack_members as stack_members
     from lstm_jax.errors import InputError as InputError
     from lstm_jax.fit import Task as Task
+    from lstm_jax.folds import Fold as Fold
+    from lstm_jax.folds import block_folds as block_folds
+    from lstm_jax.folds import shuffled_folds as shuffled_folds
+    from lstm_jax.folds import stratified_folds as stratified_folds
     from lstm_jax.forecast_scores import IntervalScores as IntervalScores
     from lstm_jax.forecast_scores import PointScores as PointScores
     from lstm_jax.forecast_scores import score_intervals as score_intervals
@@ -65,6 +81,9 @@ if TYPE_CHECKING:
     from lstm_jax.forecasting import forecast as forecast
     from lstm_jax.forecasting import forecast_task as forecast_task
     from lstm_jax.forecasting import rolling_forecast as rolling_forecast
+    from lstm_jax.labelled import Labelled as Labelled
+    from lstm_jax.labelled import padded_batch as padded_batch
+    from lstm_jax.labelled import read_labelled as read_labelled
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
@@ -74,6 +93,12 @@ if TYPE_CHECKING:
     from lstm_jax.likelihood import search_ids as search_ids
     from lstm_jax.losses import Sums as Sums
     from lstm_jax.losses import cross_entropy as cross_entropy
+    from lstm_jax.metrics import ClassReport as ClassReport
+    from lstm_jax.metrics import Confusion as Confusion
+    from lstm_jax.metrics import class_report as class_report
+    from lstm_jax.metrics import confusion as confusion
+    from lstm_jax.models.classify import SequenceClassifier as SequenceClassifier
+    from lstm_jax.models.classify import classifier_loss as classifier_loss
     from lstm_jax.models.forecast import ForecastModel as ForecastModel
     from lstm_jax.models.forecast import build_ensemble as build_ensemble
     from lstm_jax.models.forecast import forecast_loss as forecast_loss
@@ -88,8 +113,11 @@ if TYPE_CHECKING:
     from lstm_jax.parallel import split_pairs as split_pairs
     from lstm_jax.plots import new_figure as new_figure
     from lstm_jax.plots_attention import draw_attention as draw_attention
+    from lstm_jax.plots_confusion import draw_confusion as draw_confusion
     from lstm_jax.plots_forecast import draw_forecasts as draw_forecasts
     from lstm_jax.programs import Programs as Programs
+    from lstm_jax.recipe import Recipe as Recipe
+    from lstm_jax.recipe import check_recipe as check_recipe
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
     from lstm_jax.regularize import drop_connect as drop_connect
@@ -130,10 +158,19 @@ if TYPE_CHECKING:
     from lstm_jax.translation import load_translator as load_translator
     from lstm_jax.translation import save_translator as save_translator
     from lstm_jax.translation import translate as translate
+    from lstm_jax.validation import CrossValidation as CrossValidation
+    from lstm_jax.validation import FoldOutcome as FoldOutcome
+    from lstm_jax.validation import cross_validate as cross_validate
+    from lstm_jax.validation import fold_table as fold_table
+    from lstm_jax.words import Words as Words
+    from lstm_jax.words import common_words as common_words
+    from lstm_jax.words import tokens as tokens
 
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "folds": ("Fold", "block_folds", "shuffled_folds", "stratified_folds"),
+    "validation": ("CrossValidation", "FoldOutcome", "cross_validate", "fold_table"),
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
     "dispatch": ("EngineChoice", "explain_engine"),
@@ -248,6 +285,22 @@ _ROOMS = {
         "rolling_forecast",
     ),
     "plots_forecast": ("draw_forecasts",),
+    "bayes": ("NaiveBayes", "fit_naive_bayes", "with_pairs"),
+    "classification": (
+        "TextClassifier",
+        "class_chances",
+        "classifier_programs",
+        "load_classifier",
+        "save_classifier",
+        "train_classifier",
+    ),
+    "ensemble": ("average_members", "ensemble_loss", "stack_members"),
+    "labelled": ("Labelled", "padded_batch", "read_labelled"),
+    "metrics": ("ClassReport", "Confusion", "class_report", "confusion"),
+    "models.classify": ("SequenceClassifier", "classifier_loss"),
+    "plots_confusion": ("draw_confusion",),
+    "recipe": ("Recipe", "check_recipe"),
+    "words": ("Words", "common_words", "tokens"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

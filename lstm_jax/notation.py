@@ -62,6 +62,7 @@ BatchLogits = Float[Array, "B T V"]
 RecentIds = Int[Array, "B M"]  # the last symbols of every row, the newest at the end
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
+RowVectors = Float[Array, "B F"]  # one vector per row, of any width
 BeamScores = Float[Array, "B W"]
 BeamLengths = Int[Array, "B W"]
 BeamIds = Int[Array, "B W T"]

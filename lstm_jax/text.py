@@ -5,7 +5,7 @@ are the short way from Python.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -135,6 +135,7 @@ def train_text(
     resume: bool = False,
     on_line: Callable[[Line], None] = lambda line: None,
     interrupted: Callable[[], bool] = lambda: False,
+    programs: Programs | None = None,
 ) -> Outcome:
     """Train a language model on a corpus.
 
@@ -147,6 +148,7 @@ def train_text(
             its first begins anew.
         on_line: is handed every line of history.
         interrupted: asked after every compiled call; True ends the run early.
+        programs: those that another run of this configuration has compiled.
     """
     engine_of(config)  # refuses one that can't run here
     clock = Clock()
@@ -160,7 +162,7 @@ def train_text(
     if run and resume:
         run.write_config(config)  # it may be a longer run now
     ended = out_of_patience(keeper.lines, patience, least)  # a resumed run may be
-    loop = _steps(config, corpus, vocab, keeper, state, clock)
+    loop = _steps(config, corpus, vocab, keeper, state, clock, programs)
     for state, line in () if ended else loop:
         keeper.keep(state, line)
         on_line(line)
@@ -184,11 +186,12 @@ def _steps(
     keeper: Keeper,
     state: TrainState,
     clock: Clock,
+    programs: Programs | None,
 ) -> Iterator[tuple[TrainState, Line]]:
     """The loop; with --on-nan backoff, the loop again from the last good state."""
     task, optimizer = text_task(config, corpus), build_optimizer(config)
     plan = plan_of(config, task.steps_per_epoch)
-    programs = Programs(task.loss, optimizer)
+    programs = programs or Programs(task.loss, optimizer)
     while True:
         try:
             yield from fit(
