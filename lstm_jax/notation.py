@@ -4,7 +4,7 @@
     B   batch rows                  H   hidden units
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
-    W   width of a beam
+    W   width of a beam             N   symbols of a transcript
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -42,6 +42,8 @@ Ids = Int[Array, "T B"]
 StepIds = Int[Array, " B"]
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
+FrameScores = Float[Array, "B T V"]
+Transcripts = Int[Array, "B N"]
 BeamScores = Float[Array, "B W"]
 BeamLengths = Int[Array, "B W"]
 BeamIds = Int[Array, "B W T"]

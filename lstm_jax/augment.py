@@ -1,0 +1,70 @@
+"""Variations of sounds and of their spectrograms, to learn from; NumPy only.
+
+What they change is what a listener is indifferent to: how fast, how loud, how high,
+through what noise, with a few moments and bands missing.
+"""
+
+import numpy as np
+
+
+def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
+    """The sound [N] played `factor` times as fast, higher by the same factor.
+
+    Ko et al. 2015. Linear interpolation between samples, which is good enough for
+    factors near 1.
+    """
+    count = max(1, round(len(samples) / factor))
+    places = np.arange(count) * factor
+    return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+
+
+def coloured_noise(rng: np.random.Generator, count: int, slope: float) -> np.ndarray:
+    """Gaussian noise [count] whose power falls as 1 / frequency^slope; its power is 1.
+
+    Slope 0 is white noise, 1 pink.
+    """
+    spectrum = np.fft.rfft(rng.normal(size=count))
+    frequency = np.arange(len(spectrum))
+    frequency[0] = 1
+    noise = np.fft.irfft(spectrum * frequency ** (-slope / 2), count)
+    return (noise / max(noise.std(), 1e-12)).astype(np.float32)
+
+
+def add_noise(
+    samples: np.ndarray, noise: np.ndarray, decibels: float
+) -> np.ndarray:
+    """The sound [N] with noise [N] that is `decibels` weaker than it (the SNR).
+
+    The power of the sound is its mean over all samples, pauses included.
+    """
+    power = np.mean(np.square(samples)) / max(np.mean(np.square(noise)), 1e-20)
+    return samples + noise * np.float32(np.sqrt(power / 10 ** (decibels / 10)))
+
+
+def mask(
+    rng: np.random.Generator,
+    features: np.ndarray,
+    *,
+    bands: int,
+    frames: int,
+    count: int = 1,
+) -> np.ndarray:
+    """SpecAugment (Park et al. 2019): stripes of features [T, M] set to 0.
+
+    Args:
+        rng: where the draws come from.
+        features: with mean 0, so that 0 says nothing.
+        bands: the widest stripe of bands; the width is drawn from 0 to this.
+        frames: the longest stripe of time, likewise.
+        count: stripes of each kind.
+    """
+    masked = features.copy()
+    for axis, widest in ((1, bands), (0, frames)):
+        for _ in range(count):
+            size = features.shape[axis]
+            width = int(rng.integers(min(widest, size) + 1))
+            start = int(rng.integers(size - width + 1))
+            stripe = [slice(None), slice(None)]
+            stripe[axis] = slice(start, start + width)
+            masked[tuple(stripe)] = 0.0
+    return masked
