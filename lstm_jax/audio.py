@@ -9,10 +9,13 @@ about 700 Hz and logarithmic above.
 
 import dataclasses
 import functools
+import io
 import math
 import wave
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -65,18 +68,17 @@ def read_wav(path: Path) -> Sound:
         InputError: it is missing, no WAV file of PCM samples, or empty.
     """
     try:
-        with open(path, "rb") as file:
-            return decode_wav(file, str(path))
+        return decode_wav(path.read_bytes(), str(path))
     except OSError as error:
         raise InputError(
             f"{path}: expected a WAV file, found: {error.strerror}"
         ) from None
 
 
-def decode_wav(file: IO[bytes], name: str) -> Sound:
-    """The same from an open file; `name` is what an error calls it."""
+def decode_wav(content: bytes, name: str) -> Sound:
+    """The same from the bytes of a file; `name` is what an error calls it."""
     try:
-        with wave.open(file) as reader:
+        with wave.open(io.BytesIO(content)) as reader:
             channels, width = reader.getnchannels(), reader.getsampwidth()
             rate, raw = reader.getframerate(), reader.readframes(reader.getnframes())
     except (wave.Error, EOFError) as error:
@@ -94,6 +96,26 @@ def decode_wav(file: IO[bytes], name: str) -> Sound:
         raise InputError(f"{name}: expected a sound, found no samples")
     samples = _numbers(raw, width).reshape(-1, channels).mean(axis=1)
     return Sound((samples / _FULL_SCALE[width]).astype(np.float32), rate)
+
+
+def wav_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every WAV file below a folder, also inside zips there.
+
+    Raises:
+        InputError: there is no such folder, or one of the zips is damaged.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder of WAV files, found none")
+    for path in sorted(folder.rglob("*.wav")):
+        yield path.name, path.read_bytes()
+    for path in sorted(folder.rglob("*.zip")):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for name in sorted(archive.namelist()):
+                    if name.endswith(".wav"):
+                        yield Path(name).name, archive.read(name)
+        except (OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"{path}: expected a zip file, found: {error}") from None
 
 
 def _numbers(raw: bytes, width: int) -> np.ndarray:
@@ -124,6 +146,12 @@ def mel(hertz: np.ndarray) -> np.ndarray:
     return 2595.0 * np.log10(1.0 + hertz / 700.0)
 
 
+def mel_corners(bands: MelBands) -> np.ndarray:
+    """Where each band begins, is centred and ends, in Hz: [M + 2], band k at k + 1."""
+    low, high = mel(np.array([bands.lowest, bands.rate / 2]))
+    return 700.0 * (10.0 ** (np.linspace(low, high, bands.bands + 2) / 2595.0) - 1.0)
+
+
 def mel_filters(bands: MelBands, warp: float = 1.0) -> np.ndarray:
     """Triangles over the Fourier points, [fft // 2 + 1, M].
 
@@ -135,8 +163,7 @@ def mel_filters(bands: MelBands, warp: float = 1.0) -> np.ndarray:
         warp: moves all frequencies by a factor, as a vocal tract of another length
             does (Jaitly & Hinton 2013); 1 leaves them.
     """
-    low, high = mel(np.array([bands.lowest, bands.rate / 2]))
-    corners = np.linspace(low, high, bands.bands + 2)
+    corners = mel(mel_corners(bands))
     points = np.arange(bands.fft // 2 + 1) * bands.rate / bands.fft
     place = np.interp(mel(points * warp), corners, np.arange(len(corners)), -1.0)
     distance = np.abs(place[:, None] - np.arange(1, bands.bands + 1))
@@ -186,3 +213,21 @@ def stack_frames(features: np.ndarray, count: int) -> np.ndarray:
     missing = -len(features) % count
     whole = np.concatenate([features, np.repeat(features[-1:], missing, axis=0)])
     return whole.reshape(-1, count * features.shape[1])
+
+
+def pad_frames(
+    rows: Sequence[np.ndarray], length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [T_b, D] of unlike length as one array.
+
+    Args:
+        rows: none longer than `length`.
+        length: T.
+
+    Returns:
+        Frames [B, T, D], zeros where a row has ended, and the rows' lengths [B].
+    """
+    frames = np.zeros((len(rows), length, rows[0].shape[1]), np.float32)
+    for place, row in zip(frames, rows, strict=True):
+        place[: len(row)] = row
+    return frames, np.array([len(row) for row in rows], np.int32)

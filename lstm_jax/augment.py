@@ -4,6 +4,8 @@ What they change is what a listener is indifferent to: how fast, how loud, how h
 through what noise, with a few moments and bands missing.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -30,15 +32,37 @@ def coloured_noise(rng: np.random.Generator, count: int, slope: float) -> np.nda
     return (noise / max(noise.std(), 1e-12)).astype(np.float32)
 
 
-def add_noise(
-    samples: np.ndarray, noise: np.ndarray, decibels: float
-) -> np.ndarray:
+def add_noise(samples: np.ndarray, noise: np.ndarray, decibels: float) -> np.ndarray:
     """The sound [N] with noise [N] that is `decibels` weaker than it (the SNR).
 
     The power of the sound is its mean over all samples, pauses included.
     """
     power = np.mean(np.square(samples)) / max(np.mean(np.square(noise)), 1e-20)
     return samples + noise * np.float32(np.sqrt(power / 10 ** (decibels / 10)))
+
+
+def join_sounds(
+    rng: np.random.Generator,
+    sounds: Sequence[np.ndarray],
+    *,
+    gap: int,
+    decibels: float,
+) -> np.ndarray:
+    """Sounds [N_k] one after the other, with silence before, between and after.
+
+    Args:
+        rng: where the draws come from.
+        sounds: what to join.
+        gap: the longest silence, in samples; each is drawn from 0 to this.
+        decibels: by how much, up or down, the power of a sound may differ from 1.
+    """
+    silences = [np.zeros(rng.integers(gap + 1), np.float32) for _ in sounds]
+    parts = [np.zeros(rng.integers(gap + 1), np.float32)]
+    for samples, silence in zip(sounds, silences, strict=True):
+        level = 10 ** (rng.uniform(-decibels, decibels) / 20)
+        power = max(float(np.mean(np.square(samples))), 1e-12)
+        parts += [samples * np.float32(level / np.sqrt(power)), silence]
+    return np.concatenate(parts)
 
 
 def mask(

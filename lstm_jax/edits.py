@@ -25,9 +25,7 @@ class Edits:
 
     def __add__(self, other: "Edits") -> "Edits":
         """Totals of both."""
-        pairs = zip(
-            dataclasses.astuple(self), dataclasses.astuple(other), strict=True
-        )
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
         return Edits(*(mine + theirs for mine, theirs in pairs))
 
     @property

@@ -27,6 +27,10 @@ ROOMS = (
     "config",
     "vocab",
     "data",
+    "audio",
+    "augment",
+    "ctc",
+    "edits",
     "notation",
     "cell",
     "regularize",
@@ -42,6 +46,7 @@ ROOMS = (
     "losses",
     "metrics",
     "models.language",
+    "models.transcribe",
     "schedule",
     "step",
     "programs",
@@ -49,6 +54,7 @@ ROOMS = (
     "fit",
     "beam",
     "decode",
+    "recognize",
     "protocols",
     "inspection",
     "rundir",
@@ -62,6 +68,7 @@ ROOMS = (
     "text",
     "plots",
     "plots_inspect",
+    "plots_audio",
     "runner",
     "artifacts",
     "report",
@@ -75,13 +82,14 @@ COMMANDS = {"train", "evaluate", "generate", "inspect"}
 
 # The rooms a library may be imported in, where they are few.
 DOORS = {
-    "flax": {"layers", "models.language", "task"},
+    "flax": {"layers", "models.language", "models.transcribe", "task"},
     "orbax": {"checkpoint"},
-    "matplotlib": {"plots", "plots_inspect"},
+    "matplotlib": {"plots", "plots_audio", "plots_inspect"},
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
     *("errors", "config", "vocab", "data", "rundir", "history", "board", "cli"),
+    *("audio", "augment", "ctc", "edits"),
     *COMMANDS,
 }
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib"}

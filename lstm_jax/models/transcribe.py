@@ -18,10 +18,10 @@ from lstm_jax.layers import StackedLSTM
 from lstm_jax.losses import Sums
 from lstm_jax.notation import (
     BatchInputs,
+    ClassScores,
     FrameScores,
     Lengths,
     PRNGKey,
-    StepLogits,
     Transcripts,
 )
 from lstm_jax.regularize import dropout
@@ -108,7 +108,7 @@ def transcript_nats(
     return optax.ctc_loss(scores, silent, transcripts, unused, blank_id=BLANK)
 
 
-def symbol_scores(scores: FrameScores, lengths: Lengths) -> StepLogits:
+def symbol_scores(scores: FrameScores, lengths: Lengths) -> ClassScores:
     """Log-probability of each one-symbol transcript, [B, V - 1]; the blank is left out.
 
     For an utterance known to be a single symbol: its class is the highest of these.
