@@ -4,9 +4,55 @@ What they change is what a listener is indifferent to: how fast, how loud, how h
 through what noise, with a few moments and bands missing.
 """
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
+
+from lstm_jax.mel import Ear, mel_filters, stack_frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Variation:
+    """How far the variations of a sound may go. Each is drawn anew for every sound.
+
+    Attributes:
+        speed: share by which it is played faster or slower.
+        warp: share by which frequencies move, see `mel_filters`.
+        noisy: share of the sounds that get noise.
+        quietest: of the noise, decibels below the sound (the SNR).
+        loudest: likewise.
+        bands: the widest stripe of bands that is masked.
+        frames: the longest stripe of spectrogram frames that is masked.
+    """
+
+    speed: float = 0.15
+    warp: float = 0.1
+    noisy: float = 0.7
+    quietest: float = 40.0
+    loudest: float = 8.0
+    bands: int = 8
+    frames: int = 12
+
+
+def vary_speed(
+    rng: np.random.Generator, samples: np.ndarray, how: Variation
+) -> np.ndarray:
+    """The sound [N], faster or slower."""
+    return change_speed(samples, rng.uniform(1 - how.speed, 1 + how.speed))
+
+
+def varied_frames(
+    rng: np.random.Generator, samples: np.ndarray, how: Variation, ear: Ear
+) -> np.ndarray:
+    """The frames [T, D] of a sound [N] with all variations but its speed."""
+    if rng.random() < how.noisy:
+        samples = with_noise(rng, samples, rng.uniform(how.loudest, how.quietest))
+    filters = mel_filters(ear.bands, rng.uniform(1 - how.warp, 1 + how.warp))
+    features = ear.spectrogram(samples, filters)
+    masked = mask(rng, features, bands=how.bands, frames=how.frames)
+    return stack_frames(masked, ear.stack)
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
@@ -39,6 +85,24 @@ def add_noise(samples: np.ndarray, noise: np.ndarray, decibels: float) -> np.nda
     """
     power = np.mean(np.square(samples)) / max(np.mean(np.square(noise)), 1e-20)
     return samples + noise * np.float32(np.sqrt(power / 10 ** (decibels / 10)))
+
+
+def with_noise(
+    rng: np.random.Generator, samples: np.ndarray, decibels: float
+) -> np.ndarray:
+    """The sound [N] with noise, between white and pink, that is `decibels` weaker."""
+    noises = _noises()
+    noise = noises[rng.integers(len(noises))]
+    repeated = np.tile(noise, 1 + len(samples) // len(noise))
+    start = rng.integers(len(repeated) - len(samples) + 1)
+    return add_noise(samples, repeated[start : start + len(samples)], decibels)
+
+
+@functools.cache
+def _noises() -> list[np.ndarray]:
+    """Stretches of noise to cut from: making them anew takes longer than using them."""
+    rng = np.random.default_rng(0)
+    return [coloured_noise(rng, 2**18, slope) for slope in (0.0, 0.5, 1.0)]
 
 
 def join_sounds(

@@ -5,7 +5,6 @@
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
     W   width of a beam             N   symbols of a transcript
-    C   classes
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -44,7 +43,6 @@ StepIds = Int[Array, " B"]
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
 FrameScores = Float[Array, "B T V"]
-ClassScores = Float[Array, "B C"]
 Transcripts = Int[Array, "B N"]
 BeamScores = Float[Array, "B W"]
 BeamLengths = Int[Array, "B W"]

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 
-from lstm_jax.audio import MelBands, mel_corners
+from lstm_jax.mel import MelBands, mel_corners
 from lstm_jax.plots import new_figure
 
 _HERTZ = (100, 250, 500, 1000, 2000, 3000)
@@ -61,10 +60,8 @@ def draw_transcript(
         fontsize="small",
         textcoords="offset points",
     )
-    palette = colormaps["tab10"].colors
     for symbol, name in enumerate(names, 1):
-        color = palette[(symbol - 1) % len(palette)]
-        _trace(above, times, posteriors[:, symbol], name, color)
+        _trace(above, times, posteriors[:, symbol], name, f"C{(symbol - 1) % 10}")
     figure.savefig(path, dpi=110)
 
 
@@ -82,7 +79,7 @@ def _trace(
     times: np.ndarray,
     chances: np.ndarray,
     name: str,
-    color: tuple[float, float, float],
+    color: str,
 ) -> None:
     """One symbol: its probability as a hill, its name on every summit."""
     if chances.max() < 1 - _HEARD:

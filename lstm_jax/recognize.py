@@ -1,79 +1,63 @@
-"""From sounds to transcripts: what a transcriber needs around it."""
+"""Networks over sounds of any length: rows that are padded, read together, and cut."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.audio import MelBands, log_mel, normalize, pad_frames, stack_frames
-from lstm_jax.models.transcribe import Transcriber, symbol_scores
+from lstm_jax.mel import pad_frames
+from lstm_jax.models.classify import SequenceClassifier
+from lstm_jax.models.transcribe import Transcriber
 
-_ROWS = 64  # sounds that are read side by side
+_ROWS = 64  # that are read side by side
 _STEP = 32  # lengths are rounded up to this, so that few programs are compiled
 
 
-@dataclasses.dataclass(frozen=True)
-class Ear:
-    """How sounds become the frames of a transcriber.
-
-    `stack` spectrogram frames side by side make one frame of the network.
-    """
-
-    bands: MelBands = MelBands()
-    stack: int = 4
-
-    @property
-    def features(self) -> int:
-        """D, the width of a frame."""
-        return self.stack * self.bands.bands
-
-    @property
-    def seconds(self) -> float:
-        """From frame to frame."""
-        return self.stack * self.bands.hop / self.bands.rate
-
-    def spectrogram(
-        self, samples: np.ndarray, filters: np.ndarray | None = None
-    ) -> np.ndarray:
-        """The normalised spectrogram [T, M] of a sound [N] at the rate of the bands."""
-        return normalize(log_mel(samples, self.bands, filters))
-
-    def stacked(self, spectrogram: np.ndarray) -> np.ndarray:
-        """The frames [T', D] of a spectrogram [T, M]."""
-        return stack_frames(spectrogram, self.stack)
+def score_frames(model: Transcriber, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """CTC scores [T, V] of each row of frames [T, D]."""
+    found = _outputs(_transcribe, model, rows)
+    return [scores[: len(row)] for scores, row in zip(found, rows, strict=True)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Heard:
-    """Of one sound: CTC scores [T, V], and log P of each one-symbol transcript [V - 1]."""
+def score_classes(
+    model: SequenceClassifier, rows: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Scores [N, C] of the class of each row of frames [T, D]."""
+    return np.stack(_outputs(_classify, model, rows))
 
-    scores: np.ndarray
-    symbols: np.ndarray
+
+def _outputs(
+    read: Callable[[Any, np.ndarray, np.ndarray], jax.Array],
+    model: object,
+    rows: Sequence[np.ndarray],
+) -> list[np.ndarray]:
+    """What a model says of each row, in their order."""
+    found: dict[int, np.ndarray] = {}
+    for some in _alike(rows):
+        chosen = [rows[k] for k in some]
+        chosen += [chosen[0]] * (_ROWS - len(chosen))  # one shape for all
+        longest = -(-max(map(len, chosen)) // _STEP) * _STEP
+        outputs = np.asarray(read(model, *pad_frames(chosen, longest)))
+        found |= dict(zip(some, outputs, strict=False))
+    return [found[k] for k in range(len(rows))]
 
 
-def hear(model: Transcriber, ear: Ear, sounds: Sequence[np.ndarray]) -> list[Heard]:
-    """What the model makes of each sound [N], in their order.
-
-    Sounds of like length are read together.
-    """
-    order = sorted(range(len(sounds)), key=lambda k: len(sounds[k]))
-    heard: dict[int, Heard] = {}
+def _alike(rows: Sequence[np.ndarray]) -> Iterator[list[int]]:
+    """The numbers of the rows, those of like length together."""
+    order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
     for start in range(0, len(order), _ROWS):
-        some = order[start : start + _ROWS]
-        rows = [ear.stacked(ear.spectrogram(sounds[k])) for k in some]
-        rows += [rows[0]] * (_ROWS - len(rows))  # one shape for all
-        longest = -(-max(map(len, rows)) // _STEP) * _STEP
-        frames, lengths = pad_frames(rows, longest)
-        scores, symbols = jax.device_get(_read(model, frames, lengths))
-        for row, k in enumerate(some):
-            heard[k] = Heard(scores[row, : lengths[row]], symbols[row])
-    return [heard[k] for k in range(len(sounds))]
+        yield order[start : start + _ROWS]
 
 
 @jax.jit
-def _read(
-    model: Transcriber, frames: jax.Array, lengths: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    scores = model(frames, lengths)
-    return scores, symbol_scores(scores, lengths)
+def _transcribe(model: Transcriber, frames: jax.Array, lengths: jax.Array) -> jax.Array:
+    return model(frames, lengths)
+
+
+@jax.jit
+def _classify(
+    model: SequenceClassifier, frames: jax.Array, lengths: jax.Array
+) -> jax.Array:
+    return model(jnp.swapaxes(frames, 0, 1), lengths)

@@ -18,7 +18,6 @@ from lstm_jax.layers import StackedLSTM
 from lstm_jax.losses import Sums
 from lstm_jax.notation import (
     BatchInputs,
-    ClassScores,
     FrameScores,
     Lengths,
     PRNGKey,
@@ -106,17 +105,3 @@ def transcript_nats(
     silent = (steps >= lengths[:, None]).astype(jnp.float32)
     unused = (transcripts == BLANK).astype(jnp.float32)
     return optax.ctc_loss(scores, silent, transcripts, unused, blank_id=BLANK)
-
-
-def symbol_scores(scores: FrameScores, lengths: Lengths) -> ClassScores:
-    """Log-probability of each one-symbol transcript, [B, V - 1]; the blank is left out.
-
-    For an utterance known to be a single symbol: its class is the highest of these.
-    """
-    rows, _, symbols = scores.shape
-
-    def of(symbol: Array) -> Array:
-        transcripts = jnp.full((rows, 1), symbol)
-        return -transcript_nats(scores, lengths, transcripts)
-
-    return jax.vmap(of, out_axes=1)(jnp.arange(1, symbols))
