@@ -8,20 +8,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lstm_jax.artifacts import Result as Result
+    from lstm_jax.artifacts import load_model as load_model
+    from lstm_jax.artifacts import load_settings as load_settings
+    from lstm_jax.artifacts import read_result as read_result
+    from lstm_jax.artifacts import save_model as save_model
+    from lstm_jax.artifacts import write_result as write_result
+    from lstm_jax.audio import Sound as Sound
+    from lstm_jax.audio import decode_wav as decode_wav
+    from lstm_jax.audio import loud_pieces as loud_pieces
+    from lstm_jax.audio import read_wav as read_wav
+    from lstm_jax.audio import resample as resample
+    from lstm_jax.audio import wav_files as wav_files
+    from lstm_jax.augment import Variation as Variation
+    from lstm_jax.augment import change_speed as change_speed
+    from lstm_jax.augment import coloured_noise as coloured_noise
+    from lstm_jax.augment import join_sounds as join_sounds
+    from lstm_jax.augment import mask as mask
+    from lstm_jax.augment import varied_frames as varied_frames
+    from lstm_jax.augment import vary_speed as vary_speed
+    from lstm_jax.augment import with_noise as with_noise
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
     from lstm_jax.cell import LSTMParams as LSTMParams
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
     from lstm_jax.cell import lstm_step as lstm_step
+    from lstm_jax.cli import run_command as run_command
+    from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
     from lstm_jax.config import ModelConfig as ModelConfig
     from lstm_jax.config import OptimizerConfig as OptimizerConfig
     from lstm_jax.config import RegularizerConfig as RegularizerConfig
     from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.config import TrainConfig as TrainConfig
+    from lstm_jax.ctc import Hypothesis as Hypothesis
+    from lstm_jax.ctc import greedy_decode as greedy_decode
+    from lstm_jax.ctc import prefix_beam_search as prefix_beam_search
     from lstm_jax.decode import Sampling as Sampling
     from lstm_jax.decode import generate_ids as generate_ids
+    from lstm_jax.devices import keep_programs as keep_programs
     from lstm_jax.devices import replicate as replicate
     from lstm_jax.devices import row_mesh as row_mesh
     from lstm_jax.devices import show_cores as show_cores
@@ -29,21 +55,46 @@ if TYPE_CHECKING:
     from lstm_jax.devices import spread_batch as spread_batch
     from lstm_jax.dispatch import EngineChoice as EngineChoice
     from lstm_jax.dispatch import explain_engine as explain_engine
+    from lstm_jax.edits import Edits as Edits
+    from lstm_jax.edits import count_all_edits as count_all_edits
+    from lstm_jax.edits import count_edits as count_edits
+    from lstm_jax.errors import InputError as InputError
+    from lstm_jax.fit import Task as Task
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
+    from lstm_jax.losses import Sums as Sums
+    from lstm_jax.losses import cross_entropy as cross_entropy
+    from lstm_jax.mel import Ear as Ear
+    from lstm_jax.mel import MelBands as MelBands
+    from lstm_jax.mel import log_mel as log_mel
+    from lstm_jax.mel import mel_filters as mel_filters
+    from lstm_jax.mel import pad_frames as pad_frames
+    from lstm_jax.mel import stack_frames as stack_frames
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
+    from lstm_jax.models.transcribe import Transcriber as Transcriber
+    from lstm_jax.models.transcribe import transcribe_loss as transcribe_loss
+    from lstm_jax.plots import new_figure as new_figure
+    from lstm_jax.plots_audio import draw_transcript as draw_transcript
+    from lstm_jax.programs import Programs as Programs
+    from lstm_jax.recognize import score_classes as score_classes
+    from lstm_jax.recognize import score_frames as score_frames
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
     from lstm_jax.regularize import drop_connect as drop_connect
     from lstm_jax.regularize import dropout as dropout
     from lstm_jax.regularize import loop_masks as loop_masks
+    from lstm_jax.runner import Trained as Trained
+    from lstm_jax.runner import train_model as train_model
+    from lstm_jax.schedule import Plan as Plan
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
     from lstm_jax.step import train_step as train_step
     from lstm_jax.step import train_steps as train_steps
+    from lstm_jax.templates import Templates as Templates
+    from lstm_jax.templates import make_templates as make_templates
     from lstm_jax.text import TextModel as TextModel
     from lstm_jax.text import evaluate_text as evaluate_text
     from lstm_jax.text import fit_text as fit_text
@@ -61,7 +112,14 @@ _ROOMS = {
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),
     "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
-    "devices": ("replicate", "row_mesh", "show_cores", "spread", "spread_batch"),
+    "devices": (
+        "keep_programs",
+        "replicate",
+        "row_mesh",
+        "show_cores",
+        "spread",
+        "spread_batch",
+    ),
     "beam": ("Beams", "beam_search"),
     "decode": ("Sampling", "generate_ids"),
     "config": (
@@ -80,6 +138,71 @@ _ROOMS = {
         "load",
         "save",
     ),
+    "artifacts": (
+        "Result",
+        "load_model",
+        "load_settings",
+        "read_result",
+        "save_model",
+        "write_result",
+    ),
+    "runner": ("Trained", "train_model"),
+    "fit": ("Task",),
+    "schedule": ("Plan",),
+    "programs": ("Programs",),
+    "losses": ("Sums", "cross_entropy"),
+    "errors": ("InputError",),
+    "cli": ("run_command", "run_experiment"),
+    "plots": ("new_figure",),
+    "audio": (
+        "Sound",
+        "decode_wav",
+        "loud_pieces",
+        "read_wav",
+        "resample",
+        "wav_files",
+    ),
+    "mel": (
+        "Ear",
+        "MelBands",
+        "log_mel",
+        "mel_filters",
+        "pad_frames",
+        "stack_frames",
+    ),
+    "augment": (
+        "Variation",
+        "change_speed",
+        "coloured_noise",
+        "join_sounds",
+        "mask",
+        "varied_frames",
+        "vary_speed",
+        "with_noise",
+    ),
+    "templates": (
+        "Templates",
+        "make_templates",
+    ),
+    "ctc": (
+        "Hypothesis",
+        "greedy_decode",
+        "prefix_beam_search",
+    ),
+    "edits": (
+        "Edits",
+        "count_all_edits",
+        "count_edits",
+    ),
+    "models.transcribe": (
+        "Transcriber",
+        "transcribe_loss",
+    ),
+    "recognize": (
+        "score_classes",
+        "score_frames",
+    ),
+    "plots_audio": ("draw_transcript",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

@@ -68,4 +68,4 @@ def _show(source: str, results: dict[str, dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)

@@ -107,4 +107,4 @@ def _rows(findings: "Findings") -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)

@@ -44,6 +44,7 @@ Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
 FrameScores = Float[Array, "B T V"]
 Transcripts = Int[Array, "B N"]
+RowVectors = Float[Array, "B F"]  # one vector per row, of any width
 BeamScores = Float[Array, "B W"]
 BeamLengths = Int[Array, "B W"]
 BeamIds = Int[Array, "B W T"]

@@ -21,9 +21,7 @@ def score_frames(model: Transcriber, rows: Sequence[np.ndarray]) -> list[np.ndar
     return [scores[: len(row)] for scores, row in zip(found, rows, strict=True)]
 
 
-def score_classes(
-    model: SequenceClassifier, rows: Sequence[np.ndarray]
-) -> np.ndarray:
+def score_classes(model: SequenceClassifier, rows: Sequence[np.ndarray]) -> np.ndarray:
     """Scores [N, C] of the class of each row of frames [T, D]."""
     return np.stack(_outputs(_classify, model, rows))
 

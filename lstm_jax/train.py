@@ -184,4 +184,4 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)

@@ -28,7 +28,9 @@ ROOMS = (
     "vocab",
     "data",
     "audio",
+    "mel",
     "augment",
+    "templates",
     "ctc",
     "edits",
     "notation",
@@ -89,7 +91,7 @@ DOORS = {
 }
 WITHOUT_JAX = {
     *("errors", "config", "vocab", "data", "rundir", "history", "board", "cli"),
-    *("audio", "augment", "ctc", "edits"),
+    *("audio", "mel", "augment", "templates", "ctc", "edits"),
     *COMMANDS,
 }
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib"}
