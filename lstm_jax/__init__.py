@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from lstm_jax.mel import mel_filters as mel_filters
     from lstm_jax.mel import pad_frames as pad_frames
     from lstm_jax.mel import stack_frames as stack_frames
+    from lstm_jax.models.classify import SequenceClassifier as SequenceClassifier
+    from lstm_jax.models.classify import classifier_loss as classifier_loss
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.models.transcribe import Transcriber as Transcriber
@@ -194,6 +196,7 @@ _ROOMS = {
         "count_all_edits",
         "count_edits",
     ),
+    "models.classify": ("SequenceClassifier", "classifier_loss"),
     "models.transcribe": (
         "Transcriber",
         "transcribe_loss",

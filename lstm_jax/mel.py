@@ -94,15 +94,12 @@ def log_mel(
     return np.maximum(energy, energy.max() - np.float32(bands.depth))
 
 
-def normalize(features: np.ndarray, per_band: bool) -> np.ndarray:
-    """Features [T, M] with mean 0 and variance 1.
+def normalize(features: np.ndarray) -> np.ndarray:
+    """Each band [T, M] with mean 0, and all of them with variance 1.
 
-    Args:
-        features: of an utterance.
-        per_band: whether each band has mean 0. That takes away what the microphone did
-            to the sound, and of a single word much of what it sounds like.
+    The mean of a band over an utterance holds the microphone and how loud it was.
     """
-    centred = features - features.mean(axis=0 if per_band else None)
+    centred = features - features.mean(axis=0)
     return centred / max(float(centred.std()), 1e-3)
 
 
@@ -140,12 +137,10 @@ class Ear:
 
     Attributes:
         stack: frames of the spectrogram side by side in one frame of the network.
-        per_band: see `normalize`.
         bands: of the spectrogram.
     """
 
     stack: int
-    per_band: bool
     bands: MelBands = dataclasses.field(default_factory=MelBands)
 
     @property
@@ -162,7 +157,7 @@ class Ear:
         self, samples: np.ndarray, filters: np.ndarray | None = None
     ) -> np.ndarray:
         """The normalised spectrogram [T, M] of a sound [N] at the rate of the bands."""
-        return normalize(log_mel(samples, self.bands, filters), self.per_band)
+        return normalize(log_mel(samples, self.bands, filters))
 
     def frames(self, samples: np.ndarray) -> np.ndarray:
         """The frames [T, D] of a sound [N] at the rate of the bands."""

@@ -35,7 +35,8 @@ def _outputs(
     found: dict[int, np.ndarray] = {}
     for some in _alike(rows):
         chosen = [rows[k] for k in some]
-        chosen += [chosen[0]] * (_ROWS - len(chosen))  # one shape for all
+        if len(rows) > 1:
+            chosen += [chosen[0]] * (_ROWS - len(chosen))  # one shape for all
         longest = -(-max(map(len, chosen)) // _STEP) * _STEP
         outputs = np.asarray(read(model, *pad_frames(chosen, longest)))
         found |= dict(zip(some, outputs, strict=False))
