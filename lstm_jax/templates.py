@@ -14,7 +14,7 @@ _MOMENTS = 16  # of a stretched sequence
 
 @dataclasses.dataclass(frozen=True)
 class Templates:
-    """Known sequences as vectors of length 1, [N, moments * D], and their classes [N]."""
+    """Known sequences as `vectors` of length 1, [N, 16 D], and their `classes`, [N]."""
 
     vectors: np.ndarray
     classes: np.ndarray
@@ -31,7 +31,7 @@ def make_templates(rows: Sequence[np.ndarray], classes: np.ndarray) -> Templates
 
 
 def stretched(row: np.ndarray) -> np.ndarray:
-    """A sequence [T, D] at 16 moments evenly spread over it, as a vector of length 1."""
+    """A sequence [T, D] at 16 moments evenly spread over it, scaled to length 1."""
     moments = np.linspace(0, len(row) - 1, _MOMENTS)
     places = np.arange(len(row))
     vector = np.concatenate([np.interp(moments, places, track) for track in row.T])

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from lstm_jax.augment import add_noise, change_speed, coloured_noise, mask
+from lstm_jax.augment import (
+    Variation,
+    add_noise,
+    change_speed,
+    coloured_noise,
+    join_sounds,
+    mask,
+    varied_frames,
+    vary_speed,
+    with_noise,
+)
+from lstm_jax.mel import Ear
 
 
 def pitch(samples: np.ndarray) -> float:
@@ -61,3 +72,43 @@ def test_a_stripe_may_be_wider_than_what_there_is() -> None:
     rng = np.random.default_rng(2)
     short = np.ones((2, 3), np.float32)
     assert mask(rng, short, bands=9, frames=9, count=3).shape == (2, 3)
+
+
+def test_sounds_are_joined_in_order_with_pauses_and_like_levels() -> None:
+    rng = np.random.default_rng(3)
+    sounds = [np.full(100 * k, 0.1**k, np.float32) for k in (1, 2, 3)]
+    pauses, levels = [], []
+    for _ in range(200):
+        whole = join_sounds(rng, sounds, gap=5, decibels=6.0)
+        loud = np.flatnonzero(np.diff(whole != 0, prepend=False, append=False))
+        starts, ends = loud[::2], loud[1::2]
+        pauses += [starts[0], len(whole) - ends[-1]]
+        if len(starts) == 3:  # no pause of length 0 in between
+            np.testing.assert_array_equal(ends - starts, [100, 200, 300])
+            pauses += (starts[1:] - ends[:-1]).tolist()
+            levels += [20 * np.log10(whole[start]) for start in starts]
+    assert set(pauses) == set(range(6))
+    assert -6 <= min(levels) < -5 and 5 < max(levels) <= 6
+    whole = join_sounds(rng, sounds, gap=0, decibels=0.0)
+    np.testing.assert_allclose(whole, np.ones(600), rtol=1e-5)
+
+
+def test_noise_is_found_for_any_length() -> None:
+    samples = np.ones(2**18 + 10, np.float32)
+    noisy = with_noise(np.random.default_rng(4), samples, 10.0)
+    assert np.mean((noisy - samples) ** 2) == pytest.approx(0.1, rel=0.01)
+
+
+def test_variations_are_drawn_and_can_be_none_at_all() -> None:
+    samples = np.random.default_rng(5).normal(size=4000).astype(np.float32)
+    ear = Ear(stack=2)
+    still = Variation(speed=0.0, warp=0.0, noisy=0.0, bands=0, frames=0)
+    rng = np.random.default_rng(6)
+    np.testing.assert_array_equal(vary_speed(rng, samples, still), samples)
+    plain = varied_frames(rng, samples, still, ear)
+    np.testing.assert_allclose(plain, ear.frames(samples), atol=1e-5)
+    lively = Variation()
+    lengths = {len(vary_speed(rng, samples, lively)) for _ in range(50)}
+    assert 4000 / 1.15 <= min(lengths) < 3700 and 4400 < max(lengths) <= 4000 / 0.85
+    one, other = (varied_frames(rng, samples, lively, ear) for _ in range(2))
+    assert one.shape == other.shape == plain.shape and not np.allclose(one, other)

@@ -8,7 +8,6 @@ from flax import nnx
 
 from lstm_jax.models.transcribe import (
     Transcriber,
-    symbol_scores,
     transcribe_loss,
     transcript_nats,
 )
@@ -65,16 +64,6 @@ def test_both_directions_reach_every_frame(batch: dict[str, jax.Array]) -> None:
 
     gradient = jax.grad(middle)(batch["frames"])[0]
     assert (jnp.abs(gradient).max(axis=-1) > 0).all()
-
-
-def test_symbol_scores_are_those_of_one_symbol(batch: dict[str, jax.Array]) -> None:
-    scores = small()(batch["frames"], batch["lengths"])
-    found = symbol_scores(scores, batch["lengths"])
-    assert found.shape == (3, 3)
-    for symbol in (1, 2, 3):
-        transcripts = jnp.array([[symbol, 0]] * 3)
-        nats = transcript_nats(scores, batch["lengths"], transcripts)
-        np.testing.assert_allclose(found[:, symbol - 1], -nats, rtol=1e-5)
 
 
 def test_dropout_acts_with_a_key_and_only_then(batch: dict[str, jax.Array]) -> None:
