@@ -1,4 +1,6 @@
-"""The transcriber: padding that changes nothing, scores of single symbols, learning."""
+"""The transcriber: padding that changes nothing, dropout, both directions, learning."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -6,92 +8,88 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lstm_jax.models.transcribe import (
-    Transcriber,
-    transcribe_loss,
-    transcript_nats,
-)
+from lstm_jax.losses import Sums
+from lstm_jax.models.transcribe import Transcriber, transcribe_loss, transcript_nats
+from lstm_jax.notation import PRNGKey
 
-BATCH = {
-    "frames": np.random.default_rng(0).normal(size=(3, 7, 5)).astype(np.float32),
-    "lengths": np.array([7, 4, 5], np.int32),
-    "transcripts": np.array([[1, 2, 3], [2, 2, 0], [3, 0, 0]], np.int32),
-}
-
-
-def small(dropout: float = 0.0) -> Transcriber:
-    return Transcriber(5, 4, 6, 2, rngs=nnx.Rngs(0), dropout=dropout)
-
-
-def loss(model: Transcriber, batch: dict[str, jax.Array]) -> jax.Array:
-    return transcribe_loss(model, (), batch, None)[0].loss
+Batch = dict[str, jax.Array]
+LENGTHS = (7, 4, 5)
 
 
 @pytest.fixture(scope="module")
-def batch() -> dict[str, jax.Array]:
-    return {name: jnp.asarray(array) for name, array in BATCH.items()}
+def batch() -> Batch:
+    frames = np.random.default_rng(0).normal(size=(3, 7, 5))
+    return {
+        "frames": jnp.float32(frames),
+        "lengths": jnp.array(LENGTHS),
+        "transcripts": jnp.array([[1, 2, 3], [2, 2, 0], [3, 0, 0]]),
+    }
 
 
-def test_padding_changes_nothing(batch: dict[str, jax.Array]) -> None:
-    model = small()
-    lengths = batch["lengths"]
-    padded = jnp.arange(7) >= lengths[:, None]
+@functools.cache
+def small(dropout: float = 0.0) -> Transcriber:
+    return Transcriber(5, 4, 6, 1, rngs=nnx.Rngs(0), dropout=dropout)
+
+
+@jax.jit
+def read(model: Transcriber, batch: Batch) -> jax.Array:
+    return model(batch["frames"], batch["lengths"])
+
+
+@jax.jit
+def sums_of(model: Transcriber, batch: Batch, key: PRNGKey | None = None) -> Sums:
+    return transcribe_loss(model, (), batch, key)[0]
+
+
+def test_padding_changes_nothing(batch: Batch) -> None:
+    padded = jnp.arange(7) >= batch["lengths"][:, None]
     other = batch | {"frames": jnp.where(padded[..., None], 9.0, batch["frames"])}
-    read = jax.jit(lambda some: (model(some["frames"], lengths), loss(model, some)))
-    scores, nats = read(batch)
-    scores_too, nats_too = read(other)
+    scores, scores_too = read(small(), batch), read(small(), other)
     np.testing.assert_array_equal(scores[~padded], scores_too[~padded])
-    assert float(nats) == float(nats_too)
-    alone = model(batch["frames"][1:2, :4], jnp.array([4]))
-    np.testing.assert_allclose(scores[1, :4], alone[0], atol=1e-5)
+    assert sums_of(small(), batch).loss == sums_of(small(), other).loss
+    alone = {"frames": batch["frames"][1:2, :4], "lengths": jnp.array([4])}
+    np.testing.assert_allclose(scores[1, :4], read(small(), alone)[0], atol=1e-5)
 
 
-def test_the_loss_is_counted_per_symbol(batch: dict[str, jax.Array]) -> None:
-    model = small()
-    sums, carry = transcribe_loss(model, (), batch, None)
-    assert carry == () and int(sums.count) == 6
-    assert sums.accuracy() is None
-    scores = model(batch["frames"], batch["lengths"])
-    nats = transcript_nats(scores, batch["lengths"], batch["transcripts"])
+def test_the_loss_is_counted_per_symbol(batch: Batch) -> None:
+    sums = sums_of(small(), batch)
+    nats = transcript_nats(read(small(), batch), batch["lengths"], batch["transcripts"])
     assert float(sums.loss) == pytest.approx(float(nats.sum()), rel=1e-5)
+    assert int(sums.count) == 6
+    assert sums.accuracy() is None
 
 
-def test_both_directions_reach_every_frame(batch: dict[str, jax.Array]) -> None:
-    model, lengths = small(), batch["lengths"]
+def test_both_directions_reach_every_frame(batch: Batch) -> None:
+    @jax.jit
+    @jax.grad
+    def influence(frames: jax.Array) -> jax.Array:
+        return read(small(), batch | {"frames": frames})[:, 3].sum()
 
-    def middle(frames: jax.Array) -> jax.Array:
-        return model(frames, lengths)[0, 3].sum()
-
-    gradient = jax.grad(middle)(batch["frames"])[0]
-    assert (jnp.abs(gradient).max(axis=-1) > 0).all()
+    reached = np.abs(influence(batch["frames"])).max(axis=-1) > 0
+    np.testing.assert_array_equal(reached, np.arange(7) < np.array(LENGTHS)[:, None])
 
 
-def test_dropout_acts_with_a_key_and_only_then(batch: dict[str, jax.Array]) -> None:
+def test_dropout_acts_with_a_key_and_only_then(batch: Batch) -> None:
     noisy, plain = small(dropout=0.5), small()
-    losses = [
-        float(transcribe_loss(model, (), batch, key)[0].loss)
-        for model, key in (
-            (noisy, None),
-            (plain, None),
-            (noisy, jax.random.key(0)),
-            (noisy, jax.random.key(1)),
-        )
-    ]
-    assert losses[0] == losses[1]
-    assert len(set(losses)) == 3
+    assert sums_of(noisy, batch).loss == sums_of(plain, batch).loss
+    keys = [jax.random.key(seed) for seed in (0, 1)]
+    losses = [float(sums_of(noisy, batch, key).loss) for key in keys]
+    assert len({*losses, float(sums_of(plain, batch).loss)}) == 3
 
 
-def test_it_learns_where_nobody_told_it(batch: dict[str, jax.Array]) -> None:
+def test_it_learns_where_nobody_told_it(batch: Batch) -> None:
     """Plain gradient descent reaches transcripts that are all but certain."""
 
     @jax.jit
-    def step(model: Transcriber) -> tuple[Transcriber, jax.Array]:
-        value, gradient = jax.value_and_grad(loss)(model, batch)
-        return jax.tree.map(lambda w, g: w - 0.3 * g, model, gradient), value
+    def descend(model: Transcriber) -> tuple[jax.Array, jax.Array]:
+        def step(model: Transcriber, _: None) -> tuple[Transcriber, jax.Array]:
+            value, gradient = jax.value_and_grad(
+                lambda m: transcribe_loss(m, (), batch, None)[0].loss
+            )(model)
+            return jax.tree.map(lambda w, g: w - 0.3 * g, model, gradient), value
 
-    model = small()
-    losses = []
-    for _ in range(150):
-        model, value = step(model)
-        losses.append(float(value))
-    assert losses[-1] < 0.3 < losses[0]
+        _, losses = jax.lax.scan(step, model, length=150)
+        return losses[0], losses[-1]
+
+    first, last = descend(small())
+    assert last < 0.3 < first

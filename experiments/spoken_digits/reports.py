@@ -67,17 +67,18 @@ def examine_templates(
 ) -> Report:
     """The floor: the nearest training recording; joined digits are cut at pauses."""
     rows = [EAR.spectrogram(recording.samples) for recording in known]
-    digits = np.array([recording.digit for recording in known])
-    templates = lstm_jax.make_templates(rows, digits)
+    classes = np.array([recording.digit for recording in known])
+    templates = lstm_jax.make_templates(rows, classes)
 
     def name(sounds: Sequence[np.ndarray]) -> np.ndarray:
         return templates.nearest([EAR.spectrogram(samples) for samples in sounds])
 
     sounds, references = utterances(tested, rounds)
     cut = [lstm_jax.loud_pieces(lstm_jax.Sound(s, RATE)) for s in sounds]
-    found = [tuple(name([p.samples for p in pieces]) + 1) for pieces in cut]
-    classes = name([recording.samples for recording in tested])
-    return report(tested, classes, references, found, found)
+    named = [name([piece.samples for piece in pieces]) + 1 for pieces in cut]
+    found = [tuple(digits.tolist()) for digits in named]
+    answers = name([recording.samples for recording in tested])
+    return report(tested, answers, references, found, found)
 
 
 def report(
