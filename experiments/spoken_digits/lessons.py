@@ -14,7 +14,9 @@ import lstm_jax
 from experiments.spoken_digits.recordings import EAR, NAMES, RATE, Recording, by_speaker
 
 Net = TypeVar("Net")
-VARIATION = lstm_jax.Variation(speed=0.12)
+# What is masked of a single word must leave the word.
+ALONE = lstm_jax.Variation(speed=0.12, noisy=0.4, bands=6, frames=4)
+JOINED = lstm_jax.Variation(speed=0.12)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +40,9 @@ def isolated_batch(
     some = [recordings[k] for k in rng.integers(len(recordings), size=how.rows)]
     rows = []
     for recording in some:
-        samples = lstm_jax.vary_speed(rng, recording.samples, VARIATION)
+        samples = lstm_jax.vary_speed(rng, recording.samples, ALONE)
         samples = samples[: int(how.seconds * RATE)]
-        rows.append(lstm_jax.varied_frames(rng, samples, VARIATION, EAR))
+        rows.append(lstm_jax.varied_frames(rng, samples, ALONE, EAR))
     frames, lengths = lstm_jax.pad_frames(rows, steps_of(how, EAR))
     targets = np.array([recording.digit for recording in some], np.int32)
     return {"inputs": frames.swapaxes(0, 1), "lengths": lengths, "targets": targets}
@@ -62,7 +64,7 @@ def joined_batch(
         room, parts = int(how.seconds * RATE) - gap, []
         for place in range(int(rng.integers(1, 8))):
             recording = mine[rng.integers(len(mine))]
-            samples = lstm_jax.vary_speed(rng, recording.samples, VARIATION)
+            samples = lstm_jax.vary_speed(rng, recording.samples, JOINED)
             room -= len(samples) + gap
             if parts and room < 0:
                 break
@@ -70,7 +72,7 @@ def joined_batch(
             transcript[place] = recording.digit + 1
         whole = lstm_jax.join_sounds(rng, parts, gap=gap, decibels=3.0)
         whole = whole[: int(how.seconds * RATE)]
-        rows.append(lstm_jax.varied_frames(rng, whole, VARIATION, EAR))
+        rows.append(lstm_jax.varied_frames(rng, whole, JOINED, EAR))
     frames, lengths = lstm_jax.pad_frames(rows, steps_of(how, EAR))
     return {"frames": frames, "lengths": lengths, "transcripts": transcripts}
 
