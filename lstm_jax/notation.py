@@ -4,7 +4,8 @@
     B   batch rows                  H   hidden units
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
-    W   width of a beam             N   symbols of a transcript
+    W   width of a beam             M   last symbols remembered
+    N   symbols of a transcript
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -40,6 +41,7 @@ GateBias = Float[Array, " G"]
 # Symbols and scores.
 Ids = Int[Array, "T B"]
 StepIds = Int[Array, " B"]
+RecentIds = Int[Array, "B M"]  # the last symbols of every row, the newest at the end
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
 FrameScores = Float[Array, "B T V"]

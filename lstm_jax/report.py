@@ -10,13 +10,14 @@ from rich.console import Console
 
 import lstm_jax
 from lstm_jax.config import HELLO_WORLD_TEXT, TrainConfig
+from lstm_jax.continuation import generate_text
 from lstm_jax.data import Corpus
 from lstm_jax.devices import row_mesh
 from lstm_jax.fit import Line
 from lstm_jax.protocols import evaluate_ids
 from lstm_jax.rundir import Fields, RunDirectory
 from lstm_jax.task import engine_of, plan_of, text_task
-from lstm_jax.text import Outcome, TextModel, generate_text
+from lstm_jax.text import Outcome, TextModel
 
 _LINES = 20  # printed over a run, besides those with a validation
 HELLO_PROMPT = "hel"

@@ -1,19 +1,17 @@
-"""From text to text: what the three commands call, and notebooks too.
+"""From a text to a model and its scores: what the commands call, and notebooks too.
 
-`train_text` is the whole walk of a run; `fit_text`, `evaluate_text`, `generate_text`,
-`save` and `load` are the short way from Python.
+`train_text` is the whole walk of a run; `fit_text`, `evaluate_text`, `save` and `load`
+are the short way from Python.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from lstm_jax.config import TrainConfig, check, fit_to
 from lstm_jax.data import Corpus, encode_text
-from lstm_jax.decode import Sampling, generate_ids
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Clock, Line, fit
 from lstm_jax.history import out_of_patience
@@ -29,8 +27,7 @@ from lstm_jax.task import (
     plan_of,
     text_task,
 )
-from lstm_jax.vocab import UNKNOWN, Vocab
-from lstm_jax.writer import Writer
+from lstm_jax.vocab import Vocab
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,103 +121,6 @@ def _for_this_machine(config: TrainConfig) -> TrainConfig:
         model = dataclasses.replace(config.model, engine="auto")
         return dataclasses.replace(config, model=model)
     return config
-
-
-def generate_text(
-    trained: TextModel,
-    prompt: str,
-    length: int,
-    *,
-    temperature: float = 0.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: int = 0,
-) -> str:
-    """A continuation of a prompt, chosen as `Sampling` says: greedy by default.
-
-    Raises:
-        InputError: the prompt holds characters that the model does not know.
-    """
-    sampling = Sampling(temperature, top_k, top_p)
-    return "".join(stream_text(trained, prompt, length, sampling, seed=seed))
-
-
-def stream_text(
-    trained: TextModel,
-    prompt: str,
-    length: int,
-    sampling: Sampling,
-    *,
-    seed: int = 0,
-    stop: str = "",
-) -> Iterator[str]:
-    """The continuation as it is made, up to and without the first `stop`."""
-    several = stream_texts(trained, prompt, length, sampling, seed=seed, stop=stop)
-    return (texts[0] for texts in several)
-
-
-def stream_texts(
-    trained: TextModel,
-    prompt: str,
-    length: int,
-    sampling: Sampling,
-    *,
-    samples: int = 1,
-    seed: int = 0,
-    stop: str = "",
-) -> Iterator[list[str]]:
-    """Several continuations side by side: what each has gained since the last time.
-
-    Raises:
-        InputError: at once, before anything is made, for a prompt the model can't read.
-    """
-    ids = encode_prompt(trained.vocab, prompt)
-    return _stream(trained, ids, length, sampling, samples, seed, stop)
-
-
-def _stream(
-    trained: TextModel,
-    ids: np.ndarray,
-    length: int,
-    sampling: Sampling,
-    samples: int,
-    seed: int,
-    stop: str,
-) -> Iterator[list[str]]:
-    vocab = trained.vocab
-    allowed = np.ones(len(vocab), bool)
-    if vocab.kind == "char":
-        allowed[UNKNOWN] = False
-    writers = [Writer(vocab, stop) for _ in range(samples)]
-    for piece in generate_ids(
-        trained.model,
-        ids,
-        length,
-        sampling,
-        samples=samples,
-        seed=seed,
-        allowed=allowed,
-    ):
-        yield [w.write(row) for w, row in zip(writers, piece.T, strict=True)]
-        if all(w.stopped for w in writers):
-            return
-    yield [w.finish() for w in writers]
-
-
-def encode_prompt(vocab: Vocab, prompt: str) -> np.ndarray:
-    """The ids of a prompt.
-
-    Raises:
-        InputError: a character of it was not in the training text.
-    """
-    unknown = vocab.unknown(prompt)
-    if unknown:
-        listed = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in unknown[:5])
-        raise InputError(
-            f"the prompt: expected characters of the training text ({len(vocab) - 1} "
-            f"different ones), found {listed}"
-        )
-    return vocab.encode(prompt)
 
 
 def train_text(

@@ -444,6 +444,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         *(("--temperature", value) for value in ("-1", "nan", "inf")),
         *(("--top-k", value) for value in ("-1",)),
         *(("--top-p", value) for value in ("0", "1.5", "nan")),
+        *(("--min-p", value) for value in ("-0.1", "1.5")),
+        *(("--repetition-penalty", value) for value in ("0.5",)),
+        *(("--repetition-window", value) for value in ("0", "257")),
     ],
 )
 @pytest.mark.usefixtures("in_process")
@@ -457,6 +460,38 @@ def test_generation_refuses_nonsense(flag: str, value: str, trained: Trained) ->
                 *(flag, value),
             ]
         )
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_beam_and_its_scores(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sorted, and with the log-probability of every character."""
+    given = [str(trained.path), "--prompt", "the", "--length", "12", "--beam", "3"]
+    generate.main([*given, "--samples", "2", "--json"])
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["sample"] for record in records] == [1, 2]
+    for record in records:
+        assert len(record["text"]) == len(record["log_probs"]) == 12
+        assert record["log_prob"] == pytest.approx(sum(record["log_probs"]), abs=1e-2)
+    assert records[0]["log_prob"] > records[1]["log_prob"]
+    generate.main(given)
+    assert capsys.readouterr().out == "the" + records[0]["text"] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--beam", "2", "--samples", "3"], "--samples: expected at most the --beam"),
+        (["--beam", "2", "--temperature", "1"], "--temperature: expected none"),
+        (["--beam", "2", "--seed", "1"], "--seed: expected none"),
+        (["--beam", "-1"], "--beam: expected 0 or more, found -1"),
+        (["--length-penalty", "1"], "--length-penalty: expected none without --beam"),
+    ],
+)
+def test_a_beam_draws_nothing(given: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        generate.main([str(tmp_path), *given])
 
 
 @pytest.mark.usefixtures("in_process")
@@ -650,8 +685,9 @@ FLAGS = {
         --weight-drop --recurrent-dropout --zoneout-hidden --zoneout-cell
         --label-smoothing --l1 --l2 --activation-penalty --temporal-penalty
         --resume --overwrite""",
-    "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --stop
-        --samples --seed""",
+    "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --min-p
+        --repetition-penalty --repetition-window --beam --length-penalty --stop
+        --samples --seed --json""",
     "evaluate": "RUN_DIR --data --json",
     "inspect": "RUN_DIR --text --json",
 }
