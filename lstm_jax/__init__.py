@@ -28,12 +28,24 @@ if TYPE_CHECKING:
     from lstm_jax.augment import varied_frames as varied_frames
     from lstm_jax.augment import vary_speed as vary_speed
     from lstm_jax.augment import with_noise as with_noise
+    from lstm_jax.bayes import NaiveBayes as NaiveBayes
+    from lstm_jax.bayes import fit_naive_bayes as fit_naive_bayes
+    from lstm_jax.bayes import with_pairs as with_pairs
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
+    from lstm_jax.buckets import Bucket as Bucket
+    from lstm_jax.buckets import BucketedBatches as BucketedBatches
+    from lstm_jax.buckets import make_buckets as make_buckets
     from lstm_jax.cell import LSTMParams as LSTMParams
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
     from lstm_jax.cell import lstm_step as lstm_step
+    from lstm_jax.classification import TextClassifier as TextClassifier
+    from lstm_jax.classification import class_chances as class_chances
+    from lstm_jax.classification import classifier_programs as classifier_programs
+    from lstm_jax.classification import load_classifier as load_classifier
+    from lstm_jax.classification import save_classifier as save_classifier
+    from lstm_jax.classification import train_classifier as train_classifier
     from lstm_jax.cli import run_command as run_command
     from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
@@ -66,8 +78,18 @@ if TYPE_CHECKING:
     from lstm_jax.edits import Edits as Edits
     from lstm_jax.edits import count_all_edits as count_all_edits
     from lstm_jax.edits import count_edits as count_edits
+    from lstm_jax.ensemble import average_members as average_members
+    from lstm_jax.ensemble import ensemble_loss as ensemble_loss
+    from lstm_jax.ensemble import stack_members as stack_members
     from lstm_jax.errors import InputError as InputError
     from lstm_jax.fit import Task as Task
+    from lstm_jax.folds import Fold as Fold
+    from lstm_jax.folds import block_folds as block_folds
+    from lstm_jax.folds import shuffled_folds as shuffled_folds
+    from lstm_jax.folds import stratified_folds as stratified_folds
+    from lstm_jax.labelled import Labelled as Labelled
+    from lstm_jax.labelled import padded_batch as padded_batch
+    from lstm_jax.labelled import read_labelled as read_labelled
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
     from lstm_jax.layers import LSTM as LSTM
@@ -81,6 +103,9 @@ if TYPE_CHECKING:
     from lstm_jax.mel import mel_filters as mel_filters
     from lstm_jax.mel import pad_frames as pad_frames
     from lstm_jax.mel import stack_frames as stack_frames
+    from lstm_jax.metrics import ClassCounts as ClassCounts
+    from lstm_jax.metrics import ClassReport as ClassReport
+    from lstm_jax.metrics import class_report as class_report
     from lstm_jax.models.classify import SequenceClassifier as SequenceClassifier
     from lstm_jax.models.classify import classifier_loss as classifier_loss
     from lstm_jax.models.language import LanguageModel as LanguageModel
@@ -89,7 +114,10 @@ if TYPE_CHECKING:
     from lstm_jax.models.transcribe import transcribe_loss as transcribe_loss
     from lstm_jax.plots import new_figure as new_figure
     from lstm_jax.plots_audio import draw_transcript as draw_transcript
+    from lstm_jax.plots_confusion import draw_confusion as draw_confusion
     from lstm_jax.programs import Programs as Programs
+    from lstm_jax.recipe import Recipe as Recipe
+    from lstm_jax.recipe import check_recipe as check_recipe
     from lstm_jax.recognize import score_classes as score_classes
     from lstm_jax.recognize import score_frames as score_frames
     from lstm_jax.recurrence import lstm as lstm
@@ -113,10 +141,19 @@ if TYPE_CHECKING:
     from lstm_jax.text import fit_text as fit_text
     from lstm_jax.text import load as load
     from lstm_jax.text import save as save
+    from lstm_jax.validation import CrossValidation as CrossValidation
+    from lstm_jax.validation import FoldOutcome as FoldOutcome
+    from lstm_jax.validation import cross_validate as cross_validate
+    from lstm_jax.validation import fold_table as fold_table
+    from lstm_jax.words import Words as Words
+    from lstm_jax.words import common_words as common_words
+    from lstm_jax.words import tokens as tokens
 
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "folds": ("Fold", "block_folds", "shuffled_folds", "stratified_folds"),
+    "validation": ("CrossValidation", "FoldOutcome", "cross_validate", "fold_table"),
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
     "dispatch": ("EngineChoice", "explain_engine"),
@@ -216,7 +253,6 @@ _ROOMS = {
         "count_all_edits",
         "count_edits",
     ),
-    "models.classify": ("SequenceClassifier", "classifier_loss"),
     "models.transcribe": (
         "Transcriber",
         "transcribe_loss",
@@ -226,6 +262,23 @@ _ROOMS = {
         "score_frames",
     ),
     "plots_audio": ("draw_transcript",),
+    "bayes": ("NaiveBayes", "fit_naive_bayes", "with_pairs"),
+    "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
+    "classification": (
+        "TextClassifier",
+        "class_chances",
+        "classifier_programs",
+        "load_classifier",
+        "save_classifier",
+        "train_classifier",
+    ),
+    "ensemble": ("average_members", "ensemble_loss", "stack_members"),
+    "labelled": ("Labelled", "padded_batch", "read_labelled"),
+    "metrics": ("ClassCounts", "ClassReport", "class_report"),
+    "models.classify": ("SequenceClassifier", "classifier_loss"),
+    "plots_confusion": ("draw_confusion",),
+    "recipe": ("Recipe", "check_recipe"),
+    "words": ("Words", "common_words", "tokens"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

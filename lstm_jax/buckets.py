@@ -7,6 +7,7 @@ where the least is padded.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -128,9 +129,14 @@ def pick_epoch(buckets: list[Bucket], rows: int, seed: int, epoch: int) -> list[
     return [batches[k] for k in order]
 
 
-def pad(sequences: list[np.ndarray], length: int, filling: int) -> np.ndarray:
-    """Sequences of ids as the rows of one array [B, length], filled up."""
-    padded = np.full((len(sequences), length), filling, np.int32)
-    for row, sequence in zip(padded, sequences, strict=True):
+def pad(
+    sequences: Sequence[Sequence[int] | np.ndarray],
+    rows: int,
+    length: int,
+    filling: int,
+) -> np.ndarray:
+    """Sequences of ids as one array [rows, length], filled up in both directions."""
+    padded = np.full((rows, length), filling, np.int32)
+    for row, sequence in zip(padded, sequences, strict=False):
         row[: len(sequence)] = sequence
     return padded

@@ -136,6 +136,41 @@ def train_steps(
     )
 
 
+def train_steps_together(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batches: Batch,
+    learning_rates: Array,
+    count: Count,
+) -> tuple[TrainState, StepReport]:
+    """As `train_steps`, of several models at once that know nothing of each other.
+
+    Args:
+        loss: the task of all of them.
+        optimizer: as for `train_step`.
+        state: one `step`; everything else with a leading axis, a place for each model.
+        batches: stacked along a leading axis K; the models' own along the second one.
+        learning_rates: [K], the same for all.
+        count: how many of the K to take.
+
+    Returns:
+        The state after, and the report with sums added up and norms averaged, over the
+        models too.
+    """
+
+    def one(parts: tuple, batches: Batch) -> tuple[TrainState, StepReport]:
+        own = TrainState(state.step, *parts)
+        return train_steps(loss, optimizer, own, batches, learning_rates, count)
+
+    parts = (state.model, state.optimizer, state.carry, state.key)
+    after, report = jax.vmap(one, in_axes=(0, 1))(parts, batches)
+    total = jax.tree.map(lambda each: jnp.sum(each, axis=0), report)
+    return dataclasses.replace(after, step=state.step + count), dataclasses.replace(
+        total, gradient_norm=jnp.mean(report.gradient_norm)
+    )
+
+
 def eval_step(loss: Loss, model: Model, carry: Carry, batch: Batch) -> tuple:
     """The sums of one batch without dropout, and the carry to go on from."""
     return loss(model, carry, batch, None)

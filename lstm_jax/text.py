@@ -17,6 +17,7 @@ from lstm_jax.fit import Clock, Line, fit
 from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, measure_ids
 from lstm_jax.rundir import Fields, RunDirectory, create_run, open_run
 from lstm_jax.task import (
@@ -132,6 +133,7 @@ def train_text(
     resume: bool = False,
     on_line: Callable[[Line], None] = lambda line: None,
     interrupted: Callable[[], bool] = lambda: False,
+    programs: Programs | None = None,
 ) -> Outcome:
     """Train a language model on a corpus.
 
@@ -143,6 +145,7 @@ def train_text(
         resume: go on from the run's latest checkpoint.
         on_line: is handed every line of history.
         interrupted: asked after every compiled call; True ends the run early.
+        programs: those that another run of this configuration has compiled.
     """
     engine_of(config)  # refuses one that can't run here
     clock = Clock()
@@ -164,6 +167,7 @@ def train_text(
         steps_per_call=config.run.steps_per_call,
         evaluations=config.run.evaluations,
         devices=config.run.devices,
+        programs=programs,
     )
     state = first
     ended = out_of_patience(keeper.lines, patience, least)  # a resumed run may be

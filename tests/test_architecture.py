@@ -33,6 +33,13 @@ ROOMS = (
     "templates",
     "ctc",
     "edits",
+    "words",
+    "recipe",
+    "buckets",
+    "labelled",
+    "bayes",
+    "folds",
+    "validation",
     "notation",
     "cell",
     "regularize",
@@ -49,8 +56,10 @@ ROOMS = (
     "metrics",
     "models.language",
     "models.transcribe",
+    "models.classify",
     "schedule",
     "step",
+    "ensemble",
     "programs",
     "devices",
     "fit",
@@ -71,30 +80,40 @@ ROOMS = (
     "task",
     "text",
     "continuation",
+    "together",
+    "text_folds",
+    "scorecard",
     "plots",
     "plots_inspect",
+    "plots_confusion",
     "plots_audio",
     "runner",
     "artifacts",
+    "classification",
     "report",
     "cli",
     "train",
     "evaluate",
     "generate",
     "inspect",
+    "crossval",
 )
-COMMANDS = {"train", "evaluate", "generate", "inspect"}
+COMMANDS = {"train", "evaluate", "generate", "inspect", "crossval"}
 
 # The rooms a library may be imported in, where they are few.
 DOORS = {
-    "flax": {"layers", "models.language", "models.transcribe", "task"},
+    "flax": {
+        *("layers", "models.language", "models.classify", "models.transcribe"),
+        *("task", "classification"),
+    },
     "orbax": {"checkpoint"},
-    "matplotlib": {"plots", "plots_audio", "plots_inspect"},
+    "matplotlib": {"plots", "plots_inspect", "plots_confusion", "plots_audio"},
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
-    *("errors", "config", "vocab", "data", "rundir", "history", "board", "cli"),
+    *("errors", "config", "vocab", "data", "folds", "validation"),
     *("audio", "mel", "augment", "templates", "ctc", "edits"),
+    *("rundir", "history", "board", "cli"),
     *COMMANDS,
 }
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib"}

@@ -223,7 +223,7 @@ def test_calibration_by_hand() -> None:
     np.testing.assert_array_equal(found.correct, expected[2])
     count, confidence, correct = expected[:, expected[0] > 0]
     gaps = np.abs(confidence / count - correct / count)
-    error = np.average(gaps, weights=count)
+    error = np.average_members(gaps, weights=count)
     assert calibration_error(found) == pytest.approx(error, rel=1e-5)
 
 

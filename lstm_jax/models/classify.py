@@ -26,7 +26,6 @@ from lstm_jax.metrics import Measures, measure
 from lstm_jax.models.language import take_rows
 from lstm_jax.notation import (
     BatchHidden,
-    BatchInputs,
     Ids,
     Inputs,
     LabelScores,
