@@ -90,9 +90,9 @@ if TYPE_CHECKING:
     from lstm_jax.labelled import Labelled as Labelled
     from lstm_jax.labelled import padded_batch as padded_batch
     from lstm_jax.labelled import read_labelled as read_labelled
+    from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
-    from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.likelihood import score_ids as score_ids
     from lstm_jax.likelihood import search_ids as search_ids
     from lstm_jax.losses import Sums as Sums
