@@ -12,7 +12,7 @@ from lstm_jax.models.classify import SequenceClassifier
 from lstm_jax.models.transcribe import Transcriber
 
 _ROWS = 64  # that are read side by side
-_STEP = 32  # lengths are rounded up to this, so that few programs are compiled
+_STEP = 64  # lengths are rounded up to this, so that few programs are compiled
 
 
 def score_frames(model: Transcriber, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
