@@ -41,6 +41,7 @@ def draw_transcript(
         origin="lower",
         aspect="auto",
         cmap="gray_r",
+        vmin=float(np.median(features)),  # what is softer than most is background
         extent=(0.0, end, 0.5, bands.bands + 0.5),
         alpha=0.75,
     )
@@ -54,11 +55,12 @@ def draw_transcript(
     above.plot(times, posteriors[:, 0], ":", color="#555555", linewidth=1)
     above.annotate(
         "blank",
-        (times[0], posteriors[0, 0]),
-        (2, -10),
+        (end, posteriors[-1, 0]),
+        (-4, 4),
+        textcoords="offset points",
+        ha="right",
         color="#555555",
         fontsize="small",
-        textcoords="offset points",
     )
     for symbol, name in enumerate(names, 1):
         _trace(above, times, posteriors[:, symbol], name, f"C{(symbol - 1) % 10}")

@@ -15,8 +15,8 @@ from experiments.spoken_digits.recordings import EAR, NAMES, RATE, Recording, by
 
 Net = TypeVar("Net")
 # What is masked of a single word must leave the word.
-ALONE = lstm_jax.Variation(speed=0.12, noisy=0.4, bands=6, frames=4)
-JOINED = lstm_jax.Variation(speed=0.12)
+ONE_WORD = lstm_jax.Variation(speed=0.12, noisy=0.4, bands=6, frames=4)
+MANY_WORDS = lstm_jax.Variation(speed=0.12)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +40,9 @@ def isolated_batch(
     some = [recordings[k] for k in rng.integers(len(recordings), size=how.rows)]
     rows = []
     for recording in some:
-        samples = lstm_jax.vary_speed(rng, recording.samples, ALONE)
+        samples = lstm_jax.vary_speed(rng, recording.samples, ONE_WORD)
         samples = samples[: int(how.seconds * RATE)]
-        rows.append(lstm_jax.varied_frames(rng, samples, ALONE, EAR))
+        rows.append(lstm_jax.varied_frames(rng, samples, ONE_WORD, EAR))
     frames, lengths = lstm_jax.pad_frames(rows, steps_of(how, EAR))
     targets = np.array([recording.digit for recording in some], np.int32)
     return {"inputs": frames.swapaxes(0, 1), "lengths": lengths, "targets": targets}
@@ -64,7 +64,7 @@ def joined_batch(
         room, parts = int(how.seconds * RATE) - gap, []
         for place in range(int(rng.integers(1, 8))):
             recording = mine[rng.integers(len(mine))]
-            samples = lstm_jax.vary_speed(rng, recording.samples, JOINED)
+            samples = lstm_jax.vary_speed(rng, recording.samples, MANY_WORDS)
             room -= len(samples) + gap
             if parts and room < 0:
                 break
@@ -72,7 +72,7 @@ def joined_batch(
             transcript[place] = recording.digit + 1
         whole = lstm_jax.join_sounds(rng, parts, gap=gap, decibels=3.0)
         whole = whole[: int(how.seconds * RATE)]
-        rows.append(lstm_jax.varied_frames(rng, whole, JOINED, EAR))
+        rows.append(lstm_jax.varied_frames(rng, whole, MANY_WORDS, EAR))
     frames, lengths = lstm_jax.pad_frames(rows, steps_of(how, EAR))
     return {"frames": frames, "lengths": lengths, "transcripts": transcripts}
 
