@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from lstm_jax.artifacts import save_model as save_model
     from lstm_jax.artifacts import write_result as write_result
     from lstm_jax.attention import attend as attend
+    from lstm_jax.audio import Sound as Sound
+    from lstm_jax.audio import decode_wav as decode_wav
+    from lstm_jax.audio import loud_pieces as loud_pieces
+    from lstm_jax.audio import read_wav as read_wav
+    from lstm_jax.audio import resample as resample
+    from lstm_jax.audio import wav_files as wav_files
+    from lstm_jax.augment import Variation as Variation
+    from lstm_jax.augment import change_speed as change_speed
+    from lstm_jax.augment import coloured_noise as coloured_noise
+    from lstm_jax.augment import join_sounds as join_sounds
+    from lstm_jax.augment import mask as mask
+    from lstm_jax.augment import varied_frames as varied_frames
+    from lstm_jax.augment import vary_speed as vary_speed
+    from lstm_jax.augment import with_noise as with_noise
     from lstm_jax.baselines import baseline_scores as baseline_scores
     from lstm_jax.baselines import naive2 as naive2
     from lstm_jax.baselines import rolling_baseline as rolling_baseline
@@ -50,6 +64,9 @@ if TYPE_CHECKING:
     from lstm_jax.continuation import generate_text as generate_text
     from lstm_jax.continuation import score_text as score_text
     from lstm_jax.continuation import search_text as search_text
+    from lstm_jax.ctc import Hypothesis as Hypothesis
+    from lstm_jax.ctc import greedy_decode as greedy_decode
+    from lstm_jax.ctc import prefix_beam_search as prefix_beam_search
     from lstm_jax.decode import Snapshot as Snapshot
     from lstm_jax.decode import branch as branch
     from lstm_jax.decode import continue_from as continue_from
@@ -65,6 +82,9 @@ if TYPE_CHECKING:
     from lstm_jax.devices import spread_batch as spread_batch
     from lstm_jax.dispatch import EngineChoice as EngineChoice
     from lstm_jax.dispatch import explain_engine as explain_engine
+    from lstm_jax.edits import Edits as Edits
+    from lstm_jax.edits import count_all_edits as count_all_edits
+    from lstm_jax.edits import count_edits as count_edits
     from lstm_jax.ensemble import average_members as average_members
     from lstm_jax.ensemble import ensemble_loss as ensemble_loss
     from lstm_jax.ensemble import stack_members as stack_members
@@ -93,6 +113,13 @@ if TYPE_CHECKING:
     from lstm_jax.likelihood import search_ids as search_ids
     from lstm_jax.losses import Sums as Sums
     from lstm_jax.losses import cross_entropy as cross_entropy
+    from lstm_jax.mel import Ear as Ear
+    from lstm_jax.mel import MelBands as MelBands
+    from lstm_jax.mel import log_mel as log_mel
+    from lstm_jax.mel import mel_filters as mel_filters
+    from lstm_jax.mel import pad_frames as pad_frames
+    from lstm_jax.mel import stack_frames as stack_frames
+    from lstm_jax.metrics import ClassCounts as ClassCounts
     from lstm_jax.metrics import ClassReport as ClassReport
     from lstm_jax.metrics import Confusion as Confusion
     from lstm_jax.metrics import class_report as class_report
@@ -105,6 +132,8 @@ if TYPE_CHECKING:
     from lstm_jax.models.forecast import pinball as pinball
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
+    from lstm_jax.models.transcribe import Transcriber as Transcriber
+    from lstm_jax.models.transcribe import transcribe_loss as transcribe_loss
     from lstm_jax.models.translate import Translator as Translator
     from lstm_jax.models.translate import build_translator as build_translator
     from lstm_jax.models.translate import translation_loss as translation_loss
@@ -113,11 +142,14 @@ if TYPE_CHECKING:
     from lstm_jax.parallel import split_pairs as split_pairs
     from lstm_jax.plots import new_figure as new_figure
     from lstm_jax.plots_attention import draw_attention as draw_attention
+    from lstm_jax.plots_audio import draw_transcript as draw_transcript
     from lstm_jax.plots_confusion import draw_confusion as draw_confusion
     from lstm_jax.plots_forecast import draw_forecasts as draw_forecasts
     from lstm_jax.programs import Programs as Programs
     from lstm_jax.recipe import Recipe as Recipe
     from lstm_jax.recipe import check_recipe as check_recipe
+    from lstm_jax.recognize import score_classes as score_classes
+    from lstm_jax.recognize import score_frames as score_frames
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
     from lstm_jax.regularize import drop_connect as drop_connect
@@ -147,6 +179,8 @@ if TYPE_CHECKING:
     from lstm_jax.step import train_steps as train_steps
     from lstm_jax.subwords import Subwords as Subwords
     from lstm_jax.subwords import learn_subwords as learn_subwords
+    from lstm_jax.templates import Templates as Templates
+    from lstm_jax.templates import make_templates as make_templates
     from lstm_jax.text import TextModel as TextModel
     from lstm_jax.text import evaluate_text as evaluate_text
     from lstm_jax.text import fit_text as fit_text
@@ -232,6 +266,56 @@ _ROOMS = {
     "cli": ("run_command", "run_experiment"),
     "plots": ("new_figure",),
     "attention": ("attend",),
+    "audio": (
+        "Sound",
+        "decode_wav",
+        "loud_pieces",
+        "read_wav",
+        "resample",
+        "wav_files",
+    ),
+    "mel": (
+        "Ear",
+        "MelBands",
+        "log_mel",
+        "mel_filters",
+        "pad_frames",
+        "stack_frames",
+    ),
+    "augment": (
+        "Variation",
+        "change_speed",
+        "coloured_noise",
+        "join_sounds",
+        "mask",
+        "varied_frames",
+        "vary_speed",
+        "with_noise",
+    ),
+    "templates": (
+        "Templates",
+        "make_templates",
+    ),
+    "ctc": (
+        "Hypothesis",
+        "greedy_decode",
+        "prefix_beam_search",
+    ),
+    "edits": (
+        "Edits",
+        "count_all_edits",
+        "count_edits",
+    ),
+    "models.transcribe": (
+        "Transcriber",
+        "transcribe_loss",
+    ),
+    "recognize": (
+        "score_classes",
+        "score_frames",
+    ),
+    "plots_audio": ("draw_transcript",),
+    "bayes": ("NaiveBayes", "fit_naive_bayes", "with_pairs"),
     "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
     "lexicon": ("learn_lexicon", "translate_by_words"),
     "models.translate": ("Translator", "build_translator", "translation_loss"),
@@ -285,7 +369,6 @@ _ROOMS = {
         "rolling_forecast",
     ),
     "plots_forecast": ("draw_forecasts",),
-    "bayes": ("NaiveBayes", "fit_naive_bayes", "with_pairs"),
     "classification": (
         "TextClassifier",
         "class_chances",

@@ -8,6 +8,7 @@
     S   steps that are attended to  A   width of queries and keys, C of values
     P   points of a series' past    F   points of its forecast, Q quantiles of each
     E   models of an ensemble
+    N   symbols of a transcript
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -62,6 +63,8 @@ BatchLogits = Float[Array, "B T V"]
 RecentIds = Int[Array, "B M"]  # the last symbols of every row, the newest at the end
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
+FrameScores = Float[Array, "B T V"]
+Transcripts = Int[Array, "B N"]
 RowVectors = Float[Array, "B F"]  # one vector per row, of any width
 BeamScores = Float[Array, "B W"]
 BeamLengths = Int[Array, "B W"]
