@@ -63,8 +63,6 @@ class FoldOptions:
     """Wall-clock budget of each fold in seconds."""
     steps_per_call: int = 16
     """Optimizer steps inside one compiled call."""
-    devices: int | None = None
-    """Devices to spread a batch over. Default: all that pay; on CPU, its cores."""
     run_dir: Path | None = None
     """Folder for the results. Default: runs/NAME-crossval of the first file."""
     overwrite: bool = False
@@ -95,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lstm_jax.devices import keep_programs, show_cores
 
     keep_programs()
-    show_cores(config.optimizer.batch, given.devices)
+    show_cores(config.optimizer.batch)
     from lstm_jax.text_folds import cross_validate_text
 
     seeds = range(given.seed, given.seed + given.seeds)
@@ -132,7 +130,6 @@ def _config(options: CrossvalOptions) -> TrainConfig:
             seed=given.seed,
             evaluations=0,
             steps_per_call=given.steps_per_call,
-            devices=given.devices,
         ),
     )
     check(config)

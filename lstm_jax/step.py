@@ -52,11 +52,11 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Clip by global norm, Adam, decoupled decay of matrices (not of biases).
 
-    The result is a direction. `train_step` scales it by the learning rate, which is
-    data, so that a schedule may follow the clock.
+    A `clip_norm` of 0 clips nothing. The result is a direction. `train_step` scales it
+    by the learning rate, which is data, so that a schedule may follow the clock.
     """
     return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
+        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         optax.scale_by_adam(b2=beta2),
         optax.add_decayed_weights(
             weight_decay, mask=lambda params: jax.tree.map(lambda a: a.ndim > 1, params)
@@ -179,7 +179,7 @@ def train_steps_together(
     parts = (state.model, state.optimizer, state.carry, state.key)
     after, report = jax.vmap(one, in_axes=(0, 1))(parts, batches)
     total = jax.tree.map(lambda each: jnp.sum(each, axis=0), report)
-    return dataclasses.replace(after, step=state.step + count), dataclasses.replace(
+    return dataclasses.replace(after, step=jnp.min(after.step)), dataclasses.replace(
         total, gradient_norm=jnp.mean(report.gradient_norm)
     )
 

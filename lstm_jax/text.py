@@ -18,7 +18,6 @@ from lstm_jax.fit import Clock, Line, NotFinite, fit
 from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
-from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, measure_ids
 from lstm_jax.rundir import RunDirectory, create_run, open_run
 from lstm_jax.step import TrainState
@@ -135,7 +134,6 @@ def train_text(
     resume: bool = False,
     on_line: Callable[[Line], None] = lambda line: None,
     interrupted: Callable[[], bool] = lambda: False,
-    programs: Programs | None = None,
 ) -> Outcome:
     """Train a language model on a corpus.
 
@@ -148,7 +146,6 @@ def train_text(
             its first begins anew.
         on_line: is handed every line of history.
         interrupted: asked after every compiled call; True ends the run early.
-        programs: those that another run of this configuration has compiled.
     """
     engine_of(config)  # refuses one that can't run here
     clock = Clock()
@@ -162,7 +159,7 @@ def train_text(
     if run and resume:
         run.write_config(config)  # it may be a longer run now
     ended = out_of_patience(keeper.lines, patience, least)  # a resumed run may be
-    loop = _steps(config, corpus, vocab, keeper, state, clock, programs)
+    loop = _steps(config, corpus, vocab, keeper, state, clock)
     for state, line in () if ended else loop:
         keeper.keep(state, line)
         on_line(line)
@@ -186,12 +183,11 @@ def _steps(
     keeper: Keeper,
     state: TrainState,
     clock: Clock,
-    programs: Programs | None,
 ) -> Iterator[tuple[TrainState, Line]]:
     """The loop; with --on-nan backoff, the loop again from the last good state."""
     task, optimizer = text_task(config, corpus), build_optimizer(config)
     plan = plan_of(config, task.steps_per_epoch)
-    programs = programs or Programs(task.loss, optimizer)
+    programs = Programs(task.loss, optimizer)
     while True:
         try:
             yield from fit(

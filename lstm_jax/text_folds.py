@@ -15,8 +15,7 @@ from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, stream_symbols, window_measures
 from lstm_jax.task import build_optimizer
-from lstm_jax.text import train_text
-from lstm_jax.together import Job, train_together
+from lstm_jax.together import Job, train_alone, train_together
 from lstm_jax.validation import CrossValidation, FoldOutcome, collect, cross_validate
 from lstm_jax.vocab import UNKNOWN, Vocab
 
@@ -93,10 +92,9 @@ def _one_by_one(
 
     def fit_and_predict(train: Indices, test: Indices, fold: int) -> FoldOutcome:
         job = fold_job(text, test, config)
-        started = time.perf_counter()
-        trained = train_text(job.config, job.corpus, job.vocab, programs=programs)
-        seconds = time.perf_counter() - started
-        outcome = _tested(trained.best.model, job.vocab, text, test)
+        trained = train_alone(job, programs)
+        outcome = _tested(trained.model, job.vocab, text, test)
+        seconds = trained.clock.seconds()
         say(_summary(config, fold, folds, outcome) + f", trained in {seconds:.1f} s")
         return outcome
 

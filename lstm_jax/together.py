@@ -1,4 +1,4 @@
-"""Language models of equal shapes, folds or seeds, trained as one program.
+"""Language models, folds or seeds, trained one by one or as one program.
 
 A small model leaves a machine waiting: a step of several costs little more than a step
 of one. The models share a call and nothing else, so each is what it would have become
@@ -20,6 +20,7 @@ from lstm_jax.fit import Clock, Task, fit
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.programs import Programs
 from lstm_jax.protocols import ROW_AXES
+from lstm_jax.runner import Trained, train_model
 from lstm_jax.step import TrainState, train_steps_together
 from lstm_jax.task import build_optimizer, first_state, plan_of, text_task
 from lstm_jax.vocab import Vocab
@@ -32,6 +33,30 @@ class Job:
     config: TrainConfig
     corpus: Corpus
     vocab: Vocab
+
+
+def train_alone(job: Job, programs: Programs) -> Trained:
+    """The last model of one job.
+
+    Args:
+        job: what to train.
+        programs: of `language_loss` and the job's optimizer, shared between jobs.
+
+    Raises:
+        InputError: the loss is no longer a finite number.
+    """
+    task, run = text_task(job.config, job.corpus), job.config.run
+    first = first_state(job.config, job.vocab)
+    return train_model(
+        task,
+        first.model,
+        plan_of(job.config, task.steps_per_epoch),
+        programs,
+        carry=first.carry,
+        seed=run.seed,
+        steps_per_call=run.steps_per_call,
+        evaluations=0,
+    )
 
 
 def train_together(jobs: Sequence[Job]) -> list[LanguageModel]:
@@ -68,7 +93,7 @@ def _train(jobs: Sequence[Job]) -> list[LanguageModel]:
     """The jobs of one shape."""
     config = jobs[0].config
     task, optimizer = _joint_task(jobs), build_optimizer(config)
-    state = jax.jit(lambda: _joint_state(jobs))()
+    state = _joint_state(jobs)
     loop = fit(
         task,
         optimizer,
