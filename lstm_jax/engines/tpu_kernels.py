@@ -13,6 +13,7 @@ Time steps that fill no block are a shorter last one: what lies beyond is not vi
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -46,6 +47,7 @@ class Flagged(NamedTuple):
     valid: Any
 
 
+@functools.partial(jax.jit, static_argnames=("walk", "keep"))
 def walk_forward(
     walk: Walk,
     z: Array,
@@ -108,6 +110,7 @@ def walk_forward(
     )
 
 
+@functools.partial(jax.jit, static_argnames="walk")
 def walk_back(
     walk: Walk,
     w_h: Array,
