@@ -16,7 +16,7 @@ from lstm_jax.errors import InputError
 
 Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
-EngineName = Literal["auto", "fused", "scan", "cudnn"]
+EngineName = Literal["auto", "fused", "scan", "cudnn", "pallas_tpu"]
 MAX_SEED = 2**63
 _HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 Section = TypeVar("Section", bound="Configuration")

@@ -223,9 +223,7 @@ def _call(
     )(*inputs)
 
 
-def _for_each_step(
-    walk: Walk, backwards: bool, step: Callable[[Array], None]
-) -> None:
+def _for_each_step(walk: Walk, backwards: bool, step: Callable[[Array], None]) -> None:
     """The steps of the block at hand, in the order of the walk."""
     n = pl.program_id(0)
     block = pl.num_programs(0) - 1 - n if backwards else n
