@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lstm_jax.devices import spread as spread
     from lstm_jax.devices import spread_batch as spread_batch
     from lstm_jax.dispatch import EngineChoice as EngineChoice
+    from lstm_jax.dispatch import as_if_on as as_if_on
     from lstm_jax.dispatch import explain_engine as explain_engine
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
@@ -56,7 +57,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
-    "dispatch": ("EngineChoice", "explain_engine"),
+    "dispatch": ("EngineChoice", "as_if_on", "explain_engine"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),

@@ -227,6 +227,6 @@ def _devices() -> Sequence[Any]:
 
 
 def _inside_shard_map() -> bool:
-    """Whether every device has its own rows already, so that none are left to spread."""
+    """Whether every device has its own rows already: none are left to spread."""
     mesh = jax.sharding.get_abstract_mesh()
     return not mesh.empty and set(mesh.manual_axes) == set(mesh.axis_names)

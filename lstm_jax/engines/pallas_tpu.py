@@ -107,8 +107,8 @@ def _on_the_same_axes(operands: tuple) -> tuple:
     for leaf in leaves:
         if any(axes is not None for axes in leaf.sharding.spec):
             raise ValueError(
-                "engine 'pallas_tpu': expected arrays that are not spread over devices, "
-                "or shard_map; found some spread; engines that can: fused, scan"
+                "engine 'pallas_tpu': expected arrays on one device, or shard_map; "
+                "found some spread over devices; engines that can: fused, scan"
             )
     axes = frozenset().union(*(leaf.manual_axis_type.varying for leaf in leaves))
 
