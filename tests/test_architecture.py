@@ -36,6 +36,7 @@ ROOMS = (
     "engines.fused",
     "engines.cudnn",
     "engines.vmem",
+    "engines.tpu_blocks",
     "engines.tpu_kernels",
     "engines.tpu_gradient",
     "engines.pallas_tpu",

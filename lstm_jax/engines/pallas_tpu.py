@@ -57,8 +57,9 @@ def run_pallas_tpu(
     Rows and units that fill up registers are zeros, stay zeros, and are cut off again.
     """
     # Importing Pallas takes half a second, which those without a TPU need not wait for.
+    from lstm_jax.engines.tpu_blocks import Walk
     from lstm_jax.engines.tpu_gradient import recur
-    from lstm_jax.engines.tpu_kernels import Flagged, Walk
+    from lstm_jax.engines.tpu_kernels import Flagged
 
     steps, rows, _ = z.shape
     units = len(w_h)

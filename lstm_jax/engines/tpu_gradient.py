@@ -6,7 +6,8 @@ import jax
 from jax import Array
 
 from lstm_jax.engines.fused import state_before
-from lstm_jax.engines.tpu_kernels import Flagged, Walk, walk_back, walk_forward
+from lstm_jax.engines.tpu_blocks import Walk
+from lstm_jax.engines.tpu_kernels import Flagged, walk_back, walk_forward
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

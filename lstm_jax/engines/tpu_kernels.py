@@ -1,43 +1,21 @@
 """Two kernels for a TPU, written in Pallas: all steps forward, and all steps back.
 
-A kernel is called once for every block of time steps, in the order of the walk. The
-blocks of the sequences change from call to call; w_h and the state have one block for
-all, which therefore stays in VMEM. The last state is at once where the kernel keeps
-the state: it is written to HBM after the last call. See `vmem.py` for the sizes.
-
 The arithmetic is that of `fused.py`: the forward kernel keeps the opened gates, and
 here also the c that each step began with, from which and the gates the backward kernel
 makes c again. The weight gradient is one product after the loop.
-
-Time steps that fill no block are a shorter last one: what lies beyond is not visited.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
-from jax.typing import DTypeLike
 
 from lstm_jax.cell import GATES
-from lstm_jax.engines.vmem import Layout
-
-Ref = Any  # an array in VMEM that is read and written by index
-
-
-class Walk(NamedTuple):
-    """What is known of a recurrence while it is traced."""
-
-    layout: Layout
-    steps: int
-    reverse: bool
-    precision: jax.lax.Precision
-    interpret: bool
+from lstm_jax.engines.tpu_blocks import Ref, Walk, call, for_each_step, sequence
 
 
 class Flagged(NamedTuple):
@@ -98,15 +76,15 @@ def walk_forward(
                 c_t = jnp.where(valid, c_t, c_before)
             h[...], c[...], hs[t] = h_t, c_t, h_t
 
-        _for_each_step(walk, walk.reverse, step)
+        for_each_step(walk, walk.reverse, step)
 
-    kept = (_sequence(walk, 4 * units, z.dtype), _sequence(walk, units, c.dtype))
-    return _call(
+    kept = (sequence(walk, 4 * units, z.dtype), sequence(walk, units, c.dtype))
+    return call(
         walk,
         walk.reverse,
         kernel,
         (z, w_h, h, c, _columns(flags)),
-        (_sequence(walk, units, h.dtype), h, c, kept if keep else None),
+        (sequence(walk, units, h.dtype), h, c, kept if keep else None),
     )
 
 
@@ -168,83 +146,17 @@ def walk_back(
                 dc_t_before = jnp.where(valid, dc_t_before, dc_next)
             dh[...], dc[...] = dh_t_before, dc_t_before
 
-        _for_each_step(walk, not walk.reverse, step)
+        for_each_step(walk, not walk.reverse, step)
 
     dhs, dh, dc = cotangents
     cotangents = (dhs, dh.astype(dc.dtype), dc)
-    return _call(
+    return call(
         walk,
         not walk.reverse,
         kernel,
         (w_h.T, gates, c_before, _columns(flags), cotangents),
-        (_sequence(walk, 4 * units, gates.dtype), dc, dc),
+        (sequence(walk, 4 * units, gates.dtype), dc, dc),
     )
-
-
-def _call(
-    walk: Walk,
-    backwards: bool,
-    kernel: Callable[..., None],
-    inputs: Any,  # noqa: ANN401 - trees of arrays; None is one without leaves
-    outputs: Any,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
-    """Call a kernel block by block; arrays [T, ...] are sequences, others stay."""
-    blocks = pl.cdiv(walk.steps, walk.layout.block)
-
-    def spec(a: Array | jax.ShapeDtypeStruct) -> pl.BlockSpec:
-        def place(n: Array) -> tuple[Array, ...]:
-            zero = jnp.int32(0)  # a plain 0 has 64 bits where those are enabled
-            if a.ndim < 3:
-                return zero, zero
-            return blocks - 1 - n if backwards else n, zero, zero
-
-        shape = a.shape if a.ndim < 3 else (walk.layout.block, *a.shape[1:])
-        return pl.BlockSpec(shape, place)
-
-    def once(a: Array) -> pl.BlockSpec:
-        """What stays is moved once, and needs no second copy to be moved into."""
-        whole = a.ndim < 3
-        return dataclasses.replace(
-            spec(a), pipeline_mode=pl.Buffered(1) if whole else None
-        )
-
-    axes = jax.typeof(inputs[0]).manual_axis_type
-    return pl.pallas_call(
-        kernel,
-        grid=(blocks,),
-        in_specs=jax.tree.map(once, inputs),
-        out_specs=jax.tree.map(spec, outputs),
-        out_shape=jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, manual_axis_type=axes),
-            outputs,
-        ),
-        cost_estimate=_cost(walk, inputs, outputs),
-        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=walk.layout.needed),
-        interpret=walk.interpret,
-    )(*inputs)
-
-
-def _cost(walk: Walk, inputs: Any, outputs: Any) -> pl.CostEstimate:  # noqa: ANN401
-    """What XLA is told, which can't look inside."""
-    arrays = jax.tree.leaves((inputs, outputs))
-    units_in_all = walk.steps * walk.layout.rows * walk.layout.units
-    return pl.CostEstimate(
-        flops=2 * len(GATES) * walk.layout.units * units_in_all,
-        transcendentals=(len(GATES) + 1) * units_in_all,
-        bytes_accessed=sum(a.size * a.dtype.itemsize for a in arrays),
-    )
-
-
-def _for_each_step(walk: Walk, backwards: bool, step: Callable[[Array], None]) -> None:
-    """The steps of the block at hand, in the order of the walk."""
-    n = pl.program_id(0)
-    block = pl.num_programs(0) - 1 - n if backwards else n
-    count = jnp.minimum(walk.layout.block, walk.steps - block * walk.layout.block)
-
-    def one(n: Array, _: None) -> None:
-        step(count - 1 - n if backwards else n)
-
-    jax.lax.fori_loop(jnp.int32(0), count, one, None)
 
 
 def _product(walk: Walk, a: Array, b: Array) -> Array:
@@ -278,7 +190,3 @@ def _columns(flags: Flagged) -> Flagged:
 def _over_units(flags: Array, like: Array) -> Array:
     """Flags of the rows [B, 1], for every unit of them."""
     return jnp.broadcast_to(flags, like.shape) != 0
-
-
-def _sequence(walk: Walk, width: int, dtype: DTypeLike) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((walk.steps, walk.layout.rows, width), dtype)
