@@ -27,7 +27,15 @@ Ref = Any  # an array in VMEM that is read and written by index
 
 
 class Walk(NamedTuple):
-    """What is known of a recurrence while it is traced."""
+    """What is known of a recurrence while it is traced.
+
+    Attributes:
+        layout: what is held in VMEM.
+        steps: T, time steps.
+        reverse: whether time is walked backwards.
+        precision: of the products.
+        interpret: whether Pallas's interpreter runs the kernels, on any device.
+    """
 
     layout: Layout
     steps: int
@@ -103,4 +111,5 @@ def for_each_step(walk: Walk, backwards: bool, step: Callable[[Array], None]) ->
 
 
 def sequence(walk: Walk, width: int, dtype: DTypeLike) -> jax.ShapeDtypeStruct:
+    """What a kernel writes: an array [T, B, width]."""
     return jax.ShapeDtypeStruct((walk.steps, walk.layout.rows, width), dtype)
