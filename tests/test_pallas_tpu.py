@@ -40,7 +40,6 @@ def total(z: jax.Array, w_h: jax.Array, engine: str = "pallas_tpu") -> jax.Array
 
 def lowered(dtype: str = "float32") -> str:
     """The program of a gradient, for a TPU."""
-    jax.clear_caches()  # they know nothing of the precision of kernels
     arguments = Z.astype(dtype), W_H.astype(dtype)
     traced = jax.jit(jax.grad(total, (0, 1))).trace(*arguments)
     return traced.lower(lowering_platforms=("tpu",)).as_text()
@@ -128,7 +127,6 @@ def test_precision_is_what_is_asked_for() -> None:
 
     def precision(asked: str | None, dtype: str = "float32") -> set[jax.lax.Precision]:
         with jax.default_matmul_precision(asked):
-            jax.clear_caches()
             w_h = W_H.astype(dtype)
             text = str(jax.make_jaxpr(jax.grad(total))(Z.astype(dtype), w_h))
         kernels = text.split("pallas_call[")[1:]
