@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from lstm_jax.devices import spread as spread
     from lstm_jax.devices import spread_batch as spread_batch
     from lstm_jax.dispatch import EngineChoice as EngineChoice
+    from lstm_jax.dispatch import as_if_on as as_if_on
     from lstm_jax.dispatch import explain_engine as explain_engine
     from lstm_jax.edits import Edits as Edits
     from lstm_jax.edits import count_all_edits as count_all_edits
@@ -207,7 +208,7 @@ _ROOMS = {
     "validation": ("CrossValidation", "FoldOutcome", "cross_validate", "fold_table"),
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
-    "dispatch": ("EngineChoice", "explain_engine"),
+    "dispatch": ("EngineChoice", "as_if_on", "explain_engine"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),

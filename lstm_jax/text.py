@@ -18,6 +18,7 @@ from lstm_jax.fit import Clock, Line, NotFinite, fit
 from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, measure_ids
 from lstm_jax.rundir import RunDirectory, create_run, open_run
 from lstm_jax.step import TrainState
