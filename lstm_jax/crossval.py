@@ -147,4 +147,4 @@ def _by_seed(results: "Sequence[CrossValidation]") -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)

@@ -76,7 +76,7 @@ def _text(options: EvaluateOptions, trained: "TextModel") -> tuple[str, "np.ndar
 
     if options.data:
         return str(options.data), encode_file(options.data, trained.vocab)
-    corpus = open_run(options.run_dir).corpus(trained.config)
+    corpus = open_run(options.run_dir).corpus(trained.config, trained.vocab)
     if corpus.has_validation:
         return "the held-out text", corpus.validation
     return "the training text", corpus.train
@@ -125,4 +125,4 @@ def _draw(card: "Fields", names: Sequence[str], source: str, path: Path) -> None
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)
