@@ -43,12 +43,14 @@ def take_in(run_dirs: Sequence[Path], results: Path) -> None:
     """Copy the results of runs to folders that are named after their tasks.
 
     Raises:
-        InputError: a run has left none, or was on a generated sample.
+        InputError: a run has left none, or one that is not to be reported.
     """
     found = [lstm_jax.read_result(path) for path in run_dirs]
     for path, result in zip(run_dirs, found, strict=True):
-        if "--smoke" in result.command:
-            raise lstm_jax.InputError(f"{path}: expected real data, found a smoke run")
+        if {"--smoke", "--validate"} & set(result.command.split()):
+            raise lstm_jax.InputError(
+                f"{path}: expected a test, found {result.command}"
+            )
     for result in found:
         name = re.sub(r"\W+", "-", result.task.lower()).strip("-")
         lstm_jax.write_result(results / name, result)

@@ -48,7 +48,7 @@ def run_experiment(
 
     Args:
         name: the command is `python -m experiments.NAME`.
-        description: shown by --help.
+        description: its first paragraph is shown by --help.
         argv: what stands behind it; None for the process's own.
         learn: done unless the first word is `predict`; options and a function of them.
         predict: done if it is, with the words after it.
@@ -57,18 +57,21 @@ def run_experiment(
         The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    about = (description or "").split("\n\n")[0]
+    about += f"\n\nWith your own input: python -m experiments.{name} predict --help"
     kind, work = learn
     if words[:1] == ["predict"]:
         name, words = f"{name} predict", words[1:]
         kind, work = predict
-    return work(parse(kind, name, description or "", words, package="experiments"))
+    return work(parse(kind, name, about, words, package="experiments"))
 
 
 def run_command(command: Callable[[], int | None]) -> None:
     """Run a command and exit: 0, or 2 with one line if the user's input is wrong."""
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")
+            # By line also into a file: who watches it sees a run go on.
+            output.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         code = command() or 0
     except InputError as error:
@@ -79,4 +82,7 @@ def run_command(command: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 141
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
     sys.exit(code)

@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     keep_programs()
     trained, run = load(options.run_dir), open_run(options.run_dir)
-    corpus, length = run.corpus(trained.config), trained.config.optimizer.length
+    corpus = run.corpus(trained.config, trained.vocab)
+    length = trained.config.optimizer.length
     ids = corpus.validation if corpus.has_validation else corpus.train
     some = excerpts(ids, max(_STEPS, 2 * length), _ROWS)
     layers = layers_of(trained.model, some[:-1])

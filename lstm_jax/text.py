@@ -5,7 +5,7 @@ are the short way from Python.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -13,12 +13,15 @@ import jax
 from lstm_jax.config import TrainConfig, check, fit_to
 from lstm_jax.data import Corpus, encode_text
 from lstm_jax.errors import InputError
-from lstm_jax.fit import Clock, Line, fit
+from lstm_jax.files import Fields
+from lstm_jax.fit import Clock, Line, NotFinite, fit
 from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, measure_ids
-from lstm_jax.rundir import Fields, RunDirectory, create_run, open_run
+from lstm_jax.rundir import RunDirectory, create_run, open_run
+from lstm_jax.step import TrainState
 from lstm_jax.task import (
     build_model,
     build_optimizer,
@@ -110,7 +113,7 @@ def load(path: Path) -> TextModel:
     config, vocab = _for_this_machine(run.config()), run.vocab()
     like = jax.eval_shape(lambda: build_model(config, vocab))
     with open_checkpoints(run) as checkpoints:
-        model = checkpoints.load_model(checkpoints.latest().best_step, like)
+        model = checkpoints.best_model(like)
     return TextModel(config, vocab, model)
 
 
@@ -140,33 +143,24 @@ def train_text(
         corpus: what to learn from.
         vocab: its vocabulary.
         run: where to keep the run, if anywhere.
-        resume: go on from the run's latest checkpoint.
+        resume: go on from the run's latest good checkpoint; one that was stopped before
+            its first begins anew.
         on_line: is handed every line of history.
         interrupted: asked after every compiled call; True ends the run early.
     """
     engine_of(config)  # refuses one that can't run here
     clock = Clock()
-    task = text_task(config, corpus)
-    keeper = Keeper(run, clock, config.run.tensorboard)
+    keeper = Keeper(run, clock, config.run)
     patience, least = config.run.patience, config.run.min_improvement
-    if resume:
-        first = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
-        if run:
-            run.write_config(config)  # it may be a longer run now
+    if resume and keeper.has_begun():
+        state = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
     else:
-        first = jax.jit(lambda: first_state(config, vocab))()
-    loop = fit(
-        task,
-        build_optimizer(config),
-        first,
-        plan_of(config, task.steps_per_epoch),
-        clock,
-        steps_per_call=config.run.steps_per_call,
-        evaluations=config.run.evaluations,
-        devices=config.run.devices,
-    )
-    state = first
+        state = jax.jit(lambda: first_state(config, vocab))()
+        keeper.begin(state)
+    if run and resume:
+        run.write_config(config)  # it may be a longer run now
     ended = out_of_patience(keeper.lines, patience, least)  # a resumed run may be
+    loop = _steps(config, corpus, vocab, keeper, state, clock)
     for state, line in () if ended else loop:
         keeper.keep(state, line)
         on_line(line)
@@ -181,3 +175,36 @@ def train_text(
     keeper.finish(state, ended)
     best = TextModel(config, vocab, keeper.best_model)
     return Outcome(best, keeper.best_step, keeper.lines, clock, ended)
+
+
+def _steps(
+    config: TrainConfig,
+    corpus: Corpus,
+    vocab: Vocab,
+    keeper: Keeper,
+    state: TrainState,
+    clock: Clock,
+) -> Iterator[tuple[TrainState, Line]]:
+    """The loop; with --on-nan backoff, the loop again from the last good state."""
+    task, optimizer = text_task(config, corpus), build_optimizer(config)
+    plan = plan_of(config, task.steps_per_epoch)
+    programs = Programs(task.loss, optimizer)
+    while True:
+        try:
+            yield from fit(
+                task,
+                optimizer,
+                state,
+                dataclasses.replace(plan, peak=plan.peak * keeper.rate_scale),
+                clock,
+                steps_per_call=config.run.steps_per_call,
+                evaluations=config.run.evaluations,
+                devices=config.run.devices,
+                programs=programs,
+            )
+            return
+        except NotFinite as why:
+            if config.run.on_nan == "stop":
+                raise
+            like = jax.eval_shape(lambda: first_state(config, vocab))
+            state = keeper.back_off(like, why)

@@ -1,18 +1,12 @@
 """What all applications share: smoke runs, and the table of their results."""
 
-import atexit
 import dataclasses
-import functools
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
+from experiment_runs import run
 
 from experiments import __main__ as table
 from lstm_jax import InputError, Result, read_result, run_experiment, write_result
@@ -20,28 +14,6 @@ from lstm_jax import InputError, Result, read_result, run_experiment, write_resu
 FOLDER = Path(table.__file__).parent
 NO_APPLICATION = {"__init__", "__main__", "hello_world"}
 APPLICATIONS = sorted({path.stem for path in FOLDER.glob("*.py")} - NO_APPLICATION)
-
-
-@functools.cache
-def environment() -> dict[str, str]:
-    """This tree comes first; programs are kept apart from the user's."""
-    cache = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, cache)
-    inherited = os.environ.copy()
-    inherited.pop("JAX_COMPILATION_CACHE_DIR", None)
-    paths = [str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return inherited | {"PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": cache}
-
-
-def run(name: str, *words: object) -> subprocess.CompletedProcess[str]:
-    """An experiment as a person runs it."""
-    return subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *map(str, words)],
-        env=environment(),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-    )
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
