@@ -33,8 +33,16 @@ if TYPE_CHECKING:
     from lstm_jax.config import RegularizerConfig as RegularizerConfig
     from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.config import TrainConfig as TrainConfig
-    from lstm_jax.decode import Sampling as Sampling
+    from lstm_jax.continuation import generate_text as generate_text
+    from lstm_jax.continuation import score_text as score_text
+    from lstm_jax.continuation import search_text as search_text
+    from lstm_jax.decode import Snapshot as Snapshot
+    from lstm_jax.decode import branch as branch
+    from lstm_jax.decode import continue_from as continue_from
     from lstm_jax.decode import generate_ids as generate_ids
+    from lstm_jax.decode import read_prompt as read_prompt
+    from lstm_jax.decode import row_keys as row_keys
+    from lstm_jax.decode import sample_keys as sample_keys
     from lstm_jax.devices import keep_programs as keep_programs
     from lstm_jax.devices import replicate as replicate
     from lstm_jax.devices import row_mesh as row_mesh
@@ -55,6 +63,8 @@ if TYPE_CHECKING:
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
+    from lstm_jax.likelihood import score_ids as score_ids
+    from lstm_jax.likelihood import search_ids as search_ids
     from lstm_jax.losses import Sums as Sums
     from lstm_jax.losses import cross_entropy as cross_entropy
     from lstm_jax.models.forecast import ForecastModel as ForecastModel
@@ -73,6 +83,7 @@ if TYPE_CHECKING:
     from lstm_jax.regularize import loop_masks as loop_masks
     from lstm_jax.runner import Trained as Trained
     from lstm_jax.runner import train_model as train_model
+    from lstm_jax.sampling import Sampling as Sampling
     from lstm_jax.schedule import Plan as Plan
     from lstm_jax.series import Frame as Frame
     from lstm_jax.series import Panel as Panel
@@ -92,7 +103,6 @@ if TYPE_CHECKING:
     from lstm_jax.text import TextModel as TextModel
     from lstm_jax.text import evaluate_text as evaluate_text
     from lstm_jax.text import fit_text as fit_text
-    from lstm_jax.text import generate_text as generate_text
     from lstm_jax.text import load as load
     from lstm_jax.text import save as save
 
@@ -115,7 +125,18 @@ _ROOMS = {
         "spread_batch",
     ),
     "beam": ("Beams", "beam_search"),
-    "decode": ("Sampling", "generate_ids"),
+    "sampling": ("Sampling",),
+    "decode": (
+        "Snapshot",
+        "branch",
+        "continue_from",
+        "generate_ids",
+        "read_prompt",
+        "row_keys",
+        "sample_keys",
+    ),
+    "likelihood": ("score_ids", "search_ids"),
+    "continuation": ("generate_text", "score_text", "search_text"),
     "config": (
         "DataConfig",
         "ModelConfig",
@@ -128,7 +149,6 @@ _ROOMS = {
         "TextModel",
         "evaluate_text",
         "fit_text",
-        "generate_text",
         "load",
         "save",
     ),

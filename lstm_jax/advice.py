@@ -26,9 +26,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_jax.config import TrainConfig
+from lstm_jax.files import Fields
 from lstm_jax.history import best_validation, overfitting_began, validations
 from lstm_jax.inspection import Findings, LayerFindings
-from lstm_jax.rundir import Fields
 
 
 def advise(

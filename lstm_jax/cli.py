@@ -70,7 +70,8 @@ def run_command(command: Callable[[], int | None]) -> None:
     """Run a command and exit: 0, or 2 with one line if the user's input is wrong."""
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")
+            # By line also into a file: who watches it sees a run go on.
+            output.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         code = command() or 0
     except InputError as error:
@@ -81,4 +82,7 @@ def run_command(command: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 141
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
     sys.exit(code)

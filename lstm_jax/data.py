@@ -20,6 +20,7 @@ import numpy as np
 
 from lstm_jax.config import Kind
 from lstm_jax.errors import InputError
+from lstm_jax.ids import read_ids, write_ids
 from lstm_jax.vocab import Vocab, code_points, to_bytes
 
 IGNORED = -1  # a target of this id is not counted: padding
@@ -82,31 +83,27 @@ def survey_files(
 
 
 def encode_files(paths: Sequence[Path], survey: Survey, target: Path) -> Corpus:
-    """Write the ids of surveyed files into an array on disk, and map it."""
+    """Write the ids of surveyed files into an array on disk, and map it.
+
+    Raises:
+        InputError: the files changed since, or the disk is full.
+    """
     vocab = survey.vocab
-    ids = np.lib.format.open_memmap(target, "w+", vocab.dtype, (survey.total,))
-    end = 0
-    for piece in _pieces(paths, vocab.kind):
-        start, end = end, end + len(piece)
-        ids[start:end] = vocab.encode(piece)
-    ids.flush()
-    return load_corpus(target, survey.train_size)
+    pieces = (vocab.encode(piece) for piece in _pieces(paths, vocab.kind))
+    write_ids(target, vocab.dtype, survey.total, pieces)
+    return Corpus(np.lib.format.open_memmap(target, mode="r"), survey.train_size)
 
 
-def load_corpus(path: Path, train_size: int) -> Corpus:
+def load_corpus(path: Path, train_size: int, symbols: int) -> Corpus:
     """Map an array of ids that was written before.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, it is damaged, or of a vocabulary of more `symbols`.
     """
-    try:
-        ids = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: expected encoded text, found: {error}") from None
-    if ids.ndim != 1 or ids.dtype.kind != "u" or len(ids) < train_size:
+    ids = read_ids(path, symbols)
+    if len(ids) < train_size:
         raise InputError(
-            f"{path}: expected at least {train_size} ids, "
-            f"found {ids.dtype}{list(ids.shape)}"
+            f"{path}: expected at least {train_size} ids, found {len(ids)}"
         )
     return Corpus(ids, train_size)
 
@@ -241,17 +238,27 @@ def _first_seen(pieces: Iterable[str | bytes]) -> tuple[int, dict[int, int]]:
     """The number of symbols, and where each code point comes first."""
     total = 0
     first_seen: dict[int, int] = {}
-    known = np.zeros(0x110000, bool)
+    known, fresh = np.zeros(0x110000, bool), np.zeros(0x110000, bool)
+    place = np.zeros(0x110000, np.int64)
     for piece in pieces:
-        if isinstance(piece, str):
+        if isinstance(piece, str) and not _has_only(piece, known):
             codes = code_points(piece)
-            new = np.flatnonzero(~known[codes])
-            values, places = np.unique(codes[new], return_index=True)
-            known[values] = True
-            places = total + new[places]
+            new = np.flatnonzero(~known.take(codes))
+            fresh[:] = False
+            fresh[codes[new]] = True
+            place[codes[new[::-1]]] = new[::-1]  # of those for one code the last stays
+            values = np.flatnonzero(fresh)
+            known |= fresh
+            places = total + place[values]
             first_seen.update(zip(values.tolist(), places.tolist(), strict=True))
         total += len(piece)
     return total, first_seen
+
+
+def _has_only(piece: str, known: np.ndarray) -> bool:
+    """Whether a piece is ASCII without new characters, as most are: quick to say."""
+    old = bytes(np.flatnonzero(known[:128]).tolist())
+    return piece.isascii() and not piece.encode().translate(None, old)
 
 
 def _vocab_before(first_seen: dict[int, int], train_size: int, kind: Kind) -> Vocab:

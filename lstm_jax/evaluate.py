@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.data:
         source, ids = str(options.data), encode_file(options.data, trained.vocab)
     else:
-        corpus = open_run(options.run_dir).corpus(trained.config)
+        corpus = open_run(options.run_dir).corpus(trained.config, trained.vocab)
         held_out = corpus.has_validation
         source = "the held-out text" if held_out else "the training text"
         ids = corpus.validation if held_out else corpus.train

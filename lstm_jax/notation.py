@@ -4,9 +4,9 @@
     B   batch rows                  H   hidden units
     L   layers                      G   gate pre-activations: 4H, order i, f, g, o
     V   symbols in the vocabulary   K   optimizer steps per compiled call
-    W   width of a beam               C   points of context of a forecast
-    F   points of a forecast          Q   quantiles of each
-    S   models of an ensemble
+    W   width of a beam             M   last symbols remembered
+    C   points of context           F   points of a forecast
+    Q   quantiles of each           S   models of an ensemble
 
 Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
@@ -48,6 +48,7 @@ Forecasts = Float[Array, "S B F Q"]
 # Symbols and scores.
 Ids = Int[Array, "T B"]
 StepIds = Int[Array, " B"]
+RecentIds = Int[Array, "B M"]  # the last symbols of every row, the newest at the end
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
 BeamScores = Float[Array, "B W"]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import jax
 
+from lstm_jax.files import Fields
 from lstm_jax.fit import Clock, Line, Task, fit
 from lstm_jax.keeper import Keeper
 from lstm_jax.plots import draw_curves
 from lstm_jax.programs import Programs
-from lstm_jax.rundir import Fields
 from lstm_jax.schedule import Plan
 from lstm_jax.step import Carry, Model, init_state
 

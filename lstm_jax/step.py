@@ -108,7 +108,9 @@ def train_steps(
 ) -> tuple[TrainState, StepReport]:
     """The first `count` of K steps: batch k at learning rate k, all in one program.
 
-    One call for many steps allocates its working memory once and dispatches once.
+    One call for many steps allocates its working memory once and dispatches once. A
+    step whose loss or gradient is not finite is not taken, and none after it: the state
+    that comes back is the one before, and says by its `step` how many were taken.
 
     Args:
         loss: the task.
@@ -122,15 +124,26 @@ def train_steps(
         The state after, and the report with sums added up and norms averaged.
     """
 
-    def one(k: Array, carried: tuple) -> tuple:
-        state, total = carried
+    def going(carried: tuple) -> Array:
+        k, _, _, finite = carried
+        return (k < count) & finite
+
+    def one(carried: tuple) -> tuple:
+        k, state, total, _ = carried
         batch = jax.tree.map(lambda a: a[k], batches)
-        state, report = train_step(loss, optimizer, state, batch, learning_rates[k])
-        return state, jax.tree.map(jnp.add, total, report)
+        new, report = train_step(loss, optimizer, state, batch, learning_rates[k])
+        finite = jnp.isfinite(report.sums.loss) & jnp.isfinite(report.gradient_norm)
+        state, total = jax.tree.map(
+            lambda after, before: jnp.where(finite, after, before),
+            (new, jax.tree.map(jnp.add, total, report)),
+            (state, total),
+        )
+        return k + 1, state, total, finite
 
     zero = jnp.float32(0)
     total = StepReport(Sums(zero, zero, zero), zero)
-    state, total = jax.lax.fori_loop(0, count, one, (state, total))
+    start = (jnp.int32(0), state, total, jnp.bool(True))
+    _, state, total, _ = jax.lax.while_loop(going, one, start)
     return state, dataclasses.replace(
         total, gradient_norm=total.gradient_norm / jnp.maximum(count, 1)
     )

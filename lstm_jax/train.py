@@ -7,9 +7,8 @@ settings, and writes it down again. The defaults that --help shows are those for
 import argparse
 import contextlib
 import dataclasses
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lstm_jax import cli
@@ -17,17 +16,23 @@ from lstm_jax.board import require_tensorboard
 from lstm_jax.config import HELLO_WORLD, HELLO_WORLD_TEXT, TrainConfig, check, fit_to
 from lstm_jax.data import Corpus, encode_files, encode_text, survey_files
 from lstm_jax.errors import InputError
+from lstm_jax.lock import locked
 from lstm_jax.rundir import RunDirectory, check_free, create_run, open_run
+from lstm_jax.signals import interruptible
 from lstm_jax.vocab import Vocab
-
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, train, report. Returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    with contextlib.ExitStack() as held:
+        return _train(sys.argv[1:] if argv is None else argv, held)
+
+
+def _train(argv: Sequence[str], held: contextlib.ExitStack) -> int:
+    """Train. The lock of the run directory is held until `held` is closed."""
     config, kept = _configure(argv)
-    config, corpus, vocab, run = _continue(config) if kept else _begin(config)
+    begin = _continue if kept else _begin
+    config, corpus, vocab, run = begin(config, held)
 
     # Only now is JAX imported, and shown as many devices as the batch can use.
     from lstm_jax.devices import keep_programs, show_cores
@@ -38,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lstm_jax.text import train_text
 
     reporter = Reporter(config, corpus)
-    with _interruptible() as interrupted:
+    with interruptible() as stop:
         outcome = train_text(
             config,
             corpus,
@@ -46,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run,
             resume=config.run.resume,
             on_line=reporter.line,
-            interrupted=interrupted,
+            interrupted=stop,
         )
     if not outcome.lines:
         raise InputError(
@@ -55,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     if outcome.ended == "interrupted":
         reporter.interrupted(run)
-        return INTERRUPTED
+        return stop.code
     reporter.finish(outcome, run)
     return 0
 
@@ -123,7 +128,7 @@ def _default_run_dir(data: Sequence[Path]) -> Path | None:
 
 
 def _begin(
-    config: TrainConfig,
+    config: TrainConfig, held: contextlib.ExitStack
 ) -> tuple[TrainConfig, Corpus, Vocab, RunDirectory | None]:
     """Read the text and open a new run; nothing is written before all was read."""
     text, path, overwrite = config.text, config.run.run_dir, config.run.overwrite
@@ -132,14 +137,14 @@ def _begin(
     if text.data:
         assert path, "a run on files has a directory by default"
         survey = survey_files(text.data, text.vocab, text.validation_fraction)
-        run = create_run(path, overwrite, spare=text.data)
+        run = _create(path, overwrite, held, spare=text.data)
         vocab = survey.vocab
         corpus = encode_files(text.data, survey, run.corpus_path)
     else:
         corpus, vocab = encode_text(
             HELLO_WORLD_TEXT, text.vocab, text.validation_fraction
         )
-        run = create_run(path, overwrite) if path else None
+        run = _create(path, overwrite, held) if path else None
         if run:
             run.save_corpus(corpus)
     fitted = fit_to(config, corpus.train_size - 1)
@@ -154,33 +159,27 @@ def _begin(
     return fitted, corpus, vocab, run
 
 
+def _create(
+    path: Path,
+    overwrite: bool,
+    held: contextlib.ExitStack,
+    spare: Sequence[Path] = (),
+) -> RunDirectory:
+    run = create_run(path, overwrite, spare)
+    held.enter_context(locked(path))
+    run.announce()
+    return run
+
+
 def _continue(
-    config: TrainConfig,
+    config: TrainConfig, held: contextlib.ExitStack
 ) -> tuple[TrainConfig, Corpus, Vocab, RunDirectory]:
     """Open the run that is to be continued."""
     assert config.run.run_dir, "set by _kept_config"
     run = open_run(config.run.run_dir)
-    return config, run.corpus(config), run.vocab(), run
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Ask whether to stop: the first SIGINT or SIGTERM asks, the second one kills."""
-    asked = False
-
-    def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(number, signal.SIG_DFL)
-        print("stopping after this call; once more to stop at once", file=sys.stderr)
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask) for number in signals]
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+    held.enter_context(locked(run.path))
+    vocab = run.vocab()
+    return config, run.corpus(config, vocab), vocab, run
 
 
 if __name__ == "__main__":

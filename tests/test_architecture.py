@@ -24,8 +24,12 @@ PACKAGE = ROOT / "lstm_jax"
 # From the foundations to the front door: a room imports from those before it.
 ROOMS = (
     "errors",
+    "files",
+    "lock",
+    "signals",
     "config",
     "vocab",
+    "ids",
     "data",
     "series",
     "series_csv",
@@ -54,18 +58,24 @@ ROOMS = (
     "fit",
     "forecasting",
     "beam",
+    "sampling",
     "decode",
+    "likelihood",
     "protocols",
     "inspection",
-    "rundir",
     "history",
+    "record",
+    "rundir",
     "advice",
     "board",
+    "arrays",
+    "safetensors",
     "checkpoint",
     "keeper",
     "writer",
     "task",
     "text",
+    "continuation",
     "plots",
     "plots_inspect",
     "plots_forecast",
@@ -83,12 +93,12 @@ COMMANDS = {"train", "evaluate", "generate", "inspect"}
 # The rooms a library may be imported in, where they are few.
 DOORS = {
     "flax": {"layers", "models.language", "models.forecast", "task"},
-    "orbax": {"checkpoint"},
     "matplotlib": {"plots", "plots_inspect", "plots_forecast"},
     "tyro": {"cli"} | COMMANDS,
 }
 WITHOUT_JAX = {
-    *("errors", "config", "vocab", "data", "rundir", "history", "board", "cli"),
+    *("errors", "files", "lock", "signals", "config", "vocab", "ids", "data"),
+    *("record", "rundir", "history", "board", "cli"),
     *("series", "series_csv", "baselines", "forecast_scores"),
     *COMMANDS,
 }
@@ -296,7 +306,7 @@ def test_a_room_sets_nothing_up(room: str) -> None:
 
 IMPORT_ALL = """
 import importlib, json, logging, os, sys, warnings
-import flax.nnx, jax, matplotlib.figure, optax, orbax.checkpoint, tyro
+import flax.nnx, jax, matplotlib.figure, optax, tyro
 
 def surroundings():
     loggers = [logging.getLogger(name) for name in ("", "absl", "jax")]
