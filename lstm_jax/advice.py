@@ -72,7 +72,7 @@ def _on_steps(lines: Sequence[Fields], clip_norm: float) -> list[str]:
             break
         lowest = min(lowest, line["train_loss"])
     clipped = [line["gradient_norm"] > clip_norm for line in lines]
-    if lines and np.mean(clipped) > 0.5:
+    if clip_norm and lines and np.mean(clipped) > 0.5:
         said.append(
             f"Most gradients are longer than --clip-norm {clip_norm:g}. Try a lower "
             "--learning-rate, or clip less."

@@ -19,7 +19,7 @@ FORMAT = 1  # of config.json; a new setting with a default needs no new one
 Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
 OnNaN = Literal["stop", "backoff"]
-EngineName = Literal["auto", "fused", "scan", "cudnn"]
+EngineName = Literal["auto", "fused", "scan", "cudnn", "pallas_tpu"]
 MAX_SEED = 2**63
 _HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 _MOST = 2**31 - 1  # of anything that is counted
@@ -82,7 +82,7 @@ class OptimizerConfig(Configuration):
     weight_decay: float = 0.01
     """Decoupled weight decay (AdamW), on matrices only."""
     clip_norm: float = 1.0
-    """Largest gradient norm; longer gradients are scaled down to it."""
+    """Largest gradient norm; longer gradients are scaled down to it. 0 is any."""
     reset_probability: float = 0.02
     """Chance of a stretch to begin a step from the zero state."""
 
@@ -235,12 +235,12 @@ def check(config: TrainConfig) -> None:
         _expect(flag, value, "a number in [0, 1)", 0 <= value < 1)
     for flag, value in (
         ("--learning-rate", optimizer.learning_rate),
-        ("--clip-norm", optimizer.clip_norm),
         ("--max-seconds", 1.0 if run.max_seconds is None else run.max_seconds),
         ("--checkpoint-seconds", run.checkpoint_seconds),
     ):
         _expect(flag, value, "a positive number", 0 < value < math.inf)
     for flag, value in (
+        ("--clip-norm", optimizer.clip_norm),
         ("--weight-decay", optimizer.weight_decay),
         ("--min-improvement", run.min_improvement),
         ("--l1", regularizer.l1),

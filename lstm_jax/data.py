@@ -31,10 +31,15 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """An encoded text: `ids`, the first `train_size` of them for training."""
+    """An encoded text: `ids`, the first `train_size` of them for training.
+
+    Where something was cut out of the middle of the training text, `seam` is the place
+    of the first symbol after it; what is before does not predict it.
+    """
 
     ids: np.ndarray
     train_size: int
+    seam: int | None = None
 
     @property
     def train(self) -> np.ndarray:
@@ -108,15 +113,26 @@ def load_corpus(path: Path, train_size: int, symbols: int) -> Corpus:
     return Corpus(ids, train_size)
 
 
+def read_text(paths: Sequence[Path], kind: Kind) -> str | bytes:
+    """The whole of some files, for what can't do with pieces: bytes of kind "byte".
+
+    Raises:
+        InputError: a file is missing or no text.
+    """
+    if kind == "byte":
+        return b"".join(piece for path in paths for piece in bytes_of(path))
+    return "".join(piece for path in paths for piece in _text_of(path))
+
+
 def encode_text(
-    text: str, kind: Kind, validation_fraction: float
+    text: str | bytes, kind: Kind, validation_fraction: float
 ) -> tuple[Corpus, Vocab]:
     """A text in memory: its ids, and the vocabulary of the training part.
 
     Raises:
         InputError: the text is too short.
     """
-    symbols = text if kind == "char" else to_bytes(text)
+    symbols = to_bytes(text) if kind == "byte" and isinstance(text, str) else text
     total, first_seen = _first_seen([symbols])
     train_size = split_size(total, validation_fraction, "the text")
     vocab = _vocab_before(first_seen, train_size, kind)
@@ -165,6 +181,7 @@ def lane_batch(
     length: int,
     seed: int,
     reset_probability: float,
+    seam: int | None = None,
 ) -> Batch:
     """Batch n of training: a function of (seed, n).
 
@@ -181,17 +198,20 @@ def lane_batch(
         reset_probability: the chance of a lane to start this segment from the zero
             state. Without it a model that always carries its state never learns to
             begin, and is lost from the zero state.
+        seam: see `Corpus`. The lanes step over it: no target is false.
 
     Returns:
         `inputs` and `targets` [T, B], and `fresh` [B]: lanes that start from zero.
     """
     segments = steps_per_epoch(len(ids), batch, length)
     epoch, segment = divmod(n, segments)
-    ring = len(ids) - 1  # transitions: input k predicts k + 1
+    ring = len(ids) - 1 - (seam is not None)  # transitions: input k predicts k + 1
     origin = np.random.default_rng([seed, epoch]).integers(ring)
     lane = np.arange(batch) * segments * length
     place = origin + lane + segment * length + np.arange(length)[:, None]
     place %= ring
+    if seam is not None:
+        place += place >= seam - 1  # the symbol before the seam predicts nothing
     chance = np.random.default_rng([seed, epoch, segment]).random(batch)
     fresh = chance < (1 if segment == 0 else reset_probability)
     return {
@@ -268,14 +288,14 @@ def _vocab_before(first_seen: dict[int, int], train_size: int, kind: Kind) -> Vo
 
 def _pieces(paths: Sequence[Path], kind: Kind) -> Iterator[str | bytes]:
     for path in paths:
-        yield from _bytes_of(path) if kind == "byte" else _text_of(path)
+        yield from bytes_of(path) if kind == "byte" else _text_of(path)
 
 
 def _text_of(path: Path) -> Iterator[str]:
     """A file's text as it is: no newline is translated, nothing undecodable passes."""
     carried = b""
     offset = 0
-    for raw in _bytes_of(path):
+    for raw in bytes_of(path):
         raw = carried + raw
         try:
             text = raw.decode("utf-8", "surrogatepass")
@@ -299,7 +319,8 @@ def _not_text(path: Path, offset: int) -> InputError:
     )
 
 
-def _bytes_of(path: Path) -> Iterator[bytes]:
+def bytes_of(path: Path) -> Iterator[bytes]:
+    """A file in pieces, `.gz` unpacked; InputError if it can't be read."""
     with _reading(path), open(path, "rb") as plain:
         file = gzip.open(plain) if path.suffix == ".gz" else plain
         while piece := file.read(_PIECE):

@@ -11,7 +11,7 @@ import optax
 
 from lstm_jax.step import Batch, Loss, TrainState, train_steps
 
-Advance = Callable[..., Any]  # train_steps without its first two arguments
+Advance = Callable[..., Any]  # train_steps, or without its first two arguments
 
 
 class Programs:
@@ -19,11 +19,21 @@ class Programs:
 
     Folds, seeds and batches of several lengths share them. A program hands back the
     state in the place it came from.
+
+    Args:
+        loss: the task.
+        optimizer: of `make_optimizer`.
+        steps: `train_steps`, or what is called like it.
     """
 
-    def __init__(self, loss: Loss, optimizer: optax.GradientTransformation) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        optimizer: optax.GradientTransformation,
+        steps: Advance = train_steps,
+    ) -> None:
         self.optimizer = optimizer
-        self._steps = functools.partial(train_steps, loss, optimizer)
+        self._steps = functools.partial(steps, loss, optimizer)
         self._compiled: dict[Hashable, Advance] = {}
 
     def for_shapes(self, state: TrainState, batches: Batch) -> tuple[Advance, float]:

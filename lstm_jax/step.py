@@ -52,11 +52,11 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Clip by global norm, Adam, decoupled decay of matrices (not of biases).
 
-    The result is a direction. `train_step` scales it by the learning rate, which is
-    data, so that a schedule may follow the clock.
+    A `clip_norm` of 0 clips nothing. The result is a direction. `train_step` scales it
+    by the learning rate, which is data, so that a schedule may follow the clock.
     """
     return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
+        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         optax.scale_by_adam(b2=beta2),
         optax.add_decayed_weights(
             weight_decay, mask=lambda params: jax.tree.map(lambda a: a.ndim > 1, params)
@@ -146,6 +146,41 @@ def train_steps(
     _, state, total, _ = jax.lax.while_loop(going, one, start)
     return state, dataclasses.replace(
         total, gradient_norm=total.gradient_norm / jnp.maximum(count, 1)
+    )
+
+
+def train_steps_together(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batches: Batch,
+    learning_rates: Array,
+    count: Count,
+) -> tuple[TrainState, StepReport]:
+    """As `train_steps`, of several models at once that know nothing of each other.
+
+    Args:
+        loss: the task of all of them.
+        optimizer: as for `train_step`.
+        state: one `step`; everything else with a leading axis, a place for each model.
+        batches: stacked along a leading axis K; the models' own along the second one.
+        learning_rates: [K], the same for all.
+        count: how many of the K to take.
+
+    Returns:
+        The state after, and the report with sums added up and norms averaged, over the
+        models too.
+    """
+
+    def one(parts: tuple, batches: Batch) -> tuple[TrainState, StepReport]:
+        own = TrainState(state.step, *parts)
+        return train_steps(loss, optimizer, own, batches, learning_rates, count)
+
+    parts = (state.model, state.optimizer, state.carry, state.key)
+    after, report = jax.vmap(one, in_axes=(0, 1))(parts, batches)
+    total = jax.tree.map(lambda each: jnp.sum(each, axis=0), report)
+    return dataclasses.replace(after, step=jnp.min(after.step)), dataclasses.replace(
+        total, gradient_norm=jnp.mean(report.gradient_norm)
     )
 
 

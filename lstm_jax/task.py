@@ -85,6 +85,7 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
             length=length,
             seed=config.run.seed,
             reset_probability=config.optimizer.reset_probability,
+            seam=corpus.seam,
         )
 
     # As many windows of the training text as of what was held out, spread over it.

@@ -346,6 +346,7 @@ def last_json(done: Run) -> dict[str, Any]:
 
 def test_a_run_is_evaluated(trained: Trained, tmp_path: Path) -> None:
     before = contents(trained.path)
+    before.pop("confusion.png", None)
     done = run("evaluate", trained.path, "--json", cwd=tmp_path)
     assert_done(done)
     found = last_json(done)
@@ -359,9 +360,21 @@ def test_a_run_is_evaluated(trained: Trained, tmp_path: Path) -> None:
         assert 0 < scores["accuracy"] < 1
         for name, value in summary["validation"][protocol].items():
             assert scores[name] == pytest.approx(value, rel=1e-4)
-    for text in ("window256", "stream", "bits per char", "perplexity", "accuracy"):
-        assert text in done.stdout.replace(json.dumps(found), "")
-    assert contents(trained.path) == before and contents(tmp_path) == {}
+        assert sum(each["support"] for each in scores["classes"]) == 200
+        assert sum(map(sum, scores["confusion"])) == 200
+        counts = {each["name"]: each["support"] for each in scores["classes"]}
+        held_out = TEXT[-200:]
+        assert counts["t"] == held_out.count("t")
+        assert counts["␣"] == held_out.count(" ") and counts["unknown"] == 0
+    printed = done.stdout.replace(json.dumps(found), "")
+    for text in ("window256", "stream", "bits per character", "perplexity"):
+        assert text in printed
+    for text in ("accuracy", "top-5", "calibration", "precision", "weighted"):
+        assert text in printed
+    after = contents(trained.path)
+    picture = after.pop("confusion.png")
+    assert picture and picture.startswith(b"\x89PNG")
+    assert after == before and contents(tmp_path) == {}
 
 
 def test_another_text_is_evaluated(trained: Trained, tmp_path: Path) -> None:

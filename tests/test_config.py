@@ -286,12 +286,12 @@ def test_a_file_with_nonsense_in_it_is_refused(
 
 COUNTS = ("layers", "hidden", "batch", "length", "epochs", "steps_per_call", "devices")
 COUNTS += ("patience", "checkpoint_steps")
-AT_LEAST_ZERO = ("weight_decay", "min_improvement", "l1", "l2")
+AT_LEAST_ZERO = ("clip_norm", "weight_decay", "min_improvement", "l1", "l2")
 AT_LEAST_ZERO += ("activation_penalty", "temporal_penalty")
 SHARES_BELOW_ONE = ("dropout", "validation_fraction", "beta2", "reset_probability")
 SHARES_BELOW_ONE += ("input_dropout", "weight_drop", "recurrent_dropout")
 SHARES_BELOW_ONE += ("zoneout_hidden", "zoneout_cell", "label_smoothing")
-POSITIVE = ("learning_rate", "clip_norm", "max_seconds", "checkpoint_seconds")
+POSITIVE = ("learning_rate", "max_seconds", "checkpoint_seconds")
 SHARES = ("warmup", "final_rate")
 OUTSIDE: list[tuple[str, float]] = [
     *((name, bad) for name in COUNTS for bad in (0, -3, 2**31)),

@@ -453,3 +453,26 @@ def test_a_limit_takes_windows_evenly(
     counted = targets[targets[:, 0] != IGNORED]
     expected = [[5 * first + k + 1 for k in range(5)] for first in firsts]
     assert counted.tolist() == expected
+
+
+# A seam in the training text.
+
+
+@pytest.mark.parametrize("seam", [1, 2, 30, 58, 59])
+def test_nothing_is_predicted_across_a_seam(seam: int) -> None:
+    """Every transition but that one is read in an epoch, and no other."""
+    ids = np.arange(60, dtype=np.uint8)
+    batches = [
+        lane_batch(ids, n, batch=3, length=4, seed=1, reset_probability=0.0, seam=seam)
+        for n in range(steps_per_epoch(60, 3, 4))
+    ]
+    found = {
+        pair
+        for batch in batches
+        for pair in zip(
+            batch["inputs"].ravel().tolist(),
+            batch["targets"].ravel().tolist(),
+            strict=True,
+        )
+    }
+    assert found == {(k, k + 1) for k in range(59)} - {(seam - 1, seam)}

@@ -126,6 +126,31 @@ def test_the_best_model_is_kept_and_the_first_is_left_alone(tmp_path: Path) -> N
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
+def test_patience_ends_a_run(tmp_path: Path) -> None:
+    """Of six losses the third is the best, by enough; two more are waited for."""
+    losses = iter([3.0, 2.95, 2.0, 2.1, 1.95, 0.1])
+
+    def evaluate(model: Model) -> Sums:
+        return Sums(jnp.float32(next(losses)), jnp.float32(jnp.nan), jnp.float32(1))
+
+    trained = train_model(
+        regression(evaluate),
+        some_model(),
+        PLAN,
+        programs(),
+        evaluations=6,
+        patience=2,
+        min_improvement=0.1,
+        run_dir=tmp_path,
+        say=lambda text: None,
+    )
+    assert next(losses) == 0.1, "the sixth was not measured"
+    assert trained.ended == "no improvement in 2 validations"
+    assert [line["ended"] for line in trained.lines][-2:] == [None, trained.ended]
+    assert trained.step == 10, "the lowest loss is kept, however little it was lower"
+    assert not trained.clock.running
+
+
 def test_a_loss_that_is_not_a_number_is_named() -> None:
     shared = Programs(squares, optax.identity())
     steep = Plan(12, None, 1e30, warmup=0.0, final_rate=1.0)

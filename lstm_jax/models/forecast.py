@@ -129,7 +129,7 @@ def forecast_loss(
     Args:
         models: S models stacked, see `build_ensemble`.
         carry: nothing.
-        batch: `past` [B, S, C], `future` [B, S, F] and `weight` [B, S] of each row.
+        batch: `past` [B, E, P], `future` [B, E, F] and `weight` [B, E] of each row.
         key: for dropout, or None.
 
     Returns:
@@ -159,7 +159,7 @@ def forecast_loss(
 def build_ensemble(
     frame: Frame, hidden_size: int, num_layers: int, *, members: int, seed: int
 ) -> ForecastModel:
-    """Models of one shape as a single pytree, their parameters stacked: [S, ...]."""
+    """Models of one shape as a single pytree, their parameters stacked: [E, ...]."""
     models = [
         ForecastModel(frame, hidden_size, num_layers, rngs=nnx.Rngs(seed + k))
         for k in range(members)
@@ -168,5 +168,5 @@ def build_ensemble(
 
 
 def each_forecast(models: ForecastModel, past: Past) -> Forecasts:
-    """The quantiles of every member of an ensemble, [S, B, horizon, Q]."""
+    """The quantiles of every member of an ensemble, [E, B, F, Q]."""
     return jax.vmap(lambda model: model(past))(models)
