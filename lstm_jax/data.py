@@ -168,6 +168,7 @@ def lane_batch(
     length: int,
     seed: int,
     reset_probability: float,
+    rows: slice = slice(None),
 ) -> Batch:
     """Batch n of training: a function of (seed, n).
 
@@ -184,6 +185,7 @@ def lane_batch(
         reset_probability: the chance of a lane to start this segment from the zero
             state. Without it a model that always carries its state never learns to
             begin, and is lost from the zero state.
+        rows: only these of the B lanes.
 
     Returns:
         `inputs` and `targets` [T, B], and `fresh` [B]: lanes that start from zero.
@@ -192,10 +194,10 @@ def lane_batch(
     epoch, segment = divmod(n, segments)
     ring = len(ids) - 1  # transitions: input k predicts k + 1
     origin = np.random.default_rng([seed, epoch]).integers(ring)
-    lane = np.arange(batch) * segments * length
+    lane = np.arange(batch)[rows] * segments * length
     place = origin + lane + segment * length + np.arange(length)[:, None]
     place %= ring
-    chance = np.random.default_rng([seed, epoch, segment]).random(batch)
+    chance = np.random.default_rng([seed, epoch, segment]).random(batch)[rows]
     fresh = chance < (1 if segment == 0 else reset_probability)
     return {
         "inputs": ids[place].astype(np.int32),

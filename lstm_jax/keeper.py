@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import jax
 
+from lstm_jax.agree import any_says, first_says, readable, tell
 from lstm_jax.board import Board
 from lstm_jax.fit import Clock, Line
 from lstm_jax.rundir import Fields, Record, RunDirectory
@@ -27,6 +28,9 @@ def open_checkpoints(run: RunDirectory) -> "Checkpoints":
 
 class Keeper:
     """Remembers the best model in memory and, given a run directory, all on disk.
+
+    Of several processes each has a keeper and calls it at the same time; only that of
+    process 0 is given the run directory.
 
     Args:
         run: where to keep it.
@@ -80,12 +84,15 @@ class Keeper:
             self._run.append_line(record)
             self._show(self._run, record)
         loss = line.val_loss
-        if loss is not None and (self._best_loss is None or loss < self._best_loss):
+        better = loss is not None and (
+            self._best_loss is None or loss < self._best_loss
+        )
+        if first_says(better):
             self._best_loss, self.best_step = loss, line.step
-            self.best_model = jax.device_get(state.model)
+            self.best_model = jax.device_get(readable(state.model))
         waited = time.perf_counter() - self._saved_at
-        if self._checkpoints and (loss is not None or waited > _SAVE_SECONDS):
-            self._save(state, line.step, loss)
+        if first_says(bool(self._run) and (loss is not None or waited > _SAVE_SECONDS)):
+            self._save(readable(state), line.step, loss)
 
     def finish(self, state: TrainState, ended: str) -> None:
         """Save what was not, say in the history why it ended, wait for the disk."""
@@ -97,10 +104,14 @@ class Keeper:
         if self._board:
             self._board.close()
         if self._best_loss is None:
-            self.best_step, self.best_model = step, jax.device_get(state.model)
+            self.best_step = step
+        if any_says(self.best_model is None):
+            last = jax.device_get(readable(state.model))
+            self.best_model = last if self.best_model is None else self.best_model
+        self.best_model = tell(self.best_model)
+        if first_says(bool(self._run) and step != self._saved_step):
+            self._save(readable(state), step, None)
         if self._checkpoints:
-            if step != self._saved_step:
-                self._save(state, step, None)
             self._checkpoints.close()
 
     def _show(self, run: RunDirectory, record: Fields) -> None:
@@ -110,7 +121,8 @@ class Keeper:
             self._board = Board(run.path / "tensorboard", self.lines)
 
     def _save(self, state: TrainState, step: int, loss: float | None) -> None:
-        assert self._checkpoints is not None
+        if not self._checkpoints:
+            return  # process 0 has them
         record = Record(
             step=step,
             loss=loss,

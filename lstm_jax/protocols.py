@@ -15,8 +15,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from lstm_jax.agree import readable
 from lstm_jax.data import windows
-from lstm_jax.devices import replicate, row_mesh, spread, spread_batch
+from lstm_jax.devices import mesh_for, replicate, spread, spread_batch
 from lstm_jax.losses import Sums, Totals
 from lstm_jax.metrics import TOP, Measures, calibration_error, class_report
 from lstm_jax.models.language import LanguageModel, language_loss, language_measures
@@ -70,7 +71,7 @@ def _read_windows(
     limit: int | None = None,
 ) -> Totals:
     rows = min(_MOST_ROWS, -(-(len(ids) - 1) // WINDOW), limit or _MOST_ROWS)
-    mesh = row_mesh(rows)
+    mesh, rows = mesh_for(rows, model)
     model = replicate(mesh, model)
     blank = spread(mesh, model.blank(rows))
     total = None
@@ -78,12 +79,12 @@ def _read_windows(
         batch = spread_batch(mesh, batch, ROW_AXES)
         found, _ = read(model, blank, batch)
         total = found if total is None else total + found
-    return jax.device_get(total)
+    return jax.device_get(readable(total))
 
 
 def _read_stream(read: Reader[Totals], model: LanguageModel, ids: np.ndarray) -> Totals:
-    device = jax.devices()[0]
-    model = jax.device_put(model, device)
+    device = jax.local_devices()[0]  # of several processes, each reads all of it
+    model = jax.device_put(readable(model), device)
     states = jax.device_put(model.blank(1), device)
     total = None
     for batch in windows(ids, _SEGMENT, 1):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 
+from lstm_jax.agree import leads
 from lstm_jax.fit import Clock, Line, Task, fit
 from lstm_jax.keeper import Keeper
 from lstm_jax.plots import draw_curves
@@ -85,7 +86,7 @@ def train_model(
         if line.val_loss is not None:
             say(progress(line, plan))
     keeper.finish(state, "finished")
-    if run_dir and keeper.lines:
+    if run_dir and keeper.lines and leads():
         write_history(run_dir, keeper.lines, unit)
     return Trained(keeper.best_model, keeper.best_step, keeper.lines, clock)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from lstm_jax.agree import any_says, leads, tell
 from lstm_jax.config import TrainConfig, check, fit_to
 from lstm_jax.data import Corpus, encode_text
 from lstm_jax.decode import Sampling, generate_ids
@@ -239,7 +240,8 @@ def train_text(
         config: the resolved configuration.
         corpus: what to learn from.
         vocab: its vocabulary.
-        run: where to keep the run, if anywhere.
+        run: where to keep the run, if anywhere. Of several processes, process 0 alone
+            is given it.
         resume: go on from the run's latest checkpoint.
         on_line: is handed every line of history.
         interrupted: asked after every compiled call; True ends the run early.
@@ -249,12 +251,13 @@ def train_text(
     task = text_task(config, corpus)
     keeper = Keeper(run, clock, config.run.tensorboard)
     patience, least = config.run.patience, config.run.min_improvement
-    if resume:
+    if resume and leads():
         first = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
         if run:
             run.write_config(config)  # it may be a longer run now
     else:
         first = jax.jit(lambda: first_state(config, vocab))()
+    first = tell(first)
     loop = fit(
         task,
         build_optimizer(config),
@@ -264,17 +267,18 @@ def train_text(
         steps_per_call=config.run.steps_per_call,
         evaluations=config.run.evaluations,
         devices=config.run.devices,
+        shard_model=config.run.shard_model,
     )
     state = first
     ended = out_of_patience(keeper.lines, patience, least)  # a resumed run may be
     for state, line in () if ended else loop:
         keeper.keep(state, line)
         on_line(line)
-        if interrupted():
+        if any_says(interrupted()):
             ended = "interrupted"
         else:
             ended = out_of_patience(keeper.lines, patience, least)
-        if ended:
+        if any_says(ended is not None):
             break
     ended = ended or "finished"
     clock.stop()

@@ -21,19 +21,37 @@ from lstm_jax.rundir import RunDirectory, check_free, create_run, open_run
 from lstm_jax.vocab import Vocab
 
 INTERRUPTED = 130
+Begun = tuple[TrainConfig, Corpus, Vocab, RunDirectory | None]
+Begin = Callable[[TrainConfig], Begun]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, train, report. Returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     config, kept = _configure(argv)
-    config, corpus, vocab, run = _continue(config) if kept else _begin(config)
+    begin = _continue if kept else _begin
+    if config.cluster.coordinator is None:
+        return _train(*begin(config))
 
+    from lstm_jax.devices import show_cores
+    from lstm_jax.processes import ending_together, join
+
+    show_cores(config.optimizer.batch, config.run.devices, config.cluster)
+    join(config.cluster)
+    with ending_together():
+        return _train(*_begin_together(config, begin))
+
+
+def _train(
+    config: TrainConfig, corpus: Corpus, vocab: Vocab, run: RunDirectory | None
+) -> int:
+    """Train and report."""
     # Only now is JAX imported, and shown as many devices as the batch can use.
     from lstm_jax.devices import keep_programs, show_cores
 
     keep_programs()
-    show_cores(config.optimizer.batch, config.run.devices)
+    if config.cluster.coordinator is None:
+        show_cores(config.optimizer.batch, config.run.devices)
     from lstm_jax.report import Reporter
     from lstm_jax.text import train_text
 
@@ -122,9 +140,7 @@ def _default_run_dir(data: Sequence[Path]) -> Path | None:
     return Path("runs") / data[0].name.split(".")[0] if data else None
 
 
-def _begin(
-    config: TrainConfig,
-) -> tuple[TrainConfig, Corpus, Vocab, RunDirectory | None]:
+def _begin(config: TrainConfig) -> Begun:
     """Read the text and open a new run; nothing is written before all was read."""
     text, path, overwrite = config.text, config.run.run_dir, config.run.overwrite
     if path:
@@ -154,13 +170,30 @@ def _begin(
     return fitted, corpus, vocab, run
 
 
-def _continue(
-    config: TrainConfig,
-) -> tuple[TrainConfig, Corpus, Vocab, RunDirectory]:
+def _continue(config: TrainConfig) -> Begun:
     """Open the run that is to be continued."""
     assert config.run.run_dir, "set by _kept_config"
     run = open_run(config.run.run_dir)
     return config, run.corpus(config), run.vocab(), run
+
+
+def _begin_together(config: TrainConfig, begin: Begin) -> Begun:
+    """Process 0 begins; the others then find the text in the run directory."""
+    from lstm_jax.agree import any_says, leads
+
+    begun = begin(config) if leads() else None
+    any_says(False)  # nobody passes before process 0 is here
+    if begun:
+        return begun
+    if config.run.run_dir is None:
+        return begin(config)  # the built-in corpus, which nobody keeps
+    try:
+        run = open_run(config.run.run_dir)
+    except InputError as error:
+        raise InputError(f"{error}; all processes need the same file system") from None
+    kept = run.config()
+    fitted = dataclasses.replace(config, optimizer=kept.optimizer)
+    return fitted, run.corpus(kept), run.vocab(), None
 
 
 @contextlib.contextmanager
