@@ -56,8 +56,13 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
         self._wanted = _Wanted()
+        # Of several processes, whoever has the run directory is alone with it.
+        own = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=own, active_processes={own}, barrier_sync_key_prefix=str(own)
+        )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._wanted, create=False
+            preservation_policy=self._wanted, create=False, multiprocessing_options=alone
         )
         with _quiet():
             self._manager = ocp.CheckpointManager(self._folder, options=options)
