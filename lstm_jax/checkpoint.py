@@ -62,7 +62,9 @@ class Checkpoints:
             primary_host=own, active_processes={own}, barrier_sync_key_prefix=str(own)
         )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._wanted, create=False, multiprocessing_options=alone
+            preservation_policy=self._wanted,
+            create=False,
+            multiprocessing_options=alone,
         )
         with _quiet():
             self._manager = ocp.CheckpointManager(self._folder, options=options)
