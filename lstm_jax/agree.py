@@ -70,7 +70,7 @@ def readable(tree: Tree) -> Tree:
     process can read already is left as it is.
     """
 
-    def whole(array: jax.Array) -> jax.Array:
+    def whole(array: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
         if not isinstance(array, jax.Array) or array.is_fully_addressable:
             return array
         if not array.is_fully_replicated:

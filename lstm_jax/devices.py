@@ -160,7 +160,7 @@ def shard(mesh: Mesh, tree: Tree) -> Tree:
     What has no axis of a multiple of the number of devices is on every device.
     """
 
-    def place(array: jax.Array) -> NamedSharding:
+    def place(array: jax.Array | np.ndarray) -> NamedSharding:
         fitting = [n for n in range(array.ndim) if array.shape[n] % mesh.size == 0]
         longest = max(fitting, key=lambda n: array.shape[n], default=None)
         if longest is None or not array.shape[longest]:
