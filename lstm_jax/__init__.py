@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lstm_jax.config import RegularizerConfig as RegularizerConfig
     from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.config import TrainConfig as TrainConfig
+    from lstm_jax.data import lane_batch as lane_batch
     from lstm_jax.decode import Sampling as Sampling
     from lstm_jax.decode import generate_ids as generate_ids
     from lstm_jax.devices import replicate as replicate
@@ -56,6 +57,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
+    "data": ("lane_batch",),
     "dispatch": ("EngineChoice", "explain_engine"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),

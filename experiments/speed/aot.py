@@ -13,7 +13,7 @@ not there. The versions of the compilers and of jaxlib have to fit together.
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,9 +61,9 @@ def main() -> int:
     )
     print("| device | program | kernels per time step, loop by loop | temporary MB |")
     print("|---|---|---|---|")
-    for name, platform, find in (("H100", "cuda", h100), ("TPU v5e", "tpu", v5e)):
+    for name, platform, find in (("H100", "cuda", h100s), ("TPU v5e", "tpu", v5es)):
         try:
-            device = find()
+            device = find()[0]
         except Exception as error:
             reason = str(error).splitlines()[0][:120]
             print(f"| {name} | not compiled: {reason} | | |")
@@ -76,18 +76,18 @@ def main() -> int:
     return 0
 
 
-def h100() -> jax.Device:
-    """An H100, described."""
+def h100s(count: int = 4) -> Sequence[jax.Device]:
+    """Some H100 of one machine, described."""
     described = H100.read_text(encoding="utf-8")
     topology = topologies.get_topology_desc(
-        platform="cuda", target_config=described, topology="1x1x1"
+        platform="cuda", target_config=described, topology=f"1x1x{count}"
     )
-    return topology.devices[0]
+    return topology.devices
 
 
-def v5e() -> jax.Device:
-    """A TPU v5e, described."""
-    return topologies.get_topology_desc("v5e:2x2", "tpu").devices[0]
+def v5es() -> Sequence[jax.Device]:
+    """Four TPU v5e, described."""
+    return topologies.get_topology_desc("v5e:2x2", "tpu").devices
 
 
 def programs() -> dict[str, Callable]:
