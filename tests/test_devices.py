@@ -1,6 +1,7 @@
 """Which devices a run uses, what lies where on them, and what they exchange."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -53,7 +54,8 @@ class Recorder(Programs):
 
     def texts(self) -> list[str]:
         """Optimised HLO."""
-        return [program.as_text() for program in self._compiled.values()]
+        compiled: list[Any] = list(self._compiled.values())
+        return [program.as_text() for program in compiled]
 
 
 @functools.cache
@@ -139,8 +141,9 @@ def test_a_sharded_model_takes_its_share_of_memory() -> None:
 
 def test_the_longest_axis_that_fits_is_cut() -> None:
     mesh = row_mesh(ROWS, 2)
-    arrays = [np.zeros(shape) for shape in ((4, 6), (4, 7), (3, 5), (), (0, 3))]
-    cut = [placed.sharding.spec for placed in shard(mesh, arrays)]
+    arrays = [jnp.zeros(shape) for shape in ((4, 6), (4, 7), (3, 5), (), (0, 3))]
+    places = [placed.sharding for placed in shard(mesh, arrays)]
+    cut = [at.spec for at in places if isinstance(at, NamedSharding)]
     whole = PartitionSpec()
     assert cut == [
         PartitionSpec(None, "rows"),
@@ -178,7 +181,7 @@ def test_a_language_model_learns_under(way: str, symbols: int) -> None:
             function = jax.value_and_grad(mean)
         else:
 
-            def added(*some: object) -> jax.Array:
+            def added(*some: Any) -> jax.Array:
                 return jax.lax.psum(mean(*some), "data")
 
             function = jax.shard_map(

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -84,7 +85,7 @@ def exchange() -> tuple[tuple[int, float], tuple[int, float]]:
     return tuple(few), tuple(many)
 
 
-def median_seconds(run: object) -> float:
+def median_seconds(run: Callable[[], object]) -> float:
     """Of a call."""
     taken = []
     for _ in range(ROUNDS):

@@ -48,9 +48,7 @@ def lower(
     }
     rates = place(jax.ShapeDtypeStruct((STEPS,), jnp.float32))
     count = place(jax.ShapeDtypeStruct((), jnp.int32))
-    steps = functools.partial(
-        lstm_jax.train_steps, lstm_jax.language_loss, optimizer
-    )
+    steps = functools.partial(lstm_jax.train_steps, lstm_jax.language_loss, optimizer)
     places = jax.tree.map(lambda array: array.sharding, state)
     program = jax.jit(steps, donate_argnums=0, out_shardings=(places, None))
     traced = program.trace(state, batch, rates, count)
