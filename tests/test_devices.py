@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -181,8 +182,8 @@ def test_a_language_model_learns_under(way: str, symbols: int) -> None:
             function = jax.value_and_grad(mean)
         else:
 
-            def added(*some: Any) -> jax.Array:
-                return jax.lax.psum(mean(*some), "data")
+            def added(model: LanguageModel, states: tuple, batch: dict) -> jax.Array:
+                return jax.lax.psum(mean(model, states, batch), "data")
 
             function = jax.shard_map(
                 jax.value_and_grad(added),

@@ -9,37 +9,39 @@ import time
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import lstm_jax
 from experiments.scaling.exchange import SIZES
 from experiments.scaling.hlo import collectives
-from experiments.scaling.model import Costs, fit_line
-from experiments.scaling.program import lower
-from experiments.speed import ours
-from experiments.speed.shapes import Shape
+from experiments.scaling.model import fit_line
+from experiments.scaling.program import STEPS, first_state, lower, some_batches
+from experiments.speed.shapes import LEARNING_RATE, Shape
 
 ROUNDS = 5
 TEXT = 1 << 20  # symbols of the text that is read
 
 
-def measure(shape: Shape) -> Costs:
-    """All of it on this machine, on one CPU device with `shape.batch` rows."""
-    bandwidth, latency = fit_line(*exchange())
-    return Costs(
-        compute=compute(shape),
-        input=prepare(shape),
-        gradient_bytes=gradient_bytes(shape),
-        bandwidth=bandwidth,
-        latency=latency,
-    )
+def network() -> tuple[float, float]:
+    """Bytes per second, and seconds of a round, between two processes here."""
+    return fit_line(*exchange())
 
 
 def compute(shape: Shape) -> float:
     """Seconds of a training step on one device."""
-    program = ours.train(shape)
-    program.run()
-    return median_seconds(program.run) / program.units
+    program = lower(shape, jax.devices()[:1], "cpu").compile()
+    state = jax.jit(lambda: first_state(shape, shape.batch))()
+    batches = some_batches(shape, shape.batch)
+    rates = jnp.full(STEPS, LEARNING_RATE)
+
+    def run() -> None:
+        nonlocal state
+        state, _ = program(state, batches, rates, jnp.int32(STEPS))
+        jax.block_until_ready(state)
+
+    run()
+    return median_seconds(run) / STEPS
 
 
 def prepare(shape: Shape) -> float:
