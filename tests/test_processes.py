@@ -32,13 +32,15 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def start(*command: str, log: Path | None = None) -> subprocess.Popen[bytes]:
+def start(
+    *command: str, log: Path | None = None, **variables: str
+) -> subprocess.Popen[bytes]:
     """A process that writes to a file, or to be listened to."""
     with open(log or os.devnull, "wb") as file:
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | variables,
             stdout=file if log else subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -99,6 +101,31 @@ def test_eight_devices_are_one(
     for shard_model in (False, True):
         out = tmp_path / str(shard_model)
         assert_same(together(out, processes, devices=8, shard_model=shard_model), alone)
+
+
+@pytest.mark.slow
+def test_the_tasks_of_a_slurm_job_find_each_other(tmp_path: Path) -> None:
+    """By the variables that Slurm sets, and nothing else."""
+    out = tmp_path / "out"
+    given = {"devices": 8, "processes": 2, "coordinator": "auto", "calls": 1}
+    port = str(free_port())
+    running = [
+        start(
+            str(ROOT / "tests" / "many.py"),
+            json.dumps(given | {"out": str(out)}),
+            SLURM_JOB_ID="1",
+            SLURM_STEP_NODELIST="localhost",
+            SLURM_NTASKS="2",
+            SLURM_PROCID=str(n),
+            SLURM_LOCALID=str(n),
+            JAX_COORDINATOR_PORT=port,
+        )
+        for n in range(2)
+    ]
+    for process in running:
+        printed, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, printed.decode()[-2000:]
+    assert len(json.loads(out.read_text())["lines"]) == 1
 
 
 @pytest.mark.slow
