@@ -8,68 +8,70 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 
 from lstm_jax.agree import any_says
 from lstm_jax.config import ClusterConfig
 from lstm_jax.errors import InputError
+from lstm_jax.watch import connect, watch
 
 LOST = 75  # exit code when another process is gone (EX_TEMPFAIL): start all again
-_SILENCE = 30  # seconds without a heartbeat after which a process counts as lost
+_LOSS = (
+    "another process of this run has ended or can't be reached; start all of them "
+    "again with --resume"
+)
+_SILENCE = 50  # seconds without a heartbeat of JAX's, which comes after `watch`
 _PATIENCE = 86_400  # seconds to wait for process 0 to write its last files
 
 
-def join(cluster: ClusterConfig) -> None:
-    """Meet the other processes of the run, if there are any.
+@contextlib.contextmanager
+def joined(cluster: ClusterConfig) -> Iterator[None]:
+    """Be one of several processes, if there are any: none outlives another.
 
-    To be called before JAX is first used. With the coordinator "auto", JAX finds the
-    others through Slurm, Open MPI, Kubernetes or the metadata of a TPU slice.
+    To be entered before JAX is first used. With the coordinator "auto", JAX finds the
+    others through Slurm, Open MPI, Kubernetes or the metadata of a TPU slice. What ends
+    this process ends it at once: leaving in the usual way would first wait for the
+    others, who wait for this one in a collective.
 
     Raises:
         InputError: there is no such cluster, or the address is none.
     """
     if cluster.coordinator is None:
+        yield
         return
-    found = cluster.coordinator == "auto"
+    leave = _join(cluster, cluster.coordinator)
+    try:
+        yield
+    except Exception as error:
+        _end(*_explain(error))
+    leave()
+
+
+def _join(cluster: ClusterConfig, coordinator: str) -> Callable[[], None]:
+    """Meet the others; returns what is to be called before leaving."""
+    address = None if coordinator == "auto" else coordinator
     try:
         jax.distributed.initialize(
-            None if found else cluster.coordinator,
+            address,
             cluster.processes,
             cluster.process,
-            cluster_detection_method=None if found else "deactivate",
+            cluster_detection_method="deactivate" if address else None,
             heartbeat_timeout_seconds=_SILENCE,
             shutdown_timeout_seconds=_PATIENCE,
         )
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"--coordinator: expected to find the other processes of the run through "
-            f"{cluster.coordinator}, found: {reason:.200}"
+            "--coordinator: expected to find the other processes of the run through "
+            f"{coordinator}, found: {reason:.200}"
         ) from None
     # At once, while all are here: gloo waits only 30 s for the first collective, and
     # process 0 may soon be busy reading a large text.
     any_says(False)
-
-
-@contextlib.contextmanager
-def ending_together() -> Iterator[None]:
-    """What ends this process ends it at once, so that no other waits for it in vain.
-
-    Leaving in the usual way would first wait for the others, who wait for this one in
-    a collective. With one process this does nothing.
-    """
-    try:
-        yield
-    except Exception as error:
-        if jax.process_count() == 1:
-            raise
-        message, code = _explain(error)
-        sys.stdout.flush()
-        print(f"error: process {jax.process_index()}: {message}", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(code)
+    links = connect(address.rpartition(":")[0] if address else None)
+    return watch(links, lambda: _end(_LOSS, LOST))
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -80,8 +82,11 @@ def _explain(error: Exception) -> tuple[str, int]:
     if own or "RESOURCE_EXHAUSTED" in str(error):
         return traceback.format_exc(), 1
     reason = str(error).strip().splitlines()[0]
-    return (
-        "another process of this run has ended or can't be reached; start all of them "
-        f"again with --resume ({reason:.160})",
-        LOST,
-    )
+    return f"{_LOSS} ({reason:.160})", LOST
+
+
+def _end(message: str, code: int) -> None:
+    sys.stdout.flush()
+    print(f"error: process {jax.process_index()}: {message}", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(code)

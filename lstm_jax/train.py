@@ -34,11 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _train(*begin(config))
 
     from lstm_jax.devices import show_cores
-    from lstm_jax.processes import ending_together, join
+    from lstm_jax.processes import joined
 
     show_cores(config.optimizer.batch, config.run.devices, config.cluster)
-    join(config.cluster)
-    with ending_together():
+    with joined(config.cluster):
         return _train(*_begin_together(config, begin))
 
 

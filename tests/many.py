@@ -25,7 +25,7 @@ from lstm_jax.config import (
 )
 from lstm_jax.data import encode_text
 from lstm_jax.devices import show_cores
-from lstm_jax.processes import ending_together, join
+from lstm_jax.processes import joined
 from lstm_jax.protocols import all_scores, measure_ids
 from lstm_jax.rundir import RunDirectory, create_run
 from lstm_jax.text import train_text
@@ -97,8 +97,7 @@ def main() -> None:
     names = [field.name for field in dataclasses.fields(ClusterConfig)]
     cluster = ClusterConfig(**{n: given.pop(n) for n in names if n in given})
     show_cores(ROWS, given["devices"], cluster)
-    join(cluster)
-    with ending_together():
+    with joined(cluster):
         check_agreement()
         found = outcome(**given)
         if leads():

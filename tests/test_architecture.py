@@ -44,6 +44,7 @@ ROOMS = (
     "models.language",
     "schedule",
     "agree",
+    "watch",
     "processes",
     "devices",
     "step",

@@ -18,7 +18,7 @@ import pytest
 
 from lstm_jax.config import ClusterConfig, TrainConfig, check
 from lstm_jax.errors import InputError
-from lstm_jax.processes import LOST, join
+from lstm_jax.processes import LOST, joined
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
@@ -196,7 +196,9 @@ def wait_for_checkpoint(run: Path, later_than: int, running: list) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [1, 0])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"]
+)
 def test_a_lost_process_ends_the_other(
     lost: int, how: signal.Signals, command: list[str], tmp_path: Path
 ) -> None:
@@ -266,4 +268,5 @@ def test_no_cluster_is_found_where_there_is_none(
         if name.startswith(("SLURM", "OMPI", "KUBERNETES", "TPU", "JAX_COORD")):
             monkeypatch.delenv(name)
     with pytest.raises(InputError, match="--coordinator: expected to find the other"):
-        join(ClusterConfig("auto"))
+        with joined(ClusterConfig("auto")):
+            raise AssertionError("nobody is here")
