@@ -8,64 +8,234 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lstm_jax.artifacts import Result as Result
+    from lstm_jax.artifacts import load_model as load_model
+    from lstm_jax.artifacts import load_settings as load_settings
+    from lstm_jax.artifacts import make_run_dir as make_run_dir
+    from lstm_jax.artifacts import read_result as read_result
+    from lstm_jax.artifacts import save_model as save_model
+    from lstm_jax.artifacts import write_result as write_result
+    from lstm_jax.attention import attend as attend
+    from lstm_jax.audio import Sound as Sound
+    from lstm_jax.audio import decode_wav as decode_wav
+    from lstm_jax.audio import loud_pieces as loud_pieces
+    from lstm_jax.audio import read_wav as read_wav
+    from lstm_jax.audio import resample as resample
+    from lstm_jax.audio import wav_files as wav_files
+    from lstm_jax.augment import Variation as Variation
+    from lstm_jax.augment import change_speed as change_speed
+    from lstm_jax.augment import coloured_noise as coloured_noise
+    from lstm_jax.augment import join_sounds as join_sounds
+    from lstm_jax.augment import mask as mask
+    from lstm_jax.augment import varied_frames as varied_frames
+    from lstm_jax.augment import vary_speed as vary_speed
+    from lstm_jax.augment import with_noise as with_noise
+    from lstm_jax.baselines import baseline_scores as baseline_scores
+    from lstm_jax.baselines import naive2 as naive2
+    from lstm_jax.baselines import rolling_baseline as rolling_baseline
+    from lstm_jax.baselines import seasonal_naive as seasonal_naive
+    from lstm_jax.bayes import NaiveBayes as NaiveBayes
+    from lstm_jax.bayes import fit_naive_bayes as fit_naive_bayes
+    from lstm_jax.bayes import with_pairs as with_pairs
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
+    from lstm_jax.beam import greedy_search as greedy_search
+    from lstm_jax.buckets import Bucket as Bucket
+    from lstm_jax.buckets import BucketedBatches as BucketedBatches
+    from lstm_jax.buckets import make_buckets as make_buckets
     from lstm_jax.cell import LSTMParams as LSTMParams
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
     from lstm_jax.cell import lstm_step as lstm_step
+    from lstm_jax.classification import TextClassifier as TextClassifier
+    from lstm_jax.classification import class_chances as class_chances
+    from lstm_jax.classification import classifier_programs as classifier_programs
+    from lstm_jax.classification import load_classifier as load_classifier
+    from lstm_jax.classification import save_classifier as save_classifier
+    from lstm_jax.classification import train_classifier as train_classifier
+    from lstm_jax.cli import run_command as run_command
+    from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
     from lstm_jax.config import ModelConfig as ModelConfig
     from lstm_jax.config import OptimizerConfig as OptimizerConfig
     from lstm_jax.config import RegularizerConfig as RegularizerConfig
     from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.config import TrainConfig as TrainConfig
+    from lstm_jax.continuation import generate_text as generate_text
+    from lstm_jax.continuation import score_text as score_text
+    from lstm_jax.continuation import search_text as search_text
+    from lstm_jax.ctc import Hypothesis as Hypothesis
+    from lstm_jax.ctc import greedy_decode as greedy_decode
+    from lstm_jax.ctc import prefix_beam_search as prefix_beam_search
     from lstm_jax.data import lane_batch as lane_batch
-    from lstm_jax.decode import Sampling as Sampling
+    from lstm_jax.decode import Snapshot as Snapshot
+    from lstm_jax.decode import branch as branch
+    from lstm_jax.decode import continue_from as continue_from
     from lstm_jax.decode import generate_ids as generate_ids
+    from lstm_jax.decode import read_prompt as read_prompt
+    from lstm_jax.decode import row_keys as row_keys
+    from lstm_jax.decode import sample_keys as sample_keys
+    from lstm_jax.devices import keep_programs as keep_programs
     from lstm_jax.devices import replicate as replicate
     from lstm_jax.devices import row_mesh as row_mesh
     from lstm_jax.devices import show_cores as show_cores
     from lstm_jax.devices import spread as spread
     from lstm_jax.devices import spread_batch as spread_batch
     from lstm_jax.dispatch import EngineChoice as EngineChoice
+    from lstm_jax.dispatch import as_if_on as as_if_on
     from lstm_jax.dispatch import explain_engine as explain_engine
+    from lstm_jax.edits import Edits as Edits
+    from lstm_jax.edits import count_all_edits as count_all_edits
+    from lstm_jax.edits import count_edits as count_edits
+    from lstm_jax.ensemble import average_members as average_members
+    from lstm_jax.ensemble import ensemble_loss as ensemble_loss
+    from lstm_jax.ensemble import stack_members as stack_members
+    from lstm_jax.errors import InputError as InputError
+    from lstm_jax.fit import Task as Task
+    from lstm_jax.folds import Fold as Fold
+    from lstm_jax.folds import block_folds as block_folds
+    from lstm_jax.folds import shuffled_folds as shuffled_folds
+    from lstm_jax.folds import stratified_folds as stratified_folds
+    from lstm_jax.forecast_scores import IntervalScores as IntervalScores
+    from lstm_jax.forecast_scores import PointScores as PointScores
+    from lstm_jax.forecast_scores import score_intervals as score_intervals
+    from lstm_jax.forecast_scores import score_points as score_points
+    from lstm_jax.forecasting import forecast as forecast
+    from lstm_jax.forecasting import forecast_task as forecast_task
+    from lstm_jax.forecasting import rolling_forecast as rolling_forecast
+    from lstm_jax.labelled import Labelled as Labelled
+    from lstm_jax.labelled import padded_batch as padded_batch
+    from lstm_jax.labelled import read_labelled as read_labelled
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
+    from lstm_jax.lexicon import learn_lexicon as learn_lexicon
+    from lstm_jax.lexicon import translate_by_words as translate_by_words
+    from lstm_jax.likelihood import score_ids as score_ids
+    from lstm_jax.likelihood import search_ids as search_ids
+    from lstm_jax.losses import Sums as Sums
+    from lstm_jax.losses import cross_entropy as cross_entropy
+    from lstm_jax.mel import Ear as Ear
+    from lstm_jax.mel import MelBands as MelBands
+    from lstm_jax.mel import log_mel as log_mel
+    from lstm_jax.mel import mel_filters as mel_filters
+    from lstm_jax.mel import pad_frames as pad_frames
+    from lstm_jax.mel import stack_frames as stack_frames
+    from lstm_jax.metrics import ClassCounts as ClassCounts
+    from lstm_jax.metrics import ClassReport as ClassReport
+    from lstm_jax.metrics import Confusion as Confusion
+    from lstm_jax.metrics import class_report as class_report
+    from lstm_jax.metrics import confusion as confusion
+    from lstm_jax.models.classify import SequenceClassifier as SequenceClassifier
+    from lstm_jax.models.classify import classifier_loss as classifier_loss
+    from lstm_jax.models.forecast import ForecastModel as ForecastModel
+    from lstm_jax.models.forecast import build_ensemble as build_ensemble
+    from lstm_jax.models.forecast import forecast_loss as forecast_loss
+    from lstm_jax.models.forecast import pinball as pinball
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
+    from lstm_jax.models.transcribe import Transcriber as Transcriber
+    from lstm_jax.models.transcribe import transcribe_loss as transcribe_loss
+    from lstm_jax.models.translate import Translator as Translator
+    from lstm_jax.models.translate import build_translator as build_translator
+    from lstm_jax.models.translate import translation_loss as translation_loss
+    from lstm_jax.parallel import ParallelParts as ParallelParts
+    from lstm_jax.parallel import read_parts as read_parts
+    from lstm_jax.parallel import split_pairs as split_pairs
+    from lstm_jax.plots import new_figure as new_figure
+    from lstm_jax.plots_attention import draw_attention as draw_attention
+    from lstm_jax.plots_audio import draw_transcript as draw_transcript
+    from lstm_jax.plots_confusion import draw_confusion as draw_confusion
+    from lstm_jax.plots_forecast import draw_forecasts as draw_forecasts
+    from lstm_jax.programs import Programs as Programs
+    from lstm_jax.recipe import Recipe as Recipe
+    from lstm_jax.recipe import check_recipe as check_recipe
+    from lstm_jax.recognize import score_classes as score_classes
+    from lstm_jax.recognize import score_frames as score_frames
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
     from lstm_jax.regularize import drop_connect as drop_connect
     from lstm_jax.regularize import dropout as dropout
     from lstm_jax.regularize import loop_masks as loop_masks
+    from lstm_jax.runner import Trained as Trained
+    from lstm_jax.runner import train_model as train_model
+    from lstm_jax.sampling import Sampling as Sampling
+    from lstm_jax.schedule import Plan as Plan
+    from lstm_jax.seq2seq import Examples as Examples
+    from lstm_jax.seq2seq import encode_pairs as encode_pairs
+    from lstm_jax.seq2seq import translation_task as translation_task
+    from lstm_jax.series import Frame as Frame
+    from lstm_jax.series import Panel as Panel
+    from lstm_jax.series import all_positive as all_positive
+    from lstm_jax.series import check_frame as check_frame
+    from lstm_jax.series import hold_out as hold_out
+    from lstm_jax.series import load_frame as load_frame
+    from lstm_jax.series import need_points as need_points
+    from lstm_jax.series import scale_series as scale_series
+    from lstm_jax.series_csv import read_series as read_series
+    from lstm_jax.series_csv import write_forecasts as write_forecasts
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
     from lstm_jax.step import train_step as train_step
     from lstm_jax.step import train_steps as train_steps
+    from lstm_jax.subwords import Subwords as Subwords
+    from lstm_jax.subwords import learn_subwords as learn_subwords
+    from lstm_jax.templates import Templates as Templates
+    from lstm_jax.templates import make_templates as make_templates
     from lstm_jax.text import TextModel as TextModel
     from lstm_jax.text import evaluate_text as evaluate_text
     from lstm_jax.text import fit_text as fit_text
-    from lstm_jax.text import generate_text as generate_text
     from lstm_jax.text import load as load
     from lstm_jax.text import save as save
+    from lstm_jax.translation import Search as Search
+    from lstm_jax.translation import TextTranslator as TextTranslator
+    from lstm_jax.translation import attention_of as attention_of
+    from lstm_jax.translation import load_translator as load_translator
+    from lstm_jax.translation import save_translator as save_translator
+    from lstm_jax.translation import translate as translate
+    from lstm_jax.validation import CrossValidation as CrossValidation
+    from lstm_jax.validation import FoldOutcome as FoldOutcome
+    from lstm_jax.validation import cross_validate as cross_validate
+    from lstm_jax.validation import fold_table as fold_table
+    from lstm_jax.words import Words as Words
+    from lstm_jax.words import common_words as common_words
+    from lstm_jax.words import tokens as tokens
 
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "folds": ("Fold", "block_folds", "shuffled_folds", "stratified_folds"),
+    "validation": ("CrossValidation", "FoldOutcome", "cross_validate", "fold_table"),
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
     "data": ("lane_batch",),
-    "dispatch": ("EngineChoice", "explain_engine"),
+    "dispatch": ("EngineChoice", "as_if_on", "explain_engine"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),
     "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
-    "devices": ("replicate", "row_mesh", "show_cores", "spread", "spread_batch"),
-    "beam": ("Beams", "beam_search"),
-    "decode": ("Sampling", "generate_ids"),
+    "devices": (
+        "keep_programs",
+        "replicate",
+        "row_mesh",
+        "show_cores",
+        "spread",
+        "spread_batch",
+    ),
+    "beam": ("Beams", "beam_search", "greedy_search"),
+    "sampling": ("Sampling",),
+    "decode": (
+        "Snapshot",
+        "branch",
+        "continue_from",
+        "generate_ids",
+        "read_prompt",
+        "row_keys",
+        "sample_keys",
+    ),
+    "likelihood": ("score_ids", "search_ids"),
+    "continuation": ("generate_text", "score_text", "search_text"),
     "config": (
         "DataConfig",
         "ModelConfig",
@@ -78,10 +248,145 @@ _ROOMS = {
         "TextModel",
         "evaluate_text",
         "fit_text",
-        "generate_text",
         "load",
         "save",
     ),
+    "artifacts": (
+        "Result",
+        "load_model",
+        "load_settings",
+        "make_run_dir",
+        "read_result",
+        "save_model",
+        "write_result",
+    ),
+    "runner": ("Trained", "train_model"),
+    "fit": ("Task",),
+    "schedule": ("Plan",),
+    "programs": ("Programs",),
+    "losses": ("Sums", "cross_entropy"),
+    "errors": ("InputError",),
+    "cli": ("run_command", "run_experiment"),
+    "plots": ("new_figure",),
+    "attention": ("attend",),
+    "audio": (
+        "Sound",
+        "decode_wav",
+        "loud_pieces",
+        "read_wav",
+        "resample",
+        "wav_files",
+    ),
+    "mel": (
+        "Ear",
+        "MelBands",
+        "log_mel",
+        "mel_filters",
+        "pad_frames",
+        "stack_frames",
+    ),
+    "augment": (
+        "Variation",
+        "change_speed",
+        "coloured_noise",
+        "join_sounds",
+        "mask",
+        "varied_frames",
+        "vary_speed",
+        "with_noise",
+    ),
+    "templates": (
+        "Templates",
+        "make_templates",
+    ),
+    "ctc": (
+        "Hypothesis",
+        "greedy_decode",
+        "prefix_beam_search",
+    ),
+    "edits": (
+        "Edits",
+        "count_all_edits",
+        "count_edits",
+    ),
+    "models.transcribe": (
+        "Transcriber",
+        "transcribe_loss",
+    ),
+    "recognize": (
+        "score_classes",
+        "score_frames",
+    ),
+    "plots_audio": ("draw_transcript",),
+    "bayes": ("NaiveBayes", "fit_naive_bayes", "with_pairs"),
+    "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
+    "lexicon": ("learn_lexicon", "translate_by_words"),
+    "models.translate": ("Translator", "build_translator", "translation_loss"),
+    "parallel": ("ParallelParts", "read_parts", "split_pairs"),
+    "plots_attention": ("draw_attention",),
+    "seq2seq": ("Examples", "encode_pairs", "translation_task"),
+    "subwords": ("Subwords", "learn_subwords"),
+    "translation": (
+        "Search",
+        "TextTranslator",
+        "attention_of",
+        "load_translator",
+        "save_translator",
+        "translate",
+    ),
+    "series": (
+        "Frame",
+        "Panel",
+        "all_positive",
+        "check_frame",
+        "hold_out",
+        "load_frame",
+        "need_points",
+        "scale_series",
+    ),
+    "series_csv": (
+        "read_series",
+        "write_forecasts",
+    ),
+    "baselines": (
+        "baseline_scores",
+        "naive2",
+        "rolling_baseline",
+        "seasonal_naive",
+    ),
+    "forecast_scores": (
+        "IntervalScores",
+        "PointScores",
+        "score_intervals",
+        "score_points",
+    ),
+    "models.forecast": (
+        "ForecastModel",
+        "build_ensemble",
+        "forecast_loss",
+        "pinball",
+    ),
+    "forecasting": (
+        "forecast",
+        "forecast_task",
+        "rolling_forecast",
+    ),
+    "plots_forecast": ("draw_forecasts",),
+    "classification": (
+        "TextClassifier",
+        "class_chances",
+        "classifier_programs",
+        "load_classifier",
+        "save_classifier",
+        "train_classifier",
+    ),
+    "ensemble": ("average_members", "ensemble_loss", "stack_members"),
+    "labelled": ("Labelled", "padded_batch", "read_labelled"),
+    "metrics": ("ClassReport", "Confusion", "class_report", "confusion"),
+    "models.classify": ("SequenceClassifier", "classifier_loss"),
+    "plots_confusion": ("draw_confusion",),
+    "recipe": ("Recipe", "check_recipe"),
+    "words": ("Words", "common_words", "tokens"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

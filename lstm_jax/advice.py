@@ -26,9 +26,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_jax.config import TrainConfig
+from lstm_jax.files import Fields
 from lstm_jax.history import best_validation, overfitting_began, validations
 from lstm_jax.inspection import Findings, LayerFindings
-from lstm_jax.rundir import Fields
 
 
 def advise(
@@ -72,7 +72,7 @@ def _on_steps(lines: Sequence[Fields], clip_norm: float) -> list[str]:
             break
         lowest = min(lowest, line["train_loss"])
     clipped = [line["gradient_norm"] > clip_norm for line in lines]
-    if lines and np.mean(clipped) > 0.5:
+    if clip_norm and lines and np.mean(clipped) > 0.5:
         said.append(
             f"Most gradients are longer than --clip-norm {clip_norm:g}. Try a lower "
             "--learning-rate, or clip less."

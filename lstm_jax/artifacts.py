@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.arrays import Stored, difference, names_of
 from lstm_jax.errors import InputError
-from lstm_jax.rundir import Fields
+from lstm_jax.files import Fields
 from lstm_jax.step import Model
 
 _MODEL, _SETTINGS, _RESULT = "model.npz", "settings.json", "result.json"
@@ -41,6 +42,20 @@ class Result:
     command: str
 
 
+def make_run_dir(run_dir: Path) -> None:
+    """Make the folder of a run, before anything is computed for it.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{run_dir}: expected a folder to write to, found: {error.strerror}"
+        ) from None
+
+
 def write_result(run_dir: Path, result: Result) -> None:
     """Write `result.json` and print it as one line."""
     line = json.dumps(dataclasses.asdict(result), ensure_ascii=False)
@@ -66,7 +81,7 @@ def read_result(run_dir: Path) -> Result:
 def save_model(run_dir: Path, model: Model, settings: Fields) -> None:
     """Keep the arrays of a model, and what it takes to build one like it."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    arrays = dict(zip(_names(model), jax.tree.leaves(model), strict=True))
+    arrays = dict(zip(names_of(model), jax.tree.leaves(model), strict=True))
     np.savez(run_dir / _MODEL, allow_pickle=False, **jax.device_get(arrays))
     text = json.dumps(settings, indent=2, ensure_ascii=False)
     (run_dir / _SETTINGS).write_text(text + "\n", encoding="utf-8")
@@ -92,43 +107,51 @@ def load_model(run_dir: Path, like: Model) -> Model:
         InputError: the file is missing or damaged, or of another model.
     """
     path = run_dir / _MODEL
-    wanted = dict(zip(_names(like), jax.tree.leaves(like), strict=True))
+    leaves = jax.tree.leaves(like)
+    kinds = [Stored(str(leaf.dtype), tuple(leaf.shape)) for leaf in leaves]
+    wanted = dict(zip(names_of(like), kinds, strict=True))
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            found = {name: kept[name] for name in kept.files if name in wanted}
-            spare = set(kept.files) - set(wanted)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected a model, found: {error}") from None
-    for name, leaf in wanted.items():
-        there = _describe(found[name]) if name in found else "nothing"
-        if there != _describe(leaf):
-            raise InputError(
-                f"{path}: expected {name} {_describe(leaf)}, found {there}"
-            )
-    if spare:
-        raise InputError(f"{path}: did not expect {', '.join(sorted(spare))}")
-    values = [jnp.asarray(found[name]) for name in wanted]
+        with zipfile.ZipFile(path) as kept:
+            headers = {name: _header(kept, name) for name in kept.namelist()}
+            found = {n.removesuffix(".npy"): kind for n, kind in headers.items()}
+            if problem := difference(wanted, found):
+                raise InputError(f"{path}: {problem}")
+            arrays = {name: _array(kept, f"{name}.npy") for name in wanted}
+    except InputError:
+        raise
+    except Exception as error:  # of the many that a hostile archive can cause
+        raise InputError(f"{path}: expected a model, found: {error!s:.200}") from None
+    values = [jnp.asarray(arrays[name]) for name in wanted]
     return jax.tree.unflatten(jax.tree.structure(like), values)
 
 
-def _describe(array: jax.Array | np.ndarray | jax.ShapeDtypeStruct) -> str:
-    return f"{array.dtype} {array.shape}"
+def _header(kept: zipfile.ZipFile, name: str) -> Stored:
+    """What an array is, before room is made for it."""
+    with kept.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read(member)
+    return Stored(str(dtype), shape)
+
+
+def _array(kept: zipfile.ZipFile, name: str) -> np.ndarray:
+    with kept.open(name) as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
 
 
 def _read_json(path: Path) -> Fields:
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(
             f"{path}: expected a finished run, found: {error.strerror}"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, found: {error}") from None
     if not isinstance(fields, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(fields)}")
+        kind = type(fields).__name__
+        raise InputError(f"{path}: expected a JSON object, found {kind}")
     return fields
-
-
-def _names(tree: Model) -> list[str]:
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-    return [jax.tree_util.keystr(p, simple=True, separator="/") for p in paths]

@@ -1,4 +1,4 @@
-"""Beam search over any recurrent decoder, with length normalisation.
+"""Greedy and beam search over any recurrent decoder, the latter length-normalised.
 
 The decoder is a function `step(states, ids) -> (scores, states)` and its states any
 pytree with the rows first, so that language models and translators share the search.
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from lstm_jax.notation import (
+    BatchIds,
     BeamIds,
     BeamLengths,
     BeamScores,
@@ -40,9 +41,45 @@ class Beams(NamedTuple):
     scores: BeamScores
 
 
-# What the loop carries: place, totals, ids and states of the live sequences, the
-# finished ones, and the scores [B, W, V] of the next symbol.
+# What the loops carry: place, ids, who has ended, scores of the next symbol, states;
+# and place, totals and ids of the live sequences, the finished ones, scores [B, W, V]
+# of the next symbol, states.
+_Greedy = tuple[Count, BatchIds, Array, StepLogits, States]
 _Search = tuple[Count, BeamScores, BeamIds, Beams, Array, States]
+
+
+def greedy_search(
+    step: Callable[[States, StepIds], tuple[StepLogits, States]],
+    states: States,
+    scores: StepLogits,
+    *,
+    length: int,
+    end: int = NO_END,
+) -> BatchIds:
+    """The likeliest symbol each time, until all rows have ended.
+
+    The arguments are those of `beam_search`. A beam of width 1 is something else: it
+    may come back to a place where `end` was only the second best.
+
+    Returns:
+        The sequences [B, T], the end symbol included; zeros after it.
+    """
+    ids = jnp.zeros((scores.shape[0], length), jnp.int32)
+    ended = jnp.zeros(scores.shape[0], bool)
+
+    def unfinished(search: _Greedy[States]) -> Array:
+        place, _, ended, _, _ = search
+        return (place < length) & ~jnp.all(ended)
+
+    def grow(search: _Greedy[States]) -> _Greedy[States]:
+        place, ids, ended, scores, states = search
+        best = jnp.argmax(scores, axis=-1).astype(jnp.int32)
+        ids = ids.at[:, place].set(jnp.where(ended, 0, best))
+        scores, states = step(states, best)
+        return place + 1, ids, ended | (best == end), scores, states
+
+    first = (jnp.int32(0), ids, ended, scores, states)
+    return jax.lax.while_loop(unfinished, grow, first)[1]
 
 
 def length_penalty(length: Array | int, alpha: float) -> Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lstm_jax.errors import InputError
-from lstm_jax.rundir import Fields
+from lstm_jax.files import Fields
 
 # Curves of one group share a picture: the tag before the slash.
 TAGS = {

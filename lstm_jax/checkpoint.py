@@ -1,73 +1,63 @@
-"""Checkpoints: the state of a run on disk. Orbax behind one door.
+"""Checkpoints: the state of a run on disk, in folders that are whole or not there.
 
-A checkpoint is two sets of named arrays, `model` and `training` (optimizer, carried
-state, key, step), and a JSON record of what the loop knew. The names are the paths of
-the leaves in their trees, so that a checkpoint describes itself, and what does not fit
-is refused by name. Orbax writes each step into a temporary folder and renames it.
+    checkpoints/STEP/model.safetensors      the parameters
+    checkpoints/STEP/training.safetensors   optimizer, carried state, key, step
+    checkpoints/STEP/record.json            what the loop knew, and the files' SHA-256
+
+A step is written beside the loop into a draft, which is renamed once all of it is on
+the disk; only then are older steps removed. Arrays are named by the paths of the leaves
+in their trees, so what does not fit is refused by name; what is damaged is passed over
+for the step before it.
 """
 
 import contextlib
 import dataclasses
-import functools
-import logging
-import sys
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
-from lstm_jax.errors import InputError
-from lstm_jax.rundir import Record
+from lstm_jax.arrays import described, filled, on_host
+from lstm_jax.errors import InputError, note
+from lstm_jax.files import (
+    Fields,
+    open_regular,
+    read_json,
+    sha256_of,
+    sync_folder,
+    write_json,
+    write_parts,
+    writing,
+)
+from lstm_jax.record import Record
+from lstm_jax.safetensors import Difference, parts_of, read_arrays
 from lstm_jax.step import TrainState
 
 Tree = TypeVar("Tree")
-Leaf = jax.Array | np.ndarray | jax.ShapeDtypeStruct
-_MODEL, _TRAINING, _RECORD = "model", "training", "record"
+Found = TypeVar("Found")
+Arrays = dict[str, np.ndarray]
+_MODEL, _TRAINING = "model.safetensors", "training.safetensors"
+_RECORD = "record.json"
 
 
-class _Wanted(policies.PreservationPolicy):
-    """Keeps the steps in `steps`: those that the last record names."""
-
-    def __init__(self) -> None:
-        self.steps: frozenset[int] = frozenset()
-
-    def should_preserve(
-        self,
-        checkpoints: Sequence[Any],
-        *,
-        context: object,
-    ) -> Sequence[bool]:
-        """One answer for each checkpoint there is."""
-        return [info.step in self.steps for info in checkpoints]
+class Damaged(InputError):
+    """A checkpoint can't be read, or is not what was written."""
 
 
 class Checkpoints:
-    """The checkpoints of one run: the latest and the best are kept.
+    """The checkpoints of one run: the last two are kept, and the best of each.
 
     To be used in a `with` statement, or closed. Reading raises InputError if there are
-    none, or if they are damaged or not of the expected shapes.
+    none, or if they are not of the expected shapes, and Damaged if they are damaged.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.resolve()
-        self._wanted = _Wanted()
-        # Of several processes, whoever has the run directory is alone with it.
-        own = jax.process_index()
-        alone = ocp.options.MultiprocessingOptions(
-            primary_host=own, active_processes={own}, barrier_sync_key_prefix=str(own)
-        )
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._wanted,
-            create=False,
-            multiprocessing_options=alone,
-        )
-        with _quiet():
-            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._folder = folder
+        self._writer = ThreadPoolExecutor(1, "checkpoints")
+        self._pending: Future[None] | None = None
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -75,32 +65,90 @@ class Checkpoints:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
+    def steps(self) -> list[int]:
+        """The steps there are, the newest first."""
+        if not self._folder.is_dir():
+            return []
+        names = (path.name for path in self._folder.iterdir())
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
     def save(self, state: TrainState, record: Record) -> None:
-        """Write a checkpoint in the background; the state may be donated at once."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._wanted.steps = frozenset({record.step, record.best_step})
-        training = dataclasses.replace(state, model=())
-        contents = ocp.args.Composite(
-            model=ocp.args.StandardSave(_named(state.model)),
-            training=ocp.args.StandardSave(_named(training)),
-            record=ocp.args.JsonSave(dataclasses.asdict(record)),
-        )
-        with _quiet():
-            self._manager.save(record.step, args=contents, force=True)
+        """Write a checkpoint in the background; the state may be donated at once.
+
+        Raises:
+            InputError: the last one could not be written.
+        """
+        self.wait()
+        files = {
+            _MODEL: on_host(state.model),
+            _TRAINING: on_host(dataclasses.replace(state, model=())),
+        }
+        self._pending = self._writer.submit(self._write, files, record)
+
+    def busy(self) -> bool:
+        """Whether a checkpoint is still being written."""
+        return self._pending is not None and not self._pending.done()
+
+    def wait(self) -> None:
+        """Wait for what is still being written.
+
+        Raises:
+            InputError: it could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for what is still being written, and let go."""
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
 
     def latest(self) -> Record:
-        """The record of the last checkpoint."""
-        step = self._manager.latest_step()
-        if step is None:
-            raise InputError(f"expected a checkpoint in {self._folder}, found none")
-        found = self._restore(step, _RECORD, ocp.args.JsonRestore())
+        """The record of the newest checkpoint whose record is good."""
+        return self._first_good(self.steps(), self.record)
+
+    def resume(
+        self, like: TrainState, before: int | None = None
+    ) -> tuple[Record, TrainState]:
+        """The newest checkpoint that is good, of the same shapes as `like`.
+
+        Args:
+            like: the shapes of its state.
+            before: only checkpoints of earlier steps.
+        """
+        steps = [step for step in self.steps() if before is None or step < before]
+        return self._first_good(
+            steps, lambda step: (self.record(step), self.load_state(step, like))
+        )
+
+    def best_model(self, like: Tree) -> Tree:
+        """The model of the lowest validation loss; if damaged, the best before it."""
+        steps, best = self.steps(), list[int]()
+        for step in steps:
+            with contextlib.suppress(Damaged):
+                best.append(self.record(step).best_step)
+        candidates = dict.fromkeys([*best, *steps])  # each once, in this order
+        return self._first_good(
+            list(candidates), lambda step: self.load_model(step, like)
+        )
+
+    def record(self, step: int) -> Record:
+        """The record of a checkpoint."""
+        where = self._folder / str(step)
+        fields = self._record(step)
+        fields.pop("files")
         try:
-            return Record(**found)
-        except TypeError:
-            raise InputError(
-                f"{self._folder / str(step)}: expected a record of "
-                f"{[f.name for f in dataclasses.fields(Record)]}, found {found}"
+            record = Record(**fields)
+        except (TypeError, ValueError) as error:
+            raise Damaged(
+                f"{where}: expected the record of a checkpoint, found: {error!s:.200}"
             ) from None
+        if record.step != step:
+            raise Damaged(f"{where}: expected a record of it, found {record.step}'s")
+        return record
 
     def load_model(self, step: int, like: Tree) -> Tree:
         """The model of a checkpoint, of the same shapes as `like`."""
@@ -113,126 +161,85 @@ class Checkpoints:
         training = self._load(step, _TRAINING, training)
         return dataclasses.replace(training, model=model)
 
-    def close(self) -> None:
-        """Wait for what is still being written."""
-        with _quiet():
-            self._manager.wait_until_finished()
-            self._manager.close()
+    def forget_after(self, step: int) -> None:
+        """Move newer checkpoints out of the way, and remove what was never finished."""
+        with writing(self._folder):
+            for newer in [found for found in self.steps() if found > step]:
+                aside = self._folder / f"{newer}.aside"
+                shutil.rmtree(aside, ignore_errors=True)
+                (self._folder / str(newer)).rename(aside)
+            for draft in self._folder.glob("*.draft"):
+                shutil.rmtree(draft)
 
-    def _load(self, step: int, item: str, like: Tree) -> Tree:
-        wanted = {
-            name: np.zeros(array.shape, array.dtype)
-            for name, array in _named_shapes(like).items()
-        }
-        self._check(step, item, wanted)
-        arrays = self._restore(step, item, ocp.args.StandardRestore(wanted))
-        leaves, tree = jax.tree.flatten(like)
-        values = [
-            jax.random.wrap_key_data(jnp.asarray(arrays[name]))
-            if _is_key(leaf)
-            else jnp.asarray(arrays[name])
-            for name, leaf in zip(wanted, leaves, strict=True)
-        ]
-        return jax.tree.unflatten(tree, values)
-
-    def _check(self, step: int, item: str, wanted: dict[str, np.ndarray]) -> None:
-        """Compare names, shapes and types before any array is read."""
-        where = self._folder / str(step) / item
-        with _quiet(), _damaged(where):
-            with ocp.StandardCheckpointer() as reader:
-                metadata = reader.metadata(where).item_metadata
-            if not metadata or not metadata.tree:
-                raise ValueError("no description of its arrays")
-            leaves = metadata.tree
-            found = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
-        for name in sorted(wanted.keys() | found.keys()):
-            if name not in found or name not in wanted:
-                side = "missing" if name in wanted else "not expected"
-                raise InputError(f"{where}: the array {name} is {side}")
-            expected = (wanted[name].shape, wanted[name].dtype)
-            if found[name] != expected:
-                raise InputError(
-                    f"{where}: expected {name} to be {expected[1]}{expected[0]}, "
-                    f"found {found[name][1]}{found[name][0]}"
-                )
-
-    def _restore(
-        self, step: int, item: str, how: ocp.args.CheckpointArgs
-    ) -> dict[str, Any]:
-        """One part of a checkpoint: named arrays, or the record."""
-        with _quiet(), _damaged(self._folder / str(step)):
-            parts = ocp.args.Composite(**{item: how})
-            found = self._manager.restore(step, args=parts)[item]
-            if not isinstance(found, dict):
-                raise ValueError(f"{item} is {found!r:.60}")
+    def _first_good(self, steps: Sequence[int], read: Callable[[int], Found]) -> Found:
+        """What can be read of the first step of which it can be; say so if not all."""
+        failures: list[Damaged] = []
+        for step in steps:
+            try:
+                found = read(step)
+            except Damaged as error:
+                failures.append(error)
+                continue
+            for error in failures:
+                note(f"{error}; step {step} takes its place")
             return found
+        if failures:
+            raise failures[0]
+        raise InputError(f"expected a checkpoint in {self._folder}, found none")
 
+    def _needed_by_the_last(self) -> set[int]:
+        """The last checkpoint and its best: what a resume needs if the next is lost."""
+        last = set(self.steps()[:1])
+        with contextlib.suppress(Damaged):
+            return last | {self.record(step).best_step for step in last}
+        return last
 
-def _named(tree: object) -> dict[str, np.ndarray]:
-    """Copies of the leaves by their paths, on the host."""
-    return {
-        name: np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        for name, leaf in zip(_names(tree), jax.tree.leaves(tree), strict=True)
-    }
+    def _write(self, files: dict[str, Arrays], record: Record) -> None:
+        """Write a step, give it its name, and remove the steps that are not wanted."""
+        draft = self._folder / f"{record.step}.draft"
+        wanted = {record.step, record.best_step, *self._needed_by_the_last()}
+        with writing(draft), contextlib.ExitStack() as undo:
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            # A full disk is not to be left full: the history may still have a line.
+            undo.callback(shutil.rmtree, draft, ignore_errors=True)
+            sums = {n: write_parts(draft / n, parts_of(a)) for n, a in files.items()}
+            fields = {**dataclasses.asdict(record), "files": sums}
+            write_json(draft / _RECORD, fields)
+            sync_folder(draft)
+            draft.rename(self._folder / str(record.step))
+            sync_folder(self._folder)
+            for step in set(self.steps()) - wanted:
+                gone = self._folder / f"{step}.draft"
+                (self._folder / str(step)).rename(gone)
+                shutil.rmtree(gone)
 
+    def _load(self, step: int, name: str, like: Tree) -> Tree:
+        """Compare the checksum, then names, shapes and types; only then make arrays."""
+        where = self._folder / str(step) / name
+        written = self._record(step)["files"].get(name)
+        try:
+            with open_regular(where) as file:
+                if written != sha256_of(file):
+                    raise ValueError("not what was written (sha256)")
+                file.seek(0)
+                arrays = read_arrays(file, described(like))
+        except Difference as error:
+            raise InputError(f"{where}: {error}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise Damaged(
+                f"expected a checkpoint at {where}, found a damaged one: {error!s:.200}"
+            ) from None
+        return filled(like, arrays)
 
-def _named_shapes(tree: object) -> dict[str, jax.ShapeDtypeStruct]:
-    def stored(leaf: jax.Array) -> jax.Array:
-        return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-    leaves = jax.tree.leaves(tree)
-    shapes = jax.eval_shape(lambda leaves: [stored(leaf) for leaf in leaves], leaves)
-    return dict(zip(_names(tree), shapes, strict=True))
-
-
-def _names(tree: object) -> list[str]:
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-    return [jax.tree_util.keystr(p, simple=True, separator="/") for p in paths]
-
-
-def _is_key(leaf: Leaf) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-@contextlib.contextmanager
-def _damaged(where: Path) -> Iterator[None]:
-    """Whatever goes wrong while reading is the file's fault, and said in one line."""
-    _ignore_late_reads()
-    try:
-        yield
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(
-            f"expected a checkpoint at {where}, found a damaged one: {reason[0]:.200}"
-        ) from None
-
-
-@functools.cache
-def _ignore_late_reads() -> None:
-    """Say nothing of reads that end after another one has failed.
-
-    Orbax reads arrays side by side in an event loop and closes it at the first error;
-    those still under way then find it closed, and Python would print their traces.
-    """
-    logging.getLogger("asyncio").addFilter(
-        lambda record: "zarr" not in record.getMessage()
-    )
-    before = sys.unraisablehook
-
-    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            before(unraisable)
-
-    sys.unraisablehook = hook
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep orbax's notices to itself while it works for us."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    def _record(self, step: int) -> Fields:
+        """All that the record says."""
+        try:
+            fields = read_json(self._folder / str(step) / _RECORD, "a checkpoint")
+        except InputError as error:
+            raise Damaged(str(error)) from None
+        files = fields.setdefault("files", {})
+        if not isinstance(files, dict):
+            where = self._folder / str(step)
+            raise Damaged(f"{where}: expected a list of files, found {files!r:.60}")
+        return fields

@@ -5,13 +5,14 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from lstm_jax.errors import InputError
 
 Options = TypeVar("Options")
+Verb = tuple[type[Any], Callable[[Any], int | None]]  # options, and what they are for
 RunDir = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
 
 
@@ -21,12 +22,13 @@ def parse(
     description: str,
     argv: Sequence[str] | None,
     default: Options | None = None,
+    package: str = "lstm_jax",
 ) -> Options:
     """The options on the command line; a mistake or --help ends the process."""
     cli = functools.partial(
         tyro.cli,
         kind,
-        prog=f"python -m lstm_jax.{command}",
+        prog=f"python -m {package}.{command}",
         description=description,
         args=argv,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
@@ -34,11 +36,42 @@ def parse(
     return cli() if default is None else cli(default=default)
 
 
-def run(command: Callable[[], int | None]) -> None:
+def run_experiment(
+    name: str,
+    description: str | None,
+    argv: Sequence[str] | None,
+    *,
+    learn: Verb,
+    predict: Verb,
+) -> int | None:
+    """Do what the command line of an experiment asks for.
+
+    Args:
+        name: the command is `python -m experiments.NAME`.
+        description: its first paragraph is shown by --help.
+        argv: what stands behind it; None for the process's own.
+        learn: done unless the first word is `predict`; options and a function of them.
+        predict: done if it is, with the words after it.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    about = (description or "").split("\n\n")[0]
+    about += f"\n\nWith your own input: python -m experiments.{name} predict --help"
+    kind, work = learn
+    if words[:1] == ["predict"]:
+        name, words = f"{name} predict", words[1:]
+        kind, work = predict
+    return work(parse(kind, name, about, words, package="experiments"))
+
+
+def run_command(command: Callable[[], int | None]) -> None:
     """Run a command and exit: 0, or 2 with one line if the user's input is wrong."""
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")
+            # By line also into a file: who watches it sees a run go on.
+            output.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         code = command() or 0
     except InputError as error:
@@ -49,4 +82,7 @@ def run(command: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 141
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
     sys.exit(code)

@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from lstm_jax.errors import InputError
+from lstm_jax.files import read_json, write_json
 
+FORMAT = 1  # of config.json; a new setting with a default needs no new one
 Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
-EngineName = Literal["auto", "fused", "scan", "cudnn"]
+OnNaN = Literal["stop", "backoff"]
+EngineName = Literal["auto", "fused", "scan", "cudnn", "pallas_tpu"]
 Devices = int | Literal["all"] | None  # how many; None for as many as pay
 MAX_SEED = 2**63
 _HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
+_MOST = 2**31 - 1  # of anything that is counted
+_LARGEST = {"--layers": 1000, "--hidden": 2**20}  # more is a damaged file
 Section = TypeVar("Section", bound="Configuration")
 
 
@@ -78,7 +83,7 @@ class OptimizerConfig(Configuration):
     weight_decay: float = 0.01
     """Decoupled weight decay (AdamW), on matrices only."""
     clip_norm: float = 1.0
-    """Largest gradient norm; longer gradients are scaled down to it."""
+    """Largest gradient norm; longer gradients are scaled down to it. 0 is any."""
     reset_probability: float = 0.02
     """Chance of a stretch to begin a step from the zero state."""
 
@@ -143,6 +148,14 @@ class RunConfig(Configuration):
     """Nats by which the validation loss must fall to count as improved."""
     steps_per_call: int = 16
     """Optimizer steps inside one compiled call."""
+    checkpoint_seconds: float = 120.0
+    """Save at the end of a call once so many seconds have passed since the last save;
+    at every validation and at the end too."""
+    checkpoint_steps: int | None = None
+    """Save after so many steps instead, whatever time they take."""
+    on_nan: OnNaN = "stop"
+    """What to do about a loss or a gradient that is no finite number: stop, or backoff,
+    which halves the learning rate and goes on from the last checkpoint."""
     devices: Devices = None
     """Devices to spread the batch over, or all. Default: as many as pay; on CPU, its
     cores. A number shows the CPU as so many devices."""
@@ -219,8 +232,13 @@ def check(config: TrainConfig) -> None:
         ("--steps-per-call", run.steps_per_call),
         ("--devices", run.devices if isinstance(run.devices, int) else 1),
         ("--patience", 1 if run.patience is None else run.patience),
+        (
+            "--checkpoint-steps",
+            1 if run.checkpoint_steps is None else run.checkpoint_steps,
+        ),
     ):
-        _expect(flag, value, "1 or more", value >= 1)
+        most = _LARGEST.get(flag, _MOST)
+        _expect(flag, value, f"a number from 1 to {most:,}", 1 <= value <= most)
     for flag, value in (
         ("--dropout", model.dropout),
         ("--validation-fraction", config.text.validation_fraction),
@@ -236,11 +254,12 @@ def check(config: TrainConfig) -> None:
         _expect(flag, value, "a number in [0, 1)", 0 <= value < 1)
     for flag, value in (
         ("--learning-rate", optimizer.learning_rate),
-        ("--clip-norm", optimizer.clip_norm),
         ("--max-seconds", 1.0 if run.max_seconds is None else run.max_seconds),
+        ("--checkpoint-seconds", run.checkpoint_seconds),
     ):
         _expect(flag, value, "a positive number", 0 < value < math.inf)
     for flag, value in (
+        ("--clip-norm", optimizer.clip_norm),
         ("--weight-decay", optimizer.weight_decay),
         ("--min-improvement", run.min_improvement),
         ("--l1", regularizer.l1),
@@ -254,7 +273,9 @@ def check(config: TrainConfig) -> None:
         ("--final-rate", optimizer.final_rate),
     ):
         _expect(flag, value, "a number in [0, 1]", 0 <= value <= 1)
-    _expect("--evaluations", run.evaluations, "0 or more", run.evaluations >= 0)
+    _expect(
+        "--evaluations", run.evaluations, "0 or more", 0 <= run.evaluations <= _MOST
+    )
     _expect("--seed", run.seed, "0 or more", 0 <= run.seed < MAX_SEED)
     if regularizer.in_loop and model.engine not in ("auto", "scan"):
         raise InputError(
@@ -310,26 +331,24 @@ def _expect(flag: str, value: object, expected: str, holds: bool) -> None:
 
 def save_config(config: TrainConfig, path: Path) -> None:
     """Write `config.json`, whole or not at all."""
-    record = json.dumps(dataclasses.asdict(config), indent=2, default=str)
-    draft = path.with_name(f"{path.name}.draft")
-    draft.write_text(record + "\n", encoding="utf-8")
-    draft.replace(path)
+    record = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    write_json(path, {"format": FORMAT, **record}, indent=2)
 
 
 def load_config(path: Path) -> TrainConfig:
     """Read `config.json`.
 
+    A setting that the file lacks is newer than the file: it has its default, which is
+    what was done before there was such a setting.
+
     Raises:
-        InputError: the file is missing, damaged, or holds what no configuration has.
+        InputError: the file is missing, damaged, of a newer format, or holds what no
+            configuration has.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"expected a configuration at {path}, found no file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"expected a configuration in {path}, found a damaged file: {error}"
-        ) from None
+    record = read_json(path, "a configuration")
+    version = record.pop("format", FORMAT)
+    if version != FORMAT:
+        raise InputError(f"{path}: expected format {FORMAT}, found {version!r:.60}")
     config = _section(TrainConfig, record, str(path))
     try:
         check(config)
@@ -339,16 +358,16 @@ def load_config(path: Path) -> TrainConfig:
 
 
 def _section(kind: type[Section], record: object, where: str) -> Section:
-    """A configuration class from its record; every field present, none besides."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    """A configuration class from its record, which holds no fields but those of it."""
+    fields = sorted(field.name for field in dataclasses.fields(kind))
     found = sorted(record) if isinstance(record, dict) else record
-    if not isinstance(record, dict) or found != sorted(fields):
-        raise InputError(f"{where}: expected {sorted(fields)}, found {found}")
+    if not isinstance(record, dict) or not set(record) <= set(fields):
+        raise InputError(f"{where}: expected {fields}, found {found!r:.200}")
     hints = typing.get_type_hints(kind)
     return kind(
         **{
-            name: _value(hints[name], record[name], f"{where}: {name}")
-            for name in fields
+            name: _value(hints[name], value, f"{where}: {name}")
+            for name, value in record.items()
         }
     )
 
@@ -373,4 +392,4 @@ def _value(hint: object, value: object, where: str) -> object:
         return float(value)
     if type(value) is hint:
         return value
-    raise InputError(f"{where}: expected {hint}, found {value!r}")
+    raise InputError(f"{where}: expected {hint}, found {value!r:.200}")

@@ -20,6 +20,7 @@ import numpy as np
 
 from lstm_jax.config import Kind
 from lstm_jax.errors import InputError
+from lstm_jax.ids import read_ids, write_ids
 from lstm_jax.vocab import Vocab, code_points, to_bytes
 
 IGNORED = -1  # a target of this id is not counted: padding
@@ -30,10 +31,15 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """An encoded text: `ids`, the first `train_size` of them for training."""
+    """An encoded text: `ids`, the first `train_size` of them for training.
+
+    Where something was cut out of the middle of the training text, `seam` is the place
+    of the first symbol after it; what is before does not predict it.
+    """
 
     ids: np.ndarray
     train_size: int
+    seam: int | None = None
 
     @property
     def train(self) -> np.ndarray:
@@ -82,44 +88,51 @@ def survey_files(
 
 
 def encode_files(paths: Sequence[Path], survey: Survey, target: Path) -> Corpus:
-    """Write the ids of surveyed files into an array on disk, and map it."""
+    """Write the ids of surveyed files into an array on disk, and map it.
+
+    Raises:
+        InputError: the files changed since, or the disk is full.
+    """
     vocab = survey.vocab
-    ids = np.lib.format.open_memmap(target, "w+", vocab.dtype, (survey.total,))
-    end = 0
-    for piece in _pieces(paths, vocab.kind):
-        start, end = end, end + len(piece)
-        ids[start:end] = vocab.encode(piece)
-    ids.flush()
-    return load_corpus(target, survey.train_size)
+    pieces = (vocab.encode(piece) for piece in _pieces(paths, vocab.kind))
+    write_ids(target, vocab.dtype, survey.total, pieces)
+    return Corpus(np.lib.format.open_memmap(target, mode="r"), survey.train_size)
 
 
-def load_corpus(path: Path, train_size: int) -> Corpus:
+def load_corpus(path: Path, train_size: int, symbols: int) -> Corpus:
     """Map an array of ids that was written before.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, it is damaged, or of a vocabulary of more `symbols`.
     """
-    try:
-        ids = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: expected encoded text, found: {error}") from None
-    if ids.ndim != 1 or ids.dtype.kind != "u" or len(ids) < train_size:
+    ids = read_ids(path, symbols)
+    if len(ids) < train_size:
         raise InputError(
-            f"{path}: expected at least {train_size} ids, "
-            f"found {ids.dtype}{list(ids.shape)}"
+            f"{path}: expected at least {train_size} ids, found {len(ids)}"
         )
     return Corpus(ids, train_size)
 
 
+def read_text(paths: Sequence[Path], kind: Kind) -> str | bytes:
+    """The whole of some files, for what can't do with pieces: bytes of kind "byte".
+
+    Raises:
+        InputError: a file is missing or no text.
+    """
+    if kind == "byte":
+        return b"".join(piece for path in paths for piece in bytes_of(path))
+    return "".join(piece for path in paths for piece in _text_of(path))
+
+
 def encode_text(
-    text: str, kind: Kind, validation_fraction: float
+    text: str | bytes, kind: Kind, validation_fraction: float
 ) -> tuple[Corpus, Vocab]:
     """A text in memory: its ids, and the vocabulary of the training part.
 
     Raises:
         InputError: the text is too short.
     """
-    symbols = text if kind == "char" else to_bytes(text)
+    symbols = to_bytes(text) if kind == "byte" and isinstance(text, str) else text
     total, first_seen = _first_seen([symbols])
     train_size = split_size(total, validation_fraction, "the text")
     vocab = _vocab_before(first_seen, train_size, kind)
@@ -168,6 +181,7 @@ def lane_batch(
     length: int,
     seed: int,
     reset_probability: float,
+    seam: int | None = None,
     rows: slice = slice(None),
 ) -> Batch:
     """Batch n of training: a function of (seed, n).
@@ -185,6 +199,7 @@ def lane_batch(
         reset_probability: the chance of a lane to start this segment from the zero
             state. Without it a model that always carries its state never learns to
             begin, and is lost from the zero state.
+        seam: see `Corpus`. The lanes step over it: no target is false.
         rows: only these of the B lanes.
 
     Returns:
@@ -192,11 +207,13 @@ def lane_batch(
     """
     segments = steps_per_epoch(len(ids), batch, length)
     epoch, segment = divmod(n, segments)
-    ring = len(ids) - 1  # transitions: input k predicts k + 1
+    ring = len(ids) - 1 - (seam is not None)  # transitions: input k predicts k + 1
     origin = np.random.default_rng([seed, epoch]).integers(ring)
     lane = np.arange(batch)[rows] * segments * length
     place = origin + lane + segment * length + np.arange(length)[:, None]
     place %= ring
+    if seam is not None:
+        place += place >= seam - 1  # the symbol before the seam predicts nothing
     chance = np.random.default_rng([seed, epoch, segment]).random(batch)[rows]
     fresh = chance < (1 if segment == 0 else reset_probability)
     return {
@@ -243,17 +260,27 @@ def _first_seen(pieces: Iterable[str | bytes]) -> tuple[int, dict[int, int]]:
     """The number of symbols, and where each code point comes first."""
     total = 0
     first_seen: dict[int, int] = {}
-    known = np.zeros(0x110000, bool)
+    known, fresh = np.zeros(0x110000, bool), np.zeros(0x110000, bool)
+    place = np.zeros(0x110000, np.int64)
     for piece in pieces:
-        if isinstance(piece, str):
+        if isinstance(piece, str) and not _has_only(piece, known):
             codes = code_points(piece)
-            new = np.flatnonzero(~known[codes])
-            values, places = np.unique(codes[new], return_index=True)
-            known[values] = True
-            places = total + new[places]
+            new = np.flatnonzero(~known.take(codes))
+            fresh[:] = False
+            fresh[codes[new]] = True
+            place[codes[new[::-1]]] = new[::-1]  # of those for one code the last stays
+            values = np.flatnonzero(fresh)
+            known |= fresh
+            places = total + place[values]
             first_seen.update(zip(values.tolist(), places.tolist(), strict=True))
         total += len(piece)
     return total, first_seen
+
+
+def _has_only(piece: str, known: np.ndarray) -> bool:
+    """Whether a piece is ASCII without new characters, as most are: quick to say."""
+    old = bytes(np.flatnonzero(known[:128]).tolist())
+    return piece.isascii() and not piece.encode().translate(None, old)
 
 
 def _vocab_before(first_seen: dict[int, int], train_size: int, kind: Kind) -> Vocab:
@@ -263,14 +290,14 @@ def _vocab_before(first_seen: dict[int, int], train_size: int, kind: Kind) -> Vo
 
 def _pieces(paths: Sequence[Path], kind: Kind) -> Iterator[str | bytes]:
     for path in paths:
-        yield from _bytes_of(path) if kind == "byte" else _text_of(path)
+        yield from bytes_of(path) if kind == "byte" else _text_of(path)
 
 
 def _text_of(path: Path) -> Iterator[str]:
     """A file's text as it is: no newline is translated, nothing undecodable passes."""
     carried = b""
     offset = 0
-    for raw in _bytes_of(path):
+    for raw in bytes_of(path):
         raw = carried + raw
         try:
             text = raw.decode("utf-8", "surrogatepass")
@@ -294,7 +321,8 @@ def _not_text(path: Path, offset: int) -> InputError:
     )
 
 
-def _bytes_of(path: Path) -> Iterator[bytes]:
+def bytes_of(path: Path) -> Iterator[bytes]:
+    """A file in pieces, `.gz` unpacked; InputError if it can't be read."""
     with _reading(path), open(path, "rb") as plain:
         file = gzip.open(plain) if path.suffix == ".gz" else plain
         while piece := file.read(_PIECE):

@@ -1,58 +1,110 @@
 """From a prompt to a continuation: read it, then choose symbol after symbol.
 
+    prompt -> read -> Snapshot -> branch into rows -> piece after piece
+
 The prompt is read by the same recurrence that trains, in pieces of one size. The loop
 that follows runs inside one compiled program, a piece of the text at a time, so that
 it can be shown as it is made. Neither a longer prompt nor a longer text compiles
 anything anew. All randomness comes from a key per row and the place in the text.
+
+A `Snapshot` is all that a model knows at one place of a text. It is a value: going on
+from it twice is branching, and costs nothing but the going on.
 """
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.errors import InputError
 from lstm_jax.models.language import LanguageModel, States
-from lstm_jax.notation import Count, Ids, PRNGKeys, StepIds, StepLogits
+from lstm_jax.notation import Count, Ids, PRNGKeys, RecentIds
+from lstm_jax.sampling import (
+    GREEDY,
+    MEMORY,
+    NO_SYMBOL,
+    InForce,
+    Numbers,
+    Sampling,
+    choose,
+    remember,
+    rules_of,
+)
 
-_PIECE = 64  # symbols per compiled call
-_COLDEST = 1e-30  # below it a float32 is no number to divide by
+PIECE = 64  # symbols per compiled call
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How the next symbol is chosen.
+class Snapshot:
+    """What is known at one place of a text, row by row.
 
     Attributes:
-        temperature: 0 takes the highest score; otherwise scores are divided by it and
-            a symbol is drawn from their softmax.
-        top_k: draw only from this many of the highest scores; 0 for all.
-        top_p: then only from the fewest symbols whose probability reaches this.
+        states: of every layer.
+        recent: the last symbols read or made, for a repetition penalty.
+        place: how many symbols were made since the prompt.
     """
 
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name, value, expected, holds in (
-            ("temperature", self.temperature, "at least 0", 0 <= self.temperature),
-            ("top_k", self.top_k, "0 or more", self.top_k >= 0),
-            ("top_p", self.top_p, "in (0, 1]", 0 < self.top_p <= 1),
-        ):
-            if not (holds and value < float("inf")):
-                raise InputError(f"{name}: expected a number {expected}, found {value}")
-
-    @property
-    def greedy(self) -> bool:
-        """Whether nothing is left to chance."""
-        return self.temperature == 0
+    states: States
+    recent: RecentIds
+    place: Count
 
 
-GREEDY = Sampling()
+class Piece(NamedTuple):
+    """Symbols made, ids [at most 64, B], and the snapshot after them."""
+
+    ids: np.ndarray
+    after: Snapshot
+
+
+def read_prompt(
+    model: LanguageModel, prompt: np.ndarray, before: Snapshot | None = None
+) -> Snapshot:
+    """What is known after a prompt: one row, or all those of `before`.
+
+    Args:
+        model: the model.
+        prompt: ids, any number, none included.
+        before: where to go on reading; the beginning of a text if None.
+    """
+    if before is None:
+        nothing = jnp.full((1, MEMORY), NO_SYMBOL, jnp.int32)
+        before = Snapshot(model.blank(1), nothing, jnp.int32(0))
+    rows = len(before.recent)
+    for start in range(0, len(prompt), PIECE):
+        piece = prompt[start : start + PIECE]
+        ids = np.zeros((PIECE, rows), np.int32)
+        ids[: len(piece)] = np.asarray(piece, np.int32)[:, None]
+        before = _read(model, before, ids, np.int32(len(piece)))
+    return before
+
+
+@jax.jit
+def _read(model: LanguageModel, before: Snapshot, ids: Ids, count: Count) -> Snapshot:
+    lengths = jnp.full(ids.shape[1], count)
+    states = model.read(ids, before.states, lengths=lengths)[1]
+    return Snapshot(states, remember(before.recent, ids, count), before.place)
+
+
+def branch(snapshot: Snapshot, rows: int) -> Snapshot:
+    """Every row of a snapshot `rows` times."""
+    copies = functools.partial(jnp.repeat, repeats=rows, axis=0)
+    states = jax.tree.map(copies, snapshot.states)
+    return Snapshot(states, copies(snapshot.recent), snapshot.place)
+
+
+def row_keys(seeds: Sequence[int]) -> PRNGKeys:
+    """A key for each of these seeds: that of the first sample of the seed."""
+    return jnp.stack([jax.random.fold_in(jax.random.key(seed), 0) for seed in seeds])
+
+
+def sample_keys(seed: int, samples: int) -> PRNGKeys:
+    """Keys of one seed. Sample n does not depend on how many there are."""
+    fold = functools.partial(jax.random.fold_in, jax.random.key(seed))
+    return jax.vmap(fold)(jnp.arange(samples))
 
 
 def generate_ids(
@@ -79,102 +131,68 @@ def generate_ids(
     Yields:
         Pieces of the continuation, ids [at most 64, samples].
     """
+    snapshot = branch(read_prompt(model, prompt), samples)
+    keys = sample_keys(seed, samples)
+    for piece in continue_from(model, snapshot, length, sampling, keys, allowed):
+        yield piece.ids
+
+
+def continue_from(
+    model: LanguageModel,
+    snapshot: Snapshot,
+    length: int,
+    sampling: Sampling,
+    keys: PRNGKeys,
+    allowed: np.ndarray | None = None,
+) -> Iterator[Piece]:
+    """Go on from a snapshot.
+
+    What follows a piece is what would have followed anyway: making a text in several
+    calls, each from the snapshot after the last, is making it in one.
+
+    Args:
+        model: the model.
+        snapshot: of B rows.
+        length: how many symbols to make.
+        sampling: how to choose them.
+        keys: [B]; of `sample_keys` or `row_keys`.
+        allowed: [V], symbols that may appear; all if None.
+
+    Yields:
+        Pieces of the continuation.
+    """
     vocab_size = model.b_out.shape[0]
-    if allowed is None:
-        allowed = np.ones(vocab_size, bool)
-    states = read_prompt(model, prompt)
-    states = jax.tree.map(lambda a: jnp.repeat(a, samples, axis=0), states)
-    keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(
-        jnp.arange(samples)
-    )
-    filtered = sampling.top_k > 0 or sampling.top_p < 1
-    for start in range(0, length, _PIECE):
-        count = min(_PIECE, length - start)
-        states, ids = _continue(
-            model,
-            states,
-            keys,
-            jnp.asarray(allowed),
-            jnp.int32(start),
-            jnp.int32(count),
-            jnp.float32(max(sampling.temperature, _COLDEST)),
-            jnp.int32(min(sampling.top_k or vocab_size, vocab_size)),
-            jnp.float32(sampling.top_p),
-            greedy=sampling.greedy,
-            filtered=filtered and not sampling.greedy,
+    in_force, numbers = rules_of(sampling, vocab_size)
+    may_appear = jnp.asarray(np.ones(vocab_size, bool) if allowed is None else allowed)
+    for start in range(0, length, PIECE):
+        count = min(PIECE, length - start)
+        snapshot, ids = _continue(
+            model, snapshot, keys, may_appear, np.int32(count), numbers, in_force
         )
-        yield np.asarray(ids)[:count]
+        yield Piece(np.asarray(ids)[:count], snapshot)
 
 
-def read_prompt(model: LanguageModel, prompt: np.ndarray) -> States:
-    """The states of one row after a prompt."""
-    states = model.blank(1)
-    for start in range(0, len(prompt), _PIECE):
-        piece = prompt[start : start + _PIECE]
-        ids = np.zeros((_PIECE, 1), np.int32)
-        ids[: len(piece), 0] = piece
-        states = _read(model, states, ids, np.array([len(piece)], np.int32))
-    return states
-
-
-@jax.jit
-def _read(model: LanguageModel, states: States, ids: Ids, lengths: StepIds) -> States:
-    return model.read(ids, states, lengths=lengths)[1]
-
-
-@functools.partial(jax.jit, static_argnames=("greedy", "filtered"))
+@functools.partial(jax.jit, static_argnames="in_force")
 def _continue(
     model: LanguageModel,
-    states: States,
+    snapshot: Snapshot,
     keys: PRNGKeys,
-    allowed: jax.Array,
-    start: Count,
+    may_appear: jax.Array,
     count: Count,
-    temperature: jax.Array,
-    top_k: Count,
-    top_p: jax.Array,
-    *,
-    greedy: bool,
-    filtered: bool,
-) -> tuple[States, Ids]:
-    """The next `count` symbols of every row, from place `start` on."""
+    numbers: Numbers,
+    in_force: InForce,
+) -> tuple[Snapshot, Ids]:
+    """The next `count` symbols of every row."""
+    start, recent = snapshot.place, snapshot.recent
 
     def one(k: jax.Array, carried: tuple[States, Ids]) -> tuple[States, Ids]:
         states, made = carried
         scores = model.next_scores(states).astype(jnp.float32)
-        scores = jnp.where(allowed, scores, -jnp.inf)
-        if greedy:
-            ids = jnp.argmax(scores, axis=-1).astype(jnp.int32)
-        else:
-            # From the highest score down, so that no temperature is too low.
-            scores = (scores - jnp.max(scores, axis=-1, keepdims=True)) / temperature
-            if filtered:
-                scores = keep_likely(scores, top_k, top_p)
-            ids = draw(keys, start + k, scores)
+        scores = jnp.where(may_appear, scores, -jnp.inf)
+        now = remember(recent, made, k) if in_force.penalty else recent
+        ids = choose(scores, now, keys, start + k, in_force, numbers)
         return model.step(ids, states), made.at[k].set(ids)
 
-    made = jnp.zeros((_PIECE, len(keys)), jnp.int32)
-    return jax.lax.fori_loop(0, count, one, (states, made))
-
-
-def keep_likely(scores: StepLogits, top_k: Count, top_p: jax.Array) -> StepLogits:
-    """Rule out all but the top_k highest scores, and of these all but top_p's share.
-
-    What is kept is the shortest head of the symbols, sorted by score, whose
-    probability reaches top_p (Holtzman et al. 2020); symbols of equal score stay or
-    fall together, and the likeliest always stays.
-    """
-    ordered = jnp.sort(scores, axis=-1, descending=True)
-    rank = jnp.arange(scores.shape[-1])
-    ordered = jnp.where(rank < top_k, ordered, -jnp.inf)
-    chance = jax.nn.softmax(ordered, axis=-1)
-    before = jnp.cumsum(chance, axis=-1) - chance
-    head = (before < top_p) & (ordered > -jnp.inf)
-    lowest = jnp.min(jnp.where(head, ordered, jnp.inf), axis=-1, keepdims=True)
-    return jnp.where(scores >= lowest, scores, -jnp.inf)
-
-
-def draw(keys: PRNGKeys, place: Count, scores: StepLogits) -> StepIds:
-    """One symbol per row from the softmax of its scores."""
-    keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, place)
-    return jax.vmap(jax.random.categorical)(keys, scores).astype(jnp.int32)
+    made = jnp.zeros((PIECE, len(keys)), jnp.int32)
+    states, made = jax.lax.fori_loop(0, count, one, (snapshot.states, made))
+    return Snapshot(states, remember(recent, made, count), start + count), made

@@ -1,7 +1,10 @@
 """Which engine runs a recurrence, and why: decided in Python, before tracing."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,7 @@ from jax.typing import DTypeLike
 from lstm_jax.cell import LSTMState
 from lstm_jax.engines.cudnn import run_cudnn, why_not_cudnn
 from lstm_jax.engines.fused import run_fused
+from lstm_jax.engines.pallas_tpu import run_pallas_tpu, why_not_pallas_tpu
 from lstm_jax.engines.request import Request
 from lstm_jax.engines.scan import run_scan
 from lstm_jax.notation import Hidden
@@ -60,7 +64,15 @@ ENGINES: dict[str, Engine] = {
         why_not_cudnn,
         takes_inputs=True,
     ),
+    "pallas_tpu": Engine(
+        run_pallas_tpu,
+        "w_h and the state stay in VMEM; never measured",
+        why_not_pallas_tpu,
+    ),
 }
+
+# Whose programs are compiled, if not those of this machine's devices.
+_ELSEWHERE: ContextVar[Sequence[Any]] = ContextVar("_ELSEWHERE", default=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +117,14 @@ def _automatic(request: Request) -> tuple[str, str]:
         return "scan", "auto: the one that can have recurrent dropout and zoneout"
     if request.platform == "cpu":
         return "fused", "auto: the fastest one measured on CPU"
+    if not ENGINES["pallas_tpu"].lacks(request):
+        if request.devices == 1:
+            return "pallas_tpu", "auto: w_h and the state stay in VMEM; never measured"
+        return (
+            "fused",
+            f"auto: XLA may spread rows over {request.devices} devices, and can't "
+            "divide the kernels of pallas_tpu; never measured on tpu",
+        )
     return (
         "fused",
         f"auto: the same on every platform; none was measured on {request.platform}",
@@ -138,7 +158,8 @@ def explain_engine(
         reverse: whether time is walked backwards.
         inputs: False for `lstm_from_gates`, which a language model uses.
         masks: whether it is given masks: recurrent dropout or zoneout.
-        platform: "cpu", "tpu", "cuda" or "rocm"; None for the one JAX uses here.
+        platform: "cpu", "tpu", "cuda" or "rocm"; None for the one JAX uses here. Any
+            other is taken to have one device, and of TPUs the one with least VMEM.
 
     Raises:
         ValueError: there is no engine of this name, or it can't run this.
@@ -154,6 +175,8 @@ def explain_engine(
         reverse=reverse,
         inputs=inputs,
         masks=masks,
+        device_kind="" if platform else _devices()[0].device_kind,
+        devices=1 if platform or _inside_shard_map() else len(_devices()),
     )
     return choose_engine(engine, request)
 
@@ -175,7 +198,35 @@ def check_engine_name(engine: str, *, masks: bool = False) -> str:
 
 def current_platform() -> str:
     """The platform of JAX's default device: "cpu", "tpu", "cuda" or "rocm"."""
-    device = jax.devices()[0]
+    device = _devices()[0]
     if device.platform != "gpu":
         return device.platform
     return "rocm" if "rocm" in device.client.platform_version else "cuda"
+
+
+@contextlib.contextmanager
+def as_if_on(devices: Sequence[Any]) -> Iterator[None]:
+    """Choose engines as if these devices were here, to compile for them elsewhere.
+
+    A function that `jax.jit` has traced before is not traced again: it does not look
+    at this.
+
+    Args:
+        devices: as `jax.experimental.topologies` describes them: all that is read is
+            their number, and the first one's `platform` and `device_kind`.
+    """
+    before = _ELSEWHERE.set(tuple(devices))
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(before)
+
+
+def _devices() -> Sequence[Any]:
+    return _ELSEWHERE.get() or jax.devices()
+
+
+def _inside_shard_map() -> bool:
+    """Whether every device has its own rows already: none are left to spread."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return not mesh.empty and set(mesh.manual_axes) == set(mesh.axis_names)

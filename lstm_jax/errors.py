@@ -1,4 +1,6 @@
-"""The one exception for what a user can cause."""
+"""The one exception for what a user can cause, and a word on what was got over."""
+
+import logging
 
 
 class InputError(ValueError):
@@ -7,3 +9,12 @@ class InputError(ValueError):
     The message is one line that says what was expected and what was found. The
     commands print it and exit with 2; from Python it is a ValueError.
     """
+
+
+def note(message: str) -> None:
+    """Tell the user in one line of something that went otherwise than it should.
+
+    It is a warning of the logger `lstm_jax`, which Python prints to stderr unless told
+    otherwise.
+    """
+    logging.getLogger("lstm_jax").warning("note: %s", message)

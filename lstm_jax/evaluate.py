@@ -1,17 +1,38 @@
 """Score a trained model: `python -m lstm_jax.evaluate RUN_DIR`.
 
-Loss in nats and in bits per character, perplexity and accuracy, under two protocols:
-window256 reads consecutive windows of 256 characters, each from the zero state;
-stream reads the whole text once and carries its state. Without --data the text that
-the run held out is scored, or its training text if nothing was.
+Loss, bits per character, perplexity, accuracy, top-5 accuracy, calibration, and
+precision, recall and F1 averaged over the characters, under two protocols: window256
+reads consecutive windows of 256 characters, each from the zero state; stream reads the
+whole text once and carries its state. RUN_DIR/confusion.png shows what each character
+was taken for (stream). Without --data the text that the run held out is scored, or its
+training text if nothing was. What the numbers mean is in docs/evaluation.md.
 """
 
 import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lstm_jax import cli
+from lstm_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lstm_jax.rundir import Fields
+    from lstm_jax.text import TextModel
+
+_ROWS = (
+    ("loss", "loss, nats"),
+    ("bits_per_char", "bits per character"),
+    ("perplexity", "perplexity"),
+    ("accuracy", "accuracy"),
+    ("top5_accuracy", "top-5 accuracy"),
+    ("calibration_error", "calibration error"),
+)
+_AVERAGES = ("micro", "macro", "weighted")
+_PICTURE = "confusion.png"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,49 +44,85 @@ class EvaluateOptions:
     data: Path | None = None
     """Another text to score; `.gz` is unpacked."""
     json: bool = False
-    """End with one line of JSON."""
+    """End with one line of JSON: all of it, each character's scores too."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, load, score, print."""
+    """Parse, load, score, print, draw."""
     options = cli.parse(EvaluateOptions, "evaluate", __doc__ or "", argv)
 
-    from lstm_jax.data import encode_file
     from lstm_jax.devices import keep_programs, show_cores
-    from lstm_jax.protocols import WINDOW, evaluate_ids
-    from lstm_jax.rundir import open_run
+    from lstm_jax.protocols import WINDOW, measure_ids
+    from lstm_jax.scorecard import scorecard
     from lstm_jax.text import load
 
     keep_programs()
     show_cores(WINDOW)
     trained = load(options.run_dir)
-    if options.data:
-        source, ids = str(options.data), encode_file(options.data, trained.vocab)
-    else:
-        corpus = open_run(options.run_dir).corpus(trained.config)
-        held_out = corpus.has_validation
-        source = "the held-out text" if held_out else "the training text"
-        ids = corpus.validation if held_out else corpus.train
-    results = evaluate_ids(trained.model, ids)
-    _show(source, results)
+    source, ids = _text(options, trained)
+    found = measure_ids(trained.model, ids)
+    names = trained.vocab.names()
+    cards = {protocol: scorecard(each, names) for protocol, each in found.items()}
+    _show(source, cards)
+    _draw(cards["stream"], names, source, options.run_dir / _PICTURE)
     if options.json:
-        print(json.dumps({"source": source, **results}))
+        print(json.dumps({"source": source, **cards}))
 
 
-def _show(source: str, results: dict[str, dict[str, float]]) -> None:
+def _text(options: EvaluateOptions, trained: "TextModel") -> tuple[str, "np.ndarray"]:
+    """What is scored, in words and as ids."""
+    from lstm_jax.data import encode_file
+    from lstm_jax.rundir import open_run
+
+    if options.data:
+        return str(options.data), encode_file(options.data, trained.vocab)
+    corpus = open_run(options.run_dir).corpus(trained.config, trained.vocab)
+    if corpus.has_validation:
+        return "the held-out text", corpus.validation
+    return "the training text", corpus.train
+
+
+def _show(source: str, cards: dict[str, "Fields"]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=source, box=box.SIMPLE)
-    table.add_column("protocol")
-    for name in next(iter(results.values())):
-        table.add_column(name.replace("_", " "), justify="right")
-    for protocol, found in results.items():
-        *numbers, characters = found.values()
-        table.add_row(protocol, *(f"{n:.4f}" for n in numbers), f"{characters:,}")
-    Console().print(table)
+    count = next(iter(cards.values()))["characters"]
+    table, averages = Table(box=box.SIMPLE), Table(box=box.SIMPLE)
+    table.add_column("")
+    averages.add_column("averages over characters")
+    for name in ("precision", "recall", "F1"):
+        averages.add_column(name, justify="right")
+    for protocol, card in cards.items():
+        table.add_column(protocol, justify="right")
+        for average in _AVERAGES:
+            scores = (
+                card[f"{name}_{average}"] for name in ("precision", "recall", "f1")
+            )
+            averages.add_row(f"{protocol}, {average}", *(f"{s:.4f}" for s in scores))
+    for name, label in _ROWS:
+        table.add_row(label, *(f"{card[name]:.4f}" for card in cards.values()))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{source}: {count:,} characters predicted", markup=False)
+    console.print(table)
+    console.print(averages)
+
+
+def _draw(card: "Fields", names: Sequence[str], source: str, path: Path) -> None:
+    import numpy as np
+
+    from lstm_jax.plots_confusion import draw_confusion
+
+    if card["confusion"] is None:
+        print(f"no confusion matrix: {len(names)} different characters are too many")
+        return
+    matrix = np.array(card["confusion"])
+    try:
+        draw_confusion(matrix, names, path, f"{source}, stream")
+    except OSError as error:
+        raise InputError(f"{path}: expected to write there: {error}") from None
+    print(f"confusion matrix in {path}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)

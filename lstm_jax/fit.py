@@ -88,12 +88,15 @@ class Clock:
     """Seconds of a run: in the loop, and how much of them went where.
 
     `spent` is what was spent before a resume; `final` is the evaluation after the
-    loop, which the loop's own seconds leave out.
+    loop, which the loop's own seconds leave out. `saving` is how long checkpoints held
+    up the loop, not how long they were written beside it. No clock that is set changes
+    any of these.
     """
 
     spent: float = 0.0
     compiling: float = 0.0
     evaluating: float = 0.0
+    saving: float = 0.0
     final: float = 0.0
     started: float = dataclasses.field(default_factory=time.perf_counter)
     running: bool = True
@@ -103,9 +106,31 @@ class Clock:
         now = time.perf_counter() - self.started if self.running else 0.0
         return self.spent + now
 
+    def go_on_from(self, other: "Clock") -> None:
+        """Take over the seconds of another clock."""
+        self.spent, self.started = other.seconds(), time.perf_counter()
+        self.compiling, self.evaluating = other.compiling, other.evaluating
+        self.saving = other.saving
+
     def stop(self) -> None:
         """The loop is over."""
         self.spent, self.running = self.seconds(), False
+
+
+class NotFinite(InputError):
+    """The loss or its gradient at `step` is no finite number.
+
+    `state` is the one before that step. It is finite, if hardly of use: the loss that
+    failed was its own.
+    """
+
+    def __init__(self, step: int, state: TrainState) -> None:
+        super().__init__(
+            f"step {step}: expected a finite loss and gradient, found none; a lower "
+            "--learning-rate or --clip-norm may help"
+        )
+        self.step = step
+        self.state = state
 
 
 def fit(
@@ -142,7 +167,7 @@ def fit(
         The state, valid until the generator is resumed, and a line of history.
 
     Raises:
-        InputError: the loss is no longer a finite number.
+        NotFinite: the loss or its gradient is no longer a finite number.
     """
     mesh = row_mesh(task.rows, devices)
     state = _place(mesh, state, shard_model)
@@ -166,15 +191,12 @@ def fit(
         padded[:count] = rates
         state, report = advance(state, upcoming, padded, np.int32(count))
         upcoming = prepare(step + count)  # while the device works
-        report = jax.device_get(report)
+        report, taken = jax.device_get((report, state.step))
+        if taken < step + count:
+            raise NotFinite(int(taken) + 1, state)
         step += count
         seconds = now()
         pace = (seconds - started) / count
-        if not math.isfinite(report.sums.loss):
-            raise InputError(
-                f"the training loss stopped being a finite number at step {step} or "
-                "just before; a lower --learning-rate or --clip-norm may help"
-            )
         if not plan.steps_left(step, seconds, pace):
             clock.stop()
         mark = math.floor(plan.progress(step, seconds) * evaluations)

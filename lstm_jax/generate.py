@@ -5,11 +5,26 @@ next character.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from lstm_jax import cli
 from lstm_jax.config import MAX_SEED
 from lstm_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from lstm_jax.text import TextModel
+
+
+_OF_SAMPLING = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "repetition_window",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,44 +43,38 @@ class GenerateOptions:
     """Draw only from this many of the likeliest symbols; 0 for all."""
     top_p: float = 1.0
     """Then only from the fewest symbols that reach this probability together."""
-    stop: str = ""
-    """End before this text."""
+    min_p: float = 0.0
+    """Then only from those at least this share as probable as the likeliest."""
+    repetition_penalty: float = 1.0
+    """Log-probabilities of what was just said are multiplied by it; 1 for none."""
+    repetition_window: int = 64
+    """How many symbols back that is."""
+    beam: int = 0
+    """Instead of all that, the likeliest texts by a beam of this width; 0 for none."""
+    length_penalty: float = 0.0
+    """How much a beam prefers longer texts, where a one-character --stop ends them."""
+    stop: tuple[str, ...] = ()
+    """End before this text; of several, the one that comes first."""
     samples: int = 1
     """How many continuations."""
     seed: int = 0
     """Decides every draw."""
+    json: bool = False
+    """Print one JSON object per continuation: text, log-probabilities in nats."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, load, print."""
     options = cli.parse(GenerateOptions, "generate", __doc__ or "", argv)
-    for flag, value, least in (
-        ("--length", options.length, 0),
-        ("--samples", options.samples, 1),
-    ):
-        if value < least:
-            raise InputError(f"{flag}: expected {least} or more, found {value}")
-    if not 0 <= options.seed < MAX_SEED:
-        raise InputError(
-            f"--seed: expected 0 or more, below 2^63, found {options.seed}"
-        )
+    _check(options)
 
-    from lstm_jax.decode import Sampling
     from lstm_jax.devices import keep_programs
-    from lstm_jax.text import load, stream_texts
+    from lstm_jax.text import load
 
     keep_programs()
-    sampling = Sampling(options.temperature, options.top_k, options.top_p)
-    pieces = stream_texts(
-        load(options.run_dir),
-        options.prompt,
-        options.length,
-        sampling,
-        samples=options.samples,
-        seed=options.seed,
-        stop=options.stop,
-    )
-    if options.samples == 1:
+    trained = load(options.run_dir)
+    pieces = _continuations(trained, options)
+    if options.samples == 1 and not options.json:
         print(options.prompt, end="", flush=True)
         for (piece,) in pieces:
             print(piece, end="", flush=True)
@@ -73,8 +82,87 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     texts = ["".join(parts) for parts in zip(*pieces, strict=True)]
     for number, text in enumerate(texts, 1):
-        print(f"--- sample {number}\n{options.prompt}{text}")
+        if options.json:
+            record = _record(trained, options, number, text)
+            print(json.dumps(record, ensure_ascii=False))
+        else:
+            print(f"--- sample {number}\n{options.prompt}{text}")
+
+
+def _check(options: GenerateOptions) -> None:
+    for flag, value, least in (
+        ("--length", options.length, 0),
+        ("--samples", options.samples, 1),
+        ("--beam", options.beam, 0),
+    ):
+        if value < least:
+            raise InputError(f"{flag}: expected {least} or more, found {value}")
+    if not 0 <= options.seed < MAX_SEED:
+        raise InputError(
+            f"--seed: expected 0 or more, below 2^63, found {options.seed}"
+        )
+    if not options.beam:
+        if options.length_penalty:
+            raise InputError("--length-penalty: expected none without --beam")
+        return
+    if options.samples > options.beam:
+        raise InputError(
+            f"--samples: expected at most the --beam, {options.beam}, "
+            f"found {options.samples}"
+        )
+    for name in (*_OF_SAMPLING, "seed"):
+        default = getattr(GenerateOptions, name)
+        if getattr(options, name) != default:
+            flag = "--" + name.replace("_", "-")
+            raise InputError(f"{flag}: expected none with --beam, which draws nothing")
+
+
+def _continuations(
+    trained: "TextModel", options: GenerateOptions
+) -> Iterator[list[str]]:
+    """What every sample gains, piece by piece; a beam's texts come in one piece."""
+    from lstm_jax.continuation import search_text, stream_texts
+    from lstm_jax.sampling import Sampling
+
+    prompt, length, stops = options.prompt, options.length, options.stop
+    if options.beam:
+        texts = search_text(
+            trained,
+            prompt,
+            length,
+            width=options.beam,
+            alpha=options.length_penalty,
+            stops=stops,
+        )
+        return iter([texts[: options.samples]])
+    sampling = Sampling(**{name: getattr(options, name) for name in _OF_SAMPLING})
+    return stream_texts(
+        trained,
+        prompt,
+        length,
+        sampling,
+        samples=options.samples,
+        seed=options.seed,
+        stops=stops,
+    )
+
+
+def _record(
+    trained: "TextModel", options: GenerateOptions, number: int, text: str
+) -> dict[str, object]:
+    """One continuation, with the log-probability of each symbol of it in nats."""
+    from lstm_jax.continuation import score_text
+
+    chances = score_text(trained, text, options.prompt).astype(float)
+    return {
+        "sample": number,
+        "seed": options.seed,
+        "prompt": options.prompt,
+        "text": text,
+        "log_prob": round(float(chances.sum()), 4),
+        "log_probs": [round(chance, 4) for chance in chances.tolist()],
+    }
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)

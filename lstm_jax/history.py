@@ -5,9 +5,63 @@ early stopping knows is derived from the history, which a checkpoint brings back
 state survives a resume exactly.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 
-from lstm_jax.rundir import Fields
+from lstm_jax.files import Fields
+
+# Of a line of history, see `fit.Line`.
+_NUMBERS = ("step", "epoch", "characters", "seconds", "chars_per_second")
+_NUMBERS += ("train_loss", "train_accuracy", "train_eval_loss", "train_eval_accuracy")
+_NUMBERS += ("val_loss", "val_accuracy", "learning_rate", "gradient_norm")
+
+
+def line_of(text: bytes) -> Fields | None:
+    """A line of history, or None if it is none."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict) or type(line.get("step")) is not int:
+        return None
+    line = dict.fromkeys((*_NUMBERS, "ended")) | line
+    if not all(_is_number(line[name]) for name in _NUMBERS):
+        return None
+    return line if isinstance(line["ended"], str | None) else None
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**63
+    return value is None or isinstance(value, float)
+
+
+class Fingerprint:
+    """What identifies a history: the number of its lines and their SHA-256.
+
+    Why a run ended is left out: a run that is resumed goes on. So is what was not
+    measured: a line that is older than a field lacks it.
+    """
+
+    def __init__(self, lines: Iterable[Fields] = ()) -> None:
+        self._count = 0
+        self._digest = hashlib.sha256()
+        for line in lines:
+            self.add(line)
+
+    def add(self, line: Fields) -> None:
+        """Take note of one more line."""
+        self._count += 1
+        measured = {
+            name: value
+            for name, value in line.items()
+            if value is not None and name != "ended"
+        }
+        self._digest.update(json.dumps(measured, sort_keys=True).encode())
+
+    def __str__(self) -> str:
+        return f"{self._count} lines {self._digest.hexdigest()}"
 
 
 def validations(lines: Sequence[Fields]) -> list[Fields]:

@@ -39,15 +39,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     import numpy as np
 
     from lstm_jax.advice import advise
+    from lstm_jax.continuation import encode_prompt
     from lstm_jax.devices import keep_programs
     from lstm_jax.inspection import excerpts, find, gradient_by_lag, layers_of
     from lstm_jax.plots_inspect import draw_gates, draw_lags, draw_units
     from lstm_jax.rundir import open_run
-    from lstm_jax.text import encode_prompt, load
+    from lstm_jax.text import load
 
     keep_programs()
     trained, run = load(options.run_dir), open_run(options.run_dir)
-    corpus, length = run.corpus(trained.config), trained.config.optimizer.length
+    corpus = run.corpus(trained.config, trained.vocab)
+    length = trained.config.optimizer.length
     ids = corpus.validation if corpus.has_validation else corpus.train
     some = excerpts(ids, max(_STEPS, 2 * length), _ROWS)
     layers = layers_of(trained.model, some[:-1])
@@ -107,4 +109,4 @@ def _rows(findings: "Findings") -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)

@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from lstm_jax.history import best_validation, overfitting_began, validations
 from lstm_jax.rundir import Fields
@@ -54,6 +55,16 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def drawable(name: str) -> str:
+    """A name that can be drawn: no mathematics, and no character the font lacks.
+
+    Those are written as their code points, as in U+6F22.
+    """
+    font = get_font(findfont(FontProperties(family="monospace")))
+    seen = (c if font.get_char_index(ord(c)) else f"U+{ord(c):04X}" for c in name)
+    return "".join(seen).replace("$", r"\$")
 
 
 def _trace(axes: Axes, lines: Sequence[Fields], quantity: str) -> None:

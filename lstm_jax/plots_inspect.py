@@ -9,7 +9,7 @@ from matplotlib.image import AxesImage
 
 from lstm_jax.cell import LSTMState
 from lstm_jax.inspection import CLOSED, OPEN, Layer, cell_norms, saturation
-from lstm_jax.plots import TRAINING, VALIDATION, new_figure
+from lstm_jax.plots import TRAINING, VALIDATION, drawable, new_figure
 
 _NAMES = {"i": "input gate", "f": "forget gate", "o": "output gate"}
 _UNITS = 20  # shown of a layer
@@ -132,4 +132,4 @@ def _visible(symbol: str) -> str:
         return "⏎"
     if symbol == " ":
         return "·"
-    return r"\$" if symbol == "$" else symbol if symbol.isprintable() else "�"
+    return drawable(symbol) if symbol.isprintable() else "\ufffd"

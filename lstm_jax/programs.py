@@ -15,7 +15,7 @@ from lstm_jax.losses import Sums
 from lstm_jax.notation import PRNGKey
 from lstm_jax.step import Batch, Carry, Loss, Model, TrainState, train_steps
 
-Advance = Callable[..., Any]  # train_steps without its first two arguments
+Advance = Callable[..., Any]  # train_steps, or without its first two arguments
 
 
 class Programs:
@@ -23,11 +23,22 @@ class Programs:
 
     Folds, seeds and batches of several lengths share them. A program hands back the
     state in the place it came from.
+
+    Args:
+        loss: the task.
+        optimizer: of `make_optimizer`.
+        steps: `train_steps`, or what is called like it.
     """
 
-    def __init__(self, loss: Loss, optimizer: optax.GradientTransformation) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        optimizer: optax.GradientTransformation,
+        steps: Advance = train_steps,
+    ) -> None:
         self.optimizer = optimizer
         self._loss = loss
+        self._steps = steps
         self._compiled: dict[Hashable, Advance] = {}
 
     def for_shapes(self, state: TrainState, batches: Batch) -> tuple[Advance, float]:
@@ -47,7 +58,7 @@ class Programs:
         places = jax.tree.map(lambda array: array.sharding, state)
         mesh = mesh_of_parts(state.model)
         loss = self._loss if mesh is None else _on_whole_models(self._loss, mesh)
-        steps = functools.partial(train_steps, loss, self.optimizer)
+        steps = functools.partial(self._steps, loss, self.optimizer)
         program = jax.jit(steps, donate_argnums=0, out_shardings=(places, None))
         rates = np.zeros(len(jax.tree.leaves(batches)[0]), np.float32)
         return program.lower(state, batches, rates, np.int32(0)).compile()

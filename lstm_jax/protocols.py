@@ -9,18 +9,33 @@ its context is not cut.
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from lstm_jax.agree import readable
 from lstm_jax.data import windows
 from lstm_jax.devices import mesh_for, replicate, spread, spread_batch
 from lstm_jax.losses import Sums, Totals
-from lstm_jax.metrics import TOP, Measures, calibration_error, class_report
-from lstm_jax.models.language import LanguageModel, language_loss, language_measures
+from lstm_jax.metrics import (
+    TOP,
+    Measures,
+    calibration_error,
+    class_report,
+    measure,
+)
+from lstm_jax.models.language import (
+    LanguageModel,
+    States,
+    language_loss,
+    language_measures,
+    start_afresh,
+)
 from lstm_jax.step import eval_step
 
 WINDOW = 256
@@ -28,10 +43,23 @@ ROW_AXES = {"inputs": 1, "targets": 1, "fresh": 0}
 _MOST_ROWS = 64  # windows read side by side
 _SEGMENT = 1024  # symbols of the stream per call
 
+Part = TypeVar("Part")
 # What is read off a batch: (model, states, batch) to totals and the states after it.
 Reader = Callable[[Any, Any, Any], tuple[Totals, Any]]
 _read_loss = jax.jit(functools.partial(eval_step, language_loss))
 _read_all = jax.jit(language_measures)
+
+
+@jax.jit
+def _read_symbols(
+    model: LanguageModel, states: States, batch: dict[str, Array]
+) -> tuple[tuple[Measures, Array, Array], States]:
+    """The measures of a batch and, of its first row, predicted ids and nats, [T]."""
+    logits, states = model(batch["inputs"], start_afresh(states, batch["fresh"]))
+    scores, targets = logits[:, 0].astype(jnp.float32), batch["targets"][:, 0, None]
+    score = jnp.take_along_axis(scores, jnp.maximum(targets, 0), axis=-1)[:, 0]
+    nats = jax.nn.logsumexp(scores, axis=-1) - score
+    return (measure(logits, batch["targets"]), jnp.argmax(scores, -1), nats), states
 
 
 def window256(model: LanguageModel, ids: np.ndarray, limit: int | None = None) -> Sums:
@@ -53,6 +81,31 @@ def evaluate_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, dict[str, f
 def measure_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, Measures]:
     """All metrics of ids [N] under both protocols, by their names."""
     return _read_both(_read_all, model, ids)
+
+
+def window_measures(model: LanguageModel, ids: np.ndarray) -> Measures:
+    """All metrics of ids [N] in windows of 256."""
+    return _read_windows(_read_all, model, ids)
+
+
+def stream_symbols(
+    model: LanguageModel, ids: np.ndarray
+) -> tuple[Measures, np.ndarray, np.ndarray]:
+    """All metrics of ids [N] in one pass, and what they were counted from.
+
+    Returns:
+        The metrics; the id predicted for each symbol but the first, [N - 1]; and
+        -ln p of what came instead, in nats, [N - 1].
+    """
+    parts = list(_stream_parts(_read_symbols, model, ids))
+    measures, predicted, nats = (list(each) for each in zip(*parts, strict=True))
+    total = functools.reduce(operator.add, measures)
+    symbols = len(ids) - 1
+    return (
+        jax.device_get(total),
+        np.concatenate(jax.device_get(predicted))[:symbols],
+        np.concatenate(jax.device_get(nats))[:symbols],
+    )
 
 
 def _read_both(
@@ -83,15 +136,23 @@ def _read_windows(
 
 
 def _read_stream(read: Reader[Totals], model: LanguageModel, ids: np.ndarray) -> Totals:
+    parts = _stream_parts(read, model, ids)
+    return jax.device_get(functools.reduce(operator.add, parts))
+
+
+def _stream_parts(
+    read: Callable[[Any, Any, Any], tuple[Part, Any]],
+    model: LanguageModel,
+    ids: np.ndarray,
+) -> Iterator[Part]:
+    """What is read off the segments of one pass, in order."""
     device = jax.local_devices()[0]  # of several processes, each reads all of it
     model = jax.device_put(readable(model), device)
     states = jax.device_put(model.blank(1), device)
-    total = None
     for batch in windows(ids, _SEGMENT, 1):
         batch["fresh"] = np.zeros(1, bool)
         found, states = read(model, states, batch)
-        total = found if total is None else total + found
-    return jax.device_get(total)
+        yield found
 
 
 def scores(sums: Sums) -> dict[str, float]:

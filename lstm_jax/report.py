@@ -11,19 +11,21 @@ from rich.console import Console
 import lstm_jax
 from lstm_jax.agree import leads
 from lstm_jax.config import HELLO_WORLD_TEXT, TrainConfig
+from lstm_jax.continuation import generate_text
 from lstm_jax.data import Corpus
 from lstm_jax.devices import row_mesh
+from lstm_jax.files import Fields
 from lstm_jax.fit import Line
 from lstm_jax.protocols import evaluate_ids
-from lstm_jax.rundir import Fields, RunDirectory
+from lstm_jax.rundir import RunDirectory
 from lstm_jax.task import engine_of, plan_of, text_task
-from lstm_jax.text import Outcome, TextModel, generate_text
+from lstm_jax.text import Outcome, TextModel
 
 _LINES = 20  # printed over a run, besides those with a validation
 HELLO_PROMPT = "hel"
 _PROMPT_LENGTH = 32
 _SAMPLE_LENGTH = 400
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class Reporter:
@@ -86,7 +88,8 @@ class Reporter:
             )
         self._say(
             f"the loop took {clock.seconds():.1f} s "
-            f"(compilation {clock.compiling:.1f}, validation {clock.evaluating:.1f}); "
+            f"(compilation {clock.compiling:.1f}, validation {clock.evaluating:.1f}, "
+            f"saving {clock.saving:.1f}); "
             f"the evaluation after it {clock.final:.1f} s"
         )
         if not leads():
@@ -106,7 +109,8 @@ class Reporter:
     ) -> Fields:
         clock, last = outcome.clock, outcome.lines[-1]
         leaves = jax.tree.leaves(outcome.best.model)
-        training = clock.seconds() - clock.compiling - clock.evaluating
+        besides = clock.compiling + clock.evaluating + clock.saving
+        training = clock.seconds() - besides
         return {
             "ended": outcome.ended,
             part: results,
@@ -119,6 +123,7 @@ class Reporter:
                 "compile": clock.compiling,
                 "train": training,
                 "evaluate": clock.evaluating,
+                "save": clock.saving,
                 "final_evaluation": clock.final,
             },
             "chars_per_second": last["characters"] / training,

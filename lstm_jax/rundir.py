@@ -3,7 +3,8 @@
     config.json      every setting, resolved; written before step 0
     vocab.json       symbols and their ids
     corpus.npy       the text, encoded, mapped into memory when read
-    checkpoints/     the latest and the best state
+    corpus.sha256    its checksum, as sha256sum -c reads it
+    checkpoints/     the last two states and the best one
     metrics.jsonl    one JSON object per line of history
     summary.json     results, written at the end
     samples.txt      text made by the trained model
@@ -20,33 +21,22 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from lstm_jax.config import ClusterConfig, TrainConfig, load_config, save_config
 from lstm_jax.data import Corpus, load_corpus, split_size
 from lstm_jax.errors import InputError
+from lstm_jax.files import Fields, replace_file, writing
+from lstm_jax.history import line_of
+from lstm_jax.ids import write_ids
+from lstm_jax.lock import locked
 from lstm_jax.vocab import Vocab, load_vocab, save_vocab
 
-Fields = dict[str, Any]  # a JSON object
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What the loop knows beside the state, kept with every checkpoint.
-
-    `loss` is the validation loss measured at this step, None if there was none;
-    `best_step` and `best_loss` are those of the lowest so far.
-    """
-
-    step: int
-    loss: float | None
-    best_step: int
-    best_loss: float | None
-    seconds: float
-    compile_seconds: float
-    evaluate_seconds: float
+_DRAFT = "config.json.draft"  # and no config.json: a run that is being begun
+_BEFORE_CONFIG = {_DRAFT, "vocab.json", "vocab.json.draft"}
+_BEFORE_CONFIG |= {"corpus.npy", "corpus.npy.draft", "corpus.sha256"}
+_BEFORE_CONFIG |= {"corpus.sha256.draft"}
+_WRITTEN = ("config.json", "metrics.jsonl", "checkpoints", "summary.json")
+_WRITTEN += ("samples.txt", "curves.png", "tensorboard", "inspect")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +58,13 @@ class RunDirectory:
         """The vocabulary of the run."""
         return load_vocab(self.path / "vocab.json")
 
-    def corpus(self, config: TrainConfig) -> Corpus:
-        """The text of the run, split as it was."""
-        whole = load_corpus(self.corpus_path, 0)
+    def corpus(self, config: TrainConfig, vocab: Vocab) -> Corpus:
+        """The text of the run, split as it was.
+
+        Raises:
+            InputError: it is missing, damaged, or of another vocabulary.
+        """
+        whole = load_corpus(self.corpus_path, 0, len(vocab))
         fraction = config.text.validation_fraction
         train_size = split_size(len(whole.ids), fraction, str(self.corpus_path))
         return dataclasses.replace(whole, train_size=train_size)
@@ -82,12 +76,18 @@ class RunDirectory:
 
     def save_corpus(self, corpus: Corpus) -> None:
         """Write a text that is in memory."""
-        np.save(self.corpus_path, corpus.ids)
+        ids = corpus.ids
+        write_ids(self.corpus_path, ids.dtype, len(ids), [ids])
+
+    def announce(self) -> None:
+        """Say that a run is being begun: cut short now, it is in nobody's way."""
+        with writing(self.path):
+            (self.path / _DRAFT).touch()
 
     def start(self, config: TrainConfig, vocab: Vocab) -> None:
-        """Write what is known before the first step."""
-        self.write_config(config)
+        """Write what is known before the first step; last what makes it a run."""
         save_vocab(vocab, self.path / "vocab.json")
+        self.write_config(config)
 
     def write_config(self, config: TrainConfig) -> None:
         """Write the settings; how this process was asked to open the run is none."""
@@ -97,11 +97,19 @@ class RunDirectory:
 
     def append_line(self, line: Fields) -> None:
         """Add a line of history."""
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        path = self.path / "metrics.jsonl"
+        with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
+    def sync_lines(self) -> None:
+        """Have the history on the disk itself before a checkpoint counts on it."""
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            with writing(path), open(path, "rb") as file:
+                os.fsync(file.fileno())
+
     def lines(self, last_step: int | None = None) -> list[Fields]:
-        """The history, up to and with `last_step`.
+        """The history, up to and with `last_step`; what a line lacks is None in it.
 
         Raises:
             InputError: a line is damaged. One cut short at the very end is no damage:
@@ -111,38 +119,32 @@ class RunDirectory:
         texts = path.read_bytes().splitlines() if path.exists() else []
         lines = []
         for number, text in enumerate(texts, 1):
-            try:
-                line = json.loads(text)
-                step = int(line["step"])
-            except (ValueError, KeyError, TypeError):
+            line = line_of(text)
+            if line is None:
                 if number == len(texts):
                     break
                 raise InputError(
                     f"{path}: expected a JSON object with a step on line {number}, "
                     f"found {text[:60]!r}"
-                ) from None
-            if last_step is None or step <= last_step:
+                )
+            if last_step is None or line["step"] <= last_step:
                 lines.append(line)
         return lines
 
     def rewrite_lines(self, lines: list[Fields]) -> None:
         """Replace the history."""
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        self._replace("metrics.jsonl", text)
+        replace_file(self.path / "metrics.jsonl", text.encode())
 
     def write_summary(self, summary: Fields) -> None:
         """Write the results."""
-        self._replace("summary.json", json.dumps(summary, indent=2) + "\n")
+        text = json.dumps(summary, indent=2) + "\n"
+        replace_file(self.path / "summary.json", text.encode())
 
     def write_samples(self, text: str) -> None:
         """Write what the model wrote."""
-        self._replace("samples.txt", text)
-
-    def _replace(self, name: str, text: str) -> None:
-        """Write a file whole or not at all."""
-        draft = self.path / f"{name}.draft"
-        draft.write_bytes(text.encode("utf-8", "surrogatepass"))
-        os.replace(draft, self.path / name)
+        raw = text.encode("utf-8", "surrogatepass")
+        replace_file(self.path / "samples.txt", raw)
 
 
 def create_run(
@@ -163,10 +165,15 @@ def create_run(
     for file in spare:
         if file.resolve().is_relative_to(path.resolve()):
             raise InputError(f"{path}: expected a folder without {file} in it")
+    if path.is_symlink():
+        raise InputError(f"{path}: expected a folder for the run, found a link")
     try:
-        if path.exists():
-            shutil.rmtree(path)
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
+        with locked(path):
+            check_free(path, overwrite)  # another process may have been faster
+            for entry in path.iterdir():
+                is_folder = entry.is_dir() and not entry.is_symlink()
+                shutil.rmtree(entry) if is_folder else entry.unlink()
     except OSError as error:
         raise InputError(f"{path}: expected a folder to write to: {error}") from None
     return RunDirectory(path)
@@ -177,7 +184,8 @@ def check_free(path: Path, overwrite: bool) -> None:
     try:
         if path.exists() and not path.is_dir():
             raise InputError(f"{path}: expected a folder for the run, found a file")
-        if not path.exists() or not any(path.iterdir()):
+        names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+        if not names or (_DRAFT in names and names <= _BEFORE_CONFIG):
             return
     except OSError as error:
         raise InputError(f"{path}: expected a folder for the run: {error}") from None
@@ -209,3 +217,14 @@ def open_run(path: Path) -> RunDirectory:
             f"{path}: expected a run directory, found a folder without config.json"
         )
     return RunDirectory(path)
+
+
+def refuse_links(run: RunDirectory) -> None:
+    """Refuse to write where a link leads.
+
+    Raises:
+        InputError: something that a run writes is a symbolic link.
+    """
+    for name in _WRITTEN:
+        if (run.path / name).is_symlink():
+            raise InputError(f"{run.path / name}: expected no link, found one")

@@ -12,11 +12,12 @@ from pathlib import Path
 import jax
 
 from lstm_jax.agree import leads
+from lstm_jax.files import Fields
 from lstm_jax.fit import Clock, Line, Task, fit
+from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper
 from lstm_jax.plots import draw_curves
 from lstm_jax.programs import Programs
-from lstm_jax.rundir import Fields
 from lstm_jax.schedule import Plan
 from lstm_jax.step import Carry, Model, init_state
 
@@ -26,13 +27,14 @@ class Trained:
     """The best model by validation loss, on the host, and how it came about.
 
     Without a validation it is the last one. `lines` is the history (see
-    `lstm_jax.fit.Line`), `clock` says where the seconds went.
+    `lstm_jax.fit.Line`), `clock` says where the seconds went, `ended` why it was over.
     """
 
     model: Model
     step: int
     lines: list[Fields]
     clock: Clock
+    ended: str
 
 
 def train_model(
@@ -45,6 +47,8 @@ def train_model(
     seed: int = 0,
     steps_per_call: int = 1,
     evaluations: int = 10,
+    patience: int | None = None,
+    min_improvement: float = 0.0,
     run_dir: Path | None = None,
     unit: str = "nats",
     say: Callable[[str], None] = print,
@@ -60,6 +64,8 @@ def train_model(
         seed: of dropout and its like.
         steps_per_call: see `fit`.
         evaluations: validations, evenly spread.
+        patience: end after so many validations without an improvement. Default: never.
+        min_improvement: by how much the loss must fall to count as improved.
         run_dir: where to write `metrics.jsonl` and `curves.png`, if anywhere.
         unit: what a loss is counted in, for the picture.
         say: is handed a line of text per validation.
@@ -81,14 +87,21 @@ def train_model(
         evaluations=evaluations,
         programs=programs,
     )
+    ended = None
     for state, line in loop:
         keeper.keep(state, line)
         if line.val_loss is not None:
             say(progress(line, plan))
-    keeper.finish(state, "finished")
+        ended = out_of_patience(keeper.lines, patience, min_improvement)
+        if ended:
+            break
+    clock.stop()
+    keeper.finish(state, ended or "finished")
     if run_dir and keeper.lines and leads():
         write_history(run_dir, keeper.lines, unit)
-    return Trained(keeper.best_model, keeper.best_step, keeper.lines, clock)
+    return Trained(
+        keeper.best_model, keeper.best_step, keeper.lines, clock, ended or "finished"
+    )
 
 
 def progress(line: Line, plan: Plan) -> str:

@@ -52,11 +52,11 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Clip by global norm, Adam, decoupled decay of matrices (not of biases).
 
-    The result is a direction. `train_step` scales it by the learning rate, which is
-    data, so that a schedule may follow the clock.
+    A `clip_norm` of 0 clips nothing. The result is a direction. `train_step` scales it
+    by the learning rate, which is data, so that a schedule may follow the clock.
     """
     return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
+        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         optax.scale_by_adam(b2=beta2),
         optax.add_decayed_weights(
             weight_decay, mask=lambda params: jax.tree.map(lambda a: a.ndim > 1, params)
@@ -108,7 +108,9 @@ def train_steps(
 ) -> tuple[TrainState, StepReport]:
     """The first `count` of K steps: batch k at learning rate k, all in one program.
 
-    One call for many steps allocates its working memory once and dispatches once.
+    One call for many steps allocates its working memory once and dispatches once. A
+    step whose loss or gradient is not finite is not taken, and none after it: the state
+    that comes back is the one before, and says by its `step` how many were taken.
 
     Args:
         loss: the task.
@@ -122,17 +124,63 @@ def train_steps(
         The state after, and the report with sums added up and norms averaged.
     """
 
-    def one(k: Array, carried: tuple) -> tuple:
-        state, total = carried
+    def going(carried: tuple) -> Array:
+        k, _, _, finite = carried
+        return (k < count) & finite
+
+    def one(carried: tuple) -> tuple:
+        k, state, total, _ = carried
         batch = jax.tree.map(lambda a: a[k], batches)
-        state, report = train_step(loss, optimizer, state, batch, learning_rates[k])
-        return state, jax.tree.map(jnp.add, total, report)
+        new, report = train_step(loss, optimizer, state, batch, learning_rates[k])
+        finite = jnp.isfinite(report.sums.loss) & jnp.isfinite(report.gradient_norm)
+        state, total = jax.tree.map(
+            lambda after, before: jnp.where(finite, after, before),
+            (new, jax.tree.map(jnp.add, total, report)),
+            (state, total),
+        )
+        return k + 1, state, total, finite
 
     zero = jnp.float32(0)
     total = StepReport(Sums(zero, zero, zero), zero)
-    state, total = jax.lax.fori_loop(0, count, one, (state, total))
+    start = (jnp.int32(0), state, total, jnp.bool(True))
+    _, state, total, _ = jax.lax.while_loop(going, one, start)
     return state, dataclasses.replace(
         total, gradient_norm=total.gradient_norm / jnp.maximum(count, 1)
+    )
+
+
+def train_steps_together(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batches: Batch,
+    learning_rates: Array,
+    count: Count,
+) -> tuple[TrainState, StepReport]:
+    """As `train_steps`, of several models at once that know nothing of each other.
+
+    Args:
+        loss: the task of all of them.
+        optimizer: as for `train_step`.
+        state: one `step`; everything else with a leading axis, a place for each model.
+        batches: stacked along a leading axis K; the models' own along the second one.
+        learning_rates: [K], the same for all.
+        count: how many of the K to take.
+
+    Returns:
+        The state after, and the report with sums added up and norms averaged, over the
+        models too.
+    """
+
+    def one(parts: tuple, batches: Batch) -> tuple[TrainState, StepReport]:
+        own = TrainState(state.step, *parts)
+        return train_steps(loss, optimizer, own, batches, learning_rates, count)
+
+    parts = (state.model, state.optimizer, state.carry, state.key)
+    after, report = jax.vmap(one, in_axes=(0, 1))(parts, batches)
+    total = jax.tree.map(lambda each: jnp.sum(each, axis=0), report)
+    return dataclasses.replace(after, step=jnp.min(after.step)), dataclasses.replace(
+        total, gradient_norm=jnp.mean(report.gradient_norm)
     )
 
 

@@ -86,6 +86,7 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
             seed=config.run.seed,
             reset_probability=config.optimizer.reset_probability,
             rows=rows,
+            seam=corpus.seam,
         )
 
     # As many windows of the training text as of what was held out, spread over it.

@@ -1,7 +1,7 @@
-"""From text to text: what the three commands call, and notebooks too.
+"""From a text to a model and its scores: what the commands call, and notebooks too.
 
-`train_text` is the whole walk of a run; `fit_text`, `evaluate_text`, `generate_text`,
-`save` and `load` are the short way from Python.
+`train_text` is the whole walk of a run; `fit_text`, `evaluate_text`, `save` and `load`
+are the short way from Python.
 """
 
 import dataclasses
@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
-import numpy as np
 
-from lstm_jax.agree import any_says, leads, tell
+from lstm_jax.agree import any_says, first_number, leads, tell
 from lstm_jax.config import TrainConfig, check, fit_to
 from lstm_jax.data import Corpus, encode_text
-from lstm_jax.decode import Sampling, generate_ids
 from lstm_jax.errors import InputError
-from lstm_jax.fit import Clock, Line, fit
+from lstm_jax.files import Fields
+from lstm_jax.fit import Clock, Line, NotFinite, fit
 from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, measure_ids
-from lstm_jax.rundir import Fields, RunDirectory, create_run, open_run
+from lstm_jax.rundir import RunDirectory, create_run, open_run
+from lstm_jax.step import TrainState
 from lstm_jax.task import (
     build_model,
     build_optimizer,
@@ -30,8 +31,7 @@ from lstm_jax.task import (
     plan_of,
     text_task,
 )
-from lstm_jax.vocab import UNKNOWN, Vocab
-from lstm_jax.writer import Writer
+from lstm_jax.vocab import Vocab
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def load(path: Path) -> TextModel:
     config, vocab = _for_this_machine(run.config()), run.vocab()
     like = jax.eval_shape(lambda: build_model(config, vocab))
     with open_checkpoints(run) as checkpoints:
-        model = checkpoints.load_model(checkpoints.latest().best_step, like)
+        model = checkpoints.best_model(like)
     return TextModel(config, vocab, model)
 
 
@@ -125,103 +125,6 @@ def _for_this_machine(config: TrainConfig) -> TrainConfig:
         model = dataclasses.replace(config.model, engine="auto")
         return dataclasses.replace(config, model=model)
     return config
-
-
-def generate_text(
-    trained: TextModel,
-    prompt: str,
-    length: int,
-    *,
-    temperature: float = 0.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: int = 0,
-) -> str:
-    """A continuation of a prompt, chosen as `Sampling` says: greedy by default.
-
-    Raises:
-        InputError: the prompt holds characters that the model does not know.
-    """
-    sampling = Sampling(temperature, top_k, top_p)
-    return "".join(stream_text(trained, prompt, length, sampling, seed=seed))
-
-
-def stream_text(
-    trained: TextModel,
-    prompt: str,
-    length: int,
-    sampling: Sampling,
-    *,
-    seed: int = 0,
-    stop: str = "",
-) -> Iterator[str]:
-    """The continuation as it is made, up to and without the first `stop`."""
-    several = stream_texts(trained, prompt, length, sampling, seed=seed, stop=stop)
-    return (texts[0] for texts in several)
-
-
-def stream_texts(
-    trained: TextModel,
-    prompt: str,
-    length: int,
-    sampling: Sampling,
-    *,
-    samples: int = 1,
-    seed: int = 0,
-    stop: str = "",
-) -> Iterator[list[str]]:
-    """Several continuations side by side: what each has gained since the last time.
-
-    Raises:
-        InputError: at once, before anything is made, for a prompt the model can't read.
-    """
-    ids = encode_prompt(trained.vocab, prompt)
-    return _stream(trained, ids, length, sampling, samples, seed, stop)
-
-
-def _stream(
-    trained: TextModel,
-    ids: np.ndarray,
-    length: int,
-    sampling: Sampling,
-    samples: int,
-    seed: int,
-    stop: str,
-) -> Iterator[list[str]]:
-    vocab = trained.vocab
-    allowed = np.ones(len(vocab), bool)
-    if vocab.kind == "char":
-        allowed[UNKNOWN] = False
-    writers = [Writer(vocab, stop) for _ in range(samples)]
-    for piece in generate_ids(
-        trained.model,
-        ids,
-        length,
-        sampling,
-        samples=samples,
-        seed=seed,
-        allowed=allowed,
-    ):
-        yield [w.write(row) for w, row in zip(writers, piece.T, strict=True)]
-        if all(w.stopped for w in writers):
-            return
-    yield [w.finish() for w in writers]
-
-
-def encode_prompt(vocab: Vocab, prompt: str) -> np.ndarray:
-    """The ids of a prompt.
-
-    Raises:
-        InputError: a character of it was not in the training text.
-    """
-    unknown = vocab.unknown(prompt)
-    if unknown:
-        listed = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in unknown[:5])
-        raise InputError(
-            f"the prompt: expected characters of the training text ({len(vocab) - 1} "
-            f"different ones), found {listed}"
-        )
-    return vocab.encode(prompt)
 
 
 def train_text(
@@ -242,35 +145,25 @@ def train_text(
         vocab: its vocabulary.
         run: where to keep the run, if anywhere. Of several processes, process 0 alone
             is given it.
-        resume: go on from the run's latest checkpoint.
+        resume: go on from the run's latest good checkpoint; one that was stopped before
+            its first begins anew.
         on_line: is handed every line of history.
         interrupted: asked after every compiled call; True ends the run early.
     """
     engine_of(config)  # refuses one that can't run here
     clock = Clock()
-    task = text_task(config, corpus)
-    keeper = Keeper(run, clock, config.run.tensorboard)
+    keeper = Keeper(run, clock, config.run)
     patience, least = config.run.patience, config.run.min_improvement
-    if resume and leads():
-        first = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
-        if run:
-            run.write_config(config)  # it may be a longer run now
+    if resume and leads() and keeper.has_begun():
+        state = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
     else:
-        first = jax.jit(lambda: first_state(config, vocab))()
-    first = tell(first)
-    loop = fit(
-        task,
-        build_optimizer(config),
-        first,
-        plan_of(config, task.steps_per_epoch),
-        clock,
-        steps_per_call=config.run.steps_per_call,
-        evaluations=config.run.evaluations,
-        devices=config.run.devices,
-        shard_model=config.run.shard_model,
-    )
-    state = first
+        state = jax.jit(lambda: first_state(config, vocab))()
+        keeper.begin(state)
+    if run and resume:
+        run.write_config(config)  # it may be a longer run now
+    state = tell(state)
     ended = out_of_patience(keeper.lines, patience, least)  # a resumed run may be
+    loop = _steps(config, corpus, vocab, keeper, state, clock)
     for state, line in () if ended else loop:
         keeper.keep(state, line)
         on_line(line)
@@ -285,3 +178,42 @@ def train_text(
     keeper.finish(state, ended)
     best = TextModel(config, vocab, keeper.best_model)
     return Outcome(best, keeper.best_step, keeper.lines, clock, ended)
+
+
+def _steps(
+    config: TrainConfig,
+    corpus: Corpus,
+    vocab: Vocab,
+    keeper: Keeper,
+    state: TrainState,
+    clock: Clock,
+) -> Iterator[tuple[TrainState, Line]]:
+    """The loop; with --on-nan backoff, the loop again from the last good state."""
+    task, optimizer = text_task(config, corpus), build_optimizer(config)
+    plan = plan_of(config, task.steps_per_epoch)
+    programs = Programs(task.loss, optimizer)
+    while True:
+        scale = first_number(keeper.rate_scale)
+        try:
+            yield from fit(
+                task,
+                optimizer,
+                state,
+                dataclasses.replace(plan, peak=plan.peak * scale),
+                clock,
+                steps_per_call=config.run.steps_per_call,
+                evaluations=config.run.evaluations,
+                devices=config.run.devices,
+                shard_model=config.run.shard_model,
+                programs=programs,
+            )
+            return
+        except NotFinite as why:
+            if config.run.on_nan == "stop":
+                raise
+            if leads():
+                like = jax.eval_shape(lambda: first_state(config, vocab))
+                state = keeper.back_off(like, why)
+            else:
+                state = jax.jit(lambda: first_state(config, vocab))()
+            state = tell(state)

@@ -7,9 +7,8 @@ settings, and writes it down again. The defaults that --help shows are those for
 import argparse
 import contextlib
 import dataclasses
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lstm_jax import cli
@@ -17,28 +16,30 @@ from lstm_jax.board import require_tensorboard
 from lstm_jax.config import HELLO_WORLD, HELLO_WORLD_TEXT, TrainConfig, check, fit_to
 from lstm_jax.data import Corpus, encode_files, encode_text, survey_files
 from lstm_jax.errors import InputError
+from lstm_jax.lock import locked
 from lstm_jax.rundir import RunDirectory, check_free, create_run, open_run
+from lstm_jax.signals import interruptible
 from lstm_jax.vocab import Vocab
 
-INTERRUPTED = 130
 Begun = tuple[TrainConfig, Corpus, Vocab, RunDirectory | None]
-Begin = Callable[[TrainConfig], Begun]
+Begin = Callable[[TrainConfig, contextlib.ExitStack], Begun]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, train, report. Returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    config, kept = _configure(argv)
+    config, kept = _configure(sys.argv[1:] if argv is None else argv)
     begin = _continue if kept else _begin
-    if config.cluster.coordinator is None:
-        return _train(*begin(config))
+    # The lock of the run directory is held until `held` is closed.
+    with contextlib.ExitStack() as held:
+        if config.cluster.coordinator is None:
+            return _train(*begin(config, held))
 
-    from lstm_jax.devices import show_cores
-    from lstm_jax.processes import joined
+        from lstm_jax.devices import show_cores
+        from lstm_jax.processes import joined
 
-    show_cores(config.optimizer.batch, config.run.devices, config.cluster)
-    with joined(config.cluster):
-        return _train(*_begin_together(config, begin))
+        show_cores(config.optimizer.batch, config.run.devices, config.cluster)
+        with joined(config.cluster):
+            return _train(*_begin_together(config, begin, held))
 
 
 def _train(
@@ -55,7 +56,7 @@ def _train(
     from lstm_jax.text import train_text
 
     reporter = Reporter(config, corpus)
-    with _interruptible() as interrupted:
+    with interruptible() as stop:
         outcome = train_text(
             config,
             corpus,
@@ -63,7 +64,7 @@ def _train(
             run,
             resume=config.run.resume,
             on_line=reporter.line,
-            interrupted=interrupted,
+            interrupted=stop,
         )
     if not outcome.lines:
         raise InputError(
@@ -72,7 +73,7 @@ def _train(
         )
     if outcome.ended == "interrupted":
         reporter.interrupted(run)
-        return INTERRUPTED
+        return stop.code
     reporter.finish(outcome, run)
     return 0
 
@@ -139,7 +140,7 @@ def _default_run_dir(data: Sequence[Path]) -> Path | None:
     return Path("runs") / data[0].name.split(".")[0] if data else None
 
 
-def _begin(config: TrainConfig) -> Begun:
+def _begin(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     """Read the text and open a new run; nothing is written before all was read."""
     text, path, overwrite = config.text, config.run.run_dir, config.run.overwrite
     if path:
@@ -147,14 +148,14 @@ def _begin(config: TrainConfig) -> Begun:
     if text.data:
         assert path, "a run on files has a directory by default"
         survey = survey_files(text.data, text.vocab, text.validation_fraction)
-        run = create_run(path, overwrite, spare=text.data)
+        run = _create(path, overwrite, held, spare=text.data)
         vocab = survey.vocab
         corpus = encode_files(text.data, survey, run.corpus_path)
     else:
         corpus, vocab = encode_text(
             HELLO_WORLD_TEXT, text.vocab, text.validation_fraction
         )
-        run = create_run(path, overwrite) if path else None
+        run = _create(path, overwrite, held) if path else None
         if run:
             run.save_corpus(corpus)
     fitted = fit_to(config, corpus.train_size - 1)
@@ -169,51 +170,47 @@ def _begin(config: TrainConfig) -> Begun:
     return fitted, corpus, vocab, run
 
 
-def _continue(config: TrainConfig) -> Begun:
+def _create(
+    path: Path,
+    overwrite: bool,
+    held: contextlib.ExitStack,
+    spare: Sequence[Path] = (),
+) -> RunDirectory:
+    run = create_run(path, overwrite, spare)
+    held.enter_context(locked(path))
+    run.announce()
+    return run
+
+
+def _continue(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     """Open the run that is to be continued."""
     assert config.run.run_dir, "set by _kept_config"
     run = open_run(config.run.run_dir)
-    return config, run.corpus(config), run.vocab(), run
+    held.enter_context(locked(run.path))
+    vocab = run.vocab()
+    return config, run.corpus(config, vocab), vocab, run
 
 
-def _begin_together(config: TrainConfig, begin: Begin) -> Begun:
+def _begin_together(
+    config: TrainConfig, begin: Begin, held: contextlib.ExitStack
+) -> Begun:
     """Process 0 begins; the others then find the text in the run directory."""
     from lstm_jax.agree import any_says, leads
 
-    begun = begin(config) if leads() else None
+    begun = begin(config, held) if leads() else None
     any_says(False)  # nobody passes before process 0 is here
     if begun:
         return begun
     if config.run.run_dir is None:
-        return begin(config)  # the built-in corpus, which nobody keeps
+        return begin(config, held)  # the built-in corpus, which nobody keeps
     try:
         run = open_run(config.run.run_dir)
     except InputError as error:
         raise InputError(f"{error}; all processes need the same file system") from None
-    kept = run.config()
+    kept, vocab = run.config(), run.vocab()
     fitted = dataclasses.replace(config, optimizer=kept.optimizer)
-    return fitted, run.corpus(kept), run.vocab(), None
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Ask whether to stop: the first SIGINT or SIGTERM asks, the second one kills."""
-    asked = False
-
-    def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(number, signal.SIG_DFL)
-        print("stopping after this call; once more to stop at once", file=sys.stderr)
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask) for number in signals]
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+    return fitted, run.corpus(kept, vocab), vocab, None
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_command(main)

@@ -1,19 +1,23 @@
 """Ids to text while they are made, up to a stop string."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lstm_jax.vocab import Vocab
 
 
 class Writer:
-    """Text of one row as it comes; holds back what may turn out to be the stop.
+    """Text of one row as it comes; holds back what may turn out to be a stop.
 
-    `stopped` says whether the stop has come: nothing is written after it.
+    The stop that is complete first ends the text, and of two that end together the
+    longer; so it does not matter in which pieces the text comes. `stopped` says
+    whether one has come: nothing is written after it.
     """
 
-    def __init__(self, vocab: Vocab, stop: str) -> None:
+    def __init__(self, vocab: Vocab, stops: Sequence[str] = ()) -> None:
         self._decode = vocab.decoder()
-        self._stop = stop
+        self._stops = [stop for stop in stops if stop]
         self._held = ""
         self.stopped = False
 
@@ -30,10 +34,17 @@ class Writer:
         if self.stopped:
             return ""
         text = self._held + text
-        if self._stop and self._stop in text:
+        ends = [
+            (text.index(stop) + len(stop), text.index(stop))
+            for stop in self._stops
+            if stop in text
+        ]
+        if ends:
             self.stopped = True
-            return text[: text.index(self._stop)]
-        safe = len(text) - _overlap(text, self._stop)
+            return text[: min(ends)[1]]
+        safe = len(text) - max(
+            (_overlap(text, stop) for stop in self._stops), default=0
+        )
         self._held = text[safe:]
         return text[:safe]
 

@@ -5,6 +5,7 @@ are checked at every call, and the host shows itself as two devices, so that sha
 programs can be tested anywhere.
 """
 
+import types
 from collections.abc import Iterator
 
 import jax
@@ -17,6 +18,8 @@ from jaxtyping import install_import_hook
 jax.config.update("jax_num_cpu_devices", 2)
 
 install_import_hook("lstm_jax", "shapecheck.check")
+
+from lstm_jax.dispatch import as_if_on  # noqa: E402 - after the hook
 
 
 @pytest.fixture
@@ -47,6 +50,20 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that says it has a CUDA device."""
     monkeypatch.setattr("lstm_jax.dispatch.current_platform", lambda: "cuda")
+
+
+@pytest.fixture
+def v5e() -> Iterator[None]:
+    """A machine that says it has one TPU v5e."""
+    tpu = types.SimpleNamespace(platform="tpu", device_kind="TPU v5 lite")
+    with as_if_on([tpu]):
+        yield
+
+
+@pytest.fixture
+def interpreted(v5e: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The TPU's engine on any machine, in Pallas's interpreter."""
+    monkeypatch.setattr("lstm_jax.engines.pallas_tpu._INTERPRET", True)
 
 
 @pytest.fixture

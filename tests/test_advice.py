@@ -88,6 +88,12 @@ def test_truncation(findings: Findings, sentence: str) -> None:
     assert re.match(sentence, said) and "--length" in said
 
 
+def test_no_clipping_is_not_too_much_of_it() -> None:
+    unclipped = TrainConfig(optimizer=OptimizerConfig(length=LENGTH, clip_norm=0.0))
+    lines = history([3.0, 2, 2, 2], [3.0, 2, 1.8, 1.9], norm=1.1)
+    assert not advise(found(), unclipped, lines)
+
+
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_jax.beam import NO_END, Beams, beam_search
+from lstm_jax.beam import NO_END, Beams, beam_search, greedy_search
 
 Symbols = tuple[int, ...]
 Scored = list[tuple[float, Symbols]]
@@ -95,6 +95,18 @@ def test_the_search_finds_what_slow_numpy_finds(
             assert tuple(beams.ids[row, place, :size]) == seq
             np.testing.assert_allclose(beams.scores[row, place], score, rtol=1e-5)
         assert np.all(beams.scores[row, len(expected) :] == -np.inf)
+
+
+@pytest.mark.parametrize("end", [0, 1, NO_END])
+def test_greedy_takes_the_highest_score_until_the_end(end: int) -> None:
+    states = {"row": jnp.arange(ROWS), "last": jnp.zeros(ROWS, jnp.int32)}
+    first = jnp.asarray(FIRST)
+    found = jax.jit(lambda: greedy_search(step, states, first, length=LENGTH, end=end))
+    for row, ids in enumerate(np.asarray(found())):
+        expected: Symbols = ()
+        while len(expected) < LENGTH and end not in expected:
+            expected = (*expected, int(next_scores(row, expected).argmax()))
+        assert tuple(ids) == expected + (0,) * (LENGTH - len(expected))
 
 
 @pytest.mark.parametrize("bad", [{"width": 0}, {"length": 0}, {"alpha": -1.0}])

@@ -277,22 +277,28 @@ def wait_for_a_line(process: subprocess.Popen[str], path: Path) -> None:
         time.sleep(0.05)
 
 
-def test_an_interrupted_run_is_kept_and_continued(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_kept_and_continued(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     """Begun without a --run-dir, so that it has the place that runs have by default."""
     (tmp_path / "my.text.txt").write_text(TEXT, encoding="utf-8")
     path = tmp_path / "runs" / "my"
     given = ("--data", "my.text.txt", *SMALL, "--epochs", 10**6)
     with started("train", *given, cwd=tmp_path) as process:
+        # What is printed into a pipe or a file is there while the run goes on.
+        assert process.stdout and "to learn from" in process.stdout.readline()
         wait_for_a_line(process, path / "metrics.jsonl")
         assert read_json(path / "config.json")["run"]["epochs"] == 10**6
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         stdout, stderr = process.communicate()
-    assert process.returncode == 130 and "Traceback" not in stderr
+    assert process.returncode == 128 + number
+    assert stderr == "stopping after this call; once more to stop at once\n"
     assert "--resume" in stdout.splitlines()[-1]
     before = metrics(path)
     last = before[-1]["step"]
     assert before[-1]["ended"] == "interrupted"
-    assert [found.name for found in (path / "checkpoints").iterdir()] == [str(last)]
+    assert str(last) in {found.name for found in (path / "checkpoints").iterdir()}
 
     epochs = last // STEPS_PER_EPOCH + 2
     done = run("train", "--run-dir", path, "--resume", "--epochs", epochs, cwd=tmp_path)
@@ -304,6 +310,28 @@ def test_an_interrupted_run_is_kept_and_continued(tmp_path: Path) -> None:
     assert after[len(before)]["step"] == last + 8
     assert after[-1]["step"] == epochs * STEPS_PER_EPOCH
     assert read_json(path / "summary.json")["ended"] == "finished"
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    """Also inside a call that takes minutes; what was saved before it is kept."""
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    given = ("--data", "text.txt", *SMALL, "--steps-per-call", 20_000)
+    epochs = ("--epochs", 10**6, "--validation-fraction", 0, "--hidden", 128)
+    path = tmp_path / "runs" / "text"
+    with started("train", *given, *epochs, cwd=tmp_path) as process:
+        while not (path / "checkpoints" / "0").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr and "once more" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        before = time.monotonic()
+        process.communicate()
+        assert time.monotonic() - before < 20
+    assert process.returncode == 143 and not (path / "metrics.jsonl").exists()
+    given = ("--run-dir", path, "--resume", "--steps-per-call", 8, "--epochs", 1)
+    assert_done(run("train", *given, cwd=tmp_path))
+    assert metrics(path)[-1]["step"] == 32
 
 
 # Evaluation.
@@ -318,6 +346,7 @@ def last_json(done: Run) -> dict[str, Any]:
 
 def test_a_run_is_evaluated(trained: Trained, tmp_path: Path) -> None:
     before = contents(trained.path)
+    before.pop("confusion.png", None)
     done = run("evaluate", trained.path, "--json", cwd=tmp_path)
     assert_done(done)
     found = last_json(done)
@@ -331,9 +360,21 @@ def test_a_run_is_evaluated(trained: Trained, tmp_path: Path) -> None:
         assert 0 < scores["accuracy"] < 1
         for name, value in summary["validation"][protocol].items():
             assert scores[name] == pytest.approx(value, rel=1e-4)
-    for text in ("window256", "stream", "bits per char", "perplexity", "accuracy"):
-        assert text in done.stdout.replace(json.dumps(found), "")
-    assert contents(trained.path) == before and contents(tmp_path) == {}
+        assert sum(each["support"] for each in scores["classes"]) == 200
+        assert sum(map(sum, scores["confusion"])) == 200
+        counts = {each["name"]: each["support"] for each in scores["classes"]}
+        held_out = TEXT[-200:]
+        assert counts["t"] == held_out.count("t")
+        assert counts["␣"] == held_out.count(" ") and counts["unknown"] == 0
+    printed = done.stdout.replace(json.dumps(found), "")
+    for text in ("window256", "stream", "bits per character", "perplexity"):
+        assert text in printed
+    for text in ("accuracy", "top-5", "calibration", "precision", "weighted"):
+        assert text in printed
+    after = contents(trained.path)
+    picture = after.pop("confusion.png")
+    assert picture and picture.startswith(b"\x89PNG")
+    assert after == before and contents(tmp_path) == {}
 
 
 def test_another_text_is_evaluated(trained: Trained, tmp_path: Path) -> None:
@@ -444,6 +485,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         *(("--temperature", value) for value in ("-1", "nan", "inf")),
         *(("--top-k", value) for value in ("-1",)),
         *(("--top-p", value) for value in ("0", "1.5", "nan")),
+        *(("--min-p", value) for value in ("-0.1", "1.5")),
+        *(("--repetition-penalty", value) for value in ("0.5",)),
+        *(("--repetition-window", value) for value in ("0", "257")),
     ],
 )
 @pytest.mark.usefixtures("in_process")
@@ -457,6 +501,38 @@ def test_generation_refuses_nonsense(flag: str, value: str, trained: Trained) ->
                 *(flag, value),
             ]
         )
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_beam_and_its_scores(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sorted, and with the log-probability of every character."""
+    given = [str(trained.path), "--prompt", "the", "--length", "12", "--beam", "3"]
+    generate.main([*given, "--samples", "2", "--json"])
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["sample"] for record in records] == [1, 2]
+    for record in records:
+        assert len(record["text"]) == len(record["log_probs"]) == 12
+        assert record["log_prob"] == pytest.approx(sum(record["log_probs"]), abs=1e-2)
+    assert records[0]["log_prob"] > records[1]["log_prob"]
+    generate.main(given)
+    assert capsys.readouterr().out == "the" + records[0]["text"] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--beam", "2", "--samples", "3"], "--samples: expected at most the --beam"),
+        (["--beam", "2", "--temperature", "1"], "--temperature: expected none"),
+        (["--beam", "2", "--seed", "1"], "--seed: expected none"),
+        (["--beam", "-1"], "--beam: expected 0 or more, found -1"),
+        (["--length-penalty", "1"], "--length-penalty: expected none without --beam"),
+    ],
+)
+def test_a_beam_draws_nothing(given: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        generate.main([str(tmp_path), *given])
 
 
 @pytest.mark.usefixtures("in_process")
@@ -564,6 +640,7 @@ def _edit(name: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
 
     def damage(path: Path) -> None:
         record = read_json(path / name)
+        del record["sha256"]  # as who edits on purpose does
         change(record)
         (path / name).write_text(json.dumps(record), encoding="utf-8")
 
@@ -646,12 +723,14 @@ HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "scipy"}
 FLAGS = {
     "train": """--data --vocab --layers --hidden --dropout --precision --engine --batch
         --length --learning-rate --weight-decay --run-dir --epochs --max-seconds --seed
+        --checkpoint-seconds --checkpoint-steps --on-nan
         --patience --min-improvement --tensorboard --variational --input-dropout
         --weight-drop --recurrent-dropout --zoneout-hidden --zoneout-cell
         --label-smoothing --l1 --l2 --activation-penalty --temporal-penalty
         --resume --overwrite""",
-    "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --stop
-        --samples --seed""",
+    "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --min-p
+        --repetition-penalty --repetition-window --beam --length-penalty --stop
+        --samples --seed --json""",
     "evaluate": "RUN_DIR --data --json",
     "inspect": "RUN_DIR --text --json",
 }

@@ -153,7 +153,7 @@ def test_split_size(total: int, fraction: float, train_size: int) -> None:
 def test_ids_on_disk_are_mapped(tmp_path: Path) -> None:
     corpus, _ = read_back([write(tmp_path / "t", MIXED)], "char", 0.0, tmp_path / "c")
     assert isinstance(corpus.ids, np.memmap)
-    again = load_corpus(tmp_path / "c", 3)
+    again = load_corpus(tmp_path / "c", 3, 256)
     np.testing.assert_array_equal(again.ids, corpus.ids)
     assert again.train_size == 3
 
@@ -260,9 +260,9 @@ def saved(array: np.ndarray) -> bytes:
         (b"", "expected encoded text, found"),
         (b"text", "expected encoded text, found"),
         (saved(np.zeros(9, np.uint8))[:-5], "expected encoded text, found"),
-        (saved(np.zeros((2, 2), np.uint8)), "at least 3 ids, found uint8[2, 2]"),
-        (saved(np.zeros(4, np.int64)), "at least 3 ids, found int64[4]"),
-        (saved(np.zeros(2, np.uint8)), "at least 3 ids, found uint8[2]"),
+        (saved(np.zeros((2, 2), np.uint8)), "a row of ids, found uint8[2, 2]"),
+        (saved(np.zeros(4, np.int64)), "a row of ids, found int64[4]"),
+        (saved(np.zeros(2, np.uint8)), "at least 3 ids, found 2"),
     ],
     ids=["empty", "text", "cut", "matrix", "signed", "short"],
 )
@@ -271,14 +271,14 @@ def test_damaged_arrays_are_refused(
 ) -> None:
     path = write(tmp_path / "corpus.npy", content)
     with pytest.raises(InputError, match=re.escape(message)) as caught:
-        load_corpus(path, 3)
+        load_corpus(path, 3, 256)
     assert str(caught.value).startswith(f"{path}: expected")
     assert "\n" not in str(caught.value)
 
 
 def test_missing_array_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected encoded text, found"):
-        load_corpus(tmp_path / "corpus.npy", 0)
+        load_corpus(tmp_path / "corpus.npy", 0, 256)
 
 
 # Lanes.
@@ -453,3 +453,26 @@ def test_a_limit_takes_windows_evenly(
     counted = targets[targets[:, 0] != IGNORED]
     expected = [[5 * first + k + 1 for k in range(5)] for first in firsts]
     assert counted.tolist() == expected
+
+
+# A seam in the training text.
+
+
+@pytest.mark.parametrize("seam", [1, 2, 30, 58, 59])
+def test_nothing_is_predicted_across_a_seam(seam: int) -> None:
+    """Every transition but that one is read in an epoch, and no other."""
+    ids = np.arange(60, dtype=np.uint8)
+    batches = [
+        lane_batch(ids, n, batch=3, length=4, seed=1, reset_probability=0.0, seam=seam)
+        for n in range(steps_per_epoch(60, 3, 4))
+    ]
+    found = {
+        pair
+        for batch in batches
+        for pair in zip(
+            batch["inputs"].ravel().tolist(),
+            batch["targets"].ravel().tolist(),
+            strict=True,
+        )
+    }
+    assert found == {(k, k + 1) for k in range(59)} - {(seam - 1, seam)}

@@ -1,7 +1,7 @@
 """From a prompt to a continuation: the model's own scores, and the laws of sampling."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,18 @@ import pytest
 from flax import nnx
 from numpy.typing import NDArray
 
-from lstm_jax.decode import GREEDY, Sampling, generate_ids, keep_likely, read_prompt
-from lstm_jax.errors import InputError
+from lstm_jax.decode import (
+    Snapshot,
+    branch,
+    continue_from,
+    generate_ids,
+    read_prompt,
+    row_keys,
+    sample_keys,
+)
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.notation import Ids, PRNGKey, StepIds, StepLogits
+from lstm_jax.sampling import GREEDY, MEMORY, Sampling
 
 V, H, L = 6, 8, 2
 RNG = np.random.default_rng(0)
@@ -125,7 +133,7 @@ def test_reading_in_pieces_is_reading_at_once() -> None:
     whole = full_scores(model, TEXT)
     scores = jax.jit(LanguageModel.next_scores)
     for length in (1, 2, 63, 64, 65, 127, 128, 129, 150):
-        found = scores(model, read_prompt(model, TEXT[:length]))
+        found = scores(model, read_prompt(model, TEXT[:length]).states)
         np.testing.assert_allclose(found[0], whole[length - 1], rtol=1e-4, atol=1e-4)
 
 
@@ -181,9 +189,14 @@ def test_other_lengths_compile_nothing() -> None:
 
 
 def test_other_settings_compile_nothing() -> None:
-    """Temperature, top_k, top_p and the seed are data."""
+    """The numbers of the rules and the seed are data."""
     drawing = functools.partial(continuation, lively(Counter), TEXT[:3], 3, samples=2)
-    choices = [(1.0, 2, 1.0), (0.5, 3, 1.0), (2.0, 0, 0.5), (1.5, 1, 0.1)]
+    choices = [
+        (1.0, 2, 1.0, 0.1, 1.1, 9),
+        (0.5, 3, 1.0, 0.2, 1.2, 8),
+        (2.0, 0, 0.5, 0.9, 1.3, 7),
+        (1.5, 1, 0.1, 0.3, 1.4, 1),
+    ]
     first, *others = traces(
         functools.partial(drawing, sampling=Sampling(*choice), seed=seed)
         for seed, choice in enumerate(choices)
@@ -250,6 +263,10 @@ def test_temperature(temperature: float, seed: int) -> None:
         (Sampling(0.5, top_p=0.47), 1),
         (Sampling(0.5, top_p=0.7), 2),
         (Sampling(2.0, top_p=0.5), 3),
+        (Sampling(1.0, min_p=0.9), 1),
+        (Sampling(1.0, min_p=0.5), 3),
+        (Sampling(2.0, min_p=0.5), 4),
+        (Sampling(1.0, top_k=4, min_p=0.7), 2),
     ],
     ids=str,
 )
@@ -319,92 +336,68 @@ def test_samples_differ_but_not_with_their_number() -> None:
             assert (many[:, a] != many[:, b]).mean() > 0.2
 
 
-# Which symbols are kept.
+# Repetition.
 
 
-def kept_by_hand(scores: NDArray, top_k: int, top_p: float) -> set[int]:
-    """Symbol after symbol from the likeliest, until there are enough; then the ties."""
-    order = sorted(range(len(scores)), key=lambda symbol: -scores[symbol])[:top_k]
-    chances = np.exp(scores[order].astype(np.float64) - scores.max())
-    head, share = [], 0.0
-    for symbol, chance in zip(order, chances / chances.sum(), strict=True):
-        if share < top_p:
-            head.append(symbol)
-            share += chance
-    return {symbol for symbol, s in enumerate(scores) if s >= scores[head].min()}
+@pytest.mark.parametrize("window", [2, 100])
+def test_a_penalty_by_hand(window: int) -> None:
+    """Greedy, at a generated place: symbol after symbol by the full forward pass."""
+    model, prompt, penalty = lively(), TEXT[:5], 3.0
+    sampling = Sampling(repetition_penalty=penalty, repetition_window=window)
+    made = continuation(model, prompt, 70, sampling)[:, 0]
+    text = np.concatenate([prompt, made])
+    scores = full_scores(model, text)
+    for place in range(len(prompt), len(text)):
+        row = scores[place - 1].astype(np.float64)
+        chances = row - np.log(np.exp(row).sum())
+        said = np.unique(text[max(0, place - window) : place])
+        chances[said] *= penalty
+        assert chances[text[place]] > chances.max() - 1e-3
+    assert (made != continuation(model, prompt, 70)[:, 0]).any()
 
 
-def cases() -> Iterator[tuple[NDArray, int, float]]:
-    """Random scores, some with ties, some with symbols ruled out before."""
-    rng = np.random.default_rng(1)
-    for number in range(300):
-        size = int(rng.integers(1, 9))
-        scores = rng.normal(size=size)
-        if number % 3 == 0:
-            scores = rng.integers(-1, 2, size=size).astype(float)
-        if number % 4 == 0:
-            scores[rng.random(size) < 0.3] = -np.inf
-        if np.isneginf(scores).all():
-            scores[0] = 0.0
-        yield scores.astype(np.float32), int(rng.integers(1, 12)), rng.uniform(0.02, 1)
+# Snapshots.
 
 
-def test_kept_are_the_fewest_that_reach_their_share() -> None:
-    """Against a loop over symbols; what is kept keeps its score."""
-    keep = jax.jit(keep_likely)
-    padded = np.full((1, 8), -np.inf, np.float32)
-    for scores, top_k, top_p in cases():
-        row = padded.copy()
-        row[0, : len(scores)] = scores
-        found = np.asarray(keep(row, jnp.int32(top_k), jnp.float32(top_p)))[0]
-        expected = kept_by_hand(row[0], top_k, top_p)
-        finite = {symbol for symbol in expected if np.isfinite(row[0, symbol])}
-        assert set(np.flatnonzero(found > -np.inf)) == finite, (scores, top_k, top_p)
-        np.testing.assert_array_equal(found[sorted(finite)], row[0, sorted(finite)])
+def go_on(
+    snapshot: Snapshot, length: int, sampling: Sampling
+) -> tuple[NDArray, Snapshot]:
+    keys = sample_keys(3, len(snapshot.recent))
+    pieces = list(continue_from(lively(), snapshot, length, sampling, keys))
+    return np.concatenate([piece.ids for piece in pieces]), pieces[-1].after
 
 
 @pytest.mark.parametrize(
-    ("chances", "top_k", "top_p", "kept"),
-    [
-        ([0.4, 0.2, 0.2, 0.2], 4, 0.3, [0]),
-        ([0.4, 0.2, 0.2, 0.2], 4, 0.5, [0, 1, 2, 3]),
-        ([0.4, 0.2, 0.2, 0.2], 2, 1.0, [0, 1, 2, 3]),
-        ([0.2, 0.4, 0.2, 0.2], 1, 1.0, [1]),
-        ([0.3, 0.3, 0.3, 0.1], 4, 0.5, [0, 1, 2]),
-        ([0.3, 0.3, 0.3, 0.1], 4, 0.95, [0, 1, 2, 3]),
-        ([0.25, 0.25, 0.25, 0.25], 1, 0.01, [0, 1, 2, 3]),
-    ],
+    "sampling",
+    [Sampling(), Sampling(1.0), Sampling(1.0, repetition_penalty=2.0)],
+    ids=["greedy", "drawn", "penalized"],
 )
-def test_equal_symbols_stay_or_fall_together(
-    chances: list[float], top_k: int, top_p: float, kept: list[int]
-) -> None:
-    scores = jnp.log(jnp.array([chances]))
-    found = keep_likely(scores, jnp.int32(top_k), jnp.float32(top_p))
-    assert np.flatnonzero(found[0] > -jnp.inf).tolist() == kept
+def test_going_on_from_a_snapshot_is_not_having_stopped(sampling: Sampling) -> None:
+    start = branch(read_prompt(lively(), TEXT[:7]), 2)
+    whole, end = go_on(start, 150, sampling)
+    first, middle = go_on(start, 90, sampling)
+    second, other_end = go_on(middle, 60, sampling)
+    np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+    jax.tree.map(np.testing.assert_array_equal, end, other_end)
+    again, _ = go_on(middle, 60, sampling)  # a snapshot is not used up
+    np.testing.assert_array_equal(again, second)
 
 
-def test_rows_are_filtered_by_themselves() -> None:
-    scores = jnp.log(jnp.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]))
-    found = keep_likely(scores, jnp.int32(3), jnp.float32(0.7))
-    kept = (found > -jnp.inf).tolist()
-    assert kept == [[True, True, False], [False, False, True]]
+def test_reading_on_is_reading_all_at_once() -> None:
+    model = lively()
+    halves = read_prompt(model, TEXT[70:], read_prompt(model, TEXT[:70]))
+    whole = read_prompt(model, TEXT)
+    np.testing.assert_array_equal(halves.recent, whole.recent)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, atol=1e-5), halves, whole
+    )
+    assert (whole.recent[0, -len(TEXT) :] == TEXT).all() and len(TEXT) < MEMORY
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (
-            {"temperature": -0.1},
-            "temperature: expected a number at least 0, found -0.1",
-        ),
-        ({"temperature": float("nan")}, "temperature: expected"),
-        ({"temperature": float("inf")}, "temperature: expected"),
-        ({"top_k": -1}, "top_k: expected a number 0 or more, found -1"),
-        ({"top_p": 0.0}, "top_p: expected a number in"),
-        ({"top_p": 1.1}, "top_p: expected a number in"),
-        ({"top_p": float("nan")}, "top_p: expected a number in"),
-    ],
-)
-def test_settings_without_sense_are_refused(settings: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Sampling(**settings)
+def test_a_seed_of_its_own_for_every_row() -> None:
+    model, sampling = lively(), Sampling(1.0)
+    start = branch(read_prompt(model, TEXT[:5]), 3)
+    (piece,) = continue_from(model, start, 40, sampling, row_keys([5, 6, 5]))
+    for seed, row in zip((5, 6, 5), piece.ids.T, strict=True):
+        alone = continuation(model, TEXT[:5], 40, sampling, seed=seed)
+        np.testing.assert_array_equal(row, alone[:, 0])

@@ -25,9 +25,9 @@ from lstm_jax.task import engine_of
 SIZES = {"steps": 4, "rows": 2, "hidden": 3}
 
 
-@pytest.mark.parametrize("platform", ["cpu", "tpu", "cuda", "rocm"])
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm"])
 def test_auto_is_the_fused_engine(platform: str) -> None:
-    """Everywhere, for everything; and it says where that was never measured."""
+    """For everything but TPUs; and it says where that was never measured."""
     for dtype in ("float32", "bfloat16", "float64"):
         choice = explain_engine(
             platform=platform, dtype=dtype, lengths=True, resets=True, **SIZES
@@ -42,7 +42,8 @@ def test_it_is_explained_in_a_few_lines() -> None:
     assert text == (
         "engine scan: asked for by name\n"
         "    not fused: possible too: the fastest one measured on CPU\n"
-        "    not cudnn: needs a CUDA device; found cpu"
+        "    not cudnn: needs a CUDA device; found cpu\n"
+        "    not pallas_tpu: needs a TPU; found cpu"
     )
 
 
@@ -83,7 +84,7 @@ def test_what_cudnn_can_do() -> None:
 
 @pytest.mark.parametrize("engine", ["", "fast"])
 def test_unknown_engine(engine: str) -> None:
-    message = f"expected one of auto, fused, scan, cudnn, found '{engine}'"
+    message = f"expected one of auto, {', '.join(ENGINES)}, found '{engine}'"
     for refuse in (
         lambda: explain_engine(engine, **SIZES),
         lambda: check_engine_name(engine),
@@ -107,7 +108,8 @@ def test_an_engine_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> 
     params = LSTMParams(jnp.ones((2, 12)), jnp.ones((3, 12)), jnp.ones(12))
     ys, _ = lstm(params, jnp.ones((4, 1, 2)), engine="seven", reverse=True)
     assert (ys == 7).all()
-    assert asked == [Request("cpu", "float32", 4, 1, 3, reverse=True)]
+    here = {"device_kind": jax.devices()[0].device_kind, "devices": 2}
+    assert asked == [Request("cpu", "float32", 4, 1, 3, reverse=True, **here)]
     with pytest.raises(ValueError, match=r"one row; found more; .* can: fused, scan$"):
         lstm(params, jnp.ones((4, 2, 2)), engine="seven")
     z = jnp.ones((4, 1, 12))
@@ -119,7 +121,7 @@ def test_an_engine_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> 
         engine="seven",
     )
     assert asked[-1] == Request(
-        "cpu", "float32", 4, 1, 3, lengths=True, resets=True, inputs=False
+        "cpu", "float32", 4, 1, 3, lengths=True, resets=True, inputs=False, **here
     )
 
 

@@ -217,11 +217,8 @@ def test_a_lost_process_ends_the_other(
             process.wait()
     said = (tmp_path / f"log{1 - lost}").read_text()
     print(f"process {lost} {how.name}: the other ended after {seconds:.1f} s, {code}")
-    assert code in (LOST, -signal.SIGABRT)
-    ours, of_jax = "another process of this run has ended", "another task died"
-    assert ours in said or of_jax in said
-    if code == LOST:
-        assert ours in said and "--resume" in said
+    assert code in (LOST, -signal.SIGABRT), said  # gloo may abort at the same moment
+    assert "another process of this run has ended" in said
     reached = last_step(run)
     running = start_both(command, tmp_path, "--resume")
     try:

@@ -9,11 +9,22 @@ import numpy as np
 import pytest
 from flax import nnx
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
 
 from lstm_jax import protocols
+from lstm_jax.data import Batch, windows
+from lstm_jax.devices import replicate, row_mesh
 from lstm_jax.losses import Sums
+from lstm_jax.metrics import Confusion, Measures
 from lstm_jax.models.language import LanguageModel
-from lstm_jax.protocols import evaluate_ids, scores, stream, window256
+from lstm_jax.protocols import (
+    evaluate_ids,
+    measure_ids,
+    scores,
+    stream,
+    window256,
+    window_measures,
+)
 
 V, H, L = 5, 4, 2
 TEXT = np.random.default_rng(0).integers(V, size=700).astype(np.uint8)
@@ -129,3 +140,79 @@ def test_units() -> None:
 
 def test_a_hopeless_model_still_has_a_perplexity() -> None:
     assert 1e300 < scores(sums(1e6, 0, 1))["perplexity"] < math.inf
+
+
+# Everything that is measured.
+
+
+def measured_at_once(ids: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Targets, predictions and confidences of one pass."""
+    forward = jax.jit(LanguageModel.__call__)
+    logits = forward(model(), jnp.asarray(ids[:-1], jnp.int32)[:, None])[0][:, 0]
+    return ids[1:], np.asarray(logits.argmax(-1)), np.asarray(jax.nn.softmax(logits))
+
+
+def assert_same(found: dict[str, Measures], expected: dict[str, Measures]) -> None:
+    """Counts exactly, sums of floats to rounding."""
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        whole = np.issubdtype(a.dtype, np.integer)
+        np.testing.assert_allclose(a, b, rtol=0 if whole else 1e-5, atol=1e-4)
+
+
+@functools.cache
+def reference() -> dict[str, Measures]:
+    return measure_ids(model(), TEXT)
+
+
+def test_measures_are_those_of_one_pass() -> None:
+    targets, predictions, chances = measured_at_once(TEXT)
+    found = reference()["stream"]
+    assert isinstance(found.classes, Confusion)
+    np.testing.assert_array_equal(
+        found.classes.matrix,
+        confusion_matrix(targets, predictions, labels=range(V)),
+    )
+    confidence = float(np.asarray(found.calibration.confidence).sum())
+    assert confidence == pytest.approx(chances.max(-1).sum(), rel=1e-5)
+    cut = [measured_at_once(TEXT[k : k + 257]) for k in range(0, 699, 256)]
+    in_windows = reference()["window256"].classes
+    assert isinstance(in_windows, Confusion)
+    np.testing.assert_array_equal(
+        in_windows.matrix,
+        sum(confusion_matrix(t, p, labels=range(V)) for t, p, _ in cut),
+    )
+    assert (in_windows.matrix != found.classes.matrix).any(), "the protocols differ"
+
+
+@pytest.mark.parametrize(("rows", "segment"), [(1, 1024), (2, 100)])
+def test_measures_do_not_depend_on_how_the_text_is_read(
+    monkeypatch: pytest.MonkeyPatch, rows: int, segment: int
+) -> None:
+    """Rows per batch, hence padding: the three windows are filled up to four."""
+    monkeypatch.setattr(protocols, "_MOST_ROWS", rows)
+    monkeypatch.setattr(protocols, "_SEGMENT", segment)
+    assert_same(measure_ids(model(), TEXT), reference())
+
+
+def test_measures_do_not_depend_on_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows from the last to the first, one at a time."""
+
+    def backwards(
+        ids: NDArray, length: int, rows: int, limit: int | None = None
+    ) -> list[Batch]:
+        return list(windows(ids, length, rows, limit))[::-1]
+
+    expected = reference()
+    monkeypatch.setattr(protocols, "_MOST_ROWS", 1)
+    monkeypatch.setattr(protocols, "windows", backwards)
+    found = window_measures(model(), TEXT)
+    assert_same({"window256": found}, {"window256": expected["window256"]})
+
+
+def test_measures_do_not_depend_on_devices() -> None:
+    """16 windows on two devices, and on one."""
+    ids = np.tile(TEXT, 6)[: 16 * 256 + 1]
+    spread = window_measures(model(), ids)
+    alone = window_measures(replicate(row_mesh(16, 1), model()), ids)
+    assert_same({"window256": alone}, {"window256": spread})

@@ -1,13 +1,16 @@
 """An interrupted and resumed run is the run that was not interrupted, bit for bit."""
 
 import dataclasses
+import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from lstm_jax import train
+from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.config import (
     DataConfig,
     ModelConfig,
@@ -18,9 +21,11 @@ from lstm_jax.config import (
 )
 from lstm_jax.data import Corpus, encode_text
 from lstm_jax.errors import InputError
+from lstm_jax.files import Fields
 from lstm_jax.fit import Line
 from lstm_jax.keeper import open_checkpoints
-from lstm_jax.rundir import Fields, RunDirectory, create_run
+from lstm_jax.record import Record
+from lstm_jax.rundir import RunDirectory, create_run
 from lstm_jax.step import TrainState
 from lstm_jax.task import first_state
 from lstm_jax.text import Outcome, load, train_text
@@ -79,7 +84,8 @@ def last_state(run: RunDirectory, config: TrainConfig = CONFIG) -> TrainState:
 
 def checkpoint_steps(run: RunDirectory) -> list[int]:
     """The steps on disk."""
-    return sorted(int(path.name) for path in run.checkpoint_path.iterdir())
+    with open_checkpoints(run) as checkpoints:
+        return checkpoints.steps()[::-1]
 
 
 def assert_same(found: object, expected: object) -> None:
@@ -114,7 +120,7 @@ def assert_same_run(
     assert outcome.best_step == expected.best_step
     assert_same(outcome.best.model, expected.best.model)
     assert_same(load(run.path).model, expected.best.model)
-    assert checkpoint_steps(run) == checkpoint_steps(expected_run)
+    assert {expected.best_step, 30} <= set(checkpoint_steps(run))
     seconds = [line["seconds"] for line in run.lines()]
     assert seconds == sorted(seconds), "time goes on where it was"
 
@@ -233,7 +239,7 @@ def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> N
     assert second.best_step == first.best_step == 24
     assert_same(second.best.model, first.best.model)
     assert_same(load(run.path).model, first.best.model)
-    assert checkpoint_steps(run) == [24, 30]
+    assert checkpoint_steps(run) == [24, 27, 30]
 
 
 @pytest.mark.parametrize(
@@ -273,8 +279,104 @@ def test_without_a_directory_it_is_the_same_run(
     assert computed(outcome.lines) == computed(whole[1].lines)
 
 
-def test_a_run_without_checkpoint_is_not_resumed(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("cached")
+def test_the_same_seed_gives_the_same_bits_and_another_one_others(
+    whole: tuple[RunDirectory, Outcome],
+) -> None:
+    again = train_text(CONFIG, CORPUS, VOCAB)
+    assert_same(again.best.model, whole[1].best.model)
+    settings = dataclasses.replace(CONFIG.run, seed=6)
+    other = train_text(dataclasses.replace(CONFIG, run=settings), CORPUS, VOCAB)
+    assert computed(other.lines)[0] != computed(again.lines)[0]
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_budget_goes_on_with_the_time_already_spent(tmp_path: Path) -> None:
+    """Its schedule follows the clock: no two such runs are the same, but none loses."""
+    settings = dataclasses.replace(CONFIG.run, epochs=None, max_seconds=8.0)
+    config = dataclasses.replace(CONFIG, run=settings)
+    run = new_run(tmp_path / "run", config)
+    first = run_once(run, config, calls=2)
+    spent = first.clock.seconds()
+    outcome = run_once(run, config, resume=True)
+    lines = run.lines()
+    assert lines == outcome.lines and outcome.ended == "finished"
+    steps = [line["step"] for line in lines]
+    assert steps == sorted(set(steps)) and steps[:3] == [3, 6, 9]
+    assert lines[1]["seconds"] <= spent <= lines[2]["seconds"]
+    assert lines[-1]["seconds"] == pytest.approx(outcome.clock.seconds())
+    assert spent < outcome.clock.seconds() < 8.0 + 4.0  # no call is cut short
+    rates = [line["learning_rate"] for line in lines]
+    assert rates[-1] < rates[2]
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ({"checkpoint_steps": 6}, [0, 6, 12, 18, 24, 30]),
+        ({"checkpoint_steps": 7}, [0, 9, 15, 21, 30]),
+        ({"checkpoint_seconds": 3600.0}, [0, 30]),
+        ({"checkpoint_seconds": 1e-9}, [0, *range(3, 31, 3)]),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("cached")
+def test_checkpoints_come_at_the_interval_asked_for(
+    interval: dict[str, Any],
+    expected: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(Checkpoints, "busy", lambda checkpoints: False)
+    save = Checkpoints.save
+
+    def noted(checkpoints: Checkpoints, state: TrainState, record: Record) -> None:
+        saved.append(record.step)
+        save(checkpoints, state, record)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    settings = dataclasses.replace(CONFIG.run, evaluations=0, **interval)
+    config = dataclasses.replace(CONFIG, run=settings)
+    outcome = run_once(new_run(tmp_path / "run", config), config)
+    assert saved == expected
+    assert 0 < outcome.clock.saving < outcome.clock.seconds()
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_history_changed_behind_our_back_is_not_resumed(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
+    run_once(run, calls=3)
+    path = run.path / "metrics.jsonl"
+    good, lines = path.read_bytes(), run.lines()
+    for bad in (
+        good.replace(b'"train_loss": ', b'"train_loss": 1'),
+        good.split(b"\n")[0],
+    ):
+        path.write_bytes(bad)
+        with pytest.raises(InputError, match=r"metrics\.jsonl: expected the 3 lines"):
+            run_once(run, resume=True)
+        assert path.read_bytes() == bad
+    path.unlink()  # then it is not missed
+    outcome = run_once(run, resume=True)
+    assert run.lines() == outcome.lines and outcome.lines[0]["step"] == 12
+    assert lines[-1]["step"] == 9
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_run_stopped_before_its_first_checkpoint_begins_anew(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_run_whose_checkpoints_are_gone_is_not_resumed(tmp_path: Path) -> None:
+    """It has a history, and a history is not replaced."""
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=1)
+    shutil.rmtree(run.checkpoint_path)
     with pytest.raises(InputError, match=r"expected a checkpoint in .*, found none"):
         run_once(run, resume=True)
 
@@ -308,8 +410,8 @@ def test_settings_are_on_disk_before_the_first_step(
     ) -> None:
         assert load_config(run.path / "config.json") == config
         assert run.vocab() == vocab
-        np.testing.assert_array_equal(run.corpus(config).ids, corpus.ids)
-        assert run.corpus(config).train_size == corpus.train_size
+        np.testing.assert_array_equal(run.corpus(config, vocab).ids, corpus.ids)
+        assert run.corpus(config, vocab).train_size == corpus.train_size
         # Resolved: what was not asked for is written too, and fits the text.
         assert (config.model.hidden, config.model.layers) == (9, 2)
         assert config.optimizer.batch * config.optimizer.length < corpus.train_size

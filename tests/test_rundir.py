@@ -19,6 +19,8 @@ from lstm_jax.config import (
 )
 from lstm_jax.data import Corpus, encode_text
 from lstm_jax.errors import InputError
+from lstm_jax.fit import Line
+from lstm_jax.history import Fingerprint
 from lstm_jax.keeper import Keeper
 from lstm_jax.report import Reporter
 from lstm_jax.rundir import RunDirectory, create_run, open_run
@@ -32,7 +34,8 @@ CONFIG = TrainConfig(
     optimizer=OptimizerConfig(batch=4, length=8),
     run=RunConfig(epochs=1, evaluations=2, steps_per_call=8),
 )
-HISTORY = [{"step": step, "train_loss": 1 / step} for step in (1, 2, 5, 9)]
+MEASURED = {field.name: None for field in dataclasses.fields(Line)}
+HISTORY = [MEASURED | {"step": s, "train_loss": 1 / s} for s in (1, 2, 5, 9)]
 
 
 def encoded(text: str = TEXT) -> tuple[Corpus, Vocab]:
@@ -190,13 +193,13 @@ def test_what_was_written_at_the_start_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5])
 def test_the_split_of_the_corpus_comes_back(fraction: float, tmp_path: Path) -> None:
-    corpus, _ = encode_text(TEXT, "char", fraction)
+    corpus, vocab = encode_text(TEXT, "char", fraction)
     run = create_run(tmp_path / "r")
     run.save_corpus(corpus)
     config = dataclasses.replace(
         CONFIG, text=dataclasses.replace(CONFIG.text, validation_fraction=fraction)
     )
-    found = run.corpus(config)
+    found = run.corpus(config, vocab)
     np.testing.assert_array_equal(found.ids, corpus.ids)
     assert found.ids.dtype == corpus.ids.dtype
     assert found.train_size == corpus.train_size
@@ -209,7 +212,7 @@ def test_a_damaged_corpus_is_refused(raw: bytes | None, tmp_path: Path) -> None:
     if raw is not None:
         run.corpus_path.write_bytes(raw)
     with pytest.raises(InputError, match=r"corpus\.npy: expected encoded text"):
-        run.corpus(CONFIG)
+        run.corpus(CONFIG, encoded()[1])
 
 
 def test_a_corpus_cut_short_is_refused(tmp_path: Path) -> None:
@@ -217,7 +220,7 @@ def test_a_corpus_cut_short_is_refused(tmp_path: Path) -> None:
     run.save_corpus(encoded()[0])
     run.corpus_path.write_bytes(run.corpus_path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"corpus\.npy: expected encoded text"):
-        run.corpus(CONFIG)
+        run.corpus(CONFIG, encoded()[1])
 
 
 @pytest.mark.parametrize(
@@ -228,8 +231,8 @@ def test_an_array_of_something_else_is_refused(
 ) -> None:
     run = a_run(tmp_path / "r")
     np.save(run.corpus_path, array)
-    with pytest.raises(InputError, match=r"corpus\.npy: expected .* ids"):
-        run.corpus(CONFIG)
+    with pytest.raises(InputError, match=r"corpus\.npy: expected a row of ids"):
+        run.corpus(CONFIG, encoded()[1])
 
 
 # History.
@@ -273,12 +276,23 @@ DAMAGED = [
     b"3",
     b"{}",
     b'{"step": "two"}',
+    b'{"step": true}',
+    b'{"step": 2, "val_loss": "low"}',
+    b'{"step": 2, "ended": 3}',
+    b"[" * 100_000,
     b"\xff\xfe",
     b"",
 ]
 
 
-@pytest.mark.parametrize("raw", DAMAGED)
+def test_a_line_older_than_a_field_has_none_of_it(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "r")
+    (run.path / "metrics.jsonl").write_text('{"step": 3, "more": [1]}\n')
+    assert run.lines() == [MEASURED | {"step": 3, "more": [1]}]
+    assert str(Fingerprint(run.lines())) == str(Fingerprint([{"step": 3, "more": [1]}]))
+
+
+@pytest.mark.parametrize("raw", DAMAGED, ids=lambda raw: raw[:20])
 def test_a_damaged_line_in_the_middle_is_refused(raw: bytes, tmp_path: Path) -> None:
     run = a_run(tmp_path / "r")
     run.rewrite_lines(HISTORY)
@@ -350,7 +364,7 @@ def test_config_vocabulary_and_text_are_those_of_the_run(
     corpus, vocab = encoded()
     assert run.config() == CONFIG
     assert run.vocab() == vocab
-    np.testing.assert_array_equal(run.corpus(CONFIG).ids, corpus.ids)
+    np.testing.assert_array_equal(run.corpus(CONFIG, vocab).ids, corpus.ids)
 
 
 def test_the_history_says_how_the_run_went(
@@ -397,7 +411,7 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
     )
     seconds = summary["seconds"]
     assert seconds["loop"] == pytest.approx(
-        seconds["compile"] + seconds["train"] + seconds["evaluate"]
+        sum(seconds[name] for name in ("compile", "train", "evaluate", "save"))
     )
     assert seconds["loop"] == pytest.approx(run.lines()[-1]["seconds"])
     assert all(seconds[name] > 0 for name in (*seconds,))
@@ -406,7 +420,7 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
     )
     assert summary["engine"]["name"] == "fused" and "cpu" in summary["device"]
     assert "on CPU" in summary["engine"]["reason"]
-    assert summary["engine"]["others"].keys() == {"scan", "cudnn"}
+    assert summary["engine"]["others"].keys() == {"scan", "cudnn", "pallas_tpu"}
     assert summary["versions"].keys() >= {"python", "lstm_jax", "jax", "flax", "optax"}
 
 
@@ -448,13 +462,14 @@ def test_a_run_stopped_before_its_first_validation_can_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long runs save every now and then; what is on disk is of use at any moment."""
-    monkeypatch.setattr("lstm_jax.keeper._SAVE_SECONDS", 0.0)
     monkeypatch.setattr(Keeper, "finish", _killed)
     corpus, vocab = encoded()
     run = a_run(tmp_path / "r")
     run.start(CONFIG, vocab)
+    settings = dataclasses.replace(CONFIG.run, checkpoint_seconds=1e-9)
+    often = dataclasses.replace(CONFIG, run=settings)
     with pytest.raises(SystemExit):
-        train_text(CONFIG, corpus, vocab, run, interrupted=lambda: True)
+        train_text(often, corpus, vocab, run, interrupted=lambda: True)
     loaded = load(run.path)
     assert loaded.config == CONFIG
 

@@ -14,6 +14,7 @@ from lstm_jax.artifacts import (
     Result,
     load_model,
     load_settings,
+    make_run_dir,
     read_result,
     save_model,
     write_result,
@@ -125,10 +126,35 @@ def test_the_best_model_is_kept_and_the_first_is_left_alone(tmp_path: Path) -> N
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
+def test_patience_ends_a_run(tmp_path: Path) -> None:
+    """Of six losses the third is the best, by enough; two more are waited for."""
+    losses = iter([3.0, 2.95, 2.0, 2.1, 1.95, 0.1])
+
+    def evaluate(model: Model) -> Sums:
+        return Sums(jnp.float32(next(losses)), jnp.float32(jnp.nan), jnp.float32(1))
+
+    trained = train_model(
+        regression(evaluate),
+        some_model(),
+        PLAN,
+        programs(),
+        evaluations=6,
+        patience=2,
+        min_improvement=0.1,
+        run_dir=tmp_path,
+        say=lambda text: None,
+    )
+    assert next(losses) == 0.1, "the sixth was not measured"
+    assert trained.ended == "no improvement in 2 validations"
+    assert [line["ended"] for line in trained.lines][-2:] == [None, trained.ended]
+    assert trained.step == 10, "the lowest loss is kept, however little it was lower"
+    assert not trained.clock.running
+
+
 def test_a_loss_that_is_not_a_number_is_named() -> None:
     shared = Programs(squares, optax.identity())
     steep = Plan(12, None, 1e30, warmup=0.0, final_rate=1.0)
-    with pytest.raises(InputError, match="finite number at step"):
+    with pytest.raises(InputError, match=r"^step 2: expected a finite loss"):
         train_model(regression(), some_model(), steep, shared)
 
 
@@ -150,10 +176,13 @@ def test_a_model_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"a": {"w": jnp.zeros((2, 3))}}, "did not expect b"),
-        ({**a_model(), "c": jnp.zeros(1)}, r"expected c float32 \(1,\), found nothing"),
-        ({**a_model(), "b": jnp.zeros(2)}, "expected b float32 .*, found int32"),
-        ({**a_model(), "b": jnp.int32([1])}, r"expected b .*\(1,\), found .*\(2,\)"),
+        ({"a": {"w": jnp.zeros((2, 3))}}, "the array b is not expected"),
+        ({**a_model(), "c": jnp.zeros(1)}, "the array c is missing"),
+        ({**a_model(), "b": jnp.zeros(2)}, "expected b to be float32.*, found int32"),
+        (
+            {**a_model(), "b": jnp.int32([1])},
+            r"expected b to be .*\(1,\), found .*\(2,\)",
+        ),
     ],
 )
 def test_another_model_is_refused(tmp_path: Path, other: Model, message: str) -> None:
@@ -182,6 +211,15 @@ def test_missing_and_damaged_settings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("[1]")
     with pytest.raises(InputError, match="expected a JSON object"):
         load_settings(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    make_run_dir(tmp_path / "a" / "b")
+    make_run_dir(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file: expected a folder to write to"):
+        make_run_dir(tmp_path / "file")
 
 
 def test_a_result_comes_back_and_is_the_last_line(

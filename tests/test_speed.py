@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from experiments.speed import aot, ours, report, targets, techniques
+from experiments.speed import hlo, ours, report, targets, techniques
 from experiments.speed.groups import sweeps, table
 from experiments.speed.measure import (
     Plan,
@@ -259,23 +259,27 @@ def test_groups_begin_with_what_everything_is_compared_with() -> None:
 
 
 def test_the_kernels_of_a_loop_are_counted() -> None:
-    hlo = """\
+    text = """\
 %body (state: (s32[], f32[4])) -> (s32[], f32[4]) {
   %state = (s32[], f32[4]{0}) parameter(0)
   %n = s32[] get-tuple-element(%state), index=0
   %h = f32[4]{0} get-tuple-element(%state), index=1
   %next = s32[] fusion(%n), kind=kLoop, calls=%add
   %dot.1 = f32[4]{0} custom-call(%h), custom_call_target="gemm"
+  %sum = f32[4]{0} all-reduce(%dot.1), to_apply=%add
   ROOT %out = (s32[], f32[4]{0}) tuple(%next, %dot.1)
 }
 
 ENTRY %main (x: f32[4]) -> f32[4] {
   %x = f32[4]{0} parameter(0)
   %loop = (s32[], f32[4]{0}) while(%start), condition=%until, body=%body
+  %sent = f32[4]{0} all-gather-start(%x), dimensions={0}
+  %all = f32[4]{0} all-gather-done(%sent)
   ROOT %y = f32[4]{0} get-tuple-element(%loop), index=1
 }
 """
-    assert aot.loop_kernels(hlo) == [2]
+    assert hlo.loop_kernels(text) == [3]
+    assert hlo.collectives(text) == (1, 2)
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ cuts = st.lists(st.integers(0, 30))
 utf8_text = st.text(max_size=12)
 
 
-def write(vocab: Vocab, text: str, cuts: list[int], stop: str) -> list[str]:
+def write(vocab: Vocab, text: str, cuts: list[int], *stops: str) -> list[str]:
     """What is written of a text that comes in these pieces, and at its end."""
     ids = vocab.encode(text)
     bounds = sorted(min(cut, len(ids)) for cut in [0, *cuts, len(ids)])
-    writer = Writer(vocab, stop)
+    writer = Writer(vocab, stops)
     pieces = [writer.write(ids[start:end]) for start, end in pairwise(bounds)]
-    assert writer.stopped == (stop != "" and stop in text)
+    assert writer.stopped == any(stop and stop in text for stop in stops)
     return [*pieces, writer.finish()]
 
 
@@ -33,6 +33,22 @@ def test_a_text_ends_before_its_stop(text: str, cuts: list[int], stop: str) -> N
     """And what only begins like the stop is not lost."""
     expected = text.partition(stop)[0] if stop else text
     assert "".join(write(ABC, text, cuts, stop)) == expected
+
+
+@given(st.text("ab", max_size=20), cuts, st.lists(st.text("ab", max_size=4)))
+@example("abab", [1], ["abb", "ba"])
+@example("aabb", [1, 2, 3], ["ab", "aab"])
+def test_of_several_stops_the_first_complete_one_counts(
+    text: str, cuts: list[int], stops: list[str]
+) -> None:
+    """However the text is cut into pieces; found by trying every length."""
+    expected = text
+    for size in range(1, len(text) + 1):
+        done = [stop for stop in stops if stop and text[:size].endswith(stop)]
+        if done:
+            expected = text[: size - max(map(len, done))]
+            break
+    assert "".join(write(ABC, text, cuts, *stops)) == expected
 
 
 @given(utf8_text, cuts, utf8_text)
@@ -61,6 +77,6 @@ def test_only_what_may_be_the_stop_is_held_back(stop: str, pieces: list[str]) ->
 
 def test_an_unfinished_character_is_shown_as_such() -> None:
     """A text of bytes may end inside a character."""
-    writer = Writer(BYTES, "")
+    writer = Writer(BYTES)
     ids = BYTES.encode("a€".encode()[:-1])
     assert writer.write(ids) + writer.finish() == "a\ufffd"

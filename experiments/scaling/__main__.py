@@ -117,24 +117,27 @@ def show_costs(options: Options, shape: Shape) -> None:
 
 def show_absent(shape: Shape) -> None:
     """What a compiled step exchanges, per optimizer step and per time step."""
-    from experiments.scaling.absent import TARGETS, exchanged
+    from experiments.scaling.absent import exchanged
+    from experiments.speed.aot import TARGETS
 
     print("| devices | per call | per step | per time step |\n|---|---|---|---|")
-    for target in TARGETS:
+    for target in TARGETS.values():
+        title = f"4 x {target.title}"
         try:
             found = exchanged(target, shape)
         except Exception as error:
-            print(f"| {target} | not compiled: {str(error).splitlines()[0]:.120} | | |")
+            reason = str(error).splitlines()[0]
+            print(f"| {title} | not compiled: {reason:.120} | | |")
             continue
-        cells = (
+        cells = [
             ", ".join(
                 f"{each.operation} of {each.floats or 'no'} floats"
                 for each in found
                 if each.depth == depth
             )
             for depth in range(3)
-        )
-        print(f"| {target} | {' | '.join(cell or 'nothing' for cell in cells)} |")
+        ]
+        print(f"| {title} | {' | '.join(cell or 'nothing' for cell in cells)} |")
 
 
 if __name__ == "__main__":

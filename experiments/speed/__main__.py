@@ -2,6 +2,7 @@
 
 Command   python -m experiments.speed --quick          two minutes
           python -m experiments.speed                  everything, an hour
+          python -m experiments.speed --aot v5e        estimates for absent devices
           (pip install -e '.[peers]')
 On a GPU or TPU the same command measures there; rivals that cannot use it say so.
 """
@@ -12,11 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import strftime
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
-from experiments.speed import report
+from experiments.speed import aot, report
 from experiments.speed.groups import Group, sweeps, table, techniques
 from experiments.speed.measure import Cell, Plan, Processes, idleness, measure
 from experiments.speed.picture import draw
@@ -38,6 +39,7 @@ class Options:
         sweeps: also let T, H and B grow, each by itself.
         rounds: turns that everybody gets.
         seconds: length of a turn; at least one call.
+        aot: measure nothing; compile for a device that is not there, see `aot.py`.
         out: folder for results.jsonl, results.md, results.png and the workers' logs.
     """
 
@@ -50,6 +52,7 @@ class Options:
     sweeps: bool = True
     rounds: int = 7
     seconds: float = 0.3
+    aot: Literal["h100", "v5e"] | None = None
     out: Path = Path("runs/speed")
 
 
@@ -128,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    if options.aot:
+        return aot.main([options.aot])
     if options.quick:
         options = quicker(options)
     if problem := complaint(options):

@@ -78,8 +78,8 @@ def _forward(
 def _backward(reverse: bool, residuals: tuple, cotangents: tuple) -> tuple:
     w_h, h, c, starts, valid, gates, hs, cs = residuals
     dhs, dh, dc = cotangents
-    h_before = _previous(h, hs, starts, reverse)
-    c_before = _previous(c, cs, starts, reverse)
+    h_before = state_before(h, hs, starts, reverse)
+    c_before = state_before(c, cs, starts, reverse)
 
     # Everything that needs no gradient yet, for all steps at once.
     i, f, g, o = jnp.split(gates.astype(c.dtype), len(GATES), axis=-1)
@@ -184,7 +184,7 @@ def _times(w: Array, rows: int, dtype: DTypeLike) -> Callable[[Array], Array]:
     )
 
 
-def _previous(
+def state_before(
     first: Array, states: Array, starts: Array | None, reverse: bool
 ) -> Array:
     """The state each step began with: the one before it, or zero where it starts."""

@@ -18,6 +18,8 @@ class Request:
         reverse: whether time is walked backwards.
         inputs: whether the inputs are there, or only their share of the gates.
         masks: whether regularizers act inside the loop.
+        device_kind: JAX's name for the kind of device; empty if not known.
+        devices: over how many of them XLA may spread the rows.
     """
 
     platform: str
@@ -30,3 +32,5 @@ class Request:
     reverse: bool = False
     inputs: bool = True
     masks: bool = False
+    device_kind: str = ""
+    devices: int = 1

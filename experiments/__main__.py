@@ -1,0 +1,102 @@
+"""The table of applications in experiments/README.md, made from what runs have left.
+
+Command   python -m experiments RUN_DIR...    take in the results of these runs
+          python -m experiments               write the table anew
+
+`result.json` of every run is kept in experiments/results/, a folder per task, and the
+table says what is there: no number in it is typed by hand.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+import lstm_jax
+
+FOLDER = Path(__file__).parent
+BEGIN, END = "<!-- table: python -m experiments -->", "<!-- end of the table -->"
+COLUMNS = (
+    *("task", "data, licence", "protocol", "our number", "floor"),
+    *("published LSTM", "best known", "minutes", "command"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Take in the results of runs, and write the table of all applications anew.
+
+    Args:
+        run_dirs: the folders of finished runs; a run takes the place of an earlier one
+            of the same task.
+    """
+
+    run_dirs: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR")
+    ] = ()
+
+
+def take_in(run_dirs: Sequence[Path], results: Path) -> None:
+    """Copy the results of runs to folders that are named after their tasks.
+
+    Raises:
+        InputError: a run has left none, or one that is not to be reported.
+    """
+    found = [lstm_jax.read_result(path) for path in run_dirs]
+    for path, result in zip(run_dirs, found, strict=True):
+        if {"--smoke", "--validate"} & set(result.command.split()):
+            raise lstm_jax.InputError(
+                f"{path}: expected a test, found {result.command}"
+            )
+    for result in found:
+        name = re.sub(r"\W+", "-", result.task.lower()).strip("-")
+        lstm_jax.write_result(results / name, result)
+
+
+def table(results: Sequence[lstm_jax.Result]) -> str:
+    """The results as a table in Markdown, a row each."""
+    rows = [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
+    return "\n".join([*rows, *(_row(_cells(result)) for result in results)])
+
+
+def _cells(result: lstm_jax.Result) -> list[str]:
+    return [
+        result.task,
+        f"{result.data}, {result.licence}",
+        result.protocol,
+        f"{result.metric}: **{result.ours}**",
+        result.floor,
+        result.published,
+        result.best_known,
+        f"{result.minutes:.1f}",
+        f"`{result.command}`",
+    ]
+
+
+def _row(cells: Sequence[str]) -> str:
+    escaped = (" ".join(cell.replace("|", "\\|").split()) for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def rewritten(text: str, folder: Path) -> str:
+    """The text with the table of a folder's results between its two marks."""
+    kept = sorted(path.parent for path in folder.glob("*/result.json"))
+    new = table([lstm_jax.read_result(path) for path in kept])
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{new}\n\n{END}{rest.partition(END)[2]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    options = tyro.cli(Options, prog="python -m experiments", args=arguments)
+    take_in(options.run_dirs, FOLDER / "results")
+    path = FOLDER / "README.md"
+    path.write_text(rewritten(path.read_text("utf-8"), FOLDER / "results"), "utf-8")
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    lstm_jax.run_command(main)

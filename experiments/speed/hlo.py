@@ -1,0 +1,60 @@
+"""What a compiled program says of itself, read off XLA's text (HLO)."""
+
+import re
+
+# In a loop's body these are no work on the device.
+_FREE = {
+    "parameter",
+    "constant",
+    "get-tuple-element",
+    "tuple",
+    "bitcast",
+    "copy-start",
+    "copy-done",
+    "after-all",
+    "partition-id",
+}
+_COLLECTIVE = re.compile(
+    r"all-(reduce|gather|to-all)|reduce-scatter|collective-(permute|broadcast)"
+)
+
+
+def loop_kernels(hlo: str) -> list[int]:
+    """How many instructions that do work each loop's body has."""
+    return [
+        sum(operation not in _FREE for operation in operations(body))
+        for body in loop_bodies(hlo)
+    ]
+
+
+def collectives(hlo: str) -> tuple[int, int]:
+    """How often devices exchange numbers: inside loops' bodies, and in all."""
+    counts = [
+        sum(
+            bool(_COLLECTIVE.match(operation)) and not operation.endswith("-done")
+            for operation in operations(text)
+        )
+        for text in ("\n".join(loop_bodies(hlo)), hlo)
+    ]
+    return counts[0], counts[1]
+
+
+def loop_bodies(hlo: str) -> list[str]:
+    """The text of every loop's body."""
+    bodies = re.findall(r"\bwhile\(.*?\bbody=%?([\w.-]+)", hlo)
+    computations = {
+        found["name"]: found["body"]
+        for found in re.finditer(
+            r"^(?:ENTRY )?%?(?P<name>[\w.-]+) .*?\{\n(?P<body>.*?)^\}",
+            hlo,
+            re.MULTILINE | re.DOTALL,
+        )
+    }
+    return [computations[body] for body in bodies if body in computations]
+
+
+def operations(body: str) -> list[str]:
+    """The name of each instruction's operation."""
+    return re.findall(
+        r"^\s+(?:ROOT )?%?[\w.-]+ = .*? ([a-z][\w-]*)\(", body, re.MULTILINE
+    )

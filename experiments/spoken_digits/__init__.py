@@ -1,0 +1,1 @@
+"""The parts of `experiments/speech.py`: data, lessons, reports."""

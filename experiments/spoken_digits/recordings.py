@@ -1,0 +1,93 @@
+"""Spoken digits: recordings, and utterances joined from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import lstm_jax
+
+EAR = lstm_jax.Ear(stack=4)  # frames of 40 ms, 160 numbers each
+RATE = EAR.bands.rate
+NAMES = "0123456789"  # digit k is class k, and symbol k + 1 of CTC, whose 0 is a blank
+
+
+class Recording(NamedTuple):
+    """One spoken digit."""
+
+    speaker: str
+    digit: int
+    number: int
+    samples: np.ndarray
+
+
+def read_recordings(folder: Path) -> list[Recording]:
+    """Every DIGIT_SPEAKER_NUMBER.wav in a folder and in zips there."""
+    found = []
+    for name, content in lstm_jax.wav_files(folder):
+        if match := re.fullmatch(r"(\d)_(\w+)_(\d+)\.wav", name):
+            digit, speaker, number = match.groups()
+            sound = lstm_jax.resample(lstm_jax.decode_wav(content, name), RATE)
+            found.append(Recording(speaker, int(digit), int(number), sound.samples))
+    if not found:
+        raise lstm_jax.InputError(
+            f"{folder}: expected WAV files like 7_jackson_32.wav, or zips of them, "
+            "found none"
+        )
+    return sorted(found, key=lambda r: r[:3])
+
+
+def tones() -> list[Recording]:
+    """A stand-in for FSDD: each digit is a pair of tones, each speaker a pitch."""
+    rng = np.random.default_rng(0)
+    made = []
+    for pitch, digit, number in np.ndindex(2, 10, 8):
+        seconds = np.arange(int(rng.uniform(0.15, 0.3) * RATE)) / RATE
+        low, high = 300 * 1.3 ** (digit // 4), 1000 * 1.3 ** (digit % 4)
+        turns = 2 * np.pi * (1 + 0.05 * pitch) * seconds
+        samples = np.sin(low * turns) + np.sin(high * turns)
+        speaker = ("low", "high")[pitch]
+        made.append(Recording(speaker, digit, number, samples.astype(np.float32)))
+    return made
+
+
+def by_speaker(recordings: Sequence[Recording]) -> dict[str, list[Recording]]:
+    """The recordings of each speaker."""
+    found: dict[str, list[Recording]] = {}
+    for recording in recordings:
+        found.setdefault(recording.speaker, []).append(recording)
+    return found
+
+
+def official_split(
+    recordings: Sequence[Recording], validate: bool
+) -> tuple[list[Recording], list[Recording]]:
+    """Those to learn from, and those of the test, or of a validation in its place."""
+    held_out = range(5, 10) if validate else range(5)
+    known = [r for r in recordings if r.number >= held_out.stop]
+    return known, [r for r in recordings if r.number in held_out]
+
+
+def utterances(
+    recordings: Sequence[Recording], rounds: int
+) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
+    """The joined digits of a test and their transcripts, the same in every run.
+
+    Each round uses every recording once, but for 1 or 2 that a speaker may have left.
+    """
+    rng = np.random.default_rng(0)
+    sounds, transcripts = [], []
+    for mine in list(by_speaker(recordings).values()) * rounds:
+        order = rng.permutation(len(mine)).tolist()
+        while len(order) >= 3:
+            count = min(int(rng.integers(3, 8)), len(order))
+            some = [mine[order.pop()] for _ in range(count)]
+            parts = [recording.samples for recording in some]
+            whole = lstm_jax.join_sounds(rng, parts, gap=int(0.4 * RATE), decibels=3.0)
+            sounds.append(lstm_jax.with_noise(rng, whole, rng.uniform(10, 30)))
+            transcripts.append(tuple(recording.digit + 1 for recording in some))
+    return sounds, transcripts

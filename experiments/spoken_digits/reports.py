@@ -1,0 +1,158 @@
+"""What is made of a test: by networks, by templates, in one line and in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import lstm_jax
+from experiments.spoken_digits.recordings import EAR, RATE, Recording, utterances
+
+BEAM = 8
+
+
+class Networks(NamedTuple):
+    """That for isolated digits, and that for joined ones."""
+
+    isolated: lstm_jax.SequenceClassifier
+    joined: lstm_jax.Transcriber
+
+
+class Report(NamedTuple):
+    """What was made of a test: classes of digits, transcripts of joined ones."""
+
+    right: int
+    tested: int
+    greedy: lstm_jax.Edits
+    beam: lstm_jax.Edits
+
+    @property
+    def accuracy(self) -> float:
+        """Percent of the isolated digits."""
+        return 100 * self.right / self.tested
+
+    def __str__(self) -> str:
+        return (
+            f"isolated {self.right}/{self.tested} = {self.accuracy:.2f} %; joined, "
+            f"errors in {self.beam.length} digits: greedy "
+            f"{100 * self.greedy.error_rate:.2f} %, beam "
+            f"{100 * self.beam.error_rate:.2f} %"
+        )
+
+
+class Comparison(NamedTuple):
+    """The networks' report and that of the floor, from one test."""
+
+    networks: Report
+    templates: Report
+
+
+def examine(networks: Networks, tested: Sequence[Recording], rounds: int) -> Report:
+    """What the networks make of a test."""
+    rows = [EAR.frames(recording.samples) for recording in tested]
+    classes = lstm_jax.score_classes(networks.isolated, rows).argmax(axis=1)
+    sounds, references = utterances(tested, rounds)
+    rows = [EAR.frames(samples) for samples in sounds]
+    scores = lstm_jax.score_frames(networks.joined, rows)
+    greedy = [lstm_jax.greedy_decode(some) for some in scores]
+    beam = [lstm_jax.prefix_beam_search(some, BEAM)[0].symbols for some in scores]
+    return report(tested, classes, references, greedy, beam)
+
+
+def examine_templates(
+    known: Sequence[Recording], tested: Sequence[Recording], rounds: int
+) -> Report:
+    """The floor: the nearest training recording; joined digits are cut at pauses."""
+    rows = [EAR.spectrogram(recording.samples) for recording in known]
+    classes = np.array([recording.digit for recording in known])
+    templates = lstm_jax.make_templates(rows, classes)
+
+    def name(sounds: Sequence[np.ndarray]) -> np.ndarray:
+        return templates.nearest([EAR.spectrogram(samples) for samples in sounds])
+
+    sounds, references = utterances(tested, rounds)
+    cut = [lstm_jax.loud_pieces(lstm_jax.Sound(s, RATE)) for s in sounds]
+    named = [name([piece.samples for piece in pieces]) + 1 for pieces in cut]
+    found = [tuple(digits.tolist()) for digits in named]
+    answers = name([recording.samples for recording in tested])
+    return report(tested, answers, references, found, found)
+
+
+def report(
+    tested: Sequence[Recording],
+    classes: np.ndarray,
+    references: Sequence[tuple[int, ...]],
+    greedy: Sequence[tuple[int, ...]],
+    beam: Sequence[tuple[int, ...]],
+) -> Report:
+    """Answers beside what was said."""
+    digits = np.array([recording.digit for recording in tested])
+    count = lstm_jax.count_all_edits
+    return Report(
+        right=int((classes == digits).sum()),
+        tested=len(tested),
+        greedy=count(references, greedy),
+        beam=count(references, beam),
+    )
+
+
+def write_results(
+    run_dir: Path,
+    smoke: bool,
+    official: Comparison,
+    unseen: dict[str, Comparison],
+    minutes: float,
+) -> None:
+    """One result for isolated digits, and one, the last, for joined ones."""
+    networks = official.networks, {k: found.networks for k, found in unseen.items()}
+    templates = official.templates, {k: found.templates for k, found in unseen.items()}
+    source = "--smoke" if smoke else "--data PATH"
+    shared = {
+        "data": "generated tones" if smoke else "FSDD, 3,000 recordings, 6 speakers",
+        "licence": "none" if smoke else "CC BY-SA 4.0",
+        "minutes": minutes,
+        "command": f"python -m experiments.speech {source}",
+    }
+    isolated = lstm_jax.Result(
+        task="Speech recognition, isolated digits",
+        protocol="official test, recordings 0 to 4; and each speaker unseen in turn",
+        metric="accuracy, %",
+        ours=accuracies(*networks),
+        floor=f"nearest template: {accuracies(*templates)}",
+        published="98.41 BiLSTM, 98.41 DTW, both on a random split of 4 speakers",
+        best_known="none known on these splits",
+        **shared,
+    )
+    joined = lstm_jax.Result(
+        task="Speech recognition, joined digits",
+        protocol="the same tests, 3 to 7 recordings joined with pauses and noise",
+        metric="digit error rate, %",
+        ours=error_rates(*networks),
+        floor=f"cut at pauses, nearest template: {error_rates(*templates)}",
+        published="none, the test is our own",
+        best_known="none, the test is our own",
+        **shared,
+    )
+    lstm_jax.write_result(run_dir / "isolated", isolated)
+    lstm_jax.write_result(run_dir, joined)
+
+
+def accuracies(official: Report, unseen: dict[str, Report]) -> str:
+    """Of isolated digits."""
+    each = {name: found.accuracy for name, found in unseen.items()}
+    return f"{official.accuracy:.2f}; {means(each)}"
+
+
+def error_rates(official: Report, unseen: dict[str, Report]) -> str:
+    """Of joined digits, by beam search."""
+    each = {name: 100 * found.beam.error_rate for name, found in unseen.items()}
+    return f"{100 * official.beam.error_rate:.2f}; {means(each)}"
+
+
+def means(each: dict[str, float]) -> str:
+    """The mean over speakers, and each of them."""
+    names = ", ".join(f"{name} {value:.1f}" for name, value in each.items())
+    return f"unseen speakers {np.mean(list(each.values())):.2f} ({names})"

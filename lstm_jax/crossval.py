@@ -1,0 +1,150 @@
+"""Cross-validate a character-level LSTM on a text: `python -m lstm_jax.crossval`.
+
+The text is cut into k contiguous blocks. Each block is predicted by a model that was
+trained on all the others, vocabulary included, to the end of its run. Printed are the
+scores of every fold, their mean and their standard deviation; RUN_DIR gets them all in
+crossval.json, and what was predicted for each character in predictions.npz.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lstm_jax import cli
+from lstm_jax.config import (
+    DataConfig,
+    Kind,
+    ModelConfig,
+    OptimizerConfig,
+    RegularizerConfig,
+    RunConfig,
+    TrainConfig,
+    check,
+)
+from lstm_jax.data import read_text
+from lstm_jax.errors import InputError
+from lstm_jax.rundir import create_run
+from lstm_jax.validation import fold_table
+
+if TYPE_CHECKING:
+    from lstm_jax.validation import CrossValidation
+
+_PRINTED = {
+    f"{protocol}_{name}": label
+    for protocol in ("window256", "stream")
+    for name, label in (
+        ("loss", f"{protocol} nats"),
+        ("bits_per_char", "bits/char"),
+        ("accuracy", "accuracy"),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldOptions:
+    """Of the folds."""
+
+    data: tuple[Path, ...] = ()
+    """Text files, read one after the other; `.gz` is unpacked."""
+    vocab: Kind = "char"
+    """What a symbol is: a Unicode character or a byte."""
+    folds: int = 5
+    """Blocks that the text is cut into."""
+    seed: int = 0
+    """Decides every random draw."""
+    seeds: int = 1
+    """Cross-validate so many times, with the seeds that follow --seed."""
+    together: bool = False
+    """Train all models of equal shapes as one program: faster if they are small."""
+    epochs: int | None = None
+    """Passes over the training part of a fold. Default: 10, or by --max-seconds."""
+    max_seconds: float | None = None
+    """Wall-clock budget of each fold in seconds."""
+    steps_per_call: int = 16
+    """Optimizer steps inside one compiled call."""
+    run_dir: Path | None = None
+    """Folder for the results. Default: runs/NAME-crossval of the first file."""
+    overwrite: bool = False
+    """Replace what is in --run-dir."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossvalOptions:
+    """A cross-validation."""
+
+    run: FoldOptions = dataclasses.field(default_factory=FoldOptions)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    regularizer: RegularizerConfig = dataclasses.field(
+        default_factory=RegularizerConfig
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, cross-validate, print, keep."""
+    options = cli.parse(CrossvalOptions, "crossval", __doc__ or "", argv)
+    given, config = options.run, _config(options)
+    text = read_text(given.data, given.vocab)
+    assert config.run.run_dir, "set by _config"
+    run = create_run(config.run.run_dir, given.overwrite, spare=given.data)
+    run.write_config(config)
+
+    from lstm_jax.devices import keep_programs, show_cores
+
+    keep_programs()
+    show_cores(config.optimizer.batch)
+    from lstm_jax.text_folds import cross_validate_text
+
+    seeds = range(given.seed, given.seed + given.seeds)
+    results = cross_validate_text(
+        text, config, given.folds, seeds, together=given.together, say=print
+    )
+    for seed, result in zip(seeds, results, strict=True):
+        print(f"\nseed {seed}\n{fold_table(result, _PRINTED)}")
+        result.save(run.path / f"seed-{seed}" if len(results) > 1 else run.path)
+    if len(results) > 1:
+        print(f"\nmeans over folds, by seed\n{_by_seed(results)}")
+    print(f"\nkept in {run.path}")
+
+
+def _config(options: CrossvalOptions) -> TrainConfig:
+    """The settings of every model, checked."""
+    given = options.run
+    if not given.data:
+        raise InputError("--data: expected a text file, found none")
+    if given.seeds < 1:
+        raise InputError(f"--seeds: expected 1 or more, found {given.seeds}")
+    if given.together and given.max_seconds is not None:
+        raise InputError("--together: expected --epochs, found --max-seconds")
+    path = Path("runs") / f"{given.data[0].name.split('.')[0]}-crossval"
+    config = TrainConfig(
+        text=DataConfig(given.data, given.vocab, validation_fraction=0.0),
+        model=options.model,
+        optimizer=options.optimizer,
+        regularizer=options.regularizer,
+        run=RunConfig(
+            run_dir=given.run_dir or path,
+            epochs=given.epochs,
+            max_seconds=given.max_seconds,
+            seed=given.seed,
+            evaluations=0,
+            steps_per_call=given.steps_per_call,
+        ),
+    )
+    check(config)
+    return config
+
+
+def _by_seed(results: "Sequence[CrossValidation]") -> str:
+    """The seeds as if they were folds: how much is chance."""
+    from lstm_jax.folds import block_folds
+    from lstm_jax.validation import FoldOutcome, collect
+
+    outcomes = [FoldOutcome(result.mean) for result in results]
+    means = collect(outcomes, block_folds(len(results), len(results)))
+    return fold_table(means, _PRINTED, "seed")
+
+
+if __name__ == "__main__":
+    cli.run_command(main)
