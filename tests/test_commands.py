@@ -733,6 +733,8 @@ FLAGS = {
         --samples --seed --json""",
     "evaluate": "RUN_DIR --data --json",
     "inspect": "RUN_DIR --text --json",
+    "crossval": """--data --folds --seeds --together --epochs --max-seconds --hidden
+        --dropout --learning-rate --weight-drop --run-dir --overwrite""",
 }
 
 
