@@ -58,7 +58,7 @@ from experiments.spoken_digits.reports import (
 )
 
 ISOLATED = Settings(64, steps=1200, rows=32, seconds=0.8, dropout=0.25)
-JOINED = Settings(64, 1600, rows=16, seconds=2.4, dropout=0.1, learning_rate=5e-3)
+JOINED = Settings(64, 1200, rows=16, seconds=2.4, dropout=0.1, learning_rate=5e-3)
 TINY = Settings(16, 40, 16, 0.4, layers=1, dropout=0.0, learning_rate=1e-2)
 TINY_JOINED = dataclasses.replace(TINY, seconds=1.2)
 INPUT_FILE = tyro.conf.arg(metavar="FILE.wav")

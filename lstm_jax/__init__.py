@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from lstm_jax.ctc import Hypothesis as Hypothesis
     from lstm_jax.ctc import greedy_decode as greedy_decode
     from lstm_jax.ctc import prefix_beam_search as prefix_beam_search
+    from lstm_jax.data import lane_batch as lane_batch
     from lstm_jax.decode import Snapshot as Snapshot
     from lstm_jax.decode import branch as branch
     from lstm_jax.decode import continue_from as continue_from
@@ -208,6 +209,7 @@ _ROOMS = {
     "validation": ("CrossValidation", "FoldOutcome", "cross_validate", "fold_table"),
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
+    "data": ("lane_batch",),
     "dispatch": ("EngineChoice", "as_if_on", "explain_engine"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),

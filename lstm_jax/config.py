@@ -20,6 +20,7 @@ Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
 OnNaN = Literal["stop", "backoff"]
 EngineName = Literal["auto", "fused", "scan", "cudnn", "pallas_tpu"]
+Devices = int | Literal["all"] | None  # how many; None for as many as pay
 MAX_SEED = 2**63
 _HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 _MOST = 2**31 - 1  # of anything that is counted
@@ -155,14 +156,31 @@ class RunConfig(Configuration):
     on_nan: OnNaN = "stop"
     """What to do about a loss or a gradient that is no finite number: stop, or backoff,
     which halves the learning rate and goes on from the last checkpoint."""
-    devices: int | None = None
-    """Devices to spread the batch over. Default: all that pay; on CPU, its cores."""
+    devices: Devices = None
+    """Devices to spread the batch over, or all. Default: as many as pay; on CPU, its
+    cores. A number shows the CPU as so many devices."""
+    shard_model: bool = False
+    """Spread parameters and optimizer state over the devices too: less memory on each,
+    the same results."""
     resume: bool = False
     """Continue the run in --run-dir."""
     overwrite: bool = False
     """Replace the run in --run-dir."""
     tensorboard: bool = False
     """Write TensorBoard event files too, into --run-dir/tensorboard."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterConfig(Configuration):
+    """Several processes, each with devices of its own, that make one run."""
+
+    coordinator: str | None = None
+    """HOST:PORT of process 0, or auto: what Slurm, Open MPI, Kubernetes or a TPU slice
+    says. Default: this process is alone."""
+    processes: int | None = None
+    """How many processes there are."""
+    process: int | None = None
+    """Which one this is, counted from 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +194,7 @@ class TrainConfig(Configuration):
         default_factory=RegularizerConfig
     )
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
+    cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
 
 
 HELLO_WORLD_TEXT = "hello world"
@@ -211,7 +230,7 @@ def check(config: TrainConfig) -> None:
         ("--length", optimizer.length),
         ("--epochs", 1 if run.epochs is None else run.epochs),
         ("--steps-per-call", run.steps_per_call),
-        ("--devices", 1 if run.devices is None else run.devices),
+        ("--devices", run.devices if isinstance(run.devices, int) else 1),
         ("--patience", 1 if run.patience is None else run.patience),
         (
             "--checkpoint-steps",
@@ -268,6 +287,28 @@ def check(config: TrainConfig) -> None:
         raise InputError("--patience: expected --evaluations and a held-out text")
     if run.resume and run.overwrite:
         raise InputError("expected --resume or --overwrite, found both")
+    _check_cluster(config.cluster, run.devices)
+
+
+def _check_cluster(cluster: ClusterConfig, devices: Devices) -> None:
+    """Refuse an address that is none, and numbers of processes that make no sense."""
+    address, count, index = cluster.coordinator, cluster.processes, cluster.process
+    alone = address is None
+    host, _, port = (address or "").rpartition(":")
+    if alone and (count is not None or index is not None):
+        raise InputError("--coordinator: expected HOST:PORT or auto, found none")
+    if not alone and address != "auto":
+        valid = bool(host) and port.isdecimal() and 0 < int(port) < 2**16
+        _expect("--coordinator", address, "HOST:PORT or auto", valid)
+        _expect("--processes", count, "their number", count is not None)
+        _expect("--process", index, "which one this is", index is not None)
+    if count is not None:
+        _expect("--processes", count, "1 or more", count >= 1)
+        even = not isinstance(devices, int) or devices % count == 0
+        _expect("--devices", devices, f"a multiple of {count} processes", even)
+    if index is not None:
+        most = _HUGE if count is None else count
+        _expect("--process", index, f"0 to {most - 1}", 0 <= index < most)
 
 
 def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
@@ -336,8 +377,10 @@ def _value(hint: object, value: object, where: str) -> object:
     if isinstance(hint, type) and issubclass(hint, Configuration):
         return _section(hint, value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return None if value is None else _value(arguments[0], value, where)
+    if origin in (types.UnionType, typing.Union):
+        fixed = {x for part in arguments[1:] for x in typing.get_args(part)} | {None}
+        known = isinstance(value, str | None) and value in fixed
+        return value if known else _value(arguments[0], value, where)
     if origin is tuple and isinstance(value, list):
         return tuple(_value(arguments[0], item, where) for item in value)
     if origin is Literal and value in arguments:

@@ -182,6 +182,7 @@ def lane_batch(
     seed: int,
     reset_probability: float,
     seam: int | None = None,
+    rows: slice = slice(None),
 ) -> Batch:
     """Batch n of training: a function of (seed, n).
 
@@ -199,6 +200,7 @@ def lane_batch(
             state. Without it a model that always carries its state never learns to
             begin, and is lost from the zero state.
         seam: see `Corpus`. The lanes step over it: no target is false.
+        rows: only these of the B lanes.
 
     Returns:
         `inputs` and `targets` [T, B], and `fresh` [B]: lanes that start from zero.
@@ -207,12 +209,12 @@ def lane_batch(
     epoch, segment = divmod(n, segments)
     ring = len(ids) - 1 - (seam is not None)  # transitions: input k predicts k + 1
     origin = np.random.default_rng([seed, epoch]).integers(ring)
-    lane = np.arange(batch) * segments * length
+    lane = np.arange(batch)[rows] * segments * length
     place = origin + lane + segment * length + np.arange(length)[:, None]
     place %= ring
     if seam is not None:
         place += place >= seam - 1  # the symbol before the seam predicts nothing
-    chance = np.random.default_rng([seed, epoch, segment]).random(batch)
+    chance = np.random.default_rng([seed, epoch, segment]).random(batch)[rows]
     fresh = chance < (1 if segment == 0 else reset_probability)
     return {
         "inputs": ids[place].astype(np.int32),

@@ -15,8 +15,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from lstm_jax.agree import first_number
+from lstm_jax.config import Devices
 from lstm_jax.data import Batch
-from lstm_jax.devices import replicate, row_mesh, spread, spread_batch
+from lstm_jax.devices import replicate, row_mesh, shard, spread, spread_own
 from lstm_jax.errors import InputError
 from lstm_jax.losses import Sums
 from lstm_jax.programs import Programs
@@ -35,6 +37,8 @@ class Task:
         batch: batch n of training, a function of n alone.
         row_axes: the axis of the rows in each of a batch's arrays.
         rows: B, rows per batch.
+        batch_rows: some rows of batch n, so that of several processes each makes its
+            own; without it each makes the whole batch and takes its part.
         steps_per_epoch: batches that make one pass over the data.
         symbols_per_step: what is counted in symbols per second.
         evaluate: the validation sums of a model; None if nothing was held out.
@@ -49,6 +53,7 @@ class Task:
     symbols_per_step: int
     evaluate: Callable[[Model], Sums] | None = None
     evaluate_training: Callable[[Model], Sums] | None = None
+    batch_rows: Callable[[int, slice], Batch] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +142,8 @@ def fit(
     *,
     steps_per_call: int = 16,
     evaluations: int = 0,
-    devices: int | None = None,
+    devices: Devices = None,
+    shard_model: bool = False,
     programs: Programs | None = None,
 ) -> Iterator[tuple[TrainState, Line]]:
     """Train until the plan is over.
@@ -145,14 +151,16 @@ def fit(
     Args:
         task: what to learn.
         optimizer: of `make_optimizer`.
-        state: where to start: the first state, or that of a checkpoint.
+        state: where to start: the first state, or that of a checkpoint. The same one
+            in every process; all of them walk the loop together.
         plan: when to end, and the learning rate until then.
         clock: is read, and told how long compiling and evaluating took.
         steps_per_call: K, optimizer steps per compiled call. Batches K n to K (n + 1)
             must have equal shapes; from call to call the shapes may differ.
         evaluations: validations, evenly spread. The last falls on the last line, when
             the clock has been stopped.
-        devices: how many to use at most.
+        devices: how many to use, or "all"; None for as many as pay.
+        shard_model: spread parameters and optimizer state over them.
         programs: those of this loss and optimizer that another run has compiled.
 
     Yields:
@@ -162,18 +170,19 @@ def fit(
         NotFinite: the loss or its gradient is no longer a finite number.
     """
     mesh = row_mesh(task.rows, devices)
-    state = _place(mesh, state)
+    state = _place(mesh, state, shard_model)
     step = int(state.step)
+    now = functools.partial(_now, clock)
     prepare = functools.partial(_stacked, task, mesh, steps_per_call)
     pace = 0.0  # seconds per step, unknown at first
-    if not plan.steps_left(step, clock.seconds(), pace):
+    if not plan.steps_left(step, now(), pace):
         return
     upcoming = prepare(step)
     programs = programs or Programs(task.loss, optimizer)
     while clock.running:
         advance, compiling = programs.for_shapes(state, upcoming)
         clock.compiling += compiling
-        started = clock.seconds()
+        started = now()
         # The line before was not the last one, however late its reader comes back.
         count = max(1, min(plan.steps_left(step, started, pace), steps_per_call))
         behind = plan.progress(step, started)
@@ -186,7 +195,7 @@ def fit(
         if taken < step + count:
             raise NotFinite(int(taken) + 1, state)
         step += count
-        seconds = clock.seconds()
+        seconds = now()
         pace = (seconds - started) / count
         if not plan.steps_left(step, seconds, pace):
             clock.stop()
@@ -245,13 +254,36 @@ def _validate(
     return training, validation
 
 
-def _place(mesh: Mesh, state: TrainState) -> TrainState:
-    placed = replicate(mesh, dataclasses.replace(state, carry=()))
-    return dataclasses.replace(placed, carry=spread(mesh, state.carry))
+def _now(clock: Clock) -> float:
+    """The seconds of the run by the clock of process 0: all decide by the same ones."""
+    return first_number(clock.seconds())
+
+
+def _place(mesh: Mesh, state: TrainState, shard_model: bool) -> TrainState:
+    place = shard if shard_model else replicate
+    return TrainState(
+        step=replicate(mesh, state.step),
+        model=place(mesh, state.model),
+        optimizer=place(mesh, state.optimizer),
+        carry=spread(mesh, state.carry),
+        key=replicate(mesh, state.key),
+    )
 
 
 def _stacked(task: Task, mesh: Mesh, count: int, first: int) -> dict[str, jax.Array]:
     """Batches first, first + 1, ... on the devices, stacked along a leading axis."""
-    batches = [task.batch(first + k) for k in range(count)]
-    stacked = {name: np.stack([b[name] for b in batches]) for name in batches[0]}
-    return spread_batch(mesh, stacked, task.row_axes, lead=1)
+
+    def read(rows: slice) -> Batch:
+        batches = [_some_rows(task, first + k, rows) for k in range(count)]
+        return {name: np.stack([b[name] for b in batches]) for name in batches[0]}
+
+    return spread_own(mesh, task.rows, read, task.row_axes, lead=1)
+
+
+def _some_rows(task: Task, n: int, rows: slice) -> Batch:
+    if task.batch_rows:
+        return task.batch_rows(n, rows)
+    return {
+        name: array[(slice(None),) * task.row_axes[name] + (rows,)]
+        for name, array in task.batch(n).items()
+    }

@@ -5,6 +5,7 @@ import time
 
 import jax
 
+from lstm_jax.agree import any_says, first_says, readable, tell
 from lstm_jax.board import Board
 from lstm_jax.checkpoint import Checkpoints, Damaged
 from lstm_jax.config import RunConfig
@@ -26,6 +27,9 @@ def open_checkpoints(run: RunDirectory) -> Checkpoints:
 
 class Keeper:
     """Remembers the best model in memory and, given a run directory, all on disk.
+
+    Of several processes each has a keeper and calls it at the same time; only that of
+    process 0 is given the run directory.
 
     Args:
         run: where to keep it.
@@ -138,11 +142,15 @@ class Keeper:
             self._run.append_line(record)
             self._show(self._run, record)
         loss = line.val_loss
-        if loss is not None and (self._best_loss is None or loss < self._best_loss):
+        better = loss is not None and (
+            self._best_loss is None or loss < self._best_loss
+        )
+        if first_says(better):
             self._best_loss, self.best_step = loss, line.step
-            self.best_model = jax.device_get(state.model)
-        if self._checkpoints and (loss is not None or self._is_due(line.step)):
-            self._save(state, line.step, loss)
+            self.best_model = jax.device_get(readable(state.model))
+        due = bool(self._checkpoints) and (loss is not None or self._is_due(line.step))
+        if first_says(due):
+            self._save(readable(state), line.step, loss)
 
     def finish(self, state: TrainState, ended: str) -> None:
         """Save what was not, say in the history why it ended, wait for the disk."""
@@ -154,10 +162,14 @@ class Keeper:
         if self._board:
             self._board.close()
         if self._best_loss is None:
-            self.best_step, self.best_model = step, jax.device_get(state.model)
+            self.best_step = step
+        if any_says(self.best_model is None):
+            last = jax.device_get(readable(state.model))
+            self.best_model = last if self.best_model is None else self.best_model
+        self.best_model = tell(self.best_model)
+        if first_says(bool(self._run) and step != self._saved_step):
+            self._save(readable(state), step, None)
         if self._checkpoints:
-            if step != self._saved_step:
-                self._save(state, step, None)
             self._checkpoints.close()
 
     def _is_due(self, step: int) -> bool:
@@ -203,7 +215,8 @@ class Keeper:
             self._board = Board(run.path / "tensorboard", self.lines)
 
     def _save(self, state: TrainState, step: int, loss: float | None) -> None:
-        assert self._run is not None and self._checkpoints is not None
+        if not self._run or not self._checkpoints:
+            return  # process 0 has them
         started = time.perf_counter()
         self._run.sync_lines()
         record = Record(

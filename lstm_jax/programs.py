@@ -8,8 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
-from lstm_jax.step import Batch, Loss, TrainState, train_steps
+from lstm_jax.devices import gathered, mesh_of_parts
+from lstm_jax.losses import Sums
+from lstm_jax.notation import PRNGKey
+from lstm_jax.step import Batch, Carry, Loss, Model, TrainState, train_steps
 
 Advance = Callable[..., Any]  # train_steps, or without its first two arguments
 
@@ -33,7 +37,8 @@ class Programs:
         steps: Advance = train_steps,
     ) -> None:
         self.optimizer = optimizer
-        self._steps = functools.partial(steps, loss, optimizer)
+        self._loss = loss
+        self._steps = steps
         self._compiled: dict[Hashable, Advance] = {}
 
     def for_shapes(self, state: TrainState, batches: Batch) -> tuple[Advance, float]:
@@ -51,9 +56,27 @@ class Programs:
 
     def _compile(self, state: TrainState, batches: Batch) -> Advance:
         places = jax.tree.map(lambda array: array.sharding, state)
-        program = jax.jit(self._steps, donate_argnums=0, out_shardings=(places, None))
+        mesh = mesh_of_parts(state.model)
+        loss = self._loss if mesh is None else _on_whole_models(self._loss, mesh)
+        steps = functools.partial(self._steps, loss, self.optimizer)
+        program = jax.jit(steps, donate_argnums=0, out_shardings=(places, None))
         rates = np.zeros(len(jax.tree.leaves(batches)[0]), np.float32)
         return program.lower(state, batches, rates, np.int32(0)).compile()
+
+
+def _on_whole_models(loss: Loss, mesh: Mesh) -> Loss:
+    """A loss that puts the parts of its model together first.
+
+    So they travel once per step, as do their gradients. Left to itself, XLA may cut the
+    product inside the loop over time instead, and exchange parts at every time step.
+    """
+
+    def whole(
+        model: Model, carry: Carry, batch: Batch, key: PRNGKey | None
+    ) -> tuple[Sums, Carry]:
+        return loss(gathered(mesh, model), carry, batch, key)
+
+    return whole
 
 
 def _description(tree: object) -> Hashable:

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from lstm_jax.agree import readable
 from lstm_jax.data import windows
-from lstm_jax.devices import replicate, row_mesh, spread, spread_batch
+from lstm_jax.devices import mesh_for, replicate, spread, spread_batch
 from lstm_jax.losses import Sums, Totals
 from lstm_jax.metrics import (
     TOP,
@@ -123,7 +124,7 @@ def _read_windows(
     limit: int | None = None,
 ) -> Totals:
     rows = min(_MOST_ROWS, -(-(len(ids) - 1) // WINDOW), limit or _MOST_ROWS)
-    mesh = row_mesh(rows)
+    mesh, rows = mesh_for(rows, model)
     model = replicate(mesh, model)
     blank = spread(mesh, model.blank(rows))
     total = None
@@ -131,7 +132,7 @@ def _read_windows(
         batch = spread_batch(mesh, batch, ROW_AXES)
         found, _ = read(model, blank, batch)
         total = found if total is None else total + found
-    return jax.device_get(total)
+    return jax.device_get(readable(total))
 
 
 def _read_stream(read: Reader[Totals], model: LanguageModel, ids: np.ndarray) -> Totals:
@@ -145,8 +146,8 @@ def _stream_parts(
     ids: np.ndarray,
 ) -> Iterator[Part]:
     """What is read off the segments of one pass, in order."""
-    device = jax.devices()[0]
-    model = jax.device_put(model, device)
+    device = jax.local_devices()[0]  # of several processes, each reads all of it
+    model = jax.device_put(readable(model), device)
     states = jax.device_put(model.blank(1), device)
     for batch in windows(ids, _SEGMENT, 1):
         batch["fresh"] = np.zeros(1, bool)

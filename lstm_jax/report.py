@@ -9,6 +9,7 @@ import jax
 from rich.console import Console
 
 import lstm_jax
+from lstm_jax.agree import leads
 from lstm_jax.config import HELLO_WORLD_TEXT, TrainConfig
 from lstm_jax.continuation import generate_text
 from lstm_jax.data import Corpus
@@ -36,7 +37,8 @@ class Reporter:
         self._corpus = corpus
         self._plan = plan_of(config, task.steps_per_epoch)
         self._printed = 0
-        self._console = Console(highlight=False, soft_wrap=True)
+        # Of several processes one speaks.
+        self._console = Console(highlight=False, soft_wrap=True, quiet=not leads())
         count = row_mesh(task.rows, config.run.devices).size
         self._device = f"{count} x {jax.devices()[0].device_kind}"
         self._engine = engine_of(config)
@@ -90,6 +92,8 @@ class Reporter:
             f"saving {clock.saving:.1f}); "
             f"the evaluation after it {clock.final:.1f} s"
         )
+        if not leads():
+            return
         if not self._config.text.data:
             length = len(HELLO_WORLD_TEXT) - len(HELLO_PROMPT)
             made = generate_text(outcome.best, HELLO_PROMPT, length)

@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_jax.config import TrainConfig, load_config, save_config
+from lstm_jax.config import ClusterConfig, TrainConfig, load_config, save_config
 from lstm_jax.data import Corpus, load_corpus, split_size
 from lstm_jax.errors import InputError
 from lstm_jax.files import Fields, replace_file, writing
@@ -92,7 +92,7 @@ class RunDirectory:
     def write_config(self, config: TrainConfig) -> None:
         """Write the settings; how this process was asked to open the run is none."""
         lasting = dataclasses.replace(config.run, resume=False, overwrite=False)
-        config = dataclasses.replace(config, run=lasting)
+        config = dataclasses.replace(config, run=lasting, cluster=ClusterConfig())
         save_config(config, self.path / "config.json")
 
     def append_line(self, line: Fields) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 
+from lstm_jax.agree import leads
 from lstm_jax.files import Fields
 from lstm_jax.fit import Clock, Line, Task, fit
 from lstm_jax.history import out_of_patience
@@ -96,7 +97,7 @@ def train_model(
             break
     clock.stop()
     keeper.finish(state, ended or "finished")
-    if run_dir and keeper.lines:
+    if run_dir and keeper.lines and leads():
         write_history(run_dir, keeper.lines, unit)
     return Trained(
         keeper.best_model, keeper.best_step, keeper.lines, clock, ended or "finished"

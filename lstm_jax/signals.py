@@ -27,7 +27,7 @@ class Stop:
     @property
     def code(self) -> int:
         """The exit code of a process that stopped because it was asked to."""
-        return 128 + (self._number or 0)
+        return 128 + (self._number or signal.SIGTERM)  # another process was asked
 
     def watch(self, numbers: int) -> None:
         """Read signals from a pipe until it is closed."""

@@ -77,7 +77,7 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
     """Learning to predict the next symbol of a corpus."""
     batch, length = config.optimizer.batch, config.optimizer.length
 
-    def lanes(n: int) -> dict[str, np.ndarray]:
+    def lanes(n: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
         return lane_batch(
             corpus.train,
             n,
@@ -85,6 +85,7 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
             length=length,
             seed=config.run.seed,
             reset_probability=config.optimizer.reset_probability,
+            rows=rows,
             seam=corpus.seam,
         )
 
@@ -95,6 +96,7 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
     return Task(
         loss=language_loss,
         batch=lanes,
+        batch_rows=lanes,
         row_axes=ROW_AXES,
         rows=batch,
         steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),

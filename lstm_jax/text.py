@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 
+from lstm_jax.agree import any_says, first_number, leads, tell
 from lstm_jax.config import TrainConfig, check, fit_to
 from lstm_jax.data import Corpus, encode_text
 from lstm_jax.errors import InputError
@@ -142,7 +143,8 @@ def train_text(
         config: the resolved configuration.
         corpus: what to learn from.
         vocab: its vocabulary.
-        run: where to keep the run, if anywhere.
+        run: where to keep the run, if anywhere. Of several processes, process 0 alone
+            is given it.
         resume: go on from the run's latest good checkpoint; one that was stopped before
             its first begins anew.
         on_line: is handed every line of history.
@@ -152,23 +154,24 @@ def train_text(
     clock = Clock()
     keeper = Keeper(run, clock, config.run)
     patience, least = config.run.patience, config.run.min_improvement
-    if resume and keeper.has_begun():
+    if resume and leads() and keeper.has_begun():
         state = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
     else:
         state = jax.jit(lambda: first_state(config, vocab))()
         keeper.begin(state)
     if run and resume:
         run.write_config(config)  # it may be a longer run now
+    state = tell(state)
     ended = out_of_patience(keeper.lines, patience, least)  # a resumed run may be
     loop = _steps(config, corpus, vocab, keeper, state, clock)
     for state, line in () if ended else loop:
         keeper.keep(state, line)
         on_line(line)
-        if interrupted():
+        if any_says(interrupted()):
             ended = "interrupted"
         else:
             ended = out_of_patience(keeper.lines, patience, least)
-        if ended:
+        if any_says(ended is not None):
             break
     ended = ended or "finished"
     clock.stop()
@@ -190,21 +193,27 @@ def _steps(
     plan = plan_of(config, task.steps_per_epoch)
     programs = Programs(task.loss, optimizer)
     while True:
+        scale = first_number(keeper.rate_scale)
         try:
             yield from fit(
                 task,
                 optimizer,
                 state,
-                dataclasses.replace(plan, peak=plan.peak * keeper.rate_scale),
+                dataclasses.replace(plan, peak=plan.peak * scale),
                 clock,
                 steps_per_call=config.run.steps_per_call,
                 evaluations=config.run.evaluations,
                 devices=config.run.devices,
+                shard_model=config.run.shard_model,
                 programs=programs,
             )
             return
         except NotFinite as why:
             if config.run.on_nan == "stop":
                 raise
-            like = jax.eval_shape(lambda: first_state(config, vocab))
-            state = keeper.back_off(like, why)
+            if leads():
+                like = jax.eval_shape(lambda: first_state(config, vocab))
+                state = keeper.back_off(like, why)
+            else:
+                state = jax.jit(lambda: first_state(config, vocab))()
+            state = tell(state)

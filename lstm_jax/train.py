@@ -8,7 +8,7 @@ import argparse
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lstm_jax import cli
@@ -21,24 +21,37 @@ from lstm_jax.rundir import RunDirectory, check_free, create_run, open_run
 from lstm_jax.signals import interruptible
 from lstm_jax.vocab import Vocab
 
+Begun = tuple[TrainConfig, Corpus, Vocab, RunDirectory | None]
+Begin = Callable[[TrainConfig, contextlib.ExitStack], Begun]
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, train, report. Returns the exit code."""
-    with contextlib.ExitStack() as held:
-        return _train(sys.argv[1:] if argv is None else argv, held)
-
-
-def _train(argv: Sequence[str], held: contextlib.ExitStack) -> int:
-    """Train. The lock of the run directory is held until `held` is closed."""
-    config, kept = _configure(argv)
+    config, kept = _configure(sys.argv[1:] if argv is None else argv)
     begin = _continue if kept else _begin
-    config, corpus, vocab, run = begin(config, held)
+    # The lock of the run directory is held until `held` is closed.
+    with contextlib.ExitStack() as held:
+        if config.cluster.coordinator is None:
+            return _train(*begin(config, held))
 
+        from lstm_jax.devices import show_cores
+        from lstm_jax.processes import joined
+
+        show_cores(config.optimizer.batch, config.run.devices, config.cluster)
+        with joined(config.cluster):
+            return _train(*_begin_together(config, begin, held))
+
+
+def _train(
+    config: TrainConfig, corpus: Corpus, vocab: Vocab, run: RunDirectory | None
+) -> int:
+    """Train and report."""
     # Only now is JAX imported, and shown as many devices as the batch can use.
     from lstm_jax.devices import keep_programs, show_cores
 
     keep_programs()
-    show_cores(config.optimizer.batch, config.run.devices)
+    if config.cluster.coordinator is None:
+        show_cores(config.optimizer.batch, config.run.devices)
     from lstm_jax.report import Reporter
     from lstm_jax.text import train_text
 
@@ -127,9 +140,7 @@ def _default_run_dir(data: Sequence[Path]) -> Path | None:
     return Path("runs") / data[0].name.split(".")[0] if data else None
 
 
-def _begin(
-    config: TrainConfig, held: contextlib.ExitStack
-) -> tuple[TrainConfig, Corpus, Vocab, RunDirectory | None]:
+def _begin(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     """Read the text and open a new run; nothing is written before all was read."""
     text, path, overwrite = config.text, config.run.run_dir, config.run.overwrite
     if path:
@@ -171,15 +182,34 @@ def _create(
     return run
 
 
-def _continue(
-    config: TrainConfig, held: contextlib.ExitStack
-) -> tuple[TrainConfig, Corpus, Vocab, RunDirectory]:
+def _continue(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     """Open the run that is to be continued."""
     assert config.run.run_dir, "set by _kept_config"
     run = open_run(config.run.run_dir)
     held.enter_context(locked(run.path))
     vocab = run.vocab()
     return config, run.corpus(config, vocab), vocab, run
+
+
+def _begin_together(
+    config: TrainConfig, begin: Begin, held: contextlib.ExitStack
+) -> Begun:
+    """Process 0 begins; the others then find the text in the run directory."""
+    from lstm_jax.agree import any_says, leads
+
+    begun = begin(config, held) if leads() else None
+    any_says(False)  # nobody passes before process 0 is here
+    if begun:
+        return begun
+    if config.run.run_dir is None:
+        return begin(config, held)  # the built-in corpus, which nobody keeps
+    try:
+        run = open_run(config.run.run_dir)
+    except InputError as error:
+        raise InputError(f"{error}; all processes need the same file system") from None
+    kept, vocab = run.config(), run.vocab()
+    fitted = dataclasses.replace(config, optimizer=kept.optimizer)
+    return fitted, run.corpus(kept, vocab), vocab, None
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lstm_jax.config import (
     HELLO_WORLD,
     HELLO_WORLD_TEXT,
+    ClusterConfig,
     DataConfig,
     ModelConfig,
     OptimizerConfig,
@@ -74,13 +75,15 @@ UNUSUAL = TrainConfig(
         min_improvement=0.25,
         tensorboard=True,
         steps_per_call=8,
-        devices=2,
+        devices="all",
+        shard_model=True,
         checkpoint_seconds=7.5,
         checkpoint_steps=11,
         on_nan="backoff",
         resume=True,
         overwrite=True,
     ),
+    cluster=ClusterConfig(coordinator="node:1234", processes=3, process=2),
 )
 
 

@@ -235,7 +235,9 @@ def test_a_full_disk_ends_the_run_and_spoils_nothing(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-@pytest.mark.parametrize("kilobytes", [16, 200, 600])
+@pytest.mark.parametrize(
+    "kilobytes", [200, *(pytest.param(k, marks=pytest.mark.slow) for k in (16, 600))]
+)
 def test_a_disk_full_from_the_start_is_said_in_one_line(
     kilobytes: int, tmp_path: Path
 ) -> None:

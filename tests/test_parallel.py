@@ -1,6 +1,7 @@
 """Two files, line by line; and a dictionary learned from them."""
 
 import gzip
+import random
 from collections import defaultdict
 from pathlib import Path
 
@@ -8,7 +9,13 @@ import pytest
 
 from lstm_jax.errors import InputError
 from lstm_jax.lexicon import learn_lexicon, translate_by_words
-from lstm_jax.parallel import ParallelParts, read_lines, read_parallel, read_parts
+from lstm_jax.parallel import (
+    Pairs,
+    ParallelParts,
+    read_lines,
+    read_parallel,
+    read_parts,
+)
 
 LANGUAGES = ("de", "en")
 PAIRS = [
@@ -54,13 +61,23 @@ def test_what_is_not_parallel_text_is_refused(tmp_path: Path) -> None:
         read_parallel(empty, empty)
 
 
-def slow_model(iterations: int) -> dict[str, dict[str, float]]:
+def random_pairs() -> Pairs:
+    """Sentences of few words, some of them far more frequent than others."""
+    draw = random.Random(0)
+
+    def words(letters: str) -> str:
+        return " ".join(draw.choices(letters, range(1, 7), k=draw.randint(1, 6)))
+
+    return [(words("abcdef"), words("uvwxyz")) for _ in range(30)]
+
+
+def slow_model(pairs: Pairs, iterations: int) -> dict[str, dict[str, float]]:
     """IBM model 1 in dictionaries: chances of an English word, given a German one."""
-    german = {word for source, _ in PAIRS for word in ["", *source.split()]}
+    german = {word for source, _ in pairs for word in ["", *source.split()]}
     chance: dict[str, dict[str, float]] = {f: defaultdict(lambda: 1.0) for f in german}
     for _ in range(iterations):
         counts = {f: defaultdict(float) for f in german}
-        for source, target in PAIRS:
+        for source, target in pairs:
             words = ["", *source.split()]
             for e in target.split():
                 total = sum(chance[f][e] for f in words)
@@ -72,10 +89,11 @@ def slow_model(iterations: int) -> dict[str, dict[str, float]]:
     return chance
 
 
-@pytest.mark.parametrize("iterations", [1, 2, 5])
-def test_the_dictionary_is_that_of_slow_counting(iterations: int) -> None:
-    lexicon = learn_lexicon(PAIRS, iterations)
-    expected = slow_model(iterations)
+@pytest.mark.parametrize("iterations", [1, 2, 5, 20])
+@pytest.mark.parametrize("pairs", [PAIRS, random_pairs()], ids=["few", "random"])
+def test_the_dictionary_is_that_of_slow_counting(pairs: Pairs, iterations: int) -> None:
+    lexicon = learn_lexicon(pairs, iterations)
+    expected = slow_model(pairs, iterations)
     assert {word.strip() for word in lexicon} == set(expected) - {""}
     for word, translation in lexicon.items():
         chances = expected[word.strip()]

@@ -6,6 +6,7 @@ import wave
 from collections import Counter
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -113,11 +114,18 @@ def test_a_result_holds_every_number(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a run leaves, untrained."""
+    """What a run leaves, with networks of random weights."""
     path = tmp_path_factory.mktemp("run")
-    fields = dataclasses.asdict(SMALL)
-    save_model(path / "isolated", lessons.build_isolated(SMALL, 0), fields)
-    save_model(path, lessons.build_joined(SMALL, 0), fields)
+    for place, build in (
+        (path / "isolated", lessons.build_isolated),
+        (path, lessons.build_joined),
+    ):
+        rng = np.random.default_rng(0)
+        shapes = jax.eval_shape(lambda build=build: build(SMALL, 0))
+        model = jax.tree.map(
+            lambda a, rng=rng: np.float32(rng.normal(size=a.shape)), shapes
+        )
+        save_model(place, model, dataclasses.asdict(SMALL))
     return path
 
 

@@ -61,6 +61,16 @@ def test_frequent_words_become_one_symbol() -> None:
     assert subwords.names(subwords.encode("hundehund")) == [" hunde", "hund"]
 
 
+def test_what_was_learned_first_is_merged_first() -> None:
+    symbols = (" ", "a", "b", "c")
+    first_bc, first_ab = (
+        Subwords((*symbols, "bc", "ab")),
+        Subwords((*symbols, "ab", "bc")),
+    )
+    assert first_bc.names(first_bc.encode("abc")) == [" ", "a", "bc"]
+    assert first_ab.names(first_ab.encode("abc")) == [" ", "ab", "c"]
+
+
 LEARNED = learn_subwords(TEXT, 50)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from lstm_jax.config import Kind
+from lstm_jax.continuation import generate_text
 from lstm_jax.data import encode_file, encode_files, survey_files
 from lstm_jax.errors import InputError
-from lstm_jax.text import TextModel, fit_text, generate_text, load, save
+from lstm_jax.text import TextModel, fit_text, load, save
 from lstm_jax.vocab import to_bytes
 
 MARKS = "e\u0301o\u0308\u0323\0a\r\nb\rc\u2028\ufeff\U0001f600 "
@@ -23,7 +24,7 @@ def learned(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TextModel, str]:
     """A model that knows a lesson by heart, kept and loaded again, and the lesson."""
-    from test_text import config
+    from lessons import config
 
     kind: Kind = request.param
     # Bytes of a lone surrogate are no text, so as bytes they can't be written as one.

@@ -31,7 +31,7 @@ _ANY_ROWS = 1 << 20
 
 
 def prepare(devices: int) -> None:
-    """Before JAX is first used: this many virtual devices at most, on a CPU."""
+    """Before JAX is first used: this many virtual devices, on a CPU."""
     lstm_jax.show_cores(_ANY_ROWS, devices)
 
 

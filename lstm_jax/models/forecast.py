@@ -1,6 +1,6 @@
 """A model of many time series: an LSTM reads the past, another one writes the future.
 
-    past    y_(t-C) ... y_t            in units of the series, around its level
+    past    y_(t-P) ... y_t            in units of the series, around its level
     reader  an LSTM over the last points, each beside those a season earlier
     writer  an LSTM over the horizon that starts from the reader's state; at each step
             it sees what the same phase of each season was, and how far ahead it is
@@ -127,13 +127,13 @@ def forecast_loss(
     """The pinball loss of an ensemble, each member on rows of its own.
 
     Args:
-        models: S models stacked, see `build_ensemble`.
+        models: E models stacked, see `build_ensemble`.
         carry: nothing.
         batch: `past` [B, E, P], `future` [B, E, F] and `weight` [B, E] of each row.
         key: for dropout, or None.
 
     Returns:
-        The sums: of the S members' losses, over B F points, so that every member gets
+        The sums: of the E members' losses, over B F points, so that every member gets
         the gradient it would get alone; and nothing.
     """
     count = batch["weight"].shape[1]

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from lstm_jax.cell import LSTMParams, LSTMState, lstm_step, open_gates
@@ -257,19 +258,32 @@ def start_afresh(states: States, fresh: Array) -> States:
 @jax.custom_vjp
 def take_rows(table: Array, ids: Ids) -> Array:
     """table[ids], with a gradient that is one matrix product."""
-    return table[ids]
+    return _gather_rows(table, ids)
+
+
+def _gather_rows(table: Array, ids: Ids) -> Array:
+    places = jax.typeof(ids).sharding
+    if not any(places.spec):
+        return table[ids]
+    # Under explicit sharding the result has to be told to lie where the ids do.
+    places = NamedSharding(places.mesh, PartitionSpec(*places.spec, None))
+    return table.at[ids].get(out_sharding=places)
+
+
+def _one_hot_rows(table: Array, ids: Ids) -> Array:
+    return jax.nn.one_hot(ids, len(table), dtype=table.dtype) @ table
 
 
 def _take_forward(table: Array, ids: Ids) -> tuple[Array, tuple[Array, Array]]:
-    return table[ids], (table, ids)
+    return _gather_rows(table, ids), (table, ids)
 
 
 def _take_backward(residuals: tuple[Array, Array], dz: Array) -> tuple[Array, None]:
     table, ids = residuals
-    if len(table) > _ONE_HOT_LIMIT:
-        return jnp.zeros_like(table).at[ids].add(dz), None
-    rows = jax.nn.one_hot(ids, len(table), dtype=dz.dtype)
-    return jnp.einsum("tbv,tbg->vg", rows, dz), None
+    read = _gather_rows if len(table) > _ONE_HOT_LIMIT else _one_hot_rows
+    # As JAX transposes it itself: it knows how the batch is spread.
+    _, transposed = jax.vjp(lambda table: read(table, ids), table)
+    return *transposed(dz), None
 
 
 take_rows.defvjp(_take_forward, _take_backward)
