@@ -16,27 +16,6 @@ if TYPE_CHECKING:
     from lstm_jax.artifacts import save_model as save_model
     from lstm_jax.artifacts import write_result as write_result
     from lstm_jax.attention import attend as attend
-    from lstm_jax.audio import Sound as Sound
-    from lstm_jax.audio import decode_wav as decode_wav
-    from lstm_jax.audio import loud_pieces as loud_pieces
-    from lstm_jax.audio import read_wav as read_wav
-    from lstm_jax.audio import resample as resample
-    from lstm_jax.audio import wav_files as wav_files
-    from lstm_jax.augment import Variation as Variation
-    from lstm_jax.augment import change_speed as change_speed
-    from lstm_jax.augment import coloured_noise as coloured_noise
-    from lstm_jax.augment import join_sounds as join_sounds
-    from lstm_jax.augment import mask as mask
-    from lstm_jax.augment import varied_frames as varied_frames
-    from lstm_jax.augment import vary_speed as vary_speed
-    from lstm_jax.augment import with_noise as with_noise
-    from lstm_jax.baselines import baseline_scores as baseline_scores
-    from lstm_jax.baselines import naive2 as naive2
-    from lstm_jax.baselines import rolling_baseline as rolling_baseline
-    from lstm_jax.baselines import seasonal_naive as seasonal_naive
-    from lstm_jax.bayes import NaiveBayes as NaiveBayes
-    from lstm_jax.bayes import fit_naive_bayes as fit_naive_bayes
-    from lstm_jax.bayes import with_pairs as with_pairs
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
     from lstm_jax.beam import greedy_search as greedy_search
@@ -47,12 +26,23 @@ if TYPE_CHECKING:
     from lstm_jax.cell import LSTMState as LSTMState
     from lstm_jax.cell import init_lstm as init_lstm
     from lstm_jax.cell import lstm_step as lstm_step
-    from lstm_jax.classification import TextClassifier as TextClassifier
-    from lstm_jax.classification import class_chances as class_chances
-    from lstm_jax.classification import classifier_programs as classifier_programs
-    from lstm_jax.classification import load_classifier as load_classifier
-    from lstm_jax.classification import save_classifier as save_classifier
-    from lstm_jax.classification import train_classifier as train_classifier
+    from lstm_jax.classification.bayes import NaiveBayes as NaiveBayes
+    from lstm_jax.classification.bayes import fit_naive_bayes as fit_naive_bayes
+    from lstm_jax.classification.bayes import with_pairs as with_pairs
+    from lstm_jax.classification.labelled import Labelled as Labelled
+    from lstm_jax.classification.labelled import padded_batch as padded_batch
+    from lstm_jax.classification.labelled import read_labelled as read_labelled
+    from lstm_jax.classification.recipe import Recipe as Recipe
+    from lstm_jax.classification.recipe import check_recipe as check_recipe
+    from lstm_jax.classification.texts import TextClassifier as TextClassifier
+    from lstm_jax.classification.texts import class_chances as class_chances
+    from lstm_jax.classification.texts import classifier_programs as classifier_programs
+    from lstm_jax.classification.texts import load_classifier as load_classifier
+    from lstm_jax.classification.texts import save_classifier as save_classifier
+    from lstm_jax.classification.texts import train_classifier as train_classifier
+    from lstm_jax.classification.words import Words as Words
+    from lstm_jax.classification.words import common_words as common_words
+    from lstm_jax.classification.words import tokens as tokens
     from lstm_jax.cli import run_command as run_command
     from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
@@ -64,9 +54,6 @@ if TYPE_CHECKING:
     from lstm_jax.continuation import generate_text as generate_text
     from lstm_jax.continuation import score_text as score_text
     from lstm_jax.continuation import search_text as search_text
-    from lstm_jax.ctc import Hypothesis as Hypothesis
-    from lstm_jax.ctc import greedy_decode as greedy_decode
-    from lstm_jax.ctc import prefix_beam_search as prefix_beam_search
     from lstm_jax.data import lane_batch as lane_batch
     from lstm_jax.decode import Snapshot as Snapshot
     from lstm_jax.decode import branch as branch
@@ -84,9 +71,6 @@ if TYPE_CHECKING:
     from lstm_jax.dispatch import EngineChoice as EngineChoice
     from lstm_jax.dispatch import as_if_on as as_if_on
     from lstm_jax.dispatch import explain_engine as explain_engine
-    from lstm_jax.edits import Edits as Edits
-    from lstm_jax.edits import count_all_edits as count_all_edits
-    from lstm_jax.edits import count_edits as count_edits
     from lstm_jax.ensemble import average_members as average_members
     from lstm_jax.ensemble import ensemble_loss as ensemble_loss
     from lstm_jax.ensemble import stack_members as stack_members
@@ -96,31 +80,35 @@ if TYPE_CHECKING:
     from lstm_jax.folds import block_folds as block_folds
     from lstm_jax.folds import shuffled_folds as shuffled_folds
     from lstm_jax.folds import stratified_folds as stratified_folds
-    from lstm_jax.forecast_scores import IntervalScores as IntervalScores
-    from lstm_jax.forecast_scores import PointScores as PointScores
-    from lstm_jax.forecast_scores import score_intervals as score_intervals
-    from lstm_jax.forecast_scores import score_points as score_points
-    from lstm_jax.forecasting import forecast as forecast
-    from lstm_jax.forecasting import forecast_task as forecast_task
-    from lstm_jax.forecasting import rolling_forecast as rolling_forecast
-    from lstm_jax.labelled import Labelled as Labelled
-    from lstm_jax.labelled import padded_batch as padded_batch
-    from lstm_jax.labelled import read_labelled as read_labelled
+    from lstm_jax.forecasting.baselines import baseline_scores as baseline_scores
+    from lstm_jax.forecasting.baselines import naive2 as naive2
+    from lstm_jax.forecasting.baselines import rolling_baseline as rolling_baseline
+    from lstm_jax.forecasting.baselines import seasonal_naive as seasonal_naive
+    from lstm_jax.forecasting.forecast import forecast as forecast
+    from lstm_jax.forecasting.forecast import forecast_task as forecast_task
+    from lstm_jax.forecasting.forecast import rolling_forecast as rolling_forecast
+    from lstm_jax.forecasting.picture import draw_forecasts as draw_forecasts
+    from lstm_jax.forecasting.scores import IntervalScores as IntervalScores
+    from lstm_jax.forecasting.scores import PointScores as PointScores
+    from lstm_jax.forecasting.scores import score_intervals as score_intervals
+    from lstm_jax.forecasting.scores import score_points as score_points
+    from lstm_jax.forecasting.series import Frame as Frame
+    from lstm_jax.forecasting.series import Panel as Panel
+    from lstm_jax.forecasting.series import all_positive as all_positive
+    from lstm_jax.forecasting.series import check_frame as check_frame
+    from lstm_jax.forecasting.series import hold_out as hold_out
+    from lstm_jax.forecasting.series import load_frame as load_frame
+    from lstm_jax.forecasting.series import need_points as need_points
+    from lstm_jax.forecasting.series import scale_series as scale_series
+    from lstm_jax.forecasting.series_csv import read_series as read_series
+    from lstm_jax.forecasting.series_csv import write_forecasts as write_forecasts
     from lstm_jax.layers import LSTM as LSTM
     from lstm_jax.layers import Bidirectional as Bidirectional
     from lstm_jax.layers import StackedLSTM as StackedLSTM
-    from lstm_jax.lexicon import learn_lexicon as learn_lexicon
-    from lstm_jax.lexicon import translate_by_words as translate_by_words
     from lstm_jax.likelihood import score_ids as score_ids
     from lstm_jax.likelihood import search_ids as search_ids
     from lstm_jax.losses import Sums as Sums
     from lstm_jax.losses import cross_entropy as cross_entropy
-    from lstm_jax.mel import Ear as Ear
-    from lstm_jax.mel import MelBands as MelBands
-    from lstm_jax.mel import log_mel as log_mel
-    from lstm_jax.mel import mel_filters as mel_filters
-    from lstm_jax.mel import pad_frames as pad_frames
-    from lstm_jax.mel import stack_frames as stack_frames
     from lstm_jax.metrics import ClassCounts as ClassCounts
     from lstm_jax.metrics import ClassReport as ClassReport
     from lstm_jax.metrics import Confusion as Confusion
@@ -139,19 +127,9 @@ if TYPE_CHECKING:
     from lstm_jax.models.translate import Translator as Translator
     from lstm_jax.models.translate import build_translator as build_translator
     from lstm_jax.models.translate import translation_loss as translation_loss
-    from lstm_jax.parallel import ParallelParts as ParallelParts
-    from lstm_jax.parallel import read_parts as read_parts
-    from lstm_jax.parallel import split_pairs as split_pairs
     from lstm_jax.plots import new_figure as new_figure
-    from lstm_jax.plots_attention import draw_attention as draw_attention
-    from lstm_jax.plots_audio import draw_transcript as draw_transcript
     from lstm_jax.plots_confusion import draw_confusion as draw_confusion
-    from lstm_jax.plots_forecast import draw_forecasts as draw_forecasts
     from lstm_jax.programs import Programs as Programs
-    from lstm_jax.recipe import Recipe as Recipe
-    from lstm_jax.recipe import check_recipe as check_recipe
-    from lstm_jax.recognize import score_classes as score_classes
-    from lstm_jax.recognize import score_frames as score_frames
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
     from lstm_jax.regularize import drop_connect as drop_connect
@@ -161,46 +139,68 @@ if TYPE_CHECKING:
     from lstm_jax.runner import train_model as train_model
     from lstm_jax.sampling import Sampling as Sampling
     from lstm_jax.schedule import Plan as Plan
-    from lstm_jax.seq2seq import Examples as Examples
-    from lstm_jax.seq2seq import encode_pairs as encode_pairs
-    from lstm_jax.seq2seq import translation_task as translation_task
-    from lstm_jax.series import Frame as Frame
-    from lstm_jax.series import Panel as Panel
-    from lstm_jax.series import all_positive as all_positive
-    from lstm_jax.series import check_frame as check_frame
-    from lstm_jax.series import hold_out as hold_out
-    from lstm_jax.series import load_frame as load_frame
-    from lstm_jax.series import need_points as need_points
-    from lstm_jax.series import scale_series as scale_series
-    from lstm_jax.series_csv import read_series as read_series
-    from lstm_jax.series_csv import write_forecasts as write_forecasts
+    from lstm_jax.speech.audio import Sound as Sound
+    from lstm_jax.speech.audio import decode_wav as decode_wav
+    from lstm_jax.speech.audio import loud_pieces as loud_pieces
+    from lstm_jax.speech.audio import read_wav as read_wav
+    from lstm_jax.speech.audio import resample as resample
+    from lstm_jax.speech.audio import wav_files as wav_files
+    from lstm_jax.speech.augment import Variation as Variation
+    from lstm_jax.speech.augment import change_speed as change_speed
+    from lstm_jax.speech.augment import coloured_noise as coloured_noise
+    from lstm_jax.speech.augment import join_sounds as join_sounds
+    from lstm_jax.speech.augment import mask as mask
+    from lstm_jax.speech.augment import varied_frames as varied_frames
+    from lstm_jax.speech.augment import vary_speed as vary_speed
+    from lstm_jax.speech.augment import with_noise as with_noise
+    from lstm_jax.speech.ctc import Hypothesis as Hypothesis
+    from lstm_jax.speech.ctc import greedy_decode as greedy_decode
+    from lstm_jax.speech.ctc import prefix_beam_search as prefix_beam_search
+    from lstm_jax.speech.edits import Edits as Edits
+    from lstm_jax.speech.edits import count_all_edits as count_all_edits
+    from lstm_jax.speech.edits import count_edits as count_edits
+    from lstm_jax.speech.mel import Ear as Ear
+    from lstm_jax.speech.mel import MelBands as MelBands
+    from lstm_jax.speech.mel import log_mel as log_mel
+    from lstm_jax.speech.mel import mel_filters as mel_filters
+    from lstm_jax.speech.mel import pad_frames as pad_frames
+    from lstm_jax.speech.mel import stack_frames as stack_frames
+    from lstm_jax.speech.picture import draw_transcript as draw_transcript
+    from lstm_jax.speech.recognize import score_classes as score_classes
+    from lstm_jax.speech.recognize import score_frames as score_frames
+    from lstm_jax.speech.templates import Templates as Templates
+    from lstm_jax.speech.templates import make_templates as make_templates
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
     from lstm_jax.step import train_step as train_step
     from lstm_jax.step import train_steps as train_steps
-    from lstm_jax.subwords import Subwords as Subwords
-    from lstm_jax.subwords import learn_subwords as learn_subwords
-    from lstm_jax.templates import Templates as Templates
-    from lstm_jax.templates import make_templates as make_templates
     from lstm_jax.text import TextModel as TextModel
     from lstm_jax.text import evaluate_text as evaluate_text
     from lstm_jax.text import fit_text as fit_text
     from lstm_jax.text import load as load
     from lstm_jax.text import save as save
-    from lstm_jax.translation import Search as Search
-    from lstm_jax.translation import TextTranslator as TextTranslator
-    from lstm_jax.translation import attention_of as attention_of
-    from lstm_jax.translation import load_translator as load_translator
-    from lstm_jax.translation import save_translator as save_translator
-    from lstm_jax.translation import translate as translate
+    from lstm_jax.translation.lexicon import learn_lexicon as learn_lexicon
+    from lstm_jax.translation.lexicon import translate_by_words as translate_by_words
+    from lstm_jax.translation.pairs import Examples as Examples
+    from lstm_jax.translation.pairs import encode_pairs as encode_pairs
+    from lstm_jax.translation.pairs import translation_task as translation_task
+    from lstm_jax.translation.parallel import ParallelParts as ParallelParts
+    from lstm_jax.translation.parallel import read_parts as read_parts
+    from lstm_jax.translation.parallel import split_pairs as split_pairs
+    from lstm_jax.translation.picture import draw_attention as draw_attention
+    from lstm_jax.translation.subwords import Subwords as Subwords
+    from lstm_jax.translation.subwords import learn_subwords as learn_subwords
+    from lstm_jax.translation.translate import Search as Search
+    from lstm_jax.translation.translate import TextTranslator as TextTranslator
+    from lstm_jax.translation.translate import attention_of as attention_of
+    from lstm_jax.translation.translate import load_translator as load_translator
+    from lstm_jax.translation.translate import save_translator as save_translator
+    from lstm_jax.translation.translate import translate as translate
     from lstm_jax.validation import CrossValidation as CrossValidation
     from lstm_jax.validation import FoldOutcome as FoldOutcome
     from lstm_jax.validation import cross_validate as cross_validate
     from lstm_jax.validation import fold_table as fold_table
-    from lstm_jax.words import Words as Words
-    from lstm_jax.words import common_words as common_words
-    from lstm_jax.words import tokens as tokens
 
 __version__ = "0.1.0"
 
@@ -269,7 +269,7 @@ _ROOMS = {
     "cli": ("run_command", "run_experiment"),
     "plots": ("new_figure",),
     "attention": ("attend",),
-    "audio": (
+    "speech.audio": (
         "Sound",
         "decode_wav",
         "loud_pieces",
@@ -277,7 +277,7 @@ _ROOMS = {
         "resample",
         "wav_files",
     ),
-    "mel": (
+    "speech.mel": (
         "Ear",
         "MelBands",
         "log_mel",
@@ -285,7 +285,7 @@ _ROOMS = {
         "pad_frames",
         "stack_frames",
     ),
-    "augment": (
+    "speech.augment": (
         "Variation",
         "change_speed",
         "coloured_noise",
@@ -295,16 +295,16 @@ _ROOMS = {
         "vary_speed",
         "with_noise",
     ),
-    "templates": (
+    "speech.templates": (
         "Templates",
         "make_templates",
     ),
-    "ctc": (
+    "speech.ctc": (
         "Hypothesis",
         "greedy_decode",
         "prefix_beam_search",
     ),
-    "edits": (
+    "speech.edits": (
         "Edits",
         "count_all_edits",
         "count_edits",
@@ -313,20 +313,20 @@ _ROOMS = {
         "Transcriber",
         "transcribe_loss",
     ),
-    "recognize": (
+    "speech.recognize": (
         "score_classes",
         "score_frames",
     ),
-    "plots_audio": ("draw_transcript",),
-    "bayes": ("NaiveBayes", "fit_naive_bayes", "with_pairs"),
+    "speech.picture": ("draw_transcript",),
+    "classification.bayes": ("NaiveBayes", "fit_naive_bayes", "with_pairs"),
     "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
-    "lexicon": ("learn_lexicon", "translate_by_words"),
+    "translation.lexicon": ("learn_lexicon", "translate_by_words"),
     "models.translate": ("Translator", "build_translator", "translation_loss"),
-    "parallel": ("ParallelParts", "read_parts", "split_pairs"),
-    "plots_attention": ("draw_attention",),
-    "seq2seq": ("Examples", "encode_pairs", "translation_task"),
-    "subwords": ("Subwords", "learn_subwords"),
-    "translation": (
+    "translation.parallel": ("ParallelParts", "read_parts", "split_pairs"),
+    "translation.picture": ("draw_attention",),
+    "translation.pairs": ("Examples", "encode_pairs", "translation_task"),
+    "translation.subwords": ("Subwords", "learn_subwords"),
+    "translation.translate": (
         "Search",
         "TextTranslator",
         "attention_of",
@@ -334,7 +334,7 @@ _ROOMS = {
         "save_translator",
         "translate",
     ),
-    "series": (
+    "forecasting.series": (
         "Frame",
         "Panel",
         "all_positive",
@@ -344,17 +344,17 @@ _ROOMS = {
         "need_points",
         "scale_series",
     ),
-    "series_csv": (
+    "forecasting.series_csv": (
         "read_series",
         "write_forecasts",
     ),
-    "baselines": (
+    "forecasting.baselines": (
         "baseline_scores",
         "naive2",
         "rolling_baseline",
         "seasonal_naive",
     ),
-    "forecast_scores": (
+    "forecasting.scores": (
         "IntervalScores",
         "PointScores",
         "score_intervals",
@@ -366,13 +366,13 @@ _ROOMS = {
         "forecast_loss",
         "pinball",
     ),
-    "forecasting": (
+    "forecasting.forecast": (
         "forecast",
         "forecast_task",
         "rolling_forecast",
     ),
-    "plots_forecast": ("draw_forecasts",),
-    "classification": (
+    "forecasting.picture": ("draw_forecasts",),
+    "classification.texts": (
         "TextClassifier",
         "class_chances",
         "classifier_programs",
@@ -381,12 +381,12 @@ _ROOMS = {
         "train_classifier",
     ),
     "ensemble": ("average_members", "ensemble_loss", "stack_members"),
-    "labelled": ("Labelled", "padded_batch", "read_labelled"),
-    "metrics": ("ClassReport", "Confusion", "class_report", "confusion"),
+    "classification.labelled": ("Labelled", "padded_batch", "read_labelled"),
+    "metrics": ("ClassCounts", "ClassReport", "Confusion", "class_report", "confusion"),
     "models.classify": ("SequenceClassifier", "classifier_loss"),
     "plots_confusion": ("draw_confusion",),
-    "recipe": ("Recipe", "check_recipe"),
-    "words": ("Words", "common_words", "tokens"),
+    "classification.recipe": ("Recipe", "check_recipe"),
+    "classification.words": ("Words", "common_words", "tokens"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_ROOM_OF)

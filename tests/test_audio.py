@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_jax.audio import (
+from lstm_jax.errors import InputError
+from lstm_jax.speech.audio import (
     Sound,
     decode_wav,
     loud_pieces,
@@ -16,7 +17,6 @@ from lstm_jax.audio import (
     resample,
     wav_files,
 )
-from lstm_jax.errors import InputError
 
 
 def tone(hertz: float, seconds: float = 0.5, rate: int = 8000) -> np.ndarray:

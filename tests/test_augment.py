@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lstm_jax.augment import (
+from lstm_jax.speech.augment import (
     Variation,
     add_noise,
     change_speed,
@@ -14,7 +14,7 @@ from lstm_jax.augment import (
     vary_speed,
     with_noise,
 )
-from lstm_jax.mel import Ear
+from lstm_jax.speech.mel import Ear
 
 
 def pitch(samples: np.ndarray) -> float:

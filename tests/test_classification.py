@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from experiments import sentiment
-from lstm_jax.classification import (
+from lstm_jax.classification.labelled import Labelled
+from lstm_jax.classification.recipe import Recipe
+from lstm_jax.classification.texts import (
     TextClassifier,
     class_chances,
     classifier_programs,
@@ -18,9 +20,7 @@ from lstm_jax.classification import (
     train_classifier,
 )
 from lstm_jax.errors import InputError
-from lstm_jax.labelled import Labelled
 from lstm_jax.programs import Programs
-from lstm_jax.recipe import Recipe
 
 DATA = sentiment.generated()
 TRAIN, TEST = np.arange(120), np.arange(120, 160)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_jax.ctc import BLANK, collapse, greedy_decode, prefix_beam_search
 from lstm_jax.models.transcribe import transcript_nats
+from lstm_jax.speech.ctc import BLANK, collapse, greedy_decode, prefix_beam_search
 
 Transcript = tuple[int, ...]
 

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from lstm_jax.edits import Edits, count_all_edits, count_edits
+from lstm_jax.speech.edits import Edits, count_all_edits, count_edits
 
 
 @functools.cache

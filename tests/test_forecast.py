@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lstm_jax.forecasting import (
+from lstm_jax.forecasting.forecast import (
     forecast,
     forecast_task,
     rolling_forecast,
     window_batch,
 )
+from lstm_jax.forecasting.series import Frame, Panel, hold_out, scale_series
 from lstm_jax.models.forecast import (
     LEVELS,
     ForecastModel,
@@ -27,7 +28,6 @@ from lstm_jax.models.forecast import (
 from lstm_jax.programs import Programs
 from lstm_jax.runner import train_model
 from lstm_jax.schedule import Plan
-from lstm_jax.series import Frame, Panel, hold_out, scale_series
 from lstm_jax.step import make_optimizer
 
 FRAME = Frame(horizon=5, seasons=(3, 6), reads=8)
@@ -246,7 +246,7 @@ def test_more_windows_than_fit_a_call(
 ) -> None:
     panel = a_panel()
     whole = rolling_forecast(models, panel, panel.known - 6, 6, stride=1)
-    monkeypatch.setattr("lstm_jax.forecasting._ROWS", 5)
+    monkeypatch.setattr("lstm_jax.forecasting.forecast._ROWS", 5)
     parts = rolling_forecast(models, panel, panel.known - 6, 6, stride=1)
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 

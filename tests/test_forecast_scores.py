@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_jax.baselines import (
+from lstm_jax.forecasting.baselines import (
     baseline_scores,
     is_seasonal,
     naive2,
@@ -15,8 +15,8 @@ from lstm_jax.baselines import (
     seasonal_indices,
     seasonal_naive,
 )
-from lstm_jax.forecast_scores import score_intervals, score_points, smape
-from lstm_jax.series_csv import read_series
+from lstm_jax.forecasting.scores import score_intervals, score_points, smape
+from lstm_jax.forecasting.series_csv import read_series
 
 M4 = os.environ.get("M4_HOURLY")  # a folder with the competition's files
 

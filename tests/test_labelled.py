@@ -8,13 +8,13 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 
-from lstm_jax.bayes import fit_naive_bayes, with_pairs
 from lstm_jax.buckets import Picked
+from lstm_jax.classification.bayes import fit_naive_bayes, with_pairs
+from lstm_jax.classification.labelled import length_buckets, padded_batch, read_labelled
+from lstm_jax.classification.recipe import Recipe, check_recipe
+from lstm_jax.classification.words import UNKNOWN, common_words, tokens
 from lstm_jax.data import IGNORED
 from lstm_jax.errors import InputError
-from lstm_jax.labelled import length_buckets, padded_batch, read_labelled
-from lstm_jax.recipe import Recipe, check_recipe
-from lstm_jax.words import UNKNOWN, common_words, tokens
 
 
 def test_a_file_for_each_class(tmp_path: Path) -> None:

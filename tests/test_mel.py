@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import ShortTimeFFT, get_window
 
-from lstm_jax.mel import (
+from lstm_jax.speech.mel import (
     Ear,
     MelBands,
     log_mel,

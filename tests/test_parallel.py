@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lstm_jax.errors import InputError
-from lstm_jax.lexicon import learn_lexicon, translate_by_words
-from lstm_jax.parallel import (
+from lstm_jax.translation.lexicon import learn_lexicon, translate_by_words
+from lstm_jax.translation.parallel import (
     Pairs,
     ParallelParts,
     read_lines,

@@ -6,7 +6,7 @@ from flax import nnx
 
 from lstm_jax.models.classify import SequenceClassifier
 from lstm_jax.models.transcribe import Transcriber
-from lstm_jax.recognize import score_classes, score_frames
+from lstm_jax.speech.recognize import score_classes, score_frames
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lstm_jax.errors import InputError
-from lstm_jax.forecast_scores import score_points
-from lstm_jax.series import (
+from lstm_jax.forecasting.scores import score_points
+from lstm_jax.forecasting.series import (
     Frame,
     all_positive,
     check_frame,
@@ -18,7 +18,7 @@ from lstm_jax.series import (
     need_points,
     scale_series,
 )
-from lstm_jax.series_csv import read_series, write_forecasts
+from lstm_jax.forecasting.series_csv import read_series, write_forecasts
 
 FRAME = Frame(horizon=3, seasons=(2, 4), reads=5)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_jax.errors import InputError
-from lstm_jax.subwords import (
+from lstm_jax.translation.subwords import (
     END,
     START,
     UNKNOWN,

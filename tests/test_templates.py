@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lstm_jax.templates import make_templates, stretched
+from lstm_jax.speech.templates import make_templates, stretched
 
 
 def test_a_sequence_is_most_like_itself_at_another_pace_and_loudness() -> None:

@@ -12,10 +12,15 @@ from lstm_jax.artifacts import save_model
 from lstm_jax.data import IGNORED
 from lstm_jax.errors import InputError
 from lstm_jax.models.translate import Translator, build_translator, translation_loss
-from lstm_jax.plots_attention import draw_attention
-from lstm_jax.seq2seq import Examples, encode_pairs, evaluate_pairs, translation_task
-from lstm_jax.subwords import END, START, UNKNOWN, learn_subwords
-from lstm_jax.translation import (
+from lstm_jax.translation.pairs import (
+    Examples,
+    encode_pairs,
+    evaluate_pairs,
+    translation_task,
+)
+from lstm_jax.translation.picture import draw_attention
+from lstm_jax.translation.subwords import END, START, UNKNOWN, learn_subwords
+from lstm_jax.translation.translate import (
     Search,
     TextTranslator,
     attention_of,

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from lstm_jax.forecasting.series import Frame
 from lstm_jax.layers import StackedLSTM
 from lstm_jax.losses import Sums
 from lstm_jax.notation import Forecasts, Future, Past, PRNGKey, Quantiles
-from lstm_jax.series import Frame
 
 LEVELS = (0.025, 0.25, 0.5, 0.75, 0.975)  # M4's intervals hold 95 %
 

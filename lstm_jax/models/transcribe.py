@@ -13,7 +13,6 @@ import optax
 from flax import nnx
 from jax import Array
 
-from lstm_jax.ctc import BLANK
 from lstm_jax.layers import StackedLSTM
 from lstm_jax.losses import Sums
 from lstm_jax.notation import (
@@ -24,6 +23,7 @@ from lstm_jax.notation import (
     Transcripts,
 )
 from lstm_jax.regularize import dropout
+from lstm_jax.speech.ctc import BLANK
 
 
 class Transcriber(nnx.Module):

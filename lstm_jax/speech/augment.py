@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_jax.mel import Ear, mel_filters, stack_frames
+from lstm_jax.speech.mel import Ear, mel_filters, stack_frames
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from lstm_jax.parallel import Pairs
-from lstm_jax.subwords import split_words
+from lstm_jax.translation.parallel import Pairs
+from lstm_jax.translation.subwords import split_words
 
 _NOTHING = ""  # what words come from that no word of the source explains
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from lstm_jax.data import Batch
 from lstm_jax.fit import Task
+from lstm_jax.forecasting.series import Frame, Panel
 from lstm_jax.losses import Sums
 from lstm_jax.models.forecast import ForecastModel, each_forecast, forecast_loss
-from lstm_jax.series import Frame, Panel
 
 _ROWS = 128  # windows per call of the one compiled program
 _each_forecast = jax.jit(each_forecast)

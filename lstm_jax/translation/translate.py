@@ -22,8 +22,8 @@ from lstm_jax.notation import (
     StepIds,
     StepLogits,
 )
-from lstm_jax.seq2seq import few_shapes, pad_sources
-from lstm_jax.subwords import END, START, Subwords
+from lstm_jax.translation.pairs import few_shapes, pad_sources
+from lstm_jax.translation.subwords import END, START, Subwords
 
 _LONGER = (1.5, 10)  # a translation has at most 1.5 times as many symbols, and 10 more
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from lstm_jax.mel import MelBands, mel_corners
 from lstm_jax.plots import new_figure
+from lstm_jax.speech.mel import MelBands, mel_corners
 
 _HERTZ = (100, 250, 500, 1000, 2000, 3000)
 _HEARD = 0.5  # the blank's probability below which a symbol is written down

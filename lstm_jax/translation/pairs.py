@@ -14,9 +14,9 @@ from lstm_jax.data import IGNORED, Batch
 from lstm_jax.fit import Task
 from lstm_jax.losses import Sums
 from lstm_jax.models.translate import Translator, translation_loss
-from lstm_jax.parallel import Pairs
 from lstm_jax.step import Loss
-from lstm_jax.subwords import END, START, Subwords
+from lstm_jax.translation.parallel import Pairs
+from lstm_jax.translation.subwords import END, START, Subwords
 
 _ROWS = 100  # sentences side by side when nothing is learned
 _ROUND = 8  # their lengths are rounded up to a multiple: fewer shapes

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.mel import pad_frames
 from lstm_jax.models.classify import SequenceClassifier
 from lstm_jax.models.transcribe import Transcriber
+from lstm_jax.speech.mel import pad_frames
 
 _ROWS = 64  # that are read side by side
 _STEP = 64  # lengths are rounded up to this, so that few programs are compiled

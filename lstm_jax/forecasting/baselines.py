@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lstm_jax.forecast_scores import PointScores, score_points
-from lstm_jax.series import Named
+from lstm_jax.forecasting.scores import PointScores, score_points
+from lstm_jax.forecasting.series import Named
 
 Method = Callable[[np.ndarray, int, int], np.ndarray]  # points, horizon, season
 

@@ -11,19 +11,24 @@ from numpy.typing import NDArray
 
 from lstm_jax.artifacts import load_model, load_settings, save_model
 from lstm_jax.buckets import BucketedBatches, pick_epoch
+from lstm_jax.classification.labelled import (
+    ROW_AXES,
+    Labelled,
+    length_buckets,
+    padded_batch,
+)
+from lstm_jax.classification.recipe import Recipe, check_recipe
+from lstm_jax.classification.words import Words, common_words
 from lstm_jax.config import RegularizerConfig
 from lstm_jax.ensemble import average_members, ensemble_loss, stack_members
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Task
-from lstm_jax.labelled import ROW_AXES, Labelled, length_buckets, padded_batch
 from lstm_jax.models.classify import SequenceClassifier, classifier_loss
 from lstm_jax.notation import Ids, LabelScores, Lengths, PRNGKey
 from lstm_jax.programs import Programs
-from lstm_jax.recipe import Recipe, check_recipe
 from lstm_jax.runner import train_model
 from lstm_jax.schedule import Plan
 from lstm_jax.step import Model, make_optimizer
-from lstm_jax.words import Words, common_words
 
 _LOSS = ensemble_loss(classifier_loss)
 _WARMUP = 0.1  # share of the run in which the learning rate rises

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
+from lstm_jax.classification.words import Level
 from lstm_jax.errors import InputError
-from lstm_jax.words import Level
 
 
 @dataclasses.dataclass(frozen=True)

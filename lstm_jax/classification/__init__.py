@@ -1,0 +1,1 @@
+"""Texts of classes: words, labelled files, naive Bayes, and classifiers of texts."""

@@ -1,0 +1,1 @@
+"""Time series: windows of them, scores as in M4, baselines, and forecasts."""

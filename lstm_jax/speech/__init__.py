@@ -1,0 +1,1 @@
+"""Sounds: WAV files, log-mel spectrograms, variations, transcripts off CTC scores."""

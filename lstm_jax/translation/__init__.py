@@ -1,0 +1,1 @@
+"""From one language to another: parallel texts, subwords, and translators at work."""
