@@ -4,7 +4,7 @@ There is no TPU here. Kernels run in Pallas's interpreter, and are lowered for a
 which needs none.
 """
 
-import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ def test_blocks_and_holes(
         monkeypatch.setattr("lstm_jax.engines.pallas_tpu._INTERPRET", stricter)
     assert 1 < T / layout(B, H, "float32").block < 2
 
-    def measure(run: functools.partial) -> tuple:
+    def measure(run: Callable[..., tuple]) -> tuple:
         def loss(z: jax.Array, w_h: jax.Array, state: LSTMState) -> tuple:
             hs, last = run(z, w_h, state, STARTS, HOLES, reverse)
             number = (WEIGHTS * hs).sum() + (last.h**2).sum() + (last.c**3).sum()
@@ -125,7 +125,7 @@ def test_lowered_for_a_tpu(x64: bool) -> None:
 def test_precision_is_what_is_asked_for() -> None:
     """Or more: what the kernels have no product for is done in full float32."""
 
-    def precision(asked: str | None, dtype: str = "float32") -> set[jax.lax.Precision]:
+    def precision(asked: str | None, dtype: str = "float32") -> set:
         with jax.default_matmul_precision(asked):
             w_h = W_H.astype(dtype)
             text = str(jax.make_jaxpr(jax.grad(total))(Z.astype(dtype), w_h))
@@ -153,7 +153,7 @@ def test_what_it_lacks() -> None:
         ({"platform": "tpu"}, r"needs \d\d MiB of VMEM; found 12 MiB"),
     ):
         with pytest.raises(ValueError, match=f"{message}; .* can: fused, scan$"):
-            explain_engine("pallas_tpu", **sizes, **asked)
+            explain_engine("pallas_tpu", **sizes, **asked)  # pyrefly: ignore
 
 
 def test_auto_where_it_can_run(v5e: None) -> None:

@@ -92,7 +92,7 @@ def run_pallas_tpu(
 
 def _precision(w_h: RecurrentWeights) -> jax.lax.Precision:
     """Of the products; a product of bfloat16 numbers is exact anyway."""
-    asked = jax.config.jax_default_matmul_precision
+    asked = jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
     if w_h.dtype == jnp.bfloat16 or asked in _ROUNDED:
         return jax.lax.Precision.DEFAULT
     return jax.lax.Precision.HIGHEST
