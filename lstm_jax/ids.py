@@ -78,15 +78,23 @@ def read_ids(path: Path, symbols: int) -> np.ndarray:
         raise InputError(
             f"{path}: expected a row of ids, found {ids.dtype}{list(ids.shape)}"
         )
-    largest = max(
-        (ids[k : k + _PIECE].max() for k in range(0, len(ids), _PIECE)), default=0
-    )
+    largest = _largest(path, ids.offset, ids.dtype)
     if largest >= symbols:
         raise InputError(
             f"{path}: expected ids below {symbols}, the size of the vocabulary, "
             f"found {largest}"
         )
     return ids
+
+
+def _largest(path: Path, offset: int, dtype: np.dtype) -> int:
+    """The largest id, read and not mapped: a mapped file counts as memory in use."""
+    largest = 0
+    with open_regular(path) as file:
+        file.seek(offset)
+        while len(piece := np.fromfile(file, dtype, _PIECE)):
+            largest = max(largest, int(piece.max()))
+    return largest
 
 
 def _is_damaged(path: Path) -> bool:
