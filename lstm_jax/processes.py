@@ -22,7 +22,7 @@ _LOSS = (
     "another process of this run has ended or can't be reached; start all of them "
     "again with --resume"
 )
-_SILENCE = 50  # seconds without a heartbeat of JAX's, which comes after `watch`
+_SILENCE = 40  # seconds without a heartbeat of JAX's, which comes after `watch`
 _PATIENCE = 86_400  # seconds to wait for process 0 to write its last files
 
 

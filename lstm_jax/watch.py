@@ -18,8 +18,8 @@ import numpy as np
 
 from lstm_jax.agree import leads, tell
 
-SILENCE = 40.0  # seconds after which a process that says nothing counts as lost
-_EVERY = 5.0  # seconds between two signs of life
+SILENCE = 22.0  # seconds after which a process that says nothing counts as lost
+_EVERY = 3.0  # seconds between two signs of life
 _BEAT, _BYE = b".", b"!"
 _ADDRESS = 256  # bytes that hold HOST:PORT
 

@@ -229,7 +229,8 @@ def test_a_lost_process_ends_the_other(
         for process in running:
             process.kill()
     assert all(code > 128 for code in codes), (tmp_path / "log0").read_text()
-    steps = [json.loads(line)["step"] for line in open(run / "metrics.jsonl")]
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(set(steps)) and steps[-1] > reached
 
 
