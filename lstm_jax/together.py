@@ -124,12 +124,11 @@ def _joint_task(jobs: Sequence[Job]) -> Task:
         parts = [task.batch(n) for task in tasks]
         return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 
-    return dataclasses.replace(
-        tasks[0],
+    return Task(
+        loss=language_loss,
         batch=batch,
         row_axes=dict.fromkeys(ROW_AXES, 0),
-        rows=len(jobs),
+        rows=len(jobs),  # a model is a row
+        steps_per_epoch=tasks[0].steps_per_epoch,
         symbols_per_step=sum(task.symbols_per_step for task in tasks),
-        evaluate=None,
-        evaluate_training=None,
     )
