@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -18,7 +18,14 @@ from jax.sharding import Mesh
 from lstm_jax.agree import first_number
 from lstm_jax.config import Devices
 from lstm_jax.data import Batch
-from lstm_jax.devices import replicate, row_mesh, shard, spread, spread_own
+from lstm_jax.devices import (
+    replicate,
+    row_mesh,
+    shard,
+    spread,
+    spread_batch,
+    spread_own,
+)
 from lstm_jax.errors import InputError
 from lstm_jax.losses import Sums
 from lstm_jax.programs import Programs
@@ -272,18 +279,20 @@ def _place(mesh: Mesh, state: TrainState, shard_model: bool) -> TrainState:
 
 def _stacked(task: Task, mesh: Mesh, count: int, first: int) -> dict[str, jax.Array]:
     """Batches first, first + 1, ... on the devices, stacked along a leading axis."""
+    numbers = range(first, first + count)
 
-    def read(rows: slice) -> Batch:
-        batches = [_some_rows(task, first + k, rows) for k in range(count)]
-        return {name: np.stack([b[name] for b in batches]) for name in batches[0]}
+    def stack(batches: Iterable[Batch]) -> Batch:
+        several = list(batches)
+        return {name: np.stack([b[name] for b in several]) for name in several[0]}
 
-    return spread_own(mesh, task.rows, read, task.row_axes, lead=1)
-
-
-def _some_rows(task: Task, n: int, rows: slice) -> Batch:
-    if task.batch_rows:
-        return task.batch_rows(n, rows)
-    return {
-        name: array[(slice(None),) * task.row_axes[name] + (rows,)]
-        for name, array in task.batch(n).items()
-    }
+    some = task.batch_rows
+    if some is None:
+        whole = stack(task.batch(n) for n in numbers)
+        return spread_batch(mesh, whole, task.row_axes, lead=1)
+    return spread_own(
+        mesh,
+        task.rows,
+        lambda rows: stack(some(n, rows) for n in numbers),
+        task.row_axes,
+        lead=1,
+    )

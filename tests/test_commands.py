@@ -681,8 +681,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: shutil.rmtree(path / "checkpoints"),
         "found none",
     ),
-    "cut arrays": (_cut("checkpoints/*/*/d/*"), "checkpoints"),
-    "cut checkpoint": (_cut("checkpoints/*/**/*"), "checkpoints"),
+    "cut arrays": (_cut("checkpoints/*/*.safetensors"), "checkpoints"),
+    "cut checkpoint": (_cut("checkpoints/*/*"), "checkpoints"),
 }
 
 

@@ -335,12 +335,14 @@ def test_the_bounds_themselves_are_allowed(name: str, value: float) -> None:
 
 
 def test_every_number_has_bounds() -> None:
+    """Those of a cluster depend on each other, and `devices` may be a word."""
     numbers = {
         field.name
         for part in dataclasses.fields(TrainConfig)
         for field in dataclasses.fields(getattr(UNUSUAL, part.name))
         if type(getattr(getattr(UNUSUAL, part.name), field.name)) in (int, float)
-    }
+        and part.name != "cluster"
+    } | {"devices"}
     assert numbers == {name for name, _ in OUTSIDE} == {name for name, _ in INSIDE}
 
 
@@ -401,3 +403,32 @@ def test_fit_to_shrinks_for_a_short_text_only(
     # Nothing else changes.
     restored = dataclasses.replace(found, batch=batch, length=length)
     assert dataclasses.replace(fitted, optimizer=restored) == config
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        (ClusterConfig(None, 2, 0), "--coordinator: expected HOST:PORT or auto, found"),
+        (ClusterConfig("node", 2, 0), "--coordinator: expected HOST:PORT .*found node"),
+        (ClusterConfig("node:x", 2, 0), "--coordinator: expected HOST:PORT"),
+        (ClusterConfig("node:70000", 2, 0), "--coordinator: expected HOST:PORT"),
+        (ClusterConfig("node:1", None, 0), "--processes: expected their number"),
+        (ClusterConfig("node:1", 2, None), "--process: expected which one this is"),
+        (ClusterConfig("node:1", 0, 0), "--processes: expected 1 or more, found 0"),
+        (ClusterConfig("node:1", 2, 2), "--process: expected 0 to 1, found 2"),
+        (ClusterConfig("auto", None, -1), "--process: expected 0 to .*found -1"),
+    ],
+)
+def test_a_cluster_without_sense_is_refused(
+    cluster: ClusterConfig, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        check(dataclasses.replace(TrainConfig(), cluster=cluster))
+
+
+def test_devices_are_a_multiple_of_the_processes() -> None:
+    cluster = ClusterConfig("node:1", 2, 1)
+    run = RunConfig(devices=3)
+    with pytest.raises(InputError, match="--devices: expected a multiple of 2"):
+        check(TrainConfig(cluster=cluster, run=run))
+    check(TrainConfig(cluster=cluster, run=RunConfig(devices=4)))

@@ -53,7 +53,7 @@ def test_the_step_is_not_taken_and_none_after_it(name: str, value: float) -> Non
         "spoil": np.zeros(5, np.float32),
         "factor": np.ones(5, np.float32),
     }
-    steps = functools.partial(train_steps, spoiled_squares, optax.identity())
+    steps = jax.jit(functools.partial(train_steps, spoiled_squares, optax.identity()))
     rates = jnp.full(5, 0.1)
     expected, good = steps(a_state(), batches, rates, jnp.int32(2))
     assert expected.step == expected.carry == 2
