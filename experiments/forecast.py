@@ -6,9 +6,9 @@ Task      The next 48 points of each of 414 hourly series, with intervals. One g
           weeks. Quantiles by the pinball loss; the point forecast is the median.
 Data      github.com/Mcompetitions/M4-methods, Dataset/Train and Test, Hourly-*.csv.
 Protocol  Official: sMAPE, MASE (m = 24) and OWA at the one origin the competition had.
-          Scales come from training parts only. Settings were chosen with --validate,
-          where the last 48 training points are the test; then the model is trained on
-          all training points, and the test part is scored once.
+          Scales come from training parts only. Settings were chosen on the last 48
+          training points, which --validate scores; then the model is trained on all
+          training points, and the test part is scored once.
 Command   python -m experiments.forecast --data FOLDER
           python -m experiments.forecast --data my.csv --horizon 24 --seasons 24 168
           python -m experiments.forecast predict RUN_DIR my.csv
@@ -72,7 +72,7 @@ class Options:
     layers: int = 1
     members: int = 5
     batch: int = 64
-    steps: int = 1000
+    steps: int = 600
     learning_rate: float = 5e-3
     seed: int = 0
 
@@ -243,11 +243,9 @@ def result(
 ) -> lstm_jax.Result:
     """The row of the table of applications."""
     is_m4 = options.data is not None and options.data.is_dir()
-    data = "M4 Hourly" if is_m4 else "generated" if options.smoke else options.data
+    data = "M4 Hourly" if is_m4 else "generated" if options.smoke else "a CSV file"
     part = "test part" if is_m4 and not options.validate else "last points"
     horizon, season = options.frame.horizon, options.frame.seasons[0]
-    words = [f"--data {options.data}"] if options.data else []
-    words += [f"--{flag}" for flag in ("smoke", "validate") if getattr(options, flag)]
     return lstm_jax.Result(
         task="time-series prediction",
         data=f"{data}, {series} series",
@@ -259,8 +257,22 @@ def result(
         published="0.440 LSTM hybrid, M4's winner; 1.036 M4's RNN" if is_m4 else "none",
         best_known="0.410 Doornik, M4" if is_m4 else "none",
         minutes=minutes,
-        command=" ".join(["python -m experiments.forecast", *words]),
+        command=command(options),
     )
+
+
+def command(options: Options) -> str:
+    """The command line: what differs from the defaults, no folders of this machine."""
+    words = "python -m experiments.forecast"
+    if options.smoke:
+        return f"{words} --smoke"
+    given, usual = ({**vars(o), **vars(o.frame)} for o in (options, Options()))
+    for name in sorted(given.keys() - {"data", "run_dir", "frame", "validate"}):
+        if given[name] != usual[name]:
+            values = given[name] if name == "seasons" else [given[name]]
+            words += " ".join([f" --{name.replace('_', '-')}", *map(str, values)])
+    words += " --validate" if options.validate else ""
+    return f"{words} --data {options.data.name if options.data else ''}"
 
 
 def predict(options: PredictOptions) -> None:

@@ -101,3 +101,13 @@ def test_a_trained_run_forecasts_a_users_series(tmp_path: Path) -> None:
         done = run("forecast", "predict", *words)
         assert done.returncode == 2 and done.stdout == ""
         assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_command_of_a_result_says_what_was_asked_for() -> None:
+    asked = dataclasses.replace(SMALL, data=Path("/home/me/own.csv"), max_seconds=9.0)
+    assert forecast.command(asked) == (
+        "python -m experiments.forecast --horizon 2 --max-seconds 9.0 --reads 3 "
+        "--seasons 2 3 --data own.csv"
+    )
+    plain = Options(data=Path("some/m4"), validate=True)
+    assert forecast.command(plain).endswith("experiments.forecast --validate --data m4")

@@ -47,7 +47,7 @@ def test_scores_are_those_of_slow_loops() -> None:
     slow = slow_scores(forecasts, truths, known, 4)
     assert found.means() == pytest.approx(slow)
     assert found.owa((10.0, 0.5)) == pytest.approx((slow[0] / 10 + slow[1] / 0.5) / 2)
-    assert found.described((10.0, 0.5)).startswith(f"{found.owa((10.0, 0.5)):.3f} (")
+    assert found.described((10.0, 0.5)).startswith(f"{found.owa((10.0, 0.5)):.4f} (")
 
 
 def test_scores_by_hand() -> None:

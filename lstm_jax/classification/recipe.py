@@ -15,7 +15,7 @@ class Recipe:
     """What is read one by one: a word or a character."""
     symbols: int = 10_000
     """Different words or characters at most; the rarer ones are unknown."""
-    features: int = 64
+    features: int = 128
     """Numbers that stand for a word."""
     hidden: int = 32
     """Units of each layer, in each direction."""
@@ -25,7 +25,7 @@ class Recipe:
     """Models trained side by side, whose probabilities are averaged."""
     dropout: float = 0.5
     """Share of activations dropped of words, between layers and before the softmax."""
-    word_dropout: float = 0.1
+    word_dropout: float = 0.4
     """Share of words that are not shown."""
     label_smoothing: float = 0.0
     """Share of each label spread evenly over all classes."""
@@ -35,7 +35,7 @@ class Recipe:
     """Peak of the schedule: a short rise, then a linear decay to zero."""
     batch: int = 50
     """Texts per step."""
-    epochs: int = 4
+    epochs: int = 6
     """Passes over the texts."""
     seed: int = 0
     """Decides every random draw."""

@@ -38,7 +38,7 @@ class PointScores:
     def described(self, yardstick: tuple[float, float]) -> str:
         """OWA, and in brackets what it consists of."""
         smape, mase = self.means()
-        return f"{self.owa(yardstick):.3f} (sMAPE {smape:.3f}, MASE {mase:.3f})"
+        return f"{self.owa(yardstick):.4f} (sMAPE {smape:.3f}, MASE {mase:.3f})"
 
 
 def score_points(
