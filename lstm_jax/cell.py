@@ -107,6 +107,11 @@ def init_lstm(
 
 
 def _each_gate(draw: Initializer, key: PRNGKey, shape: tuple[int, int]) -> Array:
-    """One matrix per gate, drawn by itself, side by side."""
-    gates = jax.vmap(lambda key: draw(key, shape))(jax.random.split(key, len(GATES)))
+    """One matrix per gate, drawn by itself, side by side.
+
+    One after the other: jaxlib 0.10 spreads a batch of QR decompositions over the very
+    threads that wait for it, so that as many layers as threads would wait for ever.
+    """
+    keys = jax.random.split(key, len(GATES))
+    gates = jax.lax.map(lambda key: draw(key, shape), keys)
     return jnp.concatenate(gates, axis=-1)

@@ -21,7 +21,7 @@ def stack_members(
     build: Callable[[PRNGKey], Model], key: PRNGKey, members: int
 ) -> Model:
     """The models that `build` makes of different keys, stacked."""
-    return jax.vmap(build)(jax.random.split(key, members))
+    return jax.lax.map(build, jax.random.split(key, members))
 
 
 def member_count(models: Model) -> int:

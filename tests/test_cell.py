@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -191,3 +193,18 @@ def test_init_refuses_sizes_below_one(sizes: tuple[int, int]) -> None:
     message = f"must be at least 1, found {sizes[0]} and {sizes[1]}"
     with pytest.raises(ValueError, match=message):
         init_lstm(jax.random.key(0), *sizes)
+
+
+MANY_LAYERS = """
+import jax
+from lstm_jax.cell import init_lstm
+start = jax.jit(lambda keys: [init_lstm(key, 64, 96) for key in keys])
+for seed in range(20):
+    layers = start(jax.random.split(jax.random.key(seed), 16))
+jax.block_until_ready(layers)
+"""
+
+
+def test_init_of_many_layers_at_once_ends() -> None:
+    """Decompositions that wait for each other's threads would wait for ever."""
+    subprocess.run([sys.executable, "-c", MANY_LAYERS], check=True, timeout=120)
