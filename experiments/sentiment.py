@@ -215,6 +215,8 @@ def write_result(
 
     files = " ".join(path.name for path in options.data)
     source = "--smoke" if options.smoke else f"--data {files}"
+    if options.max_seconds:
+        source += f" --max-seconds {options.max_seconds:g}"
     known = "rt-polarity" in files
     lstm_jax.write_result(
         options.run_dir,

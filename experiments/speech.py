@@ -13,7 +13,6 @@ Protocol  Official: recordings 0 to 4 of each speaker and digit are the test, 30
           30 dB weaker. 5 rounds through the official test, 1 through each speaker.
 Command   python -m experiments.speech --data PATH
           python -m experiments.speech predict FILE.wav
-Expected  EXPECTED
 """
 
 from __future__ import annotations
