@@ -5,13 +5,13 @@ which needs none.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.pallas import tpu as pltpu
+from jax.extend.core import JaxprEqn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from reference import assert_close, cast, random_case
 
@@ -122,9 +122,9 @@ def test_lowered_for_a_tpu(x64: bool) -> None:
             assert "stablehlo.while" not in text
 
 
-def equations(program: Any) -> Iterator[Any]:  # noqa: ANN401 - JAX's own
+def equations(program: object) -> Iterator[JaxprEqn]:
     """All equations of a program or of an equation, inner programs included."""
-    if hasattr(program, "primitive"):
+    if isinstance(program, JaxprEqn):
         for inner in jax.tree.leaves(list(program.params.values())):
             yield from equations(inner)
     program = getattr(program, "jaxpr", program)
