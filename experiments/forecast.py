@@ -257,22 +257,8 @@ def result(
         published="0.440 LSTM hybrid, M4's winner; 1.036 M4's RNN" if is_m4 else "none",
         best_known="0.410 Doornik, M4" if is_m4 else "none",
         minutes=minutes,
-        command=command(options),
+        command=lstm_jax.command_line("forecast", options),
     )
-
-
-def command(options: Options) -> str:
-    """The command line: what differs from the defaults, no folders of this machine."""
-    words = "python -m experiments.forecast"
-    if options.smoke:
-        return f"{words} --smoke"
-    given, usual = ({**vars(o), **vars(o.frame)} for o in (options, Options()))
-    for name in sorted(given.keys() - {"data", "run_dir", "frame", "validate"}):
-        if given[name] != usual[name]:
-            values = given[name] if name == "seasons" else [given[name]]
-            words += " ".join([f" --{name.replace('_', '-')}", *map(str, values)])
-    words += " --validate" if options.validate else ""
-    return f"{words} --data {options.data.name if options.data else ''}"
 
 
 def predict(options: PredictOptions) -> None:

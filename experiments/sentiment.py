@@ -214,9 +214,6 @@ def write_result(
         return f"{name} {100 * mean:.1f} ± {100 * spread:.1f} ({scores})"
 
     files = " ".join(path.name for path in options.data)
-    source = "--smoke" if options.smoke else f"--data {files}"
-    if options.max_seconds:
-        source += f" --max-seconds {options.max_seconds:g}"
     known = "rt-polarity" in files
     lstm_jax.write_result(
         options.run_dir,
@@ -231,7 +228,7 @@ def write_result(
             published="about 75 from scratch" if known else "-",
             best_known="81.5, CNN with word2vec (Kim 2014)" if known else "-",
             minutes=minutes,
-            command=f"python -m experiments.sentiment {source}",
+            command=lstm_jax.command_line("sentiment", options),
         ),
     )
 

@@ -114,7 +114,8 @@ def learn_all(options: Options) -> None:
         print(f"without {speaker}, {len(others)} recordings to learn from")
         unseen[speaker] = compare(teach(others), others, mine, rounds=1)
     minutes = (time.perf_counter() - started) / 60
-    write_results(options.run_dir, options.smoke, official, unseen, minutes)
+    command = lstm_jax.command_line("speech", options)
+    write_results(options.run_dir, command, official, unseen, minutes)
 
 
 def material(options: Options) -> list[Recording]:

@@ -218,9 +218,6 @@ def result(
     minutes: float,
 ) -> lstm_jax.Result:
     """The row of the table of applications."""
-    words = ["--smoke"] if options.smoke else ["--data", *map(str, options.data)]
-    if options.max_seconds:
-        words += ["--max-seconds", f"{options.max_seconds:g}"]
     known = len(options.data) == 1  # otherwise other people's numbers mean nothing
     return lstm_jax.Result(
         task=f"Machine translation, {' to '.join(options.languages)}",
@@ -233,7 +230,7 @@ def result(
         published="13.8 without attention, 28.3 GRU with attention" if known else "-",
         best_known="36.5, small Transformer" if known else "-",
         minutes=round(minutes, 1),
-        command=" ".join(["python -m experiments.translate", *words]),
+        command=lstm_jax.command_line("translate", options),
     )
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lstm_jax.classification.words import Words as Words
     from lstm_jax.classification.words import common_words as common_words
     from lstm_jax.classification.words import tokens as tokens
+    from lstm_jax.cli import command_line as command_line
     from lstm_jax.cli import run_command as run_command
     from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
@@ -266,7 +267,7 @@ _ROOMS = {
     "programs": ("Programs",),
     "losses": ("Sums", "cross_entropy"),
     "errors": ("InputError",),
-    "cli": ("run_command", "run_experiment"),
+    "cli": ("command_line", "run_command", "run_experiment"),
     "plots": ("new_figure",),
     "attention": ("attend",),
     "speech.audio": (

@@ -1,5 +1,6 @@
 """What the commands share: flags from dataclasses, and errors in one line."""
 
+import dataclasses
 import functools
 import io
 import sys
@@ -64,6 +65,41 @@ def run_experiment(
         name, words = f"{name} predict", words[1:]
         kind, work = predict
     return work(parse(kind, name, about, words, package="experiments"))
+
+
+def command_line(name: str, options: object) -> str:
+    """The command of an experiment: what differs from its defaults, no folders.
+
+    Args:
+        name: as in `run_experiment`.
+        options: a dataclass of flags, every one with a default. `smoke` stands for all
+            that it brings with it, and a path for its last part.
+    """
+    words = [f"python -m experiments.{name}"]
+    given, usual = _flags(options), _flags(type(options)())
+    if given.get("smoke"):
+        return f"{words[0]} --smoke"
+    for flag, value in given.items():
+        if value != usual[flag] and flag != "run_dir":
+            words += [f"--{flag.replace('_', '-')}", *_words(value)]
+    return " ".join(words)
+
+
+def _flags(options: object) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in vars(options).items():
+        found |= _flags(value) if dataclasses.is_dataclass(value) else {name: value}
+    return found
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, tuple):
+        return [word for each in value for word in _words(each)]
+    if isinstance(value, Path):
+        return [value.name]
+    if isinstance(value, float):
+        return [f"{value:.9g}"]
+    return [] if value is True else [str(value)]
 
 
 def run_command(command: Callable[[], int | None]) -> None:

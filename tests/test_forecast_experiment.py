@@ -10,7 +10,7 @@ from experiment_runs import run
 
 from experiments import forecast
 from experiments.forecast import Options, generated, load
-from lstm_jax import Frame, InputError
+from lstm_jax import Frame, InputError, command_line
 
 SMALL = Options(frame=Frame(horizon=2, seasons=(2, 3), reads=3))
 
@@ -105,9 +105,11 @@ def test_a_trained_run_forecasts_a_users_series(tmp_path: Path) -> None:
 
 def test_the_command_of_a_result_says_what_was_asked_for() -> None:
     asked = dataclasses.replace(SMALL, data=Path("/home/me/own.csv"), max_seconds=9.0)
-    assert forecast.command(asked) == (
-        "python -m experiments.forecast --horizon 2 --max-seconds 9.0 --reads 3 "
-        "--seasons 2 3 --data own.csv"
+    assert command_line("forecast", asked) == (
+        "python -m experiments.forecast --data own.csv --max-seconds 9 --horizon 2 "
+        "--seasons 2 3 --reads 3"
     )
-    plain = Options(data=Path("some/m4"), validate=True)
-    assert forecast.command(plain).endswith("experiments.forecast --validate --data m4")
+    plain = Options(data=Path("some/m4"), run_dir=Path("/home/me"), validate=True)
+    assert command_line("forecast", plain).endswith("forecast --data m4 --validate")
+    tried = dataclasses.replace(asked, smoke=True)
+    assert command_line("forecast", tried) == "python -m experiments.forecast --smoke"

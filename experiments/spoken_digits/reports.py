@@ -101,7 +101,7 @@ def report(
 
 def write_results(
     run_dir: Path,
-    smoke: bool,
+    command: str,
     official: Comparison,
     unseen: dict[str, Comparison],
     minutes: float,
@@ -109,12 +109,12 @@ def write_results(
     """One result for isolated digits, and one, the last, for joined ones."""
     networks = official.networks, {k: found.networks for k, found in unseen.items()}
     templates = official.templates, {k: found.templates for k, found in unseen.items()}
-    source = "--smoke" if smoke else "--data PATH"
+    smoke = command.endswith("--smoke")
     shared = {
         "data": "generated tones" if smoke else "FSDD, 3,000 recordings, 6 speakers",
         "licence": "none" if smoke else "CC BY-SA 4.0",
         "minutes": minutes,
-        "command": f"python -m experiments.speech {source}",
+        "command": command,
     }
     isolated = lstm_jax.Result(
         task="Speech recognition, isolated digits",
