@@ -18,6 +18,6 @@ def exchanged(target: aot.Target, shape: Shape) -> list[Collective]:
     Raises:
         Exception: whatever a compiler that is not there, or does not fit, raises.
     """
-    os.environ |= aot.TPU_SETTINGS
+    os.environ |= aot.SETTINGS
     lowered = lower(shape, target.describe(), target.platform)
     return collectives(lowered.compile().as_text() or "")
