@@ -1,9 +1,9 @@
 """Speech recognition: spoken digits, isolated ones by class, joined ones by CTC.
 
 Task      Log-mel frames of 40 ms go through two bidirectional LSTM layers. For isolated
-          digits their outputs are pooled into the scores of ten classes. For joined
-          ones each frame scores ten digits and a blank: trained by CTC, read by prefix
-          beam search.
+          digits, cut out of the silence around them, the outputs are pooled into the
+          scores of ten classes. For joined ones each frame scores ten digits and a
+          blank: trained by CTC, read by prefix beam search.
 Data      The Free Spoken Digit Dataset, CC BY-SA 4.0: 6 speakers x 10 digits x 50
           recordings at 8 kHz. --data is a folder with the WAV files or zips of them.
 Protocol  Official: recordings 0 to 4 of each speaker and digit are the test, 300 files.
@@ -46,6 +46,7 @@ from experiments.spoken_digits.recordings import (
     read_recordings,
     tones,
     utterances,
+    words,
 )
 from experiments.spoken_digits.reports import (
     BEAM,
@@ -152,7 +153,7 @@ class Lessons:
         """Networks that have learned from these, kept in a folder if one is given."""
         own = run_dir / "isolated" if run_dir else None
         return Networks(
-            learn(self._isolated, recordings, self._seed, self._seconds, own),
+            learn(self._isolated, words(recordings), self._seed, self._seconds, own),
             learn(self._joined, recordings, self._seed, self._seconds, run_dir),
         )
 
@@ -211,7 +212,8 @@ def predict(options: PredictOptions) -> None:
     for hypothesis in lstm_jax.prefix_beam_search(scores, BEAM)[:3]:
         share = np.exp(hypothesis.log_probability)
         print(f"heard: {names(hypothesis.symbols)}   (probability {share:.3f})")
-    classes = lstm_jax.score_classes(networks.isolated, [EAR.frames(sound.samples)])[0]
+    word = EAR.frames(lstm_jax.without_silence(sound).samples)
+    classes = lstm_jax.score_classes(networks.isolated, [word])[0]
     print(f"if it is one digit: {NAMES[classes.argmax()]}")
     if options.picture:
         picture(options.picture, sound.samples, scores, "")

@@ -146,6 +146,7 @@ if TYPE_CHECKING:
     from lstm_jax.speech.audio import read_wav as read_wav
     from lstm_jax.speech.audio import resample as resample
     from lstm_jax.speech.audio import wav_files as wav_files
+    from lstm_jax.speech.audio import without_silence as without_silence
     from lstm_jax.speech.augment import Variation as Variation
     from lstm_jax.speech.augment import change_speed as change_speed
     from lstm_jax.speech.augment import coloured_noise as coloured_noise
@@ -277,6 +278,7 @@ _ROOMS = {
         "read_wav",
         "resample",
         "wav_files",
+        "without_silence",
     ),
     "speech.mel": (
         "Ear",

@@ -55,6 +55,18 @@ def tones() -> list[Recording]:
     return made
 
 
+def words(recordings: Sequence[Recording]) -> list[Recording]:
+    """The recordings without the silence before and after the digit."""
+    return [
+        recording._replace(
+            samples=lstm_jax.without_silence(
+                lstm_jax.Sound(recording.samples, RATE)
+            ).samples
+        )
+        for recording in recordings
+    ]
+
+
 def by_speaker(recordings: Sequence[Recording]) -> dict[str, list[Recording]]:
     """The recordings of each speaker."""
     found: dict[str, list[Recording]] = {}

@@ -9,7 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 import lstm_jax
-from experiments.spoken_digits.recordings import EAR, RATE, Recording, utterances
+from experiments.spoken_digits.recordings import (
+    EAR,
+    RATE,
+    Recording,
+    utterances,
+    words,
+)
 
 BEAM = 8
 
@@ -52,7 +58,7 @@ class Comparison(NamedTuple):
 
 def examine(networks: Networks, tested: Sequence[Recording], rounds: int) -> Report:
     """What the networks make of a test."""
-    rows = [EAR.frames(recording.samples) for recording in tested]
+    rows = [EAR.frames(recording.samples) for recording in words(tested)]
     classes = lstm_jax.score_classes(networks.isolated, rows).argmax(axis=1)
     sounds, references = utterances(tested, rounds)
     rows = [EAR.frames(samples) for samples in sounds]
@@ -66,7 +72,7 @@ def examine_templates(
     known: Sequence[Recording], tested: Sequence[Recording], rounds: int
 ) -> Report:
     """The floor: the nearest training recording; joined digits are cut at pauses."""
-    rows = [EAR.spectrogram(recording.samples) for recording in known]
+    rows = [EAR.spectrogram(recording.samples) for recording in words(known)]
     classes = np.array([recording.digit for recording in known])
     templates = lstm_jax.make_templates(rows, classes)
 
@@ -77,7 +83,7 @@ def examine_templates(
     cut = [lstm_jax.loud_pieces(lstm_jax.Sound(s, RATE)) for s in sounds]
     named = [name([piece.samples for piece in pieces]) + 1 for pieces in cut]
     found = [tuple(digits.tolist()) for digits in named]
-    answers = name([recording.samples for recording in tested])
+    answers = name([recording.samples for recording in words(tested)])
     return report(tested, answers, references, found, found)
 
 

@@ -109,6 +109,21 @@ def resample(sound: Sound, rate: int) -> Sound:
     return Sound(samples.astype(np.float32), rate)
 
 
+def without_silence(sound: Sound, decibels: float = 30.0) -> Sound:
+    """The sound from its first loud moment to its last one, and 20 ms more at each end.
+
+    A moment of 10 ms is loud if its power, smoothed over 30 ms, is less than `decibels`
+    below that of the loudest one. A sound of zeros stays as it is.
+    """
+    hop = max(1, sound.rate // 100)
+    starts = np.arange(0, len(sound.samples), hop)
+    power = np.add.reduceat(np.square(sound.samples), starts)
+    power = np.convolve(power, np.ones(3) / 3, "same")
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-decibels / 10))
+    first, last = max(0, loud[0] - 2) * hop, (loud[-1] + 3) * hop
+    return Sound(sound.samples[first:last], sound.rate)
+
+
 def loud_pieces(sound: Sound, shortest: float = 0.08) -> list[Sound]:
     """What lies between pauses, or the whole sound if nothing stands out.
 
