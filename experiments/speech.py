@@ -2,8 +2,8 @@
 
 Task      Log-mel frames of 40 ms go through two bidirectional LSTM layers. For isolated
           digits, cut out of the silence around them, the outputs are pooled into the
-          scores of ten classes. For joined ones each frame scores ten digits and a
-          blank: trained by CTC, read by prefix beam search.
+          scores of ten classes; four such networks vote. For joined ones each frame
+          scores ten digits and a blank: trained by CTC, read by prefix beam search.
 Data      The Free Spoken Digit Dataset, CC BY-SA 4.0: 6 speakers x 10 digits x 50
           recordings at 8 kHz. --data is a folder with the WAV files or zips of them.
 Protocol  Official: recordings 0 to 4 of each speaker and digit are the test, 300 files.
@@ -54,6 +54,7 @@ from experiments.spoken_digits.reports import (
     Networks,
     examine,
     examine_templates,
+    score_words,
     write_results,
 )
 
@@ -213,8 +214,8 @@ def predict(options: PredictOptions) -> None:
         share = np.exp(hypothesis.log_probability)
         print(f"heard: {names(hypothesis.symbols)}   (probability {share:.3f})")
     word = EAR.frames(lstm_jax.without_silence(sound).samples)
-    classes = lstm_jax.score_classes(networks.isolated, [word])[0]
-    print(f"if it is one digit: {NAMES[classes.argmax()]}")
+    digit = score_words(networks, [word])[0].argmax()
+    print(f"if it is one digit: {NAMES[digit]}")
     if options.picture:
         picture(options.picture, sound.samples, scores, "")
 

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from lstm_jax.dispatch import explain_engine as explain_engine
     from lstm_jax.ensemble import average_members as average_members
     from lstm_jax.ensemble import ensemble_loss as ensemble_loss
+    from lstm_jax.ensemble import members_of as members_of
     from lstm_jax.ensemble import stack_members as stack_members
     from lstm_jax.errors import InputError as InputError
     from lstm_jax.fit import Task as Task
@@ -383,7 +384,7 @@ _ROOMS = {
         "save_classifier",
         "train_classifier",
     ),
-    "ensemble": ("average_members", "ensemble_loss", "stack_members"),
+    "ensemble": ("average_members", "ensemble_loss", "members_of", "stack_members"),
     "classification.labelled": ("Labelled", "padded_batch", "read_labelled"),
     "metrics": ("ClassCounts", "ClassReport", "Confusion", "class_report", "confusion"),
     "models.classify": ("SequenceClassifier", "classifier_loss"),

@@ -29,6 +29,14 @@ def member_count(models: Model) -> int:
     return len(jax.tree.leaves(models)[0])
 
 
+def members_of(models: Model) -> list[Model]:
+    """The models that were stacked."""
+    return [
+        jax.tree.map(lambda array, k=k: array[k], models)
+        for k in range(member_count(models))
+    ]
+
+
 def ensemble_loss(loss: Loss) -> Loss:
     """The loss of stacked models: the mean over members of what `loss` says of one.
 

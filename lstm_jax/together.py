@@ -15,6 +15,7 @@ import numpy as np
 
 from lstm_jax.config import TrainConfig
 from lstm_jax.data import Corpus
+from lstm_jax.ensemble import members_of
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Clock, Task, fit
 from lstm_jax.models.language import LanguageModel, language_loss
@@ -105,8 +106,7 @@ def _train(jobs: Sequence[Job]) -> list[LanguageModel]:
         programs=Programs(language_loss, optimizer, train_steps_together),
     )
     last, _ = collections.deque(loop, maxlen=1).pop()
-    joint = jax.device_get(last.model)
-    return [jax.tree.map(lambda a, k=k: a[k], joint) for k in range(len(jobs))]
+    return members_of(jax.device_get(last.model))
 
 
 def _joint_state(jobs: Sequence[Job]) -> TrainState:

@@ -11,6 +11,7 @@ from lstm_jax.ensemble import (
     average_members,
     ensemble_loss,
     member_count,
+    members_of,
     stack_members,
 )
 from lstm_jax.losses import cross_entropy
@@ -97,3 +98,9 @@ def test_probabilities_are_averaged_not_scores() -> None:
     expected = np.log(chances.mean(axis=0))
     assert_close(average_members(jnp.float32(scores)), expected, 1e-6)
     assert expected.argmax() == 0  # whereas two of three say 1
+
+
+def test_members_are_the_models_that_were_stacked() -> None:
+    built = [{"w": jnp.full(3, float(k))} for k in range(4)]
+    found = members_of(jax.tree.map(lambda *each: jnp.stack(each), *built))
+    jax.tree.map(np.testing.assert_array_equal, found, built)

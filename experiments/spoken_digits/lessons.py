@@ -17,6 +17,7 @@ Net = TypeVar("Net")
 # What is masked of a single word must leave the word.
 ONE_WORD = lstm_jax.Variation(speed=0.12, noisy=0.4, bands=6, frames=4)
 MANY_WORDS = lstm_jax.Variation(speed=0.12)
+MEMBERS = 4  # networks for isolated digits, whose probabilities are averaged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +98,10 @@ class Course(Generic[Net]):
 def isolated_course(how: Settings) -> Course[lstm_jax.SequenceClassifier]:
     """Naming isolated digits."""
     axes = {"inputs": 1, "lengths": 0, "targets": 0}
-    loss = lstm_jax.classifier_loss
-    programs = lstm_jax.Programs(loss, lstm_jax.make_optimizer(0.01, 1.0, 0.99))
+    loss = lstm_jax.ensemble_loss(lstm_jax.classifier_loss)
+    # The ensemble's gradient is that of one member, a member-th of it for each.
+    optimizer = lstm_jax.make_optimizer(0.01, MEMBERS**-0.5, 0.99)
+    programs = lstm_jax.Programs(loss, optimizer)
     return Course(how, build_isolated, isolated_batch, axes, programs, loss)
 
 
@@ -111,17 +114,21 @@ def joined_course(how: Settings) -> Course[lstm_jax.Transcriber]:
 
 
 def build_isolated(how: Settings, seed: int) -> lstm_jax.SequenceClassifier:
-    """The untrained network for isolated digits."""
+    """The untrained networks for isolated digits, stacked."""
+    import jax
     from flax import nnx
 
-    return lstm_jax.SequenceClassifier(
-        EAR.features,
-        how.hidden,
-        how.layers,
-        len(NAMES),
-        rngs=nnx.Rngs(seed),
-        dropout=how.dropout,
-    )
+    def one(key: jax.Array) -> lstm_jax.SequenceClassifier:
+        return lstm_jax.SequenceClassifier(
+            EAR.features,
+            how.hidden,
+            how.layers,
+            len(NAMES),
+            rngs=nnx.Rngs(key),
+            dropout=how.dropout,
+        )
+
+    return lstm_jax.stack_members(one, jax.random.key(seed), MEMBERS)
 
 
 def build_joined(how: Settings, seed: int) -> lstm_jax.Transcriber:

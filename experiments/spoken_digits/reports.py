@@ -21,7 +21,7 @@ BEAM = 8
 
 
 class Networks(NamedTuple):
-    """That for isolated digits, and that for joined ones."""
+    """Those for isolated digits, stacked, and that for joined ones."""
 
     isolated: lstm_jax.SequenceClassifier
     joined: lstm_jax.Transcriber
@@ -56,10 +56,19 @@ class Comparison(NamedTuple):
     templates: Report
 
 
+def score_words(networks: Networks, rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Log-probabilities [N, 10] of the digit that each row of frames [T, D] is."""
+    import jax.numpy as jnp
+
+    members = lstm_jax.members_of(networks.isolated)
+    each = [lstm_jax.score_classes(member, rows) for member in members]
+    return np.asarray(lstm_jax.average_members(jnp.stack(each)))
+
+
 def examine(networks: Networks, tested: Sequence[Recording], rounds: int) -> Report:
     """What the networks make of a test."""
     rows = [EAR.frames(recording.samples) for recording in words(tested)]
-    classes = lstm_jax.score_classes(networks.isolated, rows).argmax(axis=1)
+    classes = score_words(networks, rows).argmax(axis=1)
     sounds, references = utterances(tested, rounds)
     rows = [EAR.frames(samples) for samples in sounds]
     scores = lstm_jax.score_frames(networks.joined, rows)
