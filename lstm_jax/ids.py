@@ -30,7 +30,7 @@ def write_ids(
     counted = _counted(path, total, pieces)
     raws = (np.ascontiguousarray(piece, dtype).view(np.uint8).data for piece in counted)
     digest = replace_parts(path, itertools.chain([start.getvalue()], raws))
-    replace_file(_checksum_of(path), f"{digest}  {path.name}\n".encode())
+    replace_file(_checksum_of(path), _checksum_line(digest, path))
 
 
 def _counted(
@@ -102,10 +102,15 @@ def _is_damaged(path: Path) -> bool:
     checksum = _checksum_of(path)
     if not checksum.exists():
         return False
-    with open_regular(checksum) as file:
-        expected = file.read(64)
     with open_regular(path) as file:
-        return sha256_of(file).encode() != expected
+        expected = _checksum_line(sha256_of(file), path)
+    with open_regular(checksum) as file:
+        return file.read(len(expected) + 1) != expected
+
+
+def _checksum_line(digest: str, path: Path) -> bytes:
+    """As `sha256sum` writes it, and checks it."""
+    return f"{digest}  {path.name}\n".encode()
 
 
 def _checksum_of(path: Path) -> Path:

@@ -187,7 +187,8 @@ class Keeper:
     def _history_of(self, run: RunDirectory, record: Record) -> list[Fields]:
         """The lines that lead to a checkpoint."""
         lines = run.lines(record.step)
-        if not lines and record.step and record.history:
+        missing = not (run.path / "metrics.jsonl").exists()
+        if missing and record.step and record.history:
             note(f"{run.path} has no history; it begins anew")
         elif record.history and record.history != str(Fingerprint(lines)):
             count = record.history.split()[0]
