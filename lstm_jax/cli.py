@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -116,7 +117,10 @@ def run_command(command: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        sys.stderr.close()
+        # What is still in a buffer goes nowhere: Python flushes once more at its end.
+        with open(os.devnull, "w") as nowhere:
+            for output in (sys.stdout, sys.stderr):
+                os.dup2(nowhere.fileno(), output.fileno())
         code = 141
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)

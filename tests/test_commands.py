@@ -464,6 +464,32 @@ def test_text_is_shown_as_it_is_made(trained: Trained) -> None:
     assert (code, errors) == (141, "")
 
 
+def test_a_reader_that_left_is_no_error(tmp_path: Path) -> None:
+    """Whatever is still in Python's buffers, which it flushes once more at its end."""
+    script = tmp_path / "half.py"
+    script.write_text(
+        "import sys\n"
+        "from lstm_jax.cli import run_command\n"
+        "def main():\n"
+        "    sys.stdin.read()\n"
+        "    print('half a line', end='')\n"
+        "    raise BrokenPipeError\n"
+        "run_command(main)\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**environment(), "PYTHONUNBUFFERED": ""},
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
 def test_an_unknown_character_is_named(trained: Trained, tmp_path: Path) -> None:
     given = (trained.path, "--prompt", "the Ω cat", "--length", 10)
     done = run("generate", *given, cwd=tmp_path)
