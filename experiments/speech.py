@@ -11,7 +11,8 @@ Protocol  Official: recordings 0 to 4 of each speaker and digit are the test, 30
           Joined: 3 to 7 test recordings of one speaker, pauses of 0 to 0.4 s before,
           between and after, levels within 3 dB, noise between white and pink and 10 to
           30 dB weaker. 5 rounds through the official test, 1 through each speaker.
-          Settings were chosen on recordings 5 to 14, with 0 to 4 left alone.
+          Settings were chosen on recordings 5 to 14, with 0 to 4 left alone; on the way
+          to them the official test was scored three times: 98.00, 98.33, 99.00 %.
 Command   python -m experiments.speech --data PATH
           python -m experiments.speech predict FILE.wav
 """
