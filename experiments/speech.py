@@ -119,7 +119,7 @@ def learn_all(options: Options) -> None:
         unseen[speaker] = compare(teach(others), others, mine, rounds=1)
     minutes = (time.perf_counter() - started) / 60
     command = lstm_jax.command_line("speech", options)
-    write_results(options.run_dir, command, official, unseen, minutes)
+    write_results(options.run_dir, options.smoke, command, official, unseen, minutes)
 
 
 def material(options: Options) -> list[Recording]:

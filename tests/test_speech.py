@@ -103,7 +103,7 @@ def test_a_result_holds_every_number(tmp_path: Path) -> None:
     other = one._replace(right=240)
     official = reports.Comparison(one, other)
     unseen = {"ann": official, "bob": reports.Comparison(other, other)}
-    reports.write_results(tmp_path, "some command", official, unseen, 1.5)
+    reports.write_results(tmp_path, False, "some command", official, unseen, 1.5)
     isolated = json.loads((tmp_path / "isolated" / "result.json").read_text())
     joined = json.loads((tmp_path / "result.json").read_text())
     assert isolated["ours"] == "99.00; unseen speakers 89.50 (ann 99.0, bob 80.0)"

@@ -116,6 +116,7 @@ def report(
 
 def write_results(
     run_dir: Path,
+    smoke: bool,
     command: str,
     official: Comparison,
     unseen: dict[str, Comparison],
@@ -124,7 +125,6 @@ def write_results(
     """One result for isolated digits, and one, the last, for joined ones."""
     networks = official.networks, {k: found.networks for k, found in unseen.items()}
     templates = official.templates, {k: found.templates for k, found in unseen.items()}
-    smoke = command.endswith("--smoke")
     shared = {
         "data": "generated tones" if smoke else "FSDD, 3,000 recordings, 6 speakers",
         "licence": "none" if smoke else "CC BY-SA 4.0",
