@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lstm_jax.classification.words import common_words as common_words
     from lstm_jax.classification.words import tokens as tokens
     from lstm_jax.cli import command_line as command_line
+    from lstm_jax.cli import flags_of as flags_of
     from lstm_jax.cli import run_command as run_command
     from lstm_jax.cli import run_experiment as run_experiment
     from lstm_jax.config import DataConfig as DataConfig
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from lstm_jax.continuation import score_text as score_text
     from lstm_jax.continuation import search_text as search_text
     from lstm_jax.data import lane_batch as lane_batch
+    from lstm_jax.data import read_text as read_text
     from lstm_jax.decode import Snapshot as Snapshot
     from lstm_jax.decode import branch as branch
     from lstm_jax.decode import continue_from as continue_from
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
     from lstm_jax.dispatch import EngineChoice as EngineChoice
     from lstm_jax.dispatch import as_if_on as as_if_on
     from lstm_jax.dispatch import explain_engine as explain_engine
+    from lstm_jax.dynamic import Adaptation as Adaptation
+    from lstm_jax.dynamic import dynamic_measures as dynamic_measures
     from lstm_jax.ensemble import average_members as average_members
     from lstm_jax.ensemble import ensemble_loss as ensemble_loss
     from lstm_jax.ensemble import members_of as members_of
@@ -129,8 +133,10 @@ if TYPE_CHECKING:
     from lstm_jax.models.translate import Translator as Translator
     from lstm_jax.models.translate import build_translator as build_translator
     from lstm_jax.models.translate import translation_loss as translation_loss
+    from lstm_jax.ngrams import witten_bell as witten_bell
     from lstm_jax.plots import new_figure as new_figure
     from lstm_jax.plots_confusion import draw_confusion as draw_confusion
+    from lstm_jax.presets import preset as preset
     from lstm_jax.programs import Programs as Programs
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
@@ -141,6 +147,7 @@ if TYPE_CHECKING:
     from lstm_jax.runner import train_model as train_model
     from lstm_jax.sampling import Sampling as Sampling
     from lstm_jax.schedule import Plan as Plan
+    from lstm_jax.sizing import worth_spreading as worth_spreading
     from lstm_jax.speech.audio import Sound as Sound
     from lstm_jax.speech.audio import decode_wav as decode_wav
     from lstm_jax.speech.audio import loud_pieces as loud_pieces
@@ -176,6 +183,7 @@ if TYPE_CHECKING:
     from lstm_jax.step import TrainState as TrainState
     from lstm_jax.step import init_state as init_state
     from lstm_jax.step import make_optimizer as make_optimizer
+    from lstm_jax.step import running_average as running_average
     from lstm_jax.step import train_step as train_step
     from lstm_jax.step import train_steps as train_steps
     from lstm_jax.text import TextModel as TextModel
@@ -212,12 +220,23 @@ _ROOMS = {
     "validation": ("CrossValidation", "FoldOutcome", "cross_validate", "fold_table"),
     "cell": ("LSTMParams", "LSTMState", "init_lstm", "lstm_step"),
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
-    "data": ("lane_batch",),
+    "data": ("lane_batch", "read_text"),
+    "presets": ("preset",),
+    "sizing": ("worth_spreading",),
+    "ngrams": ("witten_bell",),
+    "dynamic": ("Adaptation", "dynamic_measures"),
     "dispatch": ("EngineChoice", "as_if_on", "explain_engine"),
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),
-    "step": ("TrainState", "init_state", "make_optimizer", "train_step", "train_steps"),
+    "step": (
+        "TrainState",
+        "init_state",
+        "make_optimizer",
+        "running_average",
+        "train_step",
+        "train_steps",
+    ),
     "devices": (
         "keep_programs",
         "replicate",
@@ -269,7 +288,7 @@ _ROOMS = {
     "programs": ("Programs",),
     "losses": ("Sums", "cross_entropy"),
     "errors": ("InputError",),
-    "cli": ("command_line", "run_command", "run_experiment"),
+    "cli": ("command_line", "flags_of", "run_command", "run_experiment"),
     "plots": ("new_figure",),
     "attention": ("attend",),
     "speech.audio": (

@@ -1,7 +1,8 @@
 """Checkpoints: the state of a run on disk, in folders that are whole or not there.
 
-    checkpoints/STEP/model.safetensors      the parameters
-    checkpoints/STEP/training.safetensors   optimizer, carried state, key, step
+    checkpoints/STEP/model.safetensors      the parameters, or their running average
+    checkpoints/STEP/training.safetensors   optimizer, carried state, key, step; beside
+                                            an average the parameters too
     checkpoints/STEP/record.json            what the loop knew, and the files' SHA-256
 
 A step is written beside the loop into a draft, which is renamed once all of it is on
@@ -80,8 +81,8 @@ class Checkpoints:
         """
         self.wait()
         files = {
-            _MODEL: on_host(state.model),
-            _TRAINING: on_host(dataclasses.replace(state, model=())),
+            _MODEL: on_host(state.result),
+            _TRAINING: on_host(_beside_the_model(state)),
         }
         self._pending = self._writer.submit(self._write, files, record)
 
@@ -157,8 +158,9 @@ class Checkpoints:
     def load_state(self, step: int, like: TrainState) -> TrainState:
         """All of a checkpoint, of the same shapes as `like`."""
         model = self._load(step, _MODEL, like.model)
-        training = dataclasses.replace(like, model=())
-        training = self._load(step, _TRAINING, training)
+        training = self._load(step, _TRAINING, _beside_the_model(like))
+        if like.averages:
+            return training
         return dataclasses.replace(training, model=model)
 
     def forget_after(self, step: int) -> None:
@@ -243,3 +245,8 @@ class Checkpoints:
             where = self._folder / str(step)
             raise Damaged(f"{where}: expected a list of files, found {files!r:.60}")
         return fields
+
+
+def _beside_the_model(state: TrainState) -> TrainState:
+    """What training needs beyond the model that is used."""
+    return state if state.averages else dataclasses.replace(state, model=())

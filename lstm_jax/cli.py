@@ -77,7 +77,7 @@ def command_line(name: str, options: object) -> str:
             that it brings with it, and a path for its last part.
     """
     words = [f"python -m experiments.{name}"]
-    given, usual = _flags(options), _flags(type(options)())
+    given, usual = flags_of(options), flags_of(type(options)())
     if given.get("smoke"):
         return f"{words[0]} --smoke"
     for flag, value in given.items():
@@ -86,10 +86,11 @@ def command_line(name: str, options: object) -> str:
     return " ".join(words)
 
 
-def _flags(options: object) -> dict[str, object]:
+def flags_of(options: object) -> dict[str, object]:
+    """All fields of a dataclass by name, those of its parts among them."""
     found: dict[str, object] = {}
     for name, value in vars(options).items():
-        found |= _flags(value) if dataclasses.is_dataclass(value) else {name: value}
+        found |= flags_of(value) if dataclasses.is_dataclass(value) else {name: value}
     return found
 
 

@@ -19,6 +19,7 @@ FORMAT = 1  # of config.json; a new setting with a default needs no new one
 Kind = Literal["char", "byte"]
 Precision = Literal["float32", "bfloat16"]
 OnNaN = Literal["stop", "backoff"]
+PresetName = Literal["shakespeare-3min", "shakespeare-10min", "shakespeare-60min"]
 EngineName = Literal["auto", "fused", "scan", "cudnn", "pallas_tpu"]
 Devices = int | Literal["all"] | None  # how many; None for as many as pay
 MAX_SEED = 2**63
@@ -52,10 +53,11 @@ class ModelConfig(Configuration):
 
     layers: int = 2
     """LSTM layers."""
-    hidden: int = 256
-    """Units of each layer."""
-    dropout: float = 0.1
-    """Share of activations dropped between layers and before the softmax."""
+    hidden: int | None = None
+    """Units of each layer. Default: by the size of the text and --max-seconds."""
+    dropout: float | None = None
+    """Share of activations dropped between layers and before the softmax. Default: by
+    how often the text will be read."""
     precision: Precision = "float32"
     """Type of the arithmetic. Parameters and the cell state stay float32."""
     engine: EngineName = "auto"
@@ -86,6 +88,9 @@ class OptimizerConfig(Configuration):
     """Largest gradient norm; longer gradients are scaled down to it. 0 is any."""
     reset_probability: float = 0.02
     """Chance of a stretch to begin a step from the zero state."""
+    average: float = 0.0
+    """Memory of a running average of the weights, 0.999 for example: the average is
+    what is validated and kept. 0 is none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +173,9 @@ class RunConfig(Configuration):
     """Replace the run in --run-dir."""
     tensorboard: bool = False
     """Write TensorBoard event files too, into --run-dir/tensorboard."""
+    preset: PresetName | None = None
+    """Begin with settings made for tiny shakespeare and a budget, and a machine of 2
+    cores, instead of the defaults; other flags still count."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +233,7 @@ def check(config: TrainConfig) -> None:
     regularizer = config.regularizer
     for flag, value in (
         ("--layers", model.layers),
-        ("--hidden", model.hidden),
+        ("--hidden", 1 if model.hidden is None else model.hidden),
         ("--batch", optimizer.batch),
         ("--length", optimizer.length),
         ("--epochs", 1 if run.epochs is None else run.epochs),
@@ -240,10 +248,11 @@ def check(config: TrainConfig) -> None:
         most = _LARGEST.get(flag, _MOST)
         _expect(flag, value, f"a number from 1 to {most:,}", 1 <= value <= most)
     for flag, value in (
-        ("--dropout", model.dropout),
+        ("--dropout", 0.0 if model.dropout is None else model.dropout),
         ("--validation-fraction", config.text.validation_fraction),
         ("--beta2", optimizer.beta2),
         ("--reset-probability", optimizer.reset_probability),
+        ("--average", optimizer.average),
         ("--input-dropout", regularizer.input_dropout),
         ("--weight-drop", regularizer.weight_drop),
         ("--recurrent-dropout", regularizer.recurrent_dropout),
@@ -309,19 +318,6 @@ def _check_cluster(cluster: ClusterConfig, devices: Devices) -> None:
     if index is not None:
         most = _HUGE if count is None else count
         _expect("--process", index, f"0 to {most - 1}", 0 <= index < most)
-
-
-def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
-    """The settings with a batch and a length that a short training text can fill.
-
-    Args:
-        config: the settings.
-        transitions: pairs of a symbol and its successor in the training text.
-    """
-    length = min(config.optimizer.length, transitions)
-    batch = max(1, min(config.optimizer.batch, transitions // length))
-    optimizer = dataclasses.replace(config.optimizer, batch=batch, length=length)
-    return dataclasses.replace(config, optimizer=optimizer)
 
 
 def _expect(flag: str, value: object, expected: str, holds: bool) -> None:

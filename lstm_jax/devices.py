@@ -7,6 +7,7 @@ loop, keeps all cores busy and meets once per optimizer step, to add up gradient
 
 import contextlib
 import hashlib
+import math
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lstm_jax.config import ClusterConfig, Devices
 from lstm_jax.errors import InputError
+from lstm_jax.sizing import worth_spreading
 
 Tree = TypeVar("Tree")
 _ROWS = "rows"
@@ -28,7 +30,10 @@ _FEWEST_ROWS = 8  # fewer rows per device waste the product with the weights
 
 
 def show_cores(
-    rows: int, devices: Devices = None, cluster: ClusterConfig | None = None
+    rows: int,
+    devices: Devices = None,
+    cluster: ClusterConfig | None = None,
+    operations: float = math.inf,
 ) -> None:
     """Let JAX see the CPU as several devices, as many as pay for this many rows.
 
@@ -38,13 +43,14 @@ def show_cores(
         rows: B, of a batch.
         devices: so many instead, over all processes, or "all" cores.
         cluster: with several processes each shows one device, or its share.
+        operations: floating-point operations of a step; few are done by one device.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if cluster is not None and cluster.coordinator is not None:
         processes = cluster.processes or 0
         count = devices // processes if isinstance(devices, int) and processes else 1
     elif devices is None:
-        count = _paying(rows, cores)
+        count = _paying(rows, cores) if worth_spreading(operations) else 1
     else:
         count = cores if devices == "all" else devices
     jax.config.update("jax_num_cpu_devices", count)

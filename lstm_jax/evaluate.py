@@ -3,9 +3,11 @@
 Loss, bits per character, perplexity, accuracy, top-5 accuracy, calibration, and
 precision, recall and F1 averaged over the characters, under two protocols: window256
 reads consecutive windows of 256 characters, each from the zero state; stream reads the
-whole text once and carries its state. RUN_DIR/confusion.png shows what each character
-was taken for (stream). Without --data the text that the run held out is scored, or its
-training text if nothing was. What the numbers mean is in docs/evaluation.md.
+whole text once and carries its state. With --dynamic it also goes on learning from what
+it has read (dynamic evaluation), a protocol of its own. RUN_DIR/confusion.png shows
+what each character was taken for (stream). Without --data the text that the run held
+out is scored, or its training text if nothing was. What the numbers mean is in
+docs/evaluation.md.
 """
 
 import dataclasses
@@ -20,6 +22,7 @@ from lstm_jax.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from lstm_jax.data import Corpus
     from lstm_jax.rundir import Fields
     from lstm_jax.text import TextModel
 
@@ -43,6 +46,8 @@ class EvaluateOptions:
     """Folder of a training run."""
     data: Path | None = None
     """Another text to score; `.gz` is unpacked."""
+    dynamic: bool = False
+    """Also let the model learn from the text as it reads: dynamic evaluation."""
     json: bool = False
     """End with one line of JSON: all of it, each character's scores too."""
 
@@ -52,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = cli.parse(EvaluateOptions, "evaluate", __doc__ or "", argv)
 
     from lstm_jax.devices import keep_programs, show_cores
+    from lstm_jax.dynamic import dynamic_measures
     from lstm_jax.protocols import WINDOW, measure_ids
     from lstm_jax.scorecard import scorecard
     from lstm_jax.text import load
@@ -61,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     trained = load(options.run_dir)
     source, ids = _text(options, trained)
     found = measure_ids(trained.model, ids)
+    if options.dynamic:
+        learned = _corpus(options, trained).train
+        found["dynamic"] = dynamic_measures(trained.model, ids, learned)
     names = trained.vocab.names()
     cards = {protocol: scorecard(each, names) for protocol, each in found.items()}
     _show(source, cards)
@@ -72,14 +81,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _text(options: EvaluateOptions, trained: "TextModel") -> tuple[str, "np.ndarray"]:
     """What is scored, in words and as ids."""
     from lstm_jax.data import encode_file
-    from lstm_jax.rundir import open_run
 
     if options.data:
         return str(options.data), encode_file(options.data, trained.vocab)
-    corpus = open_run(options.run_dir).corpus(trained.config, trained.vocab)
+    corpus = _corpus(options, trained)
     if corpus.has_validation:
         return "the held-out text", corpus.validation
     return "the training text", corpus.train
+
+
+def _corpus(options: EvaluateOptions, trained: "TextModel") -> "Corpus":
+    """What the run was trained on, and what it held out."""
+    from lstm_jax.rundir import open_run
+
+    return open_run(options.run_dir).corpus(trained.config, trained.vocab)
 
 
 def _show(source: str, cards: dict[str, "Fields"]) -> None:

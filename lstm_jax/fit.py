@@ -208,7 +208,7 @@ def fit(
             clock.stop()
         mark = math.floor(plan.progress(step, seconds) * evaluations)
         due = mark > math.floor(behind * evaluations) or not clock.running
-        measured = _validate(task, state.model, clock) if due else _NOTHING
+        measured = _validate(task, state.result, clock) if due else _NOTHING
         yield state, _line(task, step, clock, pace, rates[-1], report, measured)
 
 

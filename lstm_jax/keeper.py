@@ -147,7 +147,7 @@ class Keeper:
         )
         if first_says(better):
             self._best_loss, self.best_step = loss, line.step
-            self.best_model = jax.device_get(readable(state.model))
+            self.best_model = jax.device_get(readable(state.result))
         due = bool(self._checkpoints) and (loss is not None or self._is_due(line.step))
         if first_says(due):
             self._save(readable(state), line.step, loss)
@@ -164,7 +164,7 @@ class Keeper:
         if self._best_loss is None:
             self.best_step = step
         if any_says(self.best_model is None):
-            last = jax.device_get(readable(state.model))
+            last = jax.device_get(readable(state.result))
             self.best_model = last if self.best_model is None else self.best_model
         self.best_model = tell(self.best_model)
         if first_says(bool(self._run) and step != self._saved_step):

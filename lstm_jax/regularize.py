@@ -26,6 +26,7 @@ from lstm_jax.notation import Activations, Ids, PRNGKey, RecurrentWeights
 
 Shape = tuple[int, ...]
 Params = Any  # a pytree of parameters
+_BYTE = 256
 _SHARES = (
     *("input_dropout", "weight_drop", "recurrent_dropout", "zoneout_hidden"),
     *("zoneout_cell", "label_smoothing"),
@@ -64,8 +65,23 @@ def dropout(
     shape = list(xs.shape)
     if time_axis is not None:
         shape[time_axis] = 1
-    kept = jax.random.bernoulli(key, 1 - rate, tuple(shape))
-    return jnp.where(kept, xs / (1 - rate), 0)
+    kept, share = _survivors(key, tuple(shape), rate)
+    return jnp.where(kept, xs / share, 0)
+
+
+def _survivors(key: PRNGKey, shape: Shape, rate: float) -> tuple[Array, float]:
+    """Which elements are kept, and the share of them that is.
+
+    Making random numbers would take a fifth of a training step. Four elements in a row
+    share one, a byte for each, so the rate is rounded to a multiple of 1/256.
+    """
+    width = shape[-1] if shape else 1
+    dropped = round(rate * _BYTE)
+    if width % 4 or not 0 < dropped < _BYTE:
+        return jax.random.bernoulli(key, 1 - rate, shape), 1 - rate
+    words = jax.random.bits(key, (*shape[:-1], width // 4), jnp.uint32)
+    drawn = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(shape)
+    return drawn >= dropped, 1 - dropped / _BYTE
 
 
 def symbol_factors(

@@ -45,6 +45,8 @@ class Reporter:
         self._say(
             f"{corpus.train_size:,} characters to learn from, "
             f"{len(corpus.ids) - corpus.train_size:,} held out; "
+            f"{config.model.layers} layers of {config.model.hidden}, dropout "
+            f"{config.model.dropout}; "
             f"engine {self._engine.name} on {self._device} ({self._engine.reason})"
         )
 

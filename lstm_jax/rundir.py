@@ -52,7 +52,11 @@ class RunDirectory:
 
     def config(self) -> TrainConfig:
         """The settings of the run."""
-        return load_config(self.path / "config.json")
+        path = self.path / "config.json"
+        config = load_config(path)
+        if config.model.hidden is None or config.model.dropout is None:
+            raise InputError(f"{path}: expected hidden and dropout, found none")
+        return config
 
     def vocab(self) -> Vocab:
         """The vocabulary of the run."""

@@ -6,7 +6,7 @@ task: a loss is a function `(model, carry, batch, key) -> (Sums, carry)`.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,24 @@ class TrainState:
     carry: Carry
     key: Array
 
+    @property
+    def averages(self) -> bool:
+        """Whether there is a running average of the model."""
+        return isinstance(_last_link(self.optimizer), AverageState)
+
+    @property
+    def result(self) -> Model:
+        """The model to be used: the running average if there is one."""
+        last = _last_link(self.optimizer)
+        return last.average if isinstance(last, AverageState) else self.model
+
+
+class AverageState(NamedTuple):
+    """How many models were averaged, and their average."""
+
+    count: Array
+    average: Model
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -48,20 +66,52 @@ class StepReport:
 
 
 def make_optimizer(
-    weight_decay: float, clip_norm: float, beta2: float
+    weight_decay: float, clip_norm: float, beta2: float, average: float = 0.0
 ) -> optax.GradientTransformation:
     """Clip by global norm, Adam, decoupled decay of matrices (not of biases).
 
     A `clip_norm` of 0 clips nothing. The result is a direction. `train_step` scales it
-    by the learning rate, which is data, so that a schedule may follow the clock.
+    by the learning rate, which is data, so that a schedule may follow the clock. With
+    an `average` the state also has a `running_average` of so long a memory.
     """
-    return optax.chain(
+    links = [
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         optax.scale_by_adam(b2=beta2),
         optax.add_decayed_weights(
             weight_decay, mask=lambda params: jax.tree.map(lambda a: a.ndim > 1, params)
         ),
-    )
+    ]
+    return optax.chain(*links, *([running_average(average)] if average else []))
+
+
+def running_average(memory: float) -> optax.GradientTransformation:
+    """An exponential average of the parameters, beside updates it leaves alone.
+
+    a_n = m a_{n-1} + (1 - m) w_n with m = min(memory, n / (n + 10)), so that the first
+    parameters, which are random, are soon forgotten. It sees the parameters before
+    their update, so the newest ones are not in it yet.
+    """
+
+    def init(params: Model) -> AverageState:
+        return AverageState(jnp.int32(0), jax.tree.map(jnp.copy, params))
+
+    def update(
+        updates: Model, state: AverageState, params: Model | None = None
+    ) -> tuple[Model, AverageState]:
+        kept = jnp.minimum(memory, state.count / (state.count + 10))
+        average = jax.tree.map(
+            lambda a, w: (a + (1 - kept) * (w - a)).astype(a.dtype),
+            state.average,
+            params,
+        )
+        return updates, AverageState(state.count + 1, average)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _last_link(optimizer: optax.OptState) -> object:
+    """The state of the last part of a chain."""
+    return optimizer[-1] if isinstance(optimizer, tuple) and optimizer else None
 
 
 def init_state(

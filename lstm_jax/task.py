@@ -16,10 +16,10 @@ from lstm_jax.fit import Task
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.protocols import ROW_AXES, WINDOW, window256
 from lstm_jax.schedule import Plan
+from lstm_jax.sizing import DEFAULT_EPOCHS
 from lstm_jax.step import TrainState, init_state, make_optimizer
 from lstm_jax.vocab import Vocab
 
-_DEFAULT_EPOCHS = 10
 _VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
 
 
@@ -29,6 +29,7 @@ def engine_of(config: TrainConfig) -> EngineChoice:
     Raises:
         InputError: the one asked for by name can't run it here.
     """
+    assert config.model.hidden is not None, "fit_to has been called"
     try:
         return explain_engine(
             config.model.engine,
@@ -44,8 +45,9 @@ def engine_of(config: TrainConfig) -> EngineChoice:
 
 
 def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
-    """The untrained model of a run."""
+    """The untrained model of a run, whose settings have been through `fit_to`."""
     model = config.model
+    assert model.hidden is not None and model.dropout is not None
     return LanguageModel(
         len(vocab),
         model.hidden,
@@ -70,7 +72,9 @@ def first_state(config: TrainConfig, vocab: Vocab) -> TrainState:
 def build_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """The optimizer of a run."""
     chosen = config.optimizer
-    return make_optimizer(chosen.weight_decay, chosen.clip_norm, chosen.beta2)
+    return make_optimizer(
+        chosen.weight_decay, chosen.clip_norm, chosen.beta2, chosen.average
+    )
 
 
 def text_task(config: TrainConfig, corpus: Corpus) -> Task:
@@ -114,7 +118,7 @@ def plan_of(config: TrainConfig, epoch_steps: int) -> Plan:
     """When a run ends."""
     epochs, seconds = config.run.epochs, config.run.max_seconds
     if epochs is None and seconds is None:
-        epochs = _DEFAULT_EPOCHS
+        epochs = DEFAULT_EPOCHS
     return Plan(
         total_steps=None if epochs is None else epochs * epoch_steps,
         max_seconds=seconds,

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 from lstm_jax.agree import any_says, first_number, leads, tell
-from lstm_jax.config import TrainConfig, check, fit_to
+from lstm_jax.config import TrainConfig, check
 from lstm_jax.data import Corpus, encode_text
 from lstm_jax.errors import InputError
 from lstm_jax.files import Fields
@@ -22,7 +22,8 @@ from lstm_jax.models.language import LanguageModel
 from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, measure_ids
 from lstm_jax.rundir import RunDirectory, create_run, open_run
-from lstm_jax.step import TrainState
+from lstm_jax.sizing import fit_to
+from lstm_jax.step import TrainState, init_state
 from lstm_jax.task import (
     build_model,
     build_optimizer,
@@ -98,8 +99,10 @@ def save(trained: TextModel, path: Path) -> None:
     run = create_run(path)
     run.start(trained.config, trained.vocab)
     keeper = Keeper(run, Clock())
-    state = first_state(trained.config, trained.vocab)
-    keeper.finish(dataclasses.replace(state, model=trained.model), "finished")
+    first = first_state(trained.config, trained.vocab)
+    optimizer = build_optimizer(trained.config)
+    state = init_state(trained.model, optimizer, first.carry, first.key)
+    keeper.finish(state, "finished")
 
 
 def load(path: Path) -> TextModel:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lstm_jax.config import TrainConfig, fit_to
+from lstm_jax.config import TrainConfig
 from lstm_jax.data import encode_text
 from lstm_jax.errors import InputError
 from lstm_jax.folds import Indices, block_folds
@@ -14,6 +14,7 @@ from lstm_jax.metrics import Measures
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, stream_symbols, window_measures
+from lstm_jax.sizing import fit_to
 from lstm_jax.task import build_optimizer
 from lstm_jax.together import Job, train_alone, train_together
 from lstm_jax.validation import CrossValidation, FoldOutcome, collect, cross_validate

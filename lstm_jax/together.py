@@ -87,7 +87,8 @@ def train_together(jobs: Sequence[Job]) -> list[LanguageModel]:
 
 def _shape(job: Job) -> Hashable:
     task, optimizer = text_task(job.config, job.corpus), job.config.optimizer
-    return len(job.vocab), optimizer.batch, optimizer.length, task.steps_per_epoch
+    sizes = optimizer.batch, optimizer.length, task.steps_per_epoch
+    return len(job.vocab), job.config.model, sizes
 
 
 def _train(jobs: Sequence[Job]) -> list[LanguageModel]:
@@ -106,7 +107,7 @@ def _train(jobs: Sequence[Job]) -> list[LanguageModel]:
         programs=Programs(language_loss, optimizer, train_steps_together),
     )
     last, _ = collections.deque(loop, maxlen=1).pop()
-    return members_of(jax.device_get(last.model))
+    return members_of(jax.device_get(last.result))
 
 
 def _joint_state(jobs: Sequence[Job]) -> TrainState:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from lstm_jax import cli
 from lstm_jax.board import require_tensorboard
-from lstm_jax.config import HELLO_WORLD, HELLO_WORLD_TEXT, TrainConfig, check, fit_to
+from lstm_jax.config import HELLO_WORLD, HELLO_WORLD_TEXT, TrainConfig, check
 from lstm_jax.data import Corpus, encode_files, encode_text, survey_files
 from lstm_jax.errors import InputError
 from lstm_jax.lock import locked
+from lstm_jax.presets import preset
 from lstm_jax.rundir import RunDirectory, check_free, create_run, open_run
 from lstm_jax.signals import interruptible
+from lstm_jax.sizing import fit_to, step_operations
 from lstm_jax.vocab import Vocab
 
 Begun = tuple[TrainConfig, Corpus, Vocab, RunDirectory | None]
@@ -51,7 +53,11 @@ def _train(
 
     keep_programs()
     if config.cluster.coordinator is None:
-        show_cores(config.optimizer.batch, config.run.devices)
+        show_cores(
+            config.optimizer.batch,
+            config.run.devices,
+            operations=step_operations(config),
+        )
     from lstm_jax.report import Reporter
     from lstm_jax.text import train_text
 
@@ -83,8 +89,12 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
     kept = _kept_config(argv)
     own_text = _peek(argv).data or {"-h", "--help"} & set(argv)
     default = kept or (TrainConfig() if own_text else HELLO_WORLD)
+    if not kept and (name := _peek(argv).preset):
+        default = preset(name)
     config = cli.parse(TrainConfig, "train", __doc__ or "", argv, default)
     check(config)
+    if config.run.preset and not config.text.data:
+        raise InputError("--preset: expected --data, found none")
     if kept:
         _refuse_changes(kept, config)
     path = config.run.run_dir or _default_run_dir(config.text.data)
@@ -101,6 +111,7 @@ def _peek(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--data", nargs="*", type=Path, default=[])
     parser.add_argument("--run-dir", "--run_dir", type=Path)
+    parser.add_argument("--preset")
     parser.add_argument("--resume", action="store_true")
     return parser.parse_known_args(argv)[0]
 
@@ -159,7 +170,7 @@ def _begin(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
         if run:
             run.save_corpus(corpus)
     fitted = fit_to(config, corpus.train_size - 1)
-    if fitted != config:
+    if fitted.optimizer != config.optimizer:
         print(
             f"note: the training text has {corpus.train_size} characters; "
             f"--batch is now {fitted.optimizer.batch} and --length "
@@ -208,7 +219,7 @@ def _begin_together(
     except InputError as error:
         raise InputError(f"{error}; all processes need the same file system") from None
     kept, vocab = run.config(), run.vocab()
-    fitted = dataclasses.replace(config, optimizer=kept.optimizer)
+    fitted = dataclasses.replace(config, model=kept.model, optimizer=kept.optimizer)
     return fitted, run.corpus(kept, vocab), vocab, None
 
 

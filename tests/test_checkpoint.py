@@ -33,7 +33,7 @@ RECORD = Record(STEP, 1.5, STEP, 1.5, 12.25, 3.5, 0.75)
 def settings(hidden: int = 6, layers: int = 2, batch: int = 16) -> TrainConfig:
     """A tiny language model."""
     return TrainConfig(
-        model=ModelConfig(hidden=hidden, layers=layers),
+        model=ModelConfig(hidden=hidden, layers=layers, dropout=0.1),
         optimizer=OptimizerConfig(batch=batch),
     )
 

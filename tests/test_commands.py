@@ -24,7 +24,9 @@ import pytest
 
 import lstm_jax
 from lstm_jax import generate
+from lstm_jax.config import TrainConfig, load_config
 from lstm_jax.errors import InputError
+from lstm_jax.presets import preset
 
 Run = subprocess.CompletedProcess[str]
 
@@ -244,9 +246,40 @@ def test_a_run_is_continued(trained: Trained, copied: Path) -> None:
     assert contents(trained.path)["metrics.jsonl"] != contents(copied)["metrics.jsonl"]
 
 
+def test_a_preset_is_where_to_begin(tmp_path: Path) -> None:
+    """Other flags still count, and a resumed run stays what it is."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    given_text = ("--data", "text.txt", "--run-dir", "run", *SMALL, "--epochs", 1)
+    given_all = ("--preset", "shakespeare-10min", *given_text)
+    assert_done(run("train", *given_all, cwd=tmp_path))
+    kept = load_config(tmp_path / "run" / "config.json")
+    given = preset("shakespeare-10min")
+    assert kept.regularizer == given.regularizer != TrainConfig().regularizer
+    assert kept.run.max_seconds == 600 and kept.run.epochs == 1
+    assert kept.model.hidden == 16 and kept.model.dropout == given.model.dropout
+    longer = ("--resume", "--run-dir", "run", "--epochs", 2)
+    assert_done(run("train", *longer, cwd=tmp_path))
+    again = load_config(tmp_path / "run" / "config.json")
+    assert again.regularizer == kept.regularizer and again.run.epochs == 2
+    alone = run("train", "--preset", "shakespeare-3min", cwd=tmp_path)
+    assert_refused(alone, "--preset: expected --data, found none")
+    unknown = run("train", "--preset", "iliad", *given_text, cwd=tmp_path)
+    assert_refused(unknown, "--preset: expected one of shakespeare-3min", "found iliad")
+
+
+def test_dynamic_evaluation_has_a_column_of_its_own(
+    trained: Trained, tmp_path: Path
+) -> None:
+    shown = run("evaluate", trained.path, "--dynamic", "--json", cwd=tmp_path).stdout
+    assert re.search(r"window256 +stream +dynamic", shown)
+    found = json.loads(shown.splitlines()[-1])
+    assert found["dynamic"]["characters"] == found["stream"]["characters"]
+    assert found["dynamic"]["loss"] != found["stream"]["loss"]
+
+
 def test_help_shows_the_defaults_for_a_text_of_ones_own(tmp_path: Path) -> None:
     shown = run("train", "--help", cwd=tmp_path).stdout
-    assert re.search(r"--hidden INT[^-]*default: 256", shown)
+    assert re.search(r"--batch INT[^-]*default: 32", shown)
 
 
 @pytest.mark.parametrize(
@@ -748,8 +781,8 @@ def test_evaluation_refuses_what_is_no_text(
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "scipy"}
 FLAGS = {
     "train": """--data --vocab --layers --hidden --dropout --precision --engine --batch
-        --length --learning-rate --weight-decay --run-dir --epochs --max-seconds --seed
-        --checkpoint-seconds --checkpoint-steps --on-nan
+        --length --learning-rate --weight-decay --average --run-dir --epochs
+        --max-seconds --seed --preset --checkpoint-seconds --checkpoint-steps --on-nan
         --patience --min-improvement --tensorboard --variational --input-dropout
         --weight-drop --recurrent-dropout --zoneout-hidden --zoneout-cell
         --label-smoothing --l1 --l2 --activation-penalty --temporal-penalty
@@ -757,7 +790,7 @@ FLAGS = {
     "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --min-p
         --repetition-penalty --repetition-window --beam --length-penalty --stop
         --samples --seed --json""",
-    "evaluate": "RUN_DIR --data --json",
+    "evaluate": "RUN_DIR --data --dynamic --json",
     "inspect": "RUN_DIR --text --json",
     "crossval": """--data --folds --seeds --together --epochs --max-seconds --hidden
         --dropout --learning-rate --weight-drop --run-dir --overwrite""",

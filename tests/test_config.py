@@ -21,11 +21,11 @@ from lstm_jax.config import (
     RunConfig,
     TrainConfig,
     check,
-    fit_to,
     load_config,
     save_config,
 )
 from lstm_jax.errors import InputError
+from lstm_jax.sizing import fit_to
 
 DEFAULT = TrainConfig()
 # No field has its default: one that is not written, or not read, is seen.
@@ -51,6 +51,7 @@ UNUSUAL = TrainConfig(
         weight_decay=1.5,
         clip_norm=2.5,
         reset_probability=0.75,
+        average=0.875,
     ),
     regularizer=RegularizerConfig(
         variational=True,
@@ -82,6 +83,7 @@ UNUSUAL = TrainConfig(
         on_nan="backoff",
         resume=True,
         overwrite=True,
+        preset="shakespeare-3min",
     ),
     cluster=ClusterConfig(coordinator="node:1234", processes=3, process=2),
 )
@@ -242,7 +244,6 @@ def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:
         ("layers", 1.0, "int"),
         ("layers", True, "int"),
         ("hidden", "256", "int"),
-        ("hidden", None, "int"),
         ("dropout", True, "float"),
         ("precision", "float16", "bfloat16"),
         ("engine", ["scan"], "fused"),
@@ -291,7 +292,13 @@ COUNTS = ("layers", "hidden", "batch", "length", "epochs", "steps_per_call", "de
 COUNTS += ("patience", "checkpoint_steps")
 AT_LEAST_ZERO = ("clip_norm", "weight_decay", "min_improvement", "l1", "l2")
 AT_LEAST_ZERO += ("activation_penalty", "temporal_penalty")
-SHARES_BELOW_ONE = ("dropout", "validation_fraction", "beta2", "reset_probability")
+SHARES_BELOW_ONE = (
+    "average",
+    "dropout",
+    "validation_fraction",
+    "beta2",
+    "reset_probability",
+)
 SHARES_BELOW_ONE += ("input_dropout", "weight_drop", "recurrent_dropout")
 SHARES_BELOW_ONE += ("zoneout_hidden", "zoneout_cell", "label_smoothing")
 POSITIVE = ("learning_rate", "max_seconds", "checkpoint_seconds")

@@ -259,6 +259,19 @@ def test_the_cpu_shows_as_many_devices(
     assert shown == {"jax_num_cpu_devices": expected}
 
 
+@pytest.mark.parametrize(("operations", "expected"), [(1e6, 1), (1e9, 2)])
+def test_little_work_is_done_by_one_device(
+    operations: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {}
+    monkeypatch.setattr(jax.config, "update", shown.__setitem__)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    show_cores(32, operations=operations)
+    assert shown == {"jax_num_cpu_devices": expected}
+    show_cores(32, 2, operations=operations)
+    assert shown == {"jax_num_cpu_devices": 2}
+
+
 # Parts of a batch.
 
 

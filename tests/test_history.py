@@ -139,7 +139,7 @@ CORPUS, VOCAB = encode_text(TEXT, "char", 0.2)
 # 20 steps, a validation every other step; nothing improves by 9 nats.
 CONFIG = TrainConfig(
     text=DataConfig(validation_fraction=0.2),
-    model=ModelConfig(layers=1, hidden=8),
+    model=ModelConfig(layers=1, hidden=8, dropout=0.1),
     optimizer=OptimizerConfig(batch=16, length=7, learning_rate=0.03),
     run=RunConfig(
         epochs=4, evaluations=10, steps_per_call=2, patience=3, min_improvement=9.0

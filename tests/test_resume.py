@@ -249,6 +249,7 @@ def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> N
         ("run", {"evaluations": 0}),
         ("model", {"engine": "scan", "precision": "bfloat16"}),
         ("text", {"validation_fraction": 0.0}),
+        ("optimizer", {"average": 0.9}),
         ("regularizer", {"zoneout_cell": 0.3, "weight_drop": 0.3, "l2": 0.01}),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,

@@ -30,7 +30,7 @@ from lstm_jax.vocab import Vocab
 TEXT = "the cat sat on the mat and the rat ran. " * 20
 CONFIG = TrainConfig(
     text=DataConfig(data=(Path("cats.txt"),), validation_fraction=0.1),
-    model=ModelConfig(layers=1, hidden=8),
+    model=ModelConfig(layers=1, hidden=8, dropout=0.1),
     optimizer=OptimizerConfig(batch=4, length=8),
     run=RunConfig(epochs=1, evaluations=2, steps_per_call=8),
 )

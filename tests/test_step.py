@@ -182,6 +182,28 @@ def draws(
     return Sums(number + 0 * model["b"].sum(), number * 0, number * 0 + 1), carry + 1
 
 
+def test_an_average_is_kept_beside_the_model() -> None:
+    """Of the models before each step, the first ones soon forgotten."""
+    model, batches, rates = jax_problem()
+    memory = 0.3
+    averaging, plain = (make_optimizer(0.0, 0.0, 0.9, m) for m in (memory, 0.0))
+    state, other = start(model, averaging), start(model, plain)
+    expected = jax.tree.map(np.zeros_like, model)
+    for n, (batch, rate) in enumerate(zip(batches * 3, [*rates] * 3, strict=True)):
+        kept = min(memory, n / (n + 10))
+        expected = {
+            name: kept * a + (1 - kept) * np.asarray(other.model[name])
+            for name, a in expected.items()
+        }
+        state = one_step(line, averaging, state, batch, rate)[0]
+        other = one_step(line, plain, other, batch, rate)[0]
+    assert state.averages and not other.averages
+    assert_close(state.result, expected, 1e-5)
+    assert_close(state.model, other.model, 0)
+    assert_close(other.result, other.model, 0)
+    assert np.abs(np.asarray(state.result["w"] - state.model["w"])).max() > 1e-3
+
+
 def test_each_step_draws_from_the_key_of_its_number() -> None:
     model, batches, rates = jax_problem()
     key = jax.random.key(7)

@@ -35,9 +35,9 @@ def table(
     """Every case at every shape; our options too, if wanted."""
     others = [RIVALS[name] for name in rivals]
     for case in cases:
-        own = ours(case) if options else ours(case)[:1]
         extra = ceiling() if case == "train" else []
         for shape in (SHAPES[name] for name in shapes):
+            own = ours(case, shape)[: None if options else 1]
             if case != "generate":
                 yield Group(case, shape, [*own, *others, *extra])
                 continue
@@ -50,13 +50,12 @@ def table(
 def sweeps(rivals: Sequence[str]) -> Iterator[Group]:
     """The train step of the small shape with one of T, H, B changed."""
     small = SHAPES["small"]
-    variants = ours("train")[:1]
-    variants += [RIVALS[name] for name in rivals if name in SWEEP_RIVALS]
+    others = [RIVALS[name] for name in rivals if name in SWEEP_RIVALS]
     shapes = [replace(small, name=f"T={n}", steps=n) for n in STEPS]
     shapes += [replace(small, name=f"H={n}", hidden=n) for n in WIDTHS]
     shapes += [replace(small, name=f"B={n}", batch=n) for n in ROWS]
     for shape in shapes:
-        yield Group("train", shape, variants)
+        yield Group("train", shape, [*ours("train", shape)[:1], *others])
 
 
 def techniques() -> Iterator[Group]:
@@ -65,14 +64,14 @@ def techniques() -> Iterator[Group]:
     names = ("eager", "unrolled", "scan", "scan, unroll 4", "hoisted", "one tanh")
     ladder = [Variant(name, TECHNIQUES, {"technique": name}, 1) for name in names]
     engine = Variant("hand-written gradient", OURS, devices=1)
-    yield Group("layer", shape, [*ours("layer")[:1], *ladder, engine])
+    yield Group("layer", shape, [*ours("layer", shape)[:1], *ladder, engine])
 
     one = Variant("one device", OURS, devices=1)
     yield Group(
         "train",
         shape,
         [
-            *ours("train")[:1],
+            *ours("train", shape)[:1],
             one,
             Variant("1 step per call", OURS, {"steps": 1}, cores()),
             Variant("scan engine", OURS, {"engine": "scan"}, cores()),

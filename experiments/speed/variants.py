@@ -5,6 +5,9 @@ import json
 import os
 from typing import Any
 
+import lstm_jax
+from experiments.speed.shapes import Shape
+
 OURS = "experiments.speed.ours"
 REFERENCE = "ours"  # what every ratio is taken to
 CEILING = "gemm"
@@ -52,13 +55,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def ours(case: str) -> list[Variant]:
+def ours(case: str, shape: Shape) -> list[Variant]:
     """The reference, as our commands run it, then each option by itself.
 
-    Training and evaluation use one virtual device per core. Generation does not: a
-    few rows have nothing to be spread.
+    Training and evaluation use one virtual device per core if there is work for it.
+    Generation does not: a few rows have nothing to be spread.
     """
-    devices = 1 if case == "generate" else cores()
+    alone = case == "generate" or not lstm_jax.worth_spreading(shape.train_flops)
+    devices = 1 if alone else cores()
     best = Variant(REFERENCE, OURS, devices=devices)
 
     def other(name: str, tolerance: float = 1e-3, **options: object) -> Variant:
@@ -68,8 +72,10 @@ def ours(case: str) -> list[Variant]:
 
     found = [best, other("scan engine", engine="scan")]
     found.append(other("bfloat16", 1.0, dtype="bfloat16"))
-    if case != "generate":
+    if devices > 1:
         found.append(dataclasses.replace(other("one device"), devices=1))
+    elif case != "generate":
+        found.append(dataclasses.replace(other("a device per core"), devices=cores()))
     if case == "train":
         found.append(other("1 step per call", steps=1))
     return found

@@ -24,6 +24,7 @@ from lstm_jax.layers import LSTM
 from lstm_jax.losses import Sums, cross_entropy
 from lstm_jax.metrics import Measures, measure
 from lstm_jax.notation import Ids, Logits, PRNGKey, StepIds, StepLogits
+from lstm_jax.products import weight_gradient
 from lstm_jax.recurrence import lstm, lstm_from_gates
 from lstm_jax.regularize import (
     check_rate,
@@ -270,20 +271,17 @@ def _gather_rows(table: Array, ids: Ids) -> Array:
     return table.at[ids].get(out_sharding=places)
 
 
-def _one_hot_rows(table: Array, ids: Ids) -> Array:
-    return jax.nn.one_hot(ids, len(table), dtype=table.dtype) @ table
-
-
 def _take_forward(table: Array, ids: Ids) -> tuple[Array, tuple[Array, Array]]:
     return _gather_rows(table, ids), (table, ids)
 
 
 def _take_backward(residuals: tuple[Array, Array], dz: Array) -> tuple[Array, None]:
     table, ids = residuals
-    read = _gather_rows if len(table) > _ONE_HOT_LIMIT else _one_hot_rows
-    # As JAX transposes it itself: it knows how the batch is spread.
-    _, transposed = jax.vjp(lambda table: read(table, ids), table)
-    return *transposed(dz), None
+    if len(table) > _ONE_HOT_LIMIT:
+        _, transposed = jax.vjp(lambda table: _gather_rows(table, ids), table)
+        return *transposed(dz), None
+    rows = jax.nn.one_hot(ids, len(table), dtype=dz.dtype)
+    return weight_gradient(rows, dz, table), None
 
 
 take_rows.defvjp(_take_forward, _take_backward)

@@ -1,0 +1,307 @@
+"""Text generation: a character-level LSTM on tiny shakespeare, against the clock.
+
+Task      Two LSTM layers read a text character by character and say what comes next.
+          What is measured is the loss on text that was held out.
+Data      Tiny shakespeare, 1,115,394 characters: the file input.txt in the folder
+          data/tinyshakespeare of github.com/karpathy/char-rnn; the plays are in the
+          public domain. Any text will do.
+Protocol  The first 90 % to learn from, the loss on every character of the rest:
+          window256, windows of 256 characters, each from the zero state, and stream,
+          one pass. The budget is the wall clock of training, with compilation, nothing
+          being compiled before. Settings were chosen by the same held-out text, as in
+          the published numbers.
+Floor     A Witten-Bell 5-gram model.
+Command   python -m experiments.text_generation --data FILE --preset shakespeare-3min
+          python -m experiments.text_generation --data FILE --ablation
+          python -m experiments.text_generation predict runs/text_generation "ROMEO:"
+Others    nanoGPT 1.4697, 10.7 million parameters, 3 minutes on an A100, and 1.88, 3
+          minutes on a laptop's CPU (its README); minLSTM 1.555 (Feng et al. 2024).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+import lstm_jax
+
+Summary = dict[str, Any]  # of a run, see `lstm_jax.report`
+ANCHORS = {"nanoGPT, laptop CPU, 3 min": 1.88, "nanoGPT, A100, 3 min": 1.4697}
+# The values that switch an option off and on. The ablation changes one at a time.
+SWITCHES = {
+    "dropout": ("0.0", "0.2"),
+    "weight-drop": ("0.0", "0.2"),
+    "variational": ("False", "True"),
+    "average": ("0.0", "0.999"),
+    "reset-probability": ("0.0", "0.02"),
+    "weight-decay": ("0.0", "0.01"),
+    "clip-norm": ("0.0", "1.0"),
+    "warmup": ("0.0", "0.02"),
+    "final-rate": ("1.0", "0.0"),
+    "layers": ("1", "2"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to learn from, and for how long.
+
+    Args:
+        data: a text file; `.gz` is unpacked.
+        preset: the settings, and with them the budget.
+        seeds: so many runs, of seeds 0, 1, and so on.
+        run_dir: a folder for the runs, the picture and the result.
+        ablation: instead, train seed 0 with one option changed at a time.
+        dynamic: also measure dynamic evaluation.
+        smoke: a small generated text instead, in seconds.
+    """
+
+    data: Path | None = None
+    preset: str = "shakespeare-3min"
+    seeds: int = 3
+    run_dir: Path = Path("runs/text_generation")
+    ablation: bool = False
+    dynamic: bool = False
+    smoke: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictOptions:
+    """Go on from a beginning of your own.
+
+    Args:
+        run_dir: what the training has left.
+        prompt: the beginning.
+        length: characters to write.
+        temperature: below 1 it plays safe, 0 takes the likeliest each time.
+        seed: of what is drawn.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    prompt: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT")]
+    length: int = 400
+    temperature: float = 0.8
+    seed: int = 0
+
+
+def learn(options: Options) -> None:
+    """Train once per seed, or once per change; compare; leave what was found."""
+    if options.seeds < 1:
+        raise lstm_jax.InputError(f"--seeds: expected 1 or more, found {options.seeds}")
+    if options.data is None and not options.smoke:
+        raise lstm_jax.InputError("--data: expected a text file, found none")
+    lstm_jax.preset(options.preset)  # refuses one that it does not know
+    text = lstm_jax.read_text([options.data], "char") if options.data else generated()
+    assert isinstance(text, str), "it was read as characters"
+    lstm_jax.make_run_dir(options.run_dir)
+    source = options.data or options.run_dir / "generated.txt"
+    if options.smoke:
+        options = dataclasses.replace(options, seeds=1)
+        source.write_text(text, encoding="utf-8")
+    if options.ablation:
+        ablate(options, source)
+        return
+    runs = [
+        train(options, source, options.run_dir / f"seed-{seed}", seed)
+        for seed in range(options.seeds)
+    ]
+    floor = five_grams(text)
+    table = seeds_table(runs)
+    (options.run_dir / "results.md").write_text(table, encoding="utf-8")
+    print(f"\n{table}\n5-grams {floor:.4f}")
+    draw(options.run_dir, options.seeds)
+    lstm_jax.write_result(options.run_dir, result(options, runs, floor))
+
+
+def generated() -> str:
+    """Sums, each of which can be foretold but for its first terms."""
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(10, size=(600, 2))
+    return "".join(f"{a} + {b} = {a + b}\n" for a, b in pairs)
+
+
+def train(
+    options: Options, source: Path, run_dir: Path, seed: int, *changes: str
+) -> Summary:
+    """Train in a process of its own, as a user would; nothing is compiled before."""
+    words = [
+        *("--data", source, "--run-dir", run_dir, "--overwrite", "--seed", seed),
+        *("--preset", options.preset, *changes),
+    ]
+    if options.smoke:
+        words += ["--hidden", 32, "--max-seconds", 3600, "--epochs", 20]
+    call("train", *words)
+    summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    if options.dynamic:
+        said = call("evaluate", run_dir, "--dynamic", "--json")
+        cards = json.loads(said.splitlines()[-1])
+        summary["validation"]["dynamic"] = cards["dynamic"]
+    return summary
+
+
+def call(command: str, *words: object) -> str:
+    """Run one of the library's commands, show what it says, and return it."""
+    with tempfile.TemporaryDirectory() as cache:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"lstm_jax.{command}", *map(str, words)],
+            env=os.environ | {"XDG_CACHE_HOME": cache},
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if not line.startswith("{"):
+                print(f"  {line}", end="")
+    if process.wait():
+        raise lstm_jax.InputError(f"{command}: it ended with {process.returncode}")
+    return "".join(said)
+
+
+def five_grams(text: str) -> float:
+    """The loss of the floor in nats per character, in one pass."""
+    characters, ids = np.unique(list(text), return_inverse=True)
+    known = int(len(ids) * 0.9)
+    nats = lstm_jax.witten_bell(ids[:known], ids[known:], len(characters))
+    return float(nats.mean())
+
+
+def seeds_table(runs: Sequence[Summary]) -> str:
+    """A row per seed, and their mean."""
+    protocols = list(runs[0]["validation"])
+    lines = [
+        _row(["seed", "parameters", "epochs", "seconds", *protocols]),
+        _row(["---"] * (4 + len(protocols))),
+    ]
+    for seed, run in enumerate(runs):
+        losses = [f"{run['validation'][name]['loss']:.4f}" for name in protocols]
+        known = f"{run['parameters']:,}", f"{run['epochs']:.1f}"
+        seconds = f"{run['seconds']['loop']:.1f}"
+        lines.append(_row([str(seed), *known, seconds, *losses]))
+    means = [f"{_losses(runs, name).mean():.4f}" for name in protocols]
+    lines.append(_row(["mean", "", "", "", *means]))
+    return "\n".join(lines) + "\n"
+
+
+def ablate(options: Options, source: Path) -> None:
+    """A row for the preset, and for every option that is switched."""
+    settings = lstm_jax.flags_of(lstm_jax.preset(options.preset))
+    lines = [
+        _row(["changed", "to", "epochs", "window256", "difference", "stream"]),
+        _row(["---"] * 6),
+    ]
+    base = None
+    for name, value in [("nothing", ""), *switched(settings)]:
+        flag = [] if base is None else [f"--{name}"]
+        changes = [*flag, value] if value not in ("", "True") else flag
+        run = train(options, source, options.run_dir / name, 0, *changes)
+        cut, whole = (run["validation"][p]["loss"] for p in ("window256", "stream"))
+        base = cut if base is None else base
+        epochs = f"{run['epochs']:.1f}"
+        change = f"{cut - base:+.4f}"
+        lines.append(_row([name, value, epochs, f"{cut:.4f}", change, f"{whole:.4f}"]))
+        table = "\n".join(lines) + "\n"
+        (options.run_dir / "ablation.md").write_text(table, encoding="utf-8")
+        print(f"\n{table}")
+
+
+def switched(settings: dict[str, object]) -> list[tuple[str, str]]:
+    """Every option with the value that it has not."""
+    found = []
+    for name, (off, on) in SWITCHES.items():
+        now = str(settings[name.replace("-", "_")])
+        if now != "True":  # what the preset has put on, no flag takes off
+            found.append((name, on if now == off else off))
+    return found
+
+
+def _losses(runs: Sequence[Summary], protocol: str) -> np.ndarray:
+    return np.array([run["validation"][protocol]["loss"] for run in runs])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def draw(run_dir: Path, seeds: int) -> None:
+    """Validation losses over seconds, with other people's as lines."""
+    figure = lstm_jax.new_figure(7.5, 4.5)
+    axes = figure.subplots()
+    for seed in range(seeds):
+        history = run_dir / f"seed-{seed}" / "metrics.jsonl"
+        lines = [json.loads(line) for line in history.read_text().splitlines()]
+        measured = [line for line in lines if line["val_loss"] is not None]
+        axes.plot(
+            [line["seconds"] for line in measured],
+            [line["val_loss"] for line in measured],
+            "o-",
+            markersize=3,
+            label=f"seed {seed}",
+        )
+    for (name, loss), style in zip(ANCHORS.items(), ("--", ":"), strict=True):
+        axes.axhline(loss, color="#606060", linestyle=style, linewidth=1, label=name)
+    axes.set_xlabel("seconds of training")
+    axes.set_ylabel("validation loss, nats per character")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+    figure.savefig(run_dir / "curves.png", dpi=110)
+
+
+def result(options: Options, runs: Sequence[Summary], floor: float) -> lstm_jax.Result:
+    """The row of the table of applications."""
+    cut, whole = _losses(runs, "window256"), _losses(runs, "stream")
+    minutes = float(np.mean([run["seconds"]["loop"] for run in runs])) / 60
+    shakespeare = options.data is not None and "shakespeare" in options.data.name
+    spread = f" ± {cut.std(ddof=1):.4f}" if len(runs) > 1 else ""
+    return lstm_jax.Result(
+        task=f"Text generation, {minutes:.0f} minutes",
+        data="tiny shakespeare" if shakespeare else "other text",
+        licence="public domain" if shakespeare else "-",
+        protocol=f"last 10 % held out, mean of {len(runs)} seeds",
+        metric="loss, nats per character (window256)",
+        ours=f"{cut.mean():.4f}{spread}; stream {whole.mean():.4f}",
+        floor=f"{floor:.4f}, 5-grams (Witten-Bell), stream",
+        published="1.555 minLSTM" if shakespeare else "-",
+        best_known="1.4697 nanoGPT, 3 minutes on an A100" if shakespeare else "-",
+        minutes=round(minutes, 1),
+        command=lstm_jax.command_line("text_generation", options),
+    )
+
+
+def predict(options: PredictOptions) -> None:
+    """Print the beginning and what the first model makes of it."""
+    trained = lstm_jax.load(options.run_dir / "seed-0")
+    made = lstm_jax.generate_text(
+        trained,
+        options.prompt,
+        options.length,
+        temperature=options.temperature,
+        seed=options.seed,
+    )
+    print(options.prompt + made)
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    """The command; returns its exit code."""
+    return lstm_jax.run_experiment(
+        "text_generation",
+        __doc__,
+        argv,
+        learn=(Options, learn),
+        predict=(PredictOptions, predict),
+    )
+
+
+if __name__ == "__main__":
+    lstm_jax.run_command(main)

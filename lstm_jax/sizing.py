@@ -1,0 +1,85 @@
+"""Settings that follow from the length of the text and of the run. Pure functions.
+
+How wide a network learns most in a given time is a matter of the multiplications that
+the time has room for: of C of them, about as large a share goes into more units as into
+reading more text (Hoffmann et al. 2022), so the width grows with the fourth root of C.
+A short text limits it, and how often the text is read decides about dropout. The
+numbers are those that served tiny shakespeare best, on a machine of 2 CPU cores; see
+`docs/results.md`. Faster devices have room for more, which --hidden can say.
+"""
+
+import dataclasses
+import math
+
+from lstm_jax.config import RunConfig, TrainConfig
+
+DEFAULT_EPOCHS = 10
+_LITTLE_WORK = 5e7  # operations of a step, too few for the meeting of two devices
+_HIDDEN, _SECONDS = 256, 180.0  # units of two layers, and the time they are best for
+_READ = 6e6  # symbols that are read in this time
+_WEIGHTS_PER_SYMBOL = 3  # at most, of the text
+_STEP, _MOST_HIDDEN, _MOST_DROPOUT = 32, 1024, 0.5
+_DROPOUT_PER_DOUBLING, _FREE_PASSES = 0.1, 6  # so often a text can be read without any
+
+
+def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
+    """The settings with those that were left open, and a batch the text can fill.
+
+    Args:
+        config: the settings.
+        transitions: pairs of a symbol and its successor in the training text.
+    """
+    length = min(config.optimizer.length, transitions)
+    batch = max(1, min(config.optimizer.batch, transitions // length))
+    optimizer = dataclasses.replace(config.optimizer, batch=batch, length=length)
+    model, run = config.model, config.run
+    hidden, dropout = model.hidden, model.dropout
+    if hidden is None:
+        hidden = fitting_hidden(transitions, run.max_seconds, model.layers)
+    if dropout is None:
+        dropout = fitting_dropout(passes(run, transitions, hidden, model.layers))
+    model = dataclasses.replace(model, hidden=hidden, dropout=dropout)
+    return dataclasses.replace(config, model=model, optimizer=optimizer)
+
+
+def fitting_hidden(symbols: int, seconds: float | None, layers: int) -> int:
+    """Units of each layer, for a text of so many symbols and a run of so long."""
+    by_time = (1.0 if seconds is None else seconds / _SECONDS) ** 0.25
+    wanted = _HIDDEN * by_time * (_cost(2) / _cost(layers)) ** 0.5
+    # A layer has 4 H² recurrent weights, and 4 H² more unless it reads symbols.
+    by_text = (_WEIGHTS_PER_SYMBOL * symbols / (8 * layers - 4)) ** 0.5
+    steps = round(min(wanted, by_text, _MOST_HIDDEN) / _STEP)
+    return max(1, steps) * _STEP
+
+
+def passes(run: RunConfig, symbols: int, hidden: int, layers: int) -> float:
+    """How often a run will about have read a text."""
+    if run.max_seconds is None:
+        return run.epochs or DEFAULT_EPOCHS
+    work = _cost(layers) * hidden**2 / (_cost(2) * _HIDDEN**2)
+    in_time = _READ * run.max_seconds / _SECONDS / work / symbols
+    return min(in_time, run.epochs or in_time)
+
+
+def fitting_dropout(times: float) -> float:
+    """None for a text that is read a few times, more with every doubling."""
+    doublings = math.log2(max(times, 1) / _FREE_PASSES)
+    return round(min(max(0.0, _DROPOUT_PER_DOUBLING * doublings), _MOST_DROPOUT), 2)
+
+
+def _cost(layers: int) -> int:
+    """Multiplications per symbol, in units of H²: a table serves the first input."""
+    return 8 * layers - 4
+
+
+def step_operations(config: TrainConfig) -> float:
+    """About how many floating-point operations a training step takes."""
+    model, optimizer = config.model, config.optimizer
+    assert model.hidden is not None, "fit_to has been called"
+    per_symbol = 6 * _cost(model.layers) * model.hidden**2
+    return per_symbol * optimizer.batch * optimizer.length
+
+
+def worth_spreading(operations: float) -> bool:
+    """Whether a step of so many operations is faster on several cores than on one."""
+    return operations > _LITTLE_WORK

@@ -1,0 +1,72 @@
+"""Sizes that follow from the text and the time."""
+
+import typing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_jax.config import ModelConfig, PresetName, RunConfig, TrainConfig, check
+from lstm_jax.presets import preset
+from lstm_jax.sizing import fit_to, fitting_dropout, fitting_hidden, passes
+
+SHAKESPEARE = 1_003_853
+
+
+@given(
+    symbols=st.integers(1, 10**10),
+    seconds=st.none() | st.floats(0.1, 1e6),
+    layers=st.integers(1, 6),
+    epochs=st.none() | st.integers(1, 1000),
+)
+def test_whatever_is_left_open_is_filled(
+    symbols: int, seconds: float | None, layers: int, epochs: int | None
+) -> None:
+    run = RunConfig(max_seconds=seconds, epochs=epochs)
+    config = TrainConfig(model=ModelConfig(layers=layers), run=run)
+    found = fit_to(config, symbols)
+    check(found)
+    assert found.model.hidden is not None and found.model.dropout is not None
+    assert found.model.hidden % 32 == 0 and 32 <= found.model.hidden <= 1024
+    assert 0 <= found.model.dropout <= 0.5
+    assert fit_to(found, symbols) == found
+
+
+@pytest.mark.parametrize("name", typing.get_args(PresetName))
+def test_a_preset_makes_sense_and_is_kept(name: str) -> None:
+    check(preset(name))
+    assert fit_to(preset(name), SHAKESPEARE) == preset(name)
+
+
+def test_what_was_said_is_kept() -> None:
+    model, run = ModelConfig(hidden=777, dropout=0.0), RunConfig(max_seconds=1e5)
+    assert fit_to(TrainConfig(model=model, run=run), 1000).model == model
+
+
+def test_more_time_makes_it_wider_and_a_short_text_narrower() -> None:
+    widths = [fitting_hidden(10**9, seconds, 2) for seconds in (20, 180, 600, 3600)]
+    assert widths == sorted(set(widths)) and widths[1] == 256
+    widths = [fitting_hidden(symbols, 1e5, 2) for symbols in (10**4, 10**5, 10**6)]
+    assert widths == sorted(set(widths))
+    assert fitting_hidden(SHAKESPEARE, 180, 1) > fitting_hidden(SHAKESPEARE, 180, 2)
+    # Without a limit as with three minutes.
+    assert fitting_hidden(SHAKESPEARE, None, 2) == fitting_hidden(SHAKESPEARE, 180, 2)
+
+
+def test_a_text_that_is_read_more_often_gets_more_dropout() -> None:
+    rates = [fitting_dropout(times) for times in (0.01, 1, 6, 12, 24, 48, 1e9)]
+    assert rates == [0, 0, 0, 0.1, 0.2, 0.3, 0.5]
+
+
+def test_how_often_a_text_is_read() -> None:
+    assert passes(RunConfig(), 1000, 64, 2) == 10
+    assert passes(RunConfig(epochs=3), 1000, 64, 2) == 3
+    assert passes(RunConfig(epochs=3, max_seconds=1e9), 1000, 64, 2) == 3
+    once = passes(RunConfig(max_seconds=180), SHAKESPEARE, 256, 2)
+    assert 3 < once < 12
+    for more, expected in (
+        (passes(RunConfig(max_seconds=360), SHAKESPEARE, 256, 2), 2 * once),
+        (passes(RunConfig(max_seconds=180), SHAKESPEARE, 128, 2), 4 * once),
+        (passes(RunConfig(max_seconds=180), SHAKESPEARE, 256, 1), 3 * once),
+    ):
+        assert more == pytest.approx(expected)
