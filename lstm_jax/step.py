@@ -96,8 +96,9 @@ def running_average(memory: float) -> optax.GradientTransformation:
         return AverageState(jnp.int32(0), jax.tree.map(jnp.copy, params))
 
     def update(
-        updates: Model, state: AverageState, params: Model | None = None
+        updates: Model, state: optax.OptState, params: Model | None = None
     ) -> tuple[Model, AverageState]:
+        assert isinstance(state, AverageState)
         kept = jnp.minimum(memory, state.count / (state.count + 10))
         average = jax.tree.map(
             lambda a, w: (a + (1 - kept) * (w - a)).astype(a.dtype),
