@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from experiments.speed import hlo, ours, report, targets, techniques
+from experiments.speed import hlo, ours, profile, report, targets, techniques
 from experiments.speed.groups import sweeps, table
 from experiments.speed.measure import (
     Plan,
@@ -301,3 +301,35 @@ def test_the_command_refuses_what_it_does_not_know() -> None:
     command = [sys.executable, "-m", "experiments.speed", "--shapes", "huge"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: --shapes: expected")
+
+
+# The profile.
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ynn_fusion.7", "matrix products"),
+        ("dot.30", "matrix products"),
+        ("all-reduce.48", "waiting for each other"),
+        ("Rendezvous", "waiting for each other"),
+        ("copy_bitcast_fusion.1", "copies"),
+        ("add_tanh_fusion", "element-wise"),
+        ("while.157", None),
+        ("ThunkExecutor::Execute (wait for completion)", None),
+        ("$api.py:2479 block_until_ready", None),
+    ],
+)
+def test_an_operation_is_counted_to_its_kind(name: str, kind: str | None) -> None:
+    assert profile.kind_of(name) == kind
+
+
+def test_a_profile_adds_up_seconds_by_kind() -> None:
+    events = [
+        {"ph": "X", "name": "dot.1", "dur": 2e6},
+        {"ph": "X", "name": "ynn_fusion", "dur": 1e6},
+        {"ph": "X", "name": "while.2", "dur": 9e6},
+        {"ph": "M", "name": "copy.3"},
+        {"ph": "X", "name": "tanh_fusion", "dur": 5e5},
+    ]
+    assert profile.by_kind(events) == {"matrix products": 3.0, "element-wise": 0.5}
