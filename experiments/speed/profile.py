@@ -3,7 +3,7 @@
 Command   python -m experiments.speed.profile mid charrnn big
 
 Every operation of XLA's program is traced (`jax.profiler`) and counted to the matrix
-products, to copies, to what the devices tell each other, or to the rest, which is
+products, to copies, to the meeting of the devices, or to the rest, which is
 element-wise. Products run at about the speed of large ones, so the rest is what stands
 between a step and the ceiling.
 """
@@ -26,12 +26,15 @@ from experiments.speed.shapes import SHAPES, Program, Shape
 from experiments.speed.variants import cores
 
 KINDS = {  # by the beginning of an operation's name, the first that fits
-    "waiting for each other": ("all-reduce", "Rendezvous", "Wait"),
+    "meeting of the devices": ("all-reduce",),
     "matrix products": ("ynn_fusion", "onednn", "dot"),
     "copies": ("copy", "wrapped_copy", "transpose", "wrapped_broadcast", "concatenate"),
 }
 ELEMENTWISE = "element-wise"
-CONTAINERS = ("Thunk", "while", "call", "conditional", "Pjit", "Common", "Execute", "[")
+CONTAINERS = (
+    *("Thunk", "while", "call", "conditional", "Pjit", "Common", "Execute", "["),
+    *("Rendezvous", "Wait"),
+)
 SECONDS = 2.0
 HEADER = "| shape | ms per step | {} | unaccounted |\n|---|---|{}---|"
 
