@@ -59,7 +59,7 @@ def traced(program: Program) -> list[dict[str, Any]]:
 
 def by_kind(events: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Seconds of each kind, of all devices together."""
-    found: collections.Counter[str] = collections.Counter()
+    found: dict[str, float] = collections.defaultdict(float)
     for event in events:
         kind = kind_of(event["name"]) if event.get("ph") == "X" else None
         if kind:
