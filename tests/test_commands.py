@@ -285,7 +285,7 @@ def test_help_shows_the_defaults_for_a_text_of_ones_own(tmp_path: Path) -> None:
     [
         ("--hidden", 17, "16"),
         ("--length", 8, "16"),
-        ("--dropout", 0.5, "0.1"),
+        ("--dropout", 0.5, "0.0"),
         ("--seed", 3, "0"),
         ("--vocab", "byte", "char"),
         ("--data", "other.txt", "text.txt"),

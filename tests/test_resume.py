@@ -231,7 +231,7 @@ def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> N
     run = new_run(tmp_path / "run")
     first = run_once(run, calls=9)  # one call after what turns out to be the best
     assert checkpoint_steps(run) == [24, 27]
-    optimizer = dataclasses.replace(CONFIG.optimizer, learning_rate=50.0)
+    optimizer = dataclasses.replace(CONFIG.optimizer, learning_rate=500.0)
     ruined = dataclasses.replace(CONFIG, optimizer=optimizer)
     second = run_once(run, ruined, resume=True)
     losses = [line["val_loss"] for line in run.lines() if line["val_loss"] is not None]
@@ -420,7 +420,7 @@ def test_settings_are_on_disk_before_the_first_step(
 
     monkeypatch.setattr("lstm_jax.text.train_text", instead)
     for name in ("show_cores", "keep_programs"):  # they change JAX for good
-        monkeypatch.setattr(f"lstm_jax.devices.{name}", lambda *given: None)
+        monkeypatch.setattr(f"lstm_jax.devices.{name}", lambda *_, **__: None)
     (tmp_path / "text.txt").write_text(TEXT)
     with pytest.raises(Reached):
         train.main(
