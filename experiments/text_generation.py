@@ -98,16 +98,19 @@ def learn(options: Options) -> None:
     """Train once per seed, or once per change; compare; leave what was found."""
     if options.seeds < 1:
         raise lstm_jax.InputError(f"--seeds: expected 1 or more, found {options.seeds}")
-    if options.data is None and not options.smoke:
+    if options.smoke:
+        lstm_jax.make_run_dir(options.run_dir)
+        source = options.run_dir / "generated.txt"
+        source.write_text(generated(), encoding="utf-8")
+        options = dataclasses.replace(options, seeds=1)
+    elif options.data is None:
         raise lstm_jax.InputError("--data: expected a text file, found none")
+    else:
+        source = options.data
     lstm_jax.preset(options.preset)  # refuses one that it does not know
-    text = lstm_jax.read_text([options.data], "char") if options.data else generated()
+    text = lstm_jax.read_text([source], "char")
     assert isinstance(text, str), "it was read as characters"
     lstm_jax.make_run_dir(options.run_dir)
-    source = options.data or options.run_dir / "generated.txt"
-    if options.smoke:
-        options = dataclasses.replace(options, seeds=1)
-        source.write_text(text, encoding="utf-8")
     if options.ablation:
         ablate(options, source)
         return
@@ -154,7 +157,7 @@ def call(command: str, *words: object) -> str:
     with tempfile.TemporaryDirectory() as cache:
         process = subprocess.Popen(
             [sys.executable, "-m", f"lstm_jax.{command}", *map(str, words)],
-            env=os.environ | {"XDG_CACHE_HOME": cache},
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache},
             stdout=subprocess.PIPE,
             encoding="utf-8",
         )
