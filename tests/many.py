@@ -33,9 +33,11 @@ from lstm_jax.text import train_text
 WORDS = "the cat sat on a mat and ate ham rice or jam with pie at noon by two".split()
 TEXT = " ".join(np.random.default_rng(3).choice(WORDS, 900))
 ROWS = 16
+# Small steps: Adam divides by the size of a gradient, so where that is itself a matter
+# of rounding, as it is for a weight here and there, so is the whole step.
 CONFIG = TrainConfig(
     model=ModelConfig(layers=1, hidden=16, dropout=0.1),
-    optimizer=OptimizerConfig(batch=ROWS, length=16),
+    optimizer=OptimizerConfig(batch=ROWS, length=16, learning_rate=1e-3),
     run=RunConfig(epochs=1, evaluations=2, steps_per_call=4),
 )
 CORPUS, VOCAB = encode_text(TEXT, "char", 0.2)
