@@ -41,7 +41,6 @@ ANCHORS = {"nanoGPT, laptop CPU, 3 min": 1.88, "nanoGPT, A100, 3 min": 1.4697}
 SWITCHES = {
     "dropout": ("0.0", "0.2"),
     "weight-drop": ("0.0", "0.2"),
-    "variational": ("False", "True"),
     "average": ("0.0", "0.999"),
     "reset-probability": ("0.0", "0.02"),
     "weight-decay": ("0.0", "0.01"),
@@ -206,8 +205,7 @@ def ablate(options: Options, source: Path) -> None:
     ]
     base = None
     for name, value in [("nothing", ""), *switched(settings)]:
-        flag = [] if base is None else [f"--{name}"]
-        changes = [*flag, value] if value not in ("", "True") else flag
+        changes = [] if base is None else [f"--{name}", value]
         run = train(options, source, options.run_dir / name, 0, *changes)
         cut, whole = (run["validation"][p]["loss"] for p in ("window256", "stream"))
         base = cut if base is None else base
@@ -224,8 +222,7 @@ def switched(settings: dict[str, object]) -> list[tuple[str, str]]:
     found = []
     for name, (off, on) in SWITCHES.items():
         now = str(settings[name.replace("-", "_")])
-        if now != "True":  # what the preset has put on, no flag takes off
-            found.append((name, on if now == off else off))
+        found.append((name, on if now == off else off))
     return found
 
 

@@ -159,7 +159,7 @@ class Checkpoints:
         """All of a checkpoint, of the same shapes as `like`."""
         model = self._load(step, _MODEL, like.model)
         training = self._load(step, _TRAINING, _beside_the_model(like))
-        if like.averages:
+        if like.averages:  # it has the model; the other was read to see that it is good
             return training
         return dataclasses.replace(training, model=model)
 

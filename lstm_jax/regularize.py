@@ -57,6 +57,7 @@ def dropout(
 ) -> Activations:
     """Zero a share `rate` of the elements and scale the rest, so the mean stays.
 
+    The rate is rounded to a multiple of 1/256 where four random bytes fit together.
     With a `time_axis` one mask serves all steps along it: variational dropout (Gal &
     Ghahramani 2016).
     """

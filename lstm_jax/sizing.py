@@ -3,9 +3,10 @@
 How wide a network learns most in a given time is a matter of the multiplications that
 the time has room for: of C of them, about as large a share goes into more units as into
 reading more text (Hoffmann et al. 2022), so the width grows with the fourth root of C.
-A short text limits it, and how often the text is read decides about dropout. The
-numbers are those that served tiny shakespeare best, on a machine of 2 CPU cores; see
-`docs/results.md`. Faster devices have room for more, which --hidden can say.
+A short text limits it, and how often the text is read decides about dropout. The one
+case that was measured is three minutes of tiny shakespeare on 2 CPU cores, see
+`docs/results.md`; the rest is carried over from there. Faster devices have room for
+more, which --hidden can say.
 """
 
 import dataclasses
