@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from lstm_jax.argmax import argmax
 from lstm_jax.notation import (
     BatchIds,
     BeamIds,
@@ -73,7 +74,7 @@ def greedy_search(
 
     def grow(search: _Greedy[States]) -> _Greedy[States]:
         place, ids, ended, scores, states = search
-        best = jnp.argmax(scores, axis=-1).astype(jnp.int32)
+        best = argmax(scores)
         ids = ids.at[:, place].set(jnp.where(ended, 0, best))
         scores, states = step(states, best)
         return place + 1, ids, ended | (best == end), scores, states

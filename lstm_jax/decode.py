@@ -2,10 +2,12 @@
 
     prompt -> read -> Snapshot -> branch into rows -> piece after piece
 
-The prompt is read by the same recurrence that trains, in pieces of one size. The loop
-that follows runs inside one compiled program, a piece of the text at a time, so that
-it can be shown as it is made. Neither a longer prompt nor a longer text compiles
-anything anew. All randomness comes from a key per row and the place in the text.
+Reading and writing are loops inside compiled programs, a piece of the text at a time:
+what is made can be shown as it is made. Neither a longer prompt nor a longer text
+compiles anything anew. A small model takes about a microsecond per symbol, so what
+happens once per piece is kept to one call, with plain Python numbers, which JAX hands
+over faster than any array. All randomness comes from a key per row and the place in
+the text.
 
 A `Snapshot` is all that a model knows at one place of a text. It is a value: going on
 from it twice is branching, and costs nothing but the going on.
@@ -20,8 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.devices import local_row_mesh, replicate, spread
 from lstm_jax.models.language import LanguageModel, States
-from lstm_jax.notation import Count, Ids, PRNGKeys, RecentIds
+from lstm_jax.notation import Count, Ids, PRNGKey, PRNGKeys, RecentIds
 from lstm_jax.sampling import (
     GREEDY,
     MEMORY,
@@ -35,6 +38,7 @@ from lstm_jax.sampling import (
 )
 
 PIECE = 64  # symbols per compiled call
+_WIDE = 512  # units, from which on a product of few rows is itself worth all cores
 
 
 @jax.tree_util.register_dataclass
@@ -70,25 +74,32 @@ def read_prompt(
         prompt: ids, any number, none included.
         before: where to go on reading; the beginning of a text if None.
     """
-    if before is None:
-        nothing = jnp.full((1, MEMORY), NO_SYMBOL, jnp.int32)
-        before = Snapshot(model.blank(1), nothing, jnp.int32(0))
+    before = _beginning(model) if before is None else before
     rows = len(before.recent)
     for start in range(0, len(prompt), PIECE):
         piece = prompt[start : start + PIECE]
         ids = np.zeros((PIECE, rows), np.int32)
         ids[: len(piece)] = np.asarray(piece, np.int32)[:, None]
-        before = _read(model, before, ids, np.int32(len(piece)))
+        before = _read(model, before, ids, len(piece))
     return before
 
 
 @jax.jit
+def _beginning(model: LanguageModel) -> Snapshot:
+    nothing = jnp.full((1, MEMORY), NO_SYMBOL, jnp.int32)
+    return Snapshot(model.blank(1), nothing, jnp.int32(0))
+
+
+@jax.jit
 def _read(model: LanguageModel, before: Snapshot, ids: Ids, count: Count) -> Snapshot:
-    lengths = jnp.full(ids.shape[1], count)
-    states = model.read(ids, before.states, lengths=lengths)[1]
+    """What is known after the first `count` symbols of ids [T, B]."""
+    states = jax.lax.fori_loop(
+        0, count, lambda t, states: model.step(ids[t], states), before.states
+    )
     return Snapshot(states, remember(before.recent, ids, count), before.place)
 
 
+@functools.partial(jax.jit, static_argnames="rows")
 def branch(snapshot: Snapshot, rows: int) -> Snapshot:
     """Every row of a snapshot `rows` times."""
     copies = functools.partial(jnp.repeat, repeats=rows, axis=0)
@@ -103,8 +114,12 @@ def row_keys(seeds: Sequence[int]) -> PRNGKeys:
 
 def sample_keys(seed: int, samples: int) -> PRNGKeys:
     """Keys of one seed. Sample n does not depend on how many there are."""
-    fold = functools.partial(jax.random.fold_in, jax.random.key(seed))
-    return jax.vmap(fold)(jnp.arange(samples))
+    return _numbered(jax.random.key(seed), samples)
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _numbered(key: PRNGKey, count: int) -> PRNGKeys:
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
 
 
 def generate_ids(
@@ -147,7 +162,8 @@ def continue_from(
 ) -> Iterator[Piece]:
     """Go on from a snapshot.
 
-    What follows a piece is what would have followed anyway: making a text in several
+    Rows never meet, so those of a narrow model are spread over the devices. What
+    follows a piece is what would have followed anyway: making a text in several
     calls, each from the snapshot after the last, is making it in one.
 
     Args:
@@ -164,10 +180,15 @@ def continue_from(
     vocab_size = model.b_out.shape[0]
     in_force, numbers = rules_of(sampling, vocab_size)
     may_appear = jnp.asarray(np.ones(vocab_size, bool) if allowed is None else allowed)
+    mesh = local_row_mesh(len(keys))
+    if mesh.size > 1 and model.layers[0].w_h.shape[0] < _WIDE:
+        model, may_appear = replicate(mesh, (model, may_appear))
+        states, recent, keys = spread(mesh, (snapshot.states, snapshot.recent, keys))
+        snapshot = Snapshot(states, recent, replicate(mesh, snapshot.place))
     for start in range(0, length, PIECE):
         count = min(PIECE, length - start)
         snapshot, ids = _continue(
-            model, snapshot, keys, may_appear, np.int32(count), numbers, in_force
+            model, snapshot, keys, may_appear, count, numbers, in_force
         )
         yield Piece(np.asarray(ids)[:count], snapshot)
 

@@ -120,6 +120,12 @@ def row_mesh(rows: int, count: Devices = None) -> Mesh:
     return _mesh(devices[:number])
 
 
+def local_row_mesh(rows: int) -> Mesh:
+    """As many of this process's devices as pay for rows that never meet."""
+    devices = jax.local_devices()
+    return _mesh(devices[: _paying(rows, len(devices))])
+
+
 def mesh_for(rows: int, model: object) -> tuple[Mesh, int]:
     """Where to evaluate: the devices a model lies on; others if it lies on one alone.
 
@@ -151,13 +157,13 @@ def _paying(rows: int, count: int) -> int:
 def replicate(mesh: Mesh, tree: Tree) -> Tree:
     """The same arrays on every device."""
     everywhere = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda array: _put(array, everywhere), tree)
+    return _put_all(tree, everywhere)
 
 
 def spread(mesh: Mesh, tree: Tree, axis: int = 0) -> Tree:
     """The arrays cut along the axis of their rows, a part to each device."""
     places = _by_rows(mesh, axis)
-    return jax.tree.map(lambda array: _put(array, places), tree)
+    return _put_all(tree, places)
 
 
 def shard(mesh: Mesh, tree: Tree) -> Tree:
@@ -234,6 +240,13 @@ def spread_own(
             tuple(shape), _by_rows(mesh, axis), parts
         )
     return whole
+
+
+def _put_all(tree: Tree, places: NamedSharding) -> Tree:
+    """Arrays that belong to the same place: together if possible, which is faster."""
+    if places.is_fully_addressable:
+        return jax.device_put(tree, places)
+    return jax.tree.map(lambda array: _put(array, places), tree)
 
 
 def _put(array: jax.Array | np.ndarray, places: NamedSharding) -> jax.Array:

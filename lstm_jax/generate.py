@@ -68,10 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = cli.parse(GenerateOptions, "generate", __doc__ or "", argv)
     _check(options)
 
-    from lstm_jax.devices import keep_programs
+    from lstm_jax.devices import keep_programs, show_cores
     from lstm_jax.text import load
 
     keep_programs()
+    show_cores(options.samples)
     trained = load(options.run_dir)
     pieces = _continuations(trained, options)
     if options.samples == 1 and not options.json:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from lstm_jax.argmax import argmax
 from lstm_jax.data import IGNORED
 from lstm_jax.notation import Labels, LabelScores
 
@@ -77,7 +78,7 @@ def cross_entropy(logits: LabelScores, targets: Labels, smoothing: float = 0.0) 
     if smoothing:
         evenly = nats + score - jnp.mean(logits, axis=-1)  # mean of -ln softmax
         penalty = smoothing * jnp.sum(jnp.where(counted, evenly - nats, 0))
-    correct = jnp.argmax(logits, axis=-1) == targets
+    correct = argmax(logits) == targets
     return Sums(
         loss=jnp.sum(jnp.where(counted, nats, 0)),
         correct=jnp.sum(correct & counted, dtype=jnp.int32),

@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
+from lstm_jax.argmax import argmax
 from lstm_jax.data import IGNORED
 from lstm_jax.losses import Additive, Sums, cross_entropy
 from lstm_jax.notation import LabelMask, Labels, LabelScores
@@ -96,7 +97,7 @@ def measure(scores: LabelScores, targets: Labels) -> Measures:
     return Measures(
         sums=cross_entropy(scores, targets),
         top=top_correct(scores, targets, counted),
-        classes=count(jnp.argmax(scores, axis=-1), targets, counted, classes),
+        classes=count(argmax(scores), targets, counted, classes),
         calibration=calibration(scores, targets, counted),
     )
 
@@ -147,7 +148,7 @@ def calibration(
     scores = scores.astype(jnp.float32)
     largest = jnp.max(scores, axis=-1)
     confidence = jnp.exp(largest - jax.nn.logsumexp(scores, axis=-1))
-    correct = jnp.argmax(scores, axis=-1) == targets
+    correct = argmax(scores) == targets
     k = jnp.clip((confidence * _BINS).astype(jnp.int32), 0, _BINS - 1)
     summed = jnp.zeros(_BINS).at[jnp.where(counted, k, _BINS)]
     return Calibration(

@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array
 
 from lstm_jax.agree import readable
+from lstm_jax.argmax import argmax
 from lstm_jax.data import windows
 from lstm_jax.devices import mesh_for, replicate, spread, spread_batch
 from lstm_jax.losses import Sums, Totals
@@ -59,7 +60,7 @@ def _read_symbols(
     scores, targets = logits[:, 0].astype(jnp.float32), batch["targets"][:, 0, None]
     score = jnp.take_along_axis(scores, jnp.maximum(targets, 0), axis=-1)[:, 0]
     nats = jax.nn.logsumexp(scores, axis=-1) - score
-    return (measure(logits, batch["targets"]), jnp.argmax(scores, -1), nats), states
+    return (measure(logits, batch["targets"]), argmax(scores), nats), states
 
 
 def window256(model: LanguageModel, ids: np.ndarray, limit: int | None = None) -> Sums:

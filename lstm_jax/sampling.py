@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from lstm_jax.argmax import argmax
 from lstm_jax.errors import InputError
 from lstm_jax.notation import Count, PRNGKeys, RecentIds, Scalar, StepIds, StepLogits
 
@@ -78,12 +79,12 @@ class InForce(NamedTuple):
 class Numbers(NamedTuple):
     """The numbers of a `Sampling`, as data."""
 
-    temperature: Scalar
-    top_k: Count
-    top_p: Scalar
-    min_p: Scalar
-    penalty: Scalar
-    window: Count
+    temperature: Scalar | float
+    top_k: Count | int
+    top_p: Scalar | float
+    min_p: Scalar | float
+    penalty: Scalar | float
+    window: Count | int
 
 
 def rules_of(sampling: Sampling, vocab_size: int) -> tuple[InForce, Numbers]:
@@ -96,12 +97,12 @@ def rules_of(sampling: Sampling, vocab_size: int) -> tuple[InForce, Numbers]:
         penalty=sampling.repetition_penalty > 1,
     )
     numbers = Numbers(
-        temperature=jnp.float32(max(sampling.temperature, _COLDEST)),
-        top_k=jnp.int32(min(sampling.top_k or vocab_size, vocab_size)),
-        top_p=jnp.float32(sampling.top_p),
-        min_p=jnp.float32(sampling.min_p),
-        penalty=jnp.float32(sampling.repetition_penalty),
-        window=jnp.int32(sampling.repetition_window),
+        temperature=max(float(sampling.temperature), _COLDEST),
+        top_k=min(sampling.top_k or vocab_size, vocab_size),
+        top_p=float(sampling.top_p),
+        min_p=float(sampling.min_p),
+        penalty=float(sampling.repetition_penalty),
+        window=sampling.repetition_window,
     )
     return in_force, numbers
 
@@ -127,7 +128,7 @@ def choose(
     if in_force.penalty:
         scores = penalize(scores, recent, numbers.penalty, numbers.window)
     if not in_force.chance:
-        return jnp.argmax(scores, axis=-1).astype(jnp.int32)
+        return argmax(scores)
     # From the highest score down, so that no temperature is too low.
     scores = scores - jnp.max(scores, axis=-1, keepdims=True)
     scores = scores / numbers.temperature

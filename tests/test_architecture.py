@@ -56,6 +56,7 @@ ROOMS = (
     "recurrence",
     "layers",
     "attention",
+    "argmax",
     "losses",
     "metrics",
     "classification",

@@ -401,3 +401,31 @@ def test_a_seed_of_its_own_for_every_row() -> None:
     for seed, row in zip((5, 6, 5), piece.ids.T, strict=True):
         alone = continuation(model, TEXT[:5], 40, sampling, seed=seed)
         np.testing.assert_array_equal(row, alone[:, 0])
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(), Sampling(1.0, repetition_penalty=2.0)],
+    ids=["greedy", "penalized"],
+)
+def test_rows_spread_over_devices_are_the_same(sampling: Sampling) -> None:
+    """Many rows lie on two devices, few on one; and so does what follows them."""
+    model, prompt = lively(), TEXT[:9]
+    many = continuation(model, prompt, 100, sampling, samples=16)
+    few = continuation(model, prompt, 100, sampling, samples=3)
+    np.testing.assert_array_equal(many[:, :3], few)
+
+    start = branch(read_prompt(model, prompt), 16)
+    (piece,) = continue_from(model, start, 40, sampling, sample_keys(0, 16))
+    assert len(piece.after.recent.sharding.device_set) == jax.device_count() == 2
+    on = list(continue_from(model, piece.after, 60, sampling, sample_keys(0, 16)))
+    both = np.concatenate([piece.ids, *(more.ids for more in on)])
+    np.testing.assert_array_equal(both, many)
+
+    read_on = read_prompt(model, TEXT[:5], piece.after)
+    alone = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), piece.after)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, atol=1e-5),
+        read_on,
+        read_prompt(model, TEXT[:5], alone),
+    )

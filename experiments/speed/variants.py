@@ -59,9 +59,12 @@ def ours(case: str, shape: Shape) -> list[Variant]:
     """The reference, as our commands run it, then each option by itself.
 
     Training and evaluation use one virtual device per core if there is work for it.
-    Generation does not: a few rows have nothing to be spread.
+    Generation does if there are rows to spread, which never meet.
     """
-    alone = case == "generate" or not lstm_jax.worth_spreading(shape.train_flops)
+    work = shape.train_flops
+    alone = (
+        shape.batch == 1 if case == "generate" else not lstm_jax.worth_spreading(work)
+    )
     devices = 1 if alone else cores()
     best = Variant(REFERENCE, OURS, devices=devices)
 
@@ -74,7 +77,7 @@ def ours(case: str, shape: Shape) -> list[Variant]:
     found.append(other("bfloat16", 1.0, dtype="bfloat16"))
     if devices > 1:
         found.append(dataclasses.replace(other("one device"), devices=1))
-    elif case != "generate":
+    elif shape.batch > 1:
         found.append(dataclasses.replace(other("a device per core"), devices=cores()))
     if case == "train":
         found.append(other("1 step per call", steps=1))
