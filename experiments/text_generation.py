@@ -28,7 +28,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -37,18 +37,13 @@ import lstm_jax
 
 Summary = dict[str, Any]  # of a run, see `lstm_jax.report`
 ANCHORS = {"nanoGPT, laptop CPU, 3 min": 1.88, "nanoGPT, A100, 3 min": 1.4697}
-# The values that switch an option off and on. The ablation changes one at a time.
-SWITCHES = {
-    "dropout": ("0.0", "0.2"),
-    "weight-drop": ("0.0", "0.2"),
-    "average": ("0.0", "0.999"),
-    "reset-probability": ("0.0", "0.02"),
-    "weight-decay": ("0.0", "0.01"),
-    "clip-norm": ("0.0", "1.0"),
-    "warmup": ("0.0", "0.02"),
-    "final-rate": ("1.0", "0.0"),
-    "layers": ("1", "2"),
-}
+# The ablation gives one of these to each run; those that change nothing are left out.
+CHANGES = (
+    *("--dropout 0", "--dropout 0.2", "--dropout 0.2 --variational"),
+    *("--weight-drop 0", "--weight-drop 0.2", "--average 0", "--average 0.999"),
+    *("--reset-probability 0", "--weight-decay 0", "--clip-norm 0", "--warmup 0"),
+    *("--final-rate 1", "--layers 1", "--top-only", "--capped-gate", "--mogrifier 4"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +52,7 @@ class Options:
 
     Args:
         data: a text file; `.gz` is unpacked.
+        vocab: what a symbol is, a character or a byte.
         preset: the settings, and with them the budget.
         seeds: so many runs, of seeds 0, 1, and so on.
         run_dir: a folder for the runs, the picture and the result.
@@ -66,6 +62,7 @@ class Options:
     """
 
     data: Path | None = None
+    vocab: Literal["char", "byte"] = "char"
     preset: str = "shakespeare-3min"
     seeds: int = 3
     run_dir: Path = Path("runs/text_generation")
@@ -107,8 +104,7 @@ def learn(options: Options) -> None:
     else:
         source = options.data
     lstm_jax.preset(options.preset)  # refuses one that it does not know
-    text = lstm_jax.read_text([source], "char")
-    assert isinstance(text, str), "it was read as characters"
+    text = lstm_jax.read_text([source], options.vocab)
     lstm_jax.make_run_dir(options.run_dir)
     if options.ablation:
         ablate(options, source)
@@ -138,7 +134,7 @@ def train(
     """Train in a process of its own, as a user would; nothing is compiled before."""
     words = [
         *("--data", source, "--run-dir", run_dir, "--overwrite", "--seed", seed),
-        *("--preset", options.preset, *changes),
+        *("--preset", options.preset, "--vocab", options.vocab, *changes),
     ]
     if options.smoke:
         words += ["--hidden", 32, "--max-seconds", 3600, "--epochs", 20]
@@ -171,11 +167,11 @@ def call(command: str, *words: object) -> str:
     return "".join(said)
 
 
-def five_grams(text: str) -> float:
-    """The loss of the floor in nats per character, in one pass."""
-    characters, ids = np.unique(list(text), return_inverse=True)
+def five_grams(text: str | bytes) -> float:
+    """The loss of the floor in nats per symbol, in one pass."""
+    symbols, ids = np.unique(list(text), return_inverse=True)
     known = int(len(ids) * 0.9)
-    nats = lstm_jax.witten_bell(ids[:known], ids[known:], len(characters))
+    nats = lstm_jax.witten_bell(ids[:known], ids[known:], len(symbols))
     return float(nats.mean())
 
 
@@ -198,32 +194,34 @@ def seeds_table(runs: Sequence[Summary]) -> str:
 
 def ablate(options: Options, source: Path) -> None:
     """A row for the preset, and for every option that is switched."""
-    settings = lstm_jax.flags_of(lstm_jax.preset(options.preset))
     lines = [
-        _row(["changed", "to", "epochs", "window256", "difference", "stream"]),
-        _row(["---"] * 6),
+        _row(["changed", "epochs", "window256", "difference", "stream"]),
+        _row(["---"] * 5),
     ]
     base = None
-    for name, value in [("nothing", ""), *switched(settings)]:
-        changes = [] if base is None else [f"--{name}", value]
-        run = train(options, source, options.run_dir / name, 0, *changes)
+    for change in ("nothing", *changes_of(options.preset)):
+        words = [] if base is None else change.split()
+        name = change.strip("-").replace(" ", "-")
+        run = train(options, source, options.run_dir / name, 0, *words)
         cut, whole = (run["validation"][p]["loss"] for p in ("window256", "stream"))
         base = cut if base is None else base
-        epochs = f"{run['epochs']:.1f}"
-        change = f"{cut - base:+.4f}"
-        lines.append(_row([name, value, epochs, f"{cut:.4f}", change, f"{whole:.4f}"]))
+        losses = [f"{cut:.4f}", f"{cut - base:+.4f}", f"{whole:.4f}"]
+        lines.append(_row([change, f"{run['epochs']:.1f}", *losses]))
         table = "\n".join(lines) + "\n"
         (options.run_dir / "ablation.md").write_text(table, encoding="utf-8")
         print(f"\n{table}")
 
 
-def switched(settings: dict[str, object]) -> list[tuple[str, str]]:
-    """Every option with the value that it has not."""
-    found = []
-    for name, (off, on) in SWITCHES.items():
-        now = str(settings[name.replace("-", "_")])
-        found.append((name, on if now == off else off))
-    return found
+def changes_of(preset: str) -> list[str]:
+    """The changes that are one, of the settings of this preset."""
+    settings = lstm_jax.flags_of(lstm_jax.preset(preset))
+
+    def differs(change: str) -> bool:
+        flag, *values = change.split()
+        now = settings[flag.strip("-").replace("-", "_")]
+        return len(values) != 1 or float(str(now)) != float(values[0])
+
+    return [change for change in CHANGES if differs(change)]
 
 
 def _losses(runs: Sequence[Summary], protocol: str) -> np.ndarray:
@@ -262,6 +260,7 @@ def result(options: Options, runs: Sequence[Summary], floor: float) -> lstm_jax.
     """The row of the table of applications."""
     cut, whole = _losses(runs, "window256"), _losses(runs, "stream")
     minutes = float(np.mean([run["seconds"]["loop"] for run in runs])) / 60
+    symbol = "byte" if options.vocab == "byte" else "character"
     shakespeare = options.data is not None and "shakespeare" in options.data.name
     spread = f" ± {cut.std(ddof=1):.4f}" if len(runs) > 1 else ""
     return lstm_jax.Result(
@@ -269,7 +268,7 @@ def result(options: Options, runs: Sequence[Summary], floor: float) -> lstm_jax.
         data="tiny shakespeare" if shakespeare else "other text",
         licence="public domain" if shakespeare else "-",
         protocol=f"last 10 % held out, mean of {len(runs)} seeds",
-        metric="loss, nats per character (window256)",
+        metric=f"loss, nats per {symbol} (window256)",
         ours=f"{cut.mean():.4f}{spread}; stream {whole.mean():.4f}",
         floor=f"{floor:.4f}, 5-grams (Witten-Bell), stream",
         published="1.555 minLSTM" if shakespeare else "-",

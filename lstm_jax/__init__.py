@@ -128,11 +128,15 @@ if TYPE_CHECKING:
     from lstm_jax.models.forecast import pinball as pinball
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
+    from lstm_jax.models.mogrifier import MogrifierModel as MogrifierModel
     from lstm_jax.models.transcribe import Transcriber as Transcriber
     from lstm_jax.models.transcribe import transcribe_loss as transcribe_loss
     from lstm_jax.models.translate import Translator as Translator
     from lstm_jax.models.translate import build_translator as build_translator
     from lstm_jax.models.translate import translation_loss as translation_loss
+    from lstm_jax.mogrifier import MogrifierParams as MogrifierParams
+    from lstm_jax.mogrifier import mogrifier_lstm as mogrifier_lstm
+    from lstm_jax.mogrifier import mogrifier_step as mogrifier_step
     from lstm_jax.ngrams import witten_bell as witten_bell
     from lstm_jax.plots import new_figure as new_figure
     from lstm_jax.plots_confusion import draw_confusion as draw_confusion
@@ -229,6 +233,8 @@ _ROOMS = {
     "recurrence": ("lstm",),
     "layers": ("LSTM", "Bidirectional", "StackedLSTM"),
     "models.language": ("LanguageModel", "language_loss"),
+    "models.mogrifier": ("MogrifierModel",),
+    "mogrifier": ("MogrifierParams", "mogrifier_lstm", "mogrifier_step"),
     "step": (
         "TrainState",
         "init_state",

@@ -57,17 +57,22 @@ def lstm_step(params: LSTMParams, state: LSTMState, x: StepInput) -> LSTMState:
     return open_gates(z, state.c)
 
 
-def open_gates(z: StepGates, c: StepState, written: Array | None = None) -> LSTMState:
+def open_gates(
+    z: StepGates, c: StepState, written: Array | None = None, capped: bool = False
+) -> LSTMState:
     """The rest of the step, from the gates' pre-activations z and the last cell state.
 
     h takes the type of z, c keeps its own: with bfloat16 weights c stays float32,
     because a sum over thousands of steps does not survive eight bits of mantissa.
-    `written` are factors of the candidate g, for regularization.
+    `written` are factors of the candidate g, for regularization. `capped` lets i be at
+    most 1 - f, so that the cell never holds more than 1 (Melis et al. 2018).
     """
     z_i, z_f, z_g, z_o = jnp.split(z.astype(c.dtype), len(GATES), axis=-1)
     f = jax.nn.sigmoid(z_f)
     i = jax.nn.sigmoid(z_i)
     g = jnp.tanh(z_g)
+    if capped:
+        i = jnp.minimum(i, 1 - f)
     if written is not None:
         g = g * written.astype(g.dtype)
     c = f * c + i * g

@@ -25,6 +25,7 @@ Devices = int | Literal["all"] | None  # how many; None for as many as pay
 MAX_SEED = 2**63
 _HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 _MOST = 2**31 - 1  # of anything that is counted
+_MOST_ROUNDS = 100  # of a Mogrifier; each is a part of the program
 _LARGEST = {"--layers": 1000, "--hidden": 2**20}  # more is a damaged file
 Section = TypeVar("Section", bound="Configuration")
 
@@ -64,6 +65,18 @@ class ModelConfig(Configuration):
     """How the recurrence is run. The results are the same."""
     remat: bool = False
     """Train in far less memory, for one more forward pass per step."""
+    mogrifier: int = 0
+    """Rounds in which input and state scale each other before every step (Mogrifier);
+    with an embedding in the place of the first layer's table. Needs engine scan."""
+    top_only: bool = False
+    """Show the softmax the last layer alone, not the outputs of every layer."""
+    capped_gate: bool = False
+    """Let input gates be at most 1 - f. As the Mogrifier, it has a loop of its own."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the cell is the textbook's."""
+        return not (self.mogrifier or self.capped_gate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,17 +299,33 @@ def check(config: TrainConfig) -> None:
         "--evaluations", run.evaluations, "0 or more", 0 <= run.evaluations <= _MOST
     )
     _expect("--seed", run.seed, "0 or more", 0 <= run.seed < MAX_SEED)
+    rounds = model.mogrifier
+    _expect("--mogrifier", rounds, "0 to 100 rounds", 0 <= rounds <= _MOST_ROUNDS)
     if regularizer.in_loop and model.engine not in ("auto", "scan"):
         raise InputError(
             "--engine: expected scan, the one that can have recurrent dropout and "
             f"zoneout, found {model.engine}"
         )
+    if not model.plain:
+        _check_own_loop(model, regularizer)
     validated = run.evaluations and config.text.validation_fraction
     if run.patience and not validated:
         raise InputError("--patience: expected --evaluations and a held-out text")
     if run.resume and run.overwrite:
         raise InputError("expected --resume or --overwrite, found both")
     _check_cluster(config.cluster, run.devices)
+
+
+def _check_own_loop(model: ModelConfig, regularizer: RegularizerConfig) -> None:
+    """Refuse what a Mogrifier or capped gates cannot be combined with."""
+    whose = "--mogrifier" if model.mogrifier else "--capped-gate"
+    for flag, given in (
+        (f"--engine {model.engine}", model.engine not in ("auto", "scan")),
+        ("--remat", model.remat),
+        ("recurrent dropout or zoneout", regularizer.in_loop),
+    ):
+        if given:
+            raise InputError(f"{whose}: expected no {flag} beside it, found both")
 
 
 def _check_cluster(cluster: ClusterConfig, devices: Devices) -> None:

@@ -140,7 +140,7 @@ def choose(
 
 
 def penalize(
-    scores: StepLogits, recent: RecentIds, penalty: Scalar, window: Count
+    scores: StepLogits, recent: RecentIds, penalty: Scalar | float, window: Count | int
 ) -> StepLogits:
     """Log-probabilities, those of the last `window` symbols times the penalty.
 
@@ -156,7 +156,9 @@ def penalize(
     return jnp.where(said, chances * penalty, chances)
 
 
-def keep_likely(scores: StepLogits, top_k: Count, top_p: Scalar) -> StepLogits:
+def keep_likely(
+    scores: StepLogits, top_k: Count | int, top_p: Scalar | float
+) -> StepLogits:
     """Rule out all but the top_k highest scores, and of these all but top_p's share.
 
     What is kept is the shortest head of the symbols, sorted by score, whose
@@ -173,7 +175,7 @@ def keep_likely(scores: StepLogits, top_k: Count, top_p: Scalar) -> StepLogits:
     return jnp.where(scores >= lowest, scores, -jnp.inf)
 
 
-def keep_share(scores: StepLogits, min_p: Scalar) -> StepLogits:
+def keep_share(scores: StepLogits, min_p: Scalar | float) -> StepLogits:
     """Rule out what is less probable than min_p times the likeliest (Nguyen 2024).
 
     The surer the model is, the less remains.

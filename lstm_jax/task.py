@@ -3,6 +3,8 @@
 The pieces a run is built from: model, optimizer, first state, batches, plan.
 """
 
+import functools
+
 import jax
 import numpy as np
 import optax
@@ -14,6 +16,7 @@ from lstm_jax.dispatch import EngineChoice, explain_engine
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Task
 from lstm_jax.models.language import LanguageModel, language_loss
+from lstm_jax.models.mogrifier import MogrifierModel
 from lstm_jax.protocols import ROW_AXES, WINDOW, window256
 from lstm_jax.schedule import Plan
 from lstm_jax.sizing import DEFAULT_EPOCHS
@@ -30,6 +33,8 @@ def engine_of(config: TrainConfig) -> EngineChoice:
         InputError: the one asked for by name can't run it here.
     """
     assert config.model.hidden is not None, "fit_to has been called"
+    if not config.model.plain:
+        return EngineChoice("scan", "a Mogrifier or capped gates have no other", {})
     try:
         return explain_engine(
             config.model.engine,
@@ -48,16 +53,21 @@ def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
     """The untrained model of a run, whose settings have been through `fit_to`."""
     model = config.model
     assert model.hidden is not None and model.dropout is not None
-    return LanguageModel(
+    if model.plain:
+        build = functools.partial(LanguageModel, engine=model.engine, remat=model.remat)
+    else:
+        build = functools.partial(
+            MogrifierModel, rounds=model.mogrifier, capped=model.capped_gate
+        )
+    return build(
         len(vocab),
         model.hidden,
         model.layers,
         rngs=nnx.Rngs(config.run.seed),
         dropout=model.dropout,
         dtype=model.precision,
-        engine=model.engine,
-        remat=model.remat,
         regularizer=config.regularizer,
+        top_only=model.top_only,
     )
 
 

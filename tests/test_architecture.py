@@ -40,6 +40,7 @@ ROOMS = (
     "notation",
     "cell",
     "products",
+    "mogrifier",
     "regularize",
     "engines",
     "engines.request",
@@ -81,6 +82,7 @@ ROOMS = (
     "speech.ctc",
     "speech.edits",
     "models.language",
+    "models.mogrifier",
     "models.translate",
     "models.forecast",
     "models.transcribe",
@@ -145,7 +147,7 @@ DOORS = {
     "flax": {
         *("layers", "task", "classification.texts"),
         *("models.language", "models.translate", "models.forecast", "models.classify"),
-        "models.transcribe",
+        *("models.transcribe", "models.mogrifier"),
     },
     "matplotlib": {
         *("plots", "plots_inspect", "forecasting.picture", "plots_confusion"),

@@ -40,6 +40,9 @@ UNUSUAL = TrainConfig(
         precision="bfloat16",
         engine="scan",
         remat=True,
+        mogrifier=4,
+        top_only=True,
+        capped_gate=True,
     ),
     optimizer=OptimizerConfig(
         batch=5,
@@ -97,6 +100,13 @@ def with_field(
     return dataclasses.replace(config, **{section: part})
 
 
+# A Mogrifier and capped gates go with neither zoneout nor remat.
+TEXTBOOK_CELL = with_field("model", "mogrifier", 0, UNUSUAL)
+TEXTBOOK_CELL = with_field("model", "capped_gate", False, TEXTBOOK_CELL)
+OTHER_CELL = with_field("model", "mogrifier", 4)
+OTHER_CELL = with_field("model", "capped_gate", True, OTHER_CELL)
+
+
 def section_of(name: str) -> str:
     """The section a field stands in."""
     return next(
@@ -134,10 +144,11 @@ def test_unusual_differs_from_the_default_in_every_field() -> None:
         DEFAULT,
         HELLO_WORLD,
         # Both at once would be refused: the one is read back here, the other there.
-        with_field("run", "resume", False, UNUSUAL),
-        with_field("run", "overwrite", False, UNUSUAL),
+        with_field("run", "resume", False, TEXTBOOK_CELL),
+        with_field("run", "overwrite", False, TEXTBOOK_CELL),
+        OTHER_CELL,
     ],
-    ids=["default", "hello", "overwrite", "resume"],
+    ids=["default", "hello", "overwrite", "resume", "other cell"],
 )
 def test_written_and_read_is_the_same(config: TrainConfig, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
@@ -197,7 +208,7 @@ def test_a_setting_newer_than_the_file_has_its_default(
     section: str, tmp_path: Path
 ) -> None:
     """Runs that were begun before there was such a setting can be used for ever."""
-    config = with_field("run", "resume", False, UNUSUAL)
+    config = with_field("run", "resume", False, TEXTBOOK_CELL)
     record = record_of(config, tmp_path)
     for name in list(record[section]):
         shorter = json.loads(json.dumps(record))
@@ -311,6 +322,8 @@ OUTSIDE: list[tuple[str, float]] = [
     *((name, bad) for name in SHARES for bad in (-0.1, 1.1, math.nan)),
     *((name, bad) for name in AT_LEAST_ZERO for bad in (-0.1, math.inf, math.nan)),
     ("evaluations", -1),
+    ("mogrifier", -1),
+    ("mogrifier", 101),
     ("seed", -1),
     ("seed", 2**63),
 ]
@@ -321,6 +334,8 @@ INSIDE: list[tuple[str, float]] = [
     *((name, good) for name in SHARES for good in (0.0, 1.0)),
     *((name, 0.0) for name in AT_LEAST_ZERO),
     ("evaluations", 0),
+    ("mogrifier", 0),
+    ("mogrifier", 100),
     ("seed", 0),
     ("seed", 2**63 - 1),
 ]
@@ -353,9 +368,29 @@ def test_every_number_has_bounds() -> None:
     assert numbers == {name for name, _ in OUTSIDE} == {name for name, _ in INSIDE}
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("model", "engine", "fused"),
+        ("model", "remat", True),
+        ("regularizer", "zoneout_cell", 0.1),
+        ("regularizer", "recurrent_dropout", 0.1),
+    ],
+)
+@pytest.mark.parametrize("own", ["mogrifier", "capped_gate"])
+def test_cells_with_a_loop_of_their_own_lack_some_things(
+    own: str, section: str, name: str, value: object
+) -> None:
+    config = with_field("model", own, 2 if own == "mogrifier" else True)
+    check(config)
+    flag = "--" + own.replace("_", "-")
+    with pytest.raises(InputError, match=f"^{flag}: expected no .* beside it"):
+        check(with_field(section, name, value, config))
+
+
 def test_resume_and_overwrite_exclude_each_other() -> None:
     with pytest.raises(InputError, match="expected --resume or --overwrite"):
-        check(UNUSUAL)
+        check(TEXTBOOK_CELL)
 
 
 @pytest.mark.parametrize(

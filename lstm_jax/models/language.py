@@ -57,6 +57,7 @@ class LanguageModel(nnx.Module):
             so "cudnn", which needs inputs, can't run it.
         remat: see `lstm_jax.lstm`.
         regularizer: more than dropout; the training loss obeys it.
+        top_only: the softmax sees the last layer alone.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class LanguageModel(nnx.Module):
         engine: str = "auto",
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
+        top_only: bool = False,
     ) -> None:
         self.layers = nnx.List(
             LSTM(
@@ -88,7 +90,7 @@ class LanguageModel(nnx.Module):
         table = self.layers[0].w_x
         table[...] = _TABLE_SCALE * jax.random.normal(rngs.params(), table.shape)
         glorot = jax.nn.initializers.glorot_uniform()
-        readout = (num_layers * hidden_size, vocab_size)
+        readout = ((1 if top_only else num_layers) * hidden_size, vocab_size)
         self.w_out = nnx.Param(glorot(rngs.params(), readout))
         self.b_out = nnx.Param(jnp.zeros(vocab_size))
         self.dropout = check_rate("dropout", dropout)
@@ -151,6 +153,16 @@ class LanguageModel(nnx.Module):
         time_axis = 0 if self.regularizer.variational else None
         return dropout(jax.random.fold_in(key, place), hs, self.dropout, time_axis)
 
+    def drop_symbols(self, rows: Array, ids: Ids, key: PRNGKey | None) -> Array:
+        """Input dropout of what was looked up for the symbols, [T, B, ...]."""
+        rate = self.regularizer.input_dropout
+        if key is None or not rate:
+            return rows
+        symbols, variational = self.b_out.shape[0], self.regularizer.variational
+        key = jax.random.fold_in(key, len(self.layers))
+        factors = symbol_factors(key, ids, symbols, rate, variational)
+        return rows * factors.astype(rows.dtype)
+
     def step(self, ids: StepIds, states: States) -> States:
         """The states after one more symbol per row: one time step of `read`."""
         after: list[LSTMState] = []
@@ -172,9 +184,9 @@ class LanguageModel(nnx.Module):
         return self.scores(jnp.concatenate([state.h for state in states], axis=-1))
 
     def scores(self, hs: Array) -> Array:
-        """The softmax layer: outputs [..., LH] to scores [..., V]."""
+        """The softmax layer: outputs [..., LH], or the last H of them, to [..., V]."""
         w_out, b_out = self._cast((self.w_out[...], self.b_out[...]))
-        return hs @ w_out + b_out
+        return hs[..., -len(w_out) :] @ w_out + b_out
 
     def blank(self, batch: int) -> States:
         """The states before anything was read: zeros."""
@@ -187,14 +199,7 @@ class LanguageModel(nnx.Module):
 
     def _look_up(self, params: LSTMParams, ids: Ids, key: PRNGKey | None) -> Array:
         """The first layer's gates from its inputs: a row of the table each."""
-        rows, rate = take_rows(params.w_x, ids), self.regularizer.input_dropout
-        if key is not None and rate:
-            symbols, variational = len(params.w_x), self.regularizer.variational
-            key = jax.random.fold_in(key, len(self.layers))
-            rows *= symbol_factors(key, ids, symbols, rate, variational).astype(
-                rows.dtype
-            )
-        return rows + params.b
+        return self.drop_symbols(take_rows(params.w_x, ids), ids, key) + params.b
 
     def _key(self, key: PRNGKey | None, place: int) -> PRNGKey | None:
         """A key of its own for a place, if anything is to be drawn there."""
