@@ -238,6 +238,10 @@ def test_the_report_and_the_picture_are_made_from_the_lines(tmp_path: Path) -> N
     assert "| torch | 1.8 s | 1.8 s – 1.8 s | 9 | 1.80 (1.80–1.80) |" in text
     assert "| haiku | No module named 'haiku' |" in text
     assert "| train | big | Flax | 2 | 1.90 (flax-linen) | **missed** |" in text
+    assert ", growing T**: time over ours" in text
+    assert "| | big |\n|---|---|\n| ours | 1 s |\n| torch | 1.80 |\n" in text
+    assert "| haiku | - |" in text
+    assert "| | T=64 |\n|---|---|\n| ours | 1 ms |\n| torch | 2.00 |\n" in text
     assert "100 GF/s that products alone reached" in text
     assert "gemm" not in text.split("## Targets")[0]
     draw(cells, tmp_path / "results.png")

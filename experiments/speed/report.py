@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.speed.shapes import Shape
+from experiments.speed.shapes import SHAPES, Shape
 from experiments.speed.targets import Verdict, ceiling, judge
-from experiments.speed.variants import CEILING
+from experiments.speed.variants import CEILING, REFERENCE
 
 Cell = dict[str, Any]
 SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[Cell, list[Cell]]:
 
 def markdown(machine: Cell, cells: list[Cell]) -> str:
     """The whole report."""
-    parts = ["# Speed: results", *_machine(machine)]
+    parts = ["# Speed: results", *_machine(machine), *overview(cells)]
     for (case, name), group in groups(cells):
         parts.append(_table(case, name, group))
     parts.append(_targets(judge(cells)))
@@ -48,6 +48,47 @@ def groups(cells: Iterable[Cell]) -> Iterator[tuple[tuple[str, str], list[Cell]]
     for cell in cells:
         found.setdefault((cell["case"], cell["shape"]["name"]), []).append(cell)
     yield from found.items()
+
+
+def overview(cells: list[Cell]) -> list[str]:
+    """A table for each case: time over ours, a column for each shape."""
+    columns: dict[tuple[str, str], dict[str, dict[str, Cell]]] = {}
+    for (case, name), group in groups(cells):
+        for family, column in _places(name):
+            found = {cell["variant"]: cell for cell in group}
+            columns.setdefault((case, family), {})[column] = found
+    return [_glance(case, family, found) for (case, family), found in columns.items()]
+
+
+def _places(name: str) -> Iterator[tuple[str, str]]:
+    """The table and the column of a shape: itself, or the length of a sweep."""
+    base, _, rows = name.partition(", ")
+    if base in SHAPES and (not rows or rows.startswith("B=")):
+        yield rows, base
+    elif name[:2] in ("T=", "H=", "B="):
+        yield f"growing {name[0]}", name
+
+
+def _glance(case: str, family: str, columns: dict[str, dict[str, Cell]]) -> str:
+    title = TITLES.get(case, case) + (f", {family}" if family else "")
+    names = dict.fromkeys(
+        name
+        for column in columns.values()
+        for name in column
+        if not name.startswith(CEILING)
+    )
+    rows = [
+        f"**{title}**: time over ours, above 1 we are faster\n",
+        f"| | {' | '.join(columns)} |",
+        f"|---|{'---|' * len(columns)}",
+    ]
+    for name in names:
+        found = [column.get(name, {}) for column in columns.values()]
+        ratios = [f"{c['ratio']:.2f}" if "ratio" in c else "-" for c in found]
+        if name == REFERENCE:
+            ratios = [seconds(c["median_s"]) if "median_s" in c else "-" for c in found]
+        rows.append(f"| {name} | {' | '.join(ratios)} |")
+    return "\n".join(rows)
 
 
 def _machine(machine: Cell) -> list[str]:
