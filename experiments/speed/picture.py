@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from experiments.speed.targets import FAMILIES, ratios_of
 from experiments.speed.variants import REFERENCE
@@ -20,15 +21,21 @@ LABELS = {
 
 
 def draw(cells: list[Cell], path: Path) -> None:
-    """Write the picture: a panel per case, and one per sweep."""
+    """Write the picture: a panel per case and number of rows, and one per sweep."""
     cells = [cell for cell in cells if "techniques" not in cell["shape"]["name"]]
-    cases = list(dict.fromkeys(cell["case"] for cell in cells if not swept(cell)))
+    panels: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if not swept(cell):
+            rows_of = cell["shape"]["name"].partition(", ")[2]
+            panels.setdefault((cell["case"], rows_of), []).append(cell)
     letters = [letter for letter in AXES if any(swept(c) == letter for c in cells)]
     columns = max(2, len(letters))
-    rows = -(-len(cases) // columns) + bool(letters)
+    rows = -(-len(panels) // columns) + bool(letters)
     figure = Figure(figsize=(6 * columns, 4 * rows), layout="constrained")
-    for place, case in enumerate(cases, 1):
-        bars(figure.add_subplot(rows, columns, place), case, cells)
+    for place, (title, group) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.set_title(", ".join(filter(None, title)))
+        bars(axes, group)
     for place, letter in enumerate(letters, (rows - 1) * columns + 1):
         lines(figure.add_subplot(rows, columns, place), letter, cells)
     figure.savefig(path, dpi=110)
@@ -40,9 +47,9 @@ def swept(cell: Cell) -> str | None:
     return letter if equals and letter in AXES else None
 
 
-def bars(axes: Axes, case: str, cells: list[Cell]) -> None:
+def bars(axes: Axes, group: list[Cell]) -> None:
     """Time over ours, for the best rival of every family, by shape."""
-    group = [cell for cell in cells if cell["case"] == case and not swept(cell)]
+    case = group[0]["case"]
     shapes = list(dict.fromkeys(cell["shape"]["name"] for cell in group))
     ratios = ratios_of(group)
     width = 0.8 / len(FAMILIES)
@@ -58,8 +65,9 @@ def bars(axes: Axes, case: str, cells: list[Cell]) -> None:
             axes.bar(places, heights, width, label=family, color=colors(n))
     axes.axhline(1, color="black", linewidth=1)
     axes.set_yscale("log")
-    axes.set_xticks([n + 0.4 for n in range(len(shapes))], shapes, fontsize=8)
-    axes.set_title(case)
+    names = [shape.partition(", ")[0] for shape in shapes]
+    axes.set_xticks([n + 0.4 for n in range(len(names))], names)
+    plain_numbers(axes)
     axes.set_ylabel("time / ours")
     if axes.patches:
         axes.legend(fontsize=8)
@@ -80,7 +88,18 @@ def lines(axes: Axes, letter: str, cells: list[Cell]) -> None:
         bold = 2.5 if name == REFERENCE else 1.2
         axes.plot(*zip(*points, strict=True), marker="o", linewidth=bold, label=name)
     axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_yscale("log")
+    plain_numbers(axes)
     axes.set_xlabel(LABELS[letter])
     axes.set_ylabel("training, µs per symbol")
     axes.legend(fontsize=8)
+
+
+def plain_numbers(axes: Axes) -> None:
+    """Numbers beside a logarithmic axis as one writes them."""
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
