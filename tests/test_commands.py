@@ -779,8 +779,8 @@ def test_evaluation_refuses_what_is_no_text(
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "scipy"}
 FLAGS = {
     "train": """--data --vocab --layers --hidden --dropout --precision --engine --batch
-        --length --learning-rate --weight-decay --average --run-dir --epochs
-        --max-seconds --seed --preset --checkpoint-seconds --checkpoint-steps --on-nan
+        --mogrifier --capped-gate --top-only --length --learning-rate
+        --weight-decay --average --run-dir --epochs --max-seconds --seed --preset --checkpoint-seconds --checkpoint-steps --on-nan
         --patience --min-improvement --tensorboard --variational --input-dropout
         --weight-drop --recurrent-dropout --zoneout-hidden --zoneout-cell
         --label-smoothing --l1 --l2 --activation-penalty --temporal-penalty

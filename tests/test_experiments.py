@@ -9,6 +9,7 @@ import pytest
 from experiment_runs import run
 
 from experiments import __main__ as table
+from experiments.text_generation import changes_of
 from lstm_jax import InputError, Result, read_result, run_experiment, write_result
 
 FOLDER = Path(table.__file__).parent
@@ -130,3 +131,9 @@ def test_the_table_in_the_readme_is_what_the_results_say() -> None:
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert table.rewritten(text, FOLDER / "results") == text
     assert text.count(table.BEGIN) == text.count(table.END) == 1
+
+
+def test_an_ablation_changes_what_the_preset_is_not_already() -> None:
+    found = changes_of("shakespeare-3min")
+    assert {"--dropout 0.2", "--average 0", "--mogrifier 4", "--top-only"} <= {*found}
+    assert not {"--dropout 0", "--average 0.999", "--weight-drop 0"} & {*found}

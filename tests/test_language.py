@@ -246,3 +246,16 @@ def test_gradients_stop_where_a_segment_begins() -> None:
     expected, other = norms(model)
     assert_close(report.gradient_norm, expected)
     assert abs(other - expected) > 1e-3
+
+
+def test_the_softmax_may_see_the_last_layer_alone() -> None:
+    model = LanguageModel(V, H, L, rngs=nnx.Rngs(0), top_only=True)
+    assert model.w_out.shape == (H, V)
+    logits, states = forward(model, IDS)
+    hs, _ = jax.jit(LanguageModel.read)(model, IDS)
+    expected = hs[..., -H:] @ model.w_out[...] + model.b_out[...]
+    assert_close(logits, expected)
+    assert_close(model.next_scores(states), expected[-1])
+    loud = jax.tree.map(lambda a: a, model)
+    loud.w_out[...] *= 2  # nothing else reaches the scores
+    assert_close(forward(loud, IDS)[0], 2 * expected)
