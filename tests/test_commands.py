@@ -780,7 +780,8 @@ HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "scipy"}
 FLAGS = {
     "train": """--data --vocab --layers --hidden --dropout --precision --engine --batch
         --mogrifier --capped-gate --top-only --length --learning-rate
-        --weight-decay --average --run-dir --epochs --max-seconds --seed --preset --checkpoint-seconds --checkpoint-steps --on-nan
+        --weight-decay --average --run-dir --epochs --max-seconds --seed --preset
+        --checkpoint-seconds --checkpoint-steps --on-nan
         --patience --min-improvement --tensorboard --variational --input-dropout
         --weight-drop --recurrent-dropout --zoneout-hidden --zoneout-cell
         --label-smoothing --l1 --l2 --activation-penalty --temporal-penalty
