@@ -40,10 +40,20 @@ class Shape:
     @property
     def executed_flops(self) -> float:
         """Of the products that `lstm_jax` executes: fewer, a table serves layer 0."""
+        table_gradient = 2.0 * self.steps * self.batch * 4 * self.hidden * self.vocab
+        return 3 * self.forward_flops + table_gradient
+
+    @property
+    def forward_flops(self) -> float:
+        """Of them those of an evaluation."""
         hidden, vocab, layers = self.hidden, self.vocab, self.layers
         forward = 8 * layers * hidden**2 - 4 * hidden**2 + layers * hidden * vocab
-        table_gradient = 4 * hidden * vocab
-        return 2.0 * self.steps * self.batch * (3 * forward + table_gradient)
+        return 2.0 * self.steps * self.batch * forward
+
+    @property
+    def layer_flops(self) -> float:
+        """Of the products of a bare layer of these sizes, forward and backward."""
+        return 3.0 * 2 * self.steps * self.batch * 8 * self.hidden**2
 
 
 SHAPES = {

@@ -18,7 +18,11 @@ _TORCH_TRAIN = {"tiny": 4.0, "small": 1.5, "mid": 1.6, "charrnn": 1.5, "big": 1.
 
 
 class Verdict(NamedTuple):
-    """A target, and the smallest ratio found among those it names."""
+    """A target, and the smallest ratio found among those it names.
+
+    `needs` is the share of the speed of products alone that our products would run at
+    if the target was just met: what is above 1 nobody can reach with these products.
+    """
 
     case: str
     shape: str
@@ -26,6 +30,7 @@ class Verdict(NamedTuple):
     target: float
     found: float | None
     rival: str | None
+    needs: float | None = None
 
     @property
     def met(self) -> bool:
@@ -54,7 +59,7 @@ def targets() -> list[tuple[str, str, str, float]]:
 def judge(cells: list[Cell]) -> list[Verdict]:
     """The targets of the cases and shapes that were measured."""
     measured = {(cell["case"], cell["shape"]["name"]) for cell in cells}
-    ratios = ratios_of(cells)
+    ratios, shares = ratios_of(cells), shares_of(cells)
     verdicts = []
     for case, shape, family, target in targets():
         if (case, shape) in measured:
@@ -64,7 +69,9 @@ def judge(cells: list[Cell]) -> list[Verdict]:
                 if (case, shape, rival) in ratios
             ]
             found, rival = min(known, default=(None, None))
-            verdicts.append(Verdict(case, shape, family, target, found, rival))
+            share = shares.get((case, shape))
+            needs = None if share is None or not found else share * target / found
+            verdicts.append(Verdict(case, shape, family, target, found, rival, needs))
     return [*verdicts, *near_ceiling(cells), *compilation(cells), *flatness(cells)]
 
 
@@ -75,6 +82,28 @@ def ratios_of(cells: list[Cell]) -> dict[tuple[str, str, str], float]:
         for cell in cells
         if "ratio" in cell
     }
+
+
+def shares_of(cells: list[Cell]) -> dict[tuple[str, str], float]:
+    """The rate of our products over that of products alone, by case and shape."""
+    peaks = {
+        name: peak
+        for name in SHAPES
+        if (peak := ceiling([c for c in cells if c["shape"]["name"] == name]))
+    }
+    shares = {}
+    for cell in cells:
+        case, name = cell["case"], cell["shape"]["name"]
+        if cell["variant"] != REFERENCE or "median_s" not in cell or name not in peaks:
+            continue
+        flops = {
+            "train": SHAPES[name].executed_flops,
+            "evaluate": SHAPES[name].forward_flops,
+            "layer": SHAPES[name].layer_flops,
+        }
+        if case in flops:
+            shares[case, name] = flops[case] / 1e9 / cell["median_s"] / peaks[name]
+    return shares
 
 
 def ceiling(cells: list[Cell]) -> float | None:
@@ -89,18 +118,11 @@ def ceiling(cells: list[Cell]) -> float | None:
 
 def near_ceiling(cells: list[Cell]) -> list[Verdict]:
     """The train step's rate over that of matrix products alone, where H >= 512."""
-    verdicts = []
-    for name, shape in SHAPES.items():
-        group = [
-            c for c in cells if c["case"] == "train" and c["shape"]["name"] == name
-        ]
-        peak = ceiling(group)
-        for cell in group if peak and shape.hidden >= 512 else ():
-            if cell["variant"] == REFERENCE and "median_s" in cell:
-                found = shape.executed_flops / cell["median_s"] / 1e9 / peak
-                against = "products alone"
-                verdicts.append(Verdict("train", name, against, 0.85, found, CEILING))
-    return verdicts
+    return [
+        Verdict("train", name, "products alone", 0.85, share, CEILING)
+        for (case, name), share in shares_of(cells).items()
+        if case == "train" and SHAPES[name].hidden >= 512
+    ]
 
 
 def compilation(cells: list[Cell]) -> list[Verdict]:
