@@ -37,7 +37,8 @@ def show_cores(
 ) -> None:
     """Let JAX see the CPU as several devices, as many as pay for this many rows.
 
-    To be called before JAX is first used; it has no effect on GPU or TPU devices.
+    To be called before JAX is first used: later nothing changes. It has no effect on
+    GPU or TPU devices.
 
     Args:
         rows: B, of a batch.
@@ -53,7 +54,8 @@ def show_cores(
         count = _paying(rows, cores) if worth_spreading(operations) else 1
     else:
         count = cores if devices == "all" else devices
-    jax.config.update("jax_num_cpu_devices", count)
+    with contextlib.suppress(RuntimeError):  # JAX is in use already
+        jax.config.update("jax_num_cpu_devices", count)
 
 
 def keep_programs() -> None:

@@ -281,3 +281,9 @@ def test_some_rows_are_those_of_the_whole_batch() -> None:
         for name, axis in ROW_AXES.items():
             expected = whole[name].take(range(4, 9), axis)
             np.testing.assert_array_equal(part[name], expected)
+
+
+def test_once_jax_is_in_use_the_cores_stay_as_they_are() -> None:
+    before = jax.device_count()
+    show_cores(1, before + 1)
+    assert jax.device_count() == before
