@@ -4,7 +4,7 @@
 
 Reading and writing are loops inside compiled programs, a piece of the text at a time:
 what is made can be shown as it is made. Neither a longer prompt nor a longer text
-compiles anything anew. A small model takes about a microsecond per symbol, so what
+compiles anything anew. A small model takes a few microseconds per symbol, so what
 happens once per piece is kept to one call, with plain Python numbers, which JAX hands
 over faster than any array. All randomness comes from a key per row and the place in
 the text.

@@ -7,8 +7,7 @@ In r rounds, in turn, each scales the other (Melis, Kočiský & Blunsom 2020):
 
 What a symbol means then depends on what was read before it. The step that follows is
 the textbook's; `capped`, it is the one of the paper, with an input gate of at most
-1 - f. The inputs' product can no longer be made for all steps at once, so a layer
-takes about twice the time.
+1 - f. The inputs' product can no longer be made for all steps at once.
 """
 
 import dataclasses
