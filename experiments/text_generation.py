@@ -39,10 +39,12 @@ Summary = dict[str, Any]  # of a run, see `lstm_jax.report`
 ANCHORS = {"nanoGPT, laptop CPU, 3 min": 1.88, "nanoGPT, A100, 3 min": 1.4697}
 # The ablation gives one of these to each run; those that change nothing are left out.
 CHANGES = (
-    *("--dropout 0", "--dropout 0.2", "--dropout 0.2 --variational"),
+    *("--mogrifier 0", "--mogrifier 2", "--mogrifier 4", "--capped-gate", "--top-only"),
+    *("--layers 1", "--precision float32", "--batch 16", "--length 64"),
+    *("--dropout 0", "--dropout 0.2", "--variational", "--no-variational"),
     *("--weight-drop 0", "--weight-drop 0.2", "--average 0", "--average 0.999"),
     *("--reset-probability 0", "--weight-decay 0", "--clip-norm 0", "--warmup 0"),
-    *("--final-rate 1", "--layers 1", "--top-only", "--capped-gate", "--mogrifier 4"),
+    "--final-rate 1",
 )
 
 
@@ -217,9 +219,14 @@ def changes_of(preset: str) -> list[str]:
     settings = lstm_jax.flags_of(lstm_jax.preset(preset))
 
     def differs(change: str) -> bool:
-        flag, *values = change.split()
-        now = settings[flag.strip("-").replace("-", "_")]
-        return len(values) != 1 or float(str(now)) != float(values[0])
+        flag, *values = change.removeprefix("--").split()
+        wanted = not flag.startswith("no-")
+        now = settings[flag.removeprefix("no-").replace("-", "_")]
+        if not values:
+            return now != wanted
+        return str(now) != values[0] and (
+            isinstance(now, str) or float(str(now)) != float(values[0])
+        )
 
     return [change for change in CHANGES if differs(change)]
 

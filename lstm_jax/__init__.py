@@ -141,6 +141,7 @@ if TYPE_CHECKING:
     from lstm_jax.plots import new_figure as new_figure
     from lstm_jax.plots_confusion import draw_confusion as draw_confusion
     from lstm_jax.presets import preset as preset
+    from lstm_jax.products import rounded_products as rounded_products
     from lstm_jax.programs import Programs as Programs
     from lstm_jax.recurrence import lstm as lstm
     from lstm_jax.regularize import LoopMasks as LoopMasks
@@ -226,6 +227,7 @@ _ROOMS = {
     "regularize": ("LoopMasks", "drop_connect", "dropout", "loop_masks"),
     "data": ("lane_batch", "read_text"),
     "presets": ("preset",),
+    "products": ("rounded_products",),
     "sizing": ("worth_spreading",),
     "ngrams": ("witten_bell",),
     "dynamic": ("Adaptation", "dynamic_measures"),

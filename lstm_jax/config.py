@@ -17,9 +17,9 @@ from lstm_jax.files import read_json, write_json
 
 FORMAT = 1  # of config.json; a new setting with a default needs no new one
 Kind = Literal["char", "byte"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "mixed"]
 OnNaN = Literal["stop", "backoff"]
-PresetName = Literal["shakespeare-3min"]
+PresetName = Literal["shakespeare-3min", "shakespeare-10min"]
 EngineName = Literal["auto", "fused", "scan", "cudnn", "pallas_tpu"]
 Devices = int | Literal["all"] | None  # how many; None for as many as pay
 MAX_SEED = 2**63
@@ -60,7 +60,9 @@ class ModelConfig(Configuration):
     """Share of activations dropped between layers and before the softmax. Default: by
     how often the text will be read."""
     precision: Precision = "float32"
-    """Type of the arithmetic. Parameters and the cell state stay float32."""
+    """Type of the arithmetic; with bfloat16, parameters and the cell state stay
+    float32. mixed: in training the factors of matrix products are bfloat16, if the
+    processor multiplies those faster, and all else is float32."""
     engine: EngineName = "auto"
     """How the recurrence is run. The results are the same."""
     remat: bool = False
@@ -72,6 +74,11 @@ class ModelConfig(Configuration):
     """Show the softmax the last layer alone, not the outputs of every layer."""
     capped_gate: bool = False
     """Let input gates be at most 1 - f. As the Mogrifier, it has a loop of its own."""
+
+    @property
+    def dtype(self) -> str:
+        """Type of the activations."""
+        return "bfloat16" if self.precision == "bfloat16" else "float32"
 
     @property
     def plain(self) -> bool:

@@ -26,6 +26,7 @@ from lstm_jax.sizing import worth_spreading
 Tree = TypeVar("Tree")
 _ROWS = "rows"
 _CPU_FIELDS = ("model name", "flags", "Features")  # of /proc/cpuinfo
+_BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 _FEWEST_ROWS = 8  # fewer rows per device waste the product with the weights
 
 
@@ -77,15 +78,28 @@ def keep_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 faster than float32.
+
+    GPUs and TPUs do; of CPUs those that have instructions for it which XLA uses.
+    """
+    if jax.default_backend() != "cpu":
+        return True
+    return any(name in _processor_says() for name in _BFLOAT16_INSTRUCTIONS)
+
+
 def _processor() -> str:
     """A name for what this machine's processor can do."""
-    described = platform.machine() + platform.processor()
+    described = platform.machine() + platform.processor() + _processor_says()
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def _processor_says() -> str:
+    """What Linux knows of the processor; nothing elsewhere."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        described += "".join(
-            sorted({line for line in lines if line.startswith(_CPU_FIELDS)})
-        )
-    return hashlib.sha256(described.encode()).hexdigest()[:16]
+        return "".join(sorted({line for line in lines if line.startswith(_CPU_FIELDS)}))
+    return ""
 
 
 def row_mesh(rows: int, count: Devices = None) -> Mesh:

@@ -17,15 +17,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from lstm_jax.cell import LSTMParams, LSTMState, open_gates
+from lstm_jax.engines.mogrified import Weights, places, run_mogrified
 from lstm_jax.notation import (
-    GateBias,
     Hidden,
     Inputs,
     Lengths,
     PRNGKey,
     StepInput,
 )
-from lstm_jax.products import Multiply, scan_products
 
 
 @jax.tree_util.register_dataclass
@@ -45,12 +44,12 @@ def mogrifier_step(
     params: MogrifierParams, state: LSTMState, x: StepInput, capped: bool = False
 ) -> LSTMState:
     """Advance one step, as `lstm_step` does."""
-    weights, b = _products(params), params.cell.b
-
-    def multiply(n: int, a: Array) -> Array:
-        return a @ weights[n]
-
-    return _step(multiply, len(params.rounds), b, state, x, capped)
+    pair = [x, state.h]
+    for n, matrix in enumerate(params.rounds):
+        source, target = places(n)
+        pair[target] = 2 * jax.nn.sigmoid(pair[source] @ matrix) * pair[target]
+    z = jnp.concatenate(pair, axis=-1) @ _gate_weights(params) + params.cell.b
+    return open_gates(z, state.c, capped=capped)
 
 
 def mogrifier_lstm(
@@ -74,22 +73,8 @@ def mogrifier_lstm(
         The outputs [T, B, H], and the state after the last real step.
     """
     valid = None if lengths is None else jnp.arange(len(xs))[:, None] < lengths
-    rounds = len(params.rounds)
-
-    def step(
-        multiply: Multiply, b: GateBias, before: LSTMState, inputs: tuple
-    ) -> tuple[LSTMState, Array]:
-        x, valid_t = inputs
-        after = _step(multiply, rounds, b, before, x, capped)
-        if valid_t is not None:
-            after = jax.tree.map(
-                lambda new, old: jnp.where(valid_t[:, None], new, old), after, before
-            )
-        return after, after.h
-
-    state, hs = scan_products(
-        step, _products(params), params.cell.b, state, (xs, valid)
-    )
+    weights = Weights(params.rounds, _gate_weights(params), params.cell.b)
+    hs, state = run_mogrified(weights, xs, state, valid, capped)
     return hs if valid is None else jnp.where(valid[..., None], hs, 0), state
 
 
@@ -103,19 +88,6 @@ def init_rounds(
     return tuple(glorot(keys[n], shapes[n % 2]) for n in range(count))
 
 
-def _products(params: MogrifierParams) -> tuple[Array, ...]:
-    """The matrices of a step in their order; the last is [w_x; w_h], [D + H, 4H]."""
-    return *params.rounds, jnp.concatenate([params.cell.w_x, params.cell.w_h])
-
-
-def _step(
-    multiply: Multiply, rounds: int, b: Array, state: LSTMState, x: Array, capped: bool
-) -> LSTMState:
-    h = state.h
-    for n in range(rounds):
-        if n % 2 == 0:
-            x = 2 * jax.nn.sigmoid(multiply(n, h)) * x
-        else:
-            h = 2 * jax.nn.sigmoid(multiply(n, x)) * h
-    z = multiply(rounds, jnp.concatenate([x, h], axis=-1)) + b
-    return open_gates(z, state.c, capped=capped)
+def _gate_weights(params: MogrifierParams) -> Array:
+    """[w_x; w_h], [D + H, 4H]: input and state are multiplied together."""
+    return jnp.concatenate([params.cell.w_x, params.cell.w_h])

@@ -15,6 +15,7 @@ from lstm_jax.notation import (
     Lengths,
     RecurrentWeights,
 )
+from lstm_jax.products import product
 from lstm_jax.regularize import LoopMasks
 from lstm_jax.remat import in_chunks
 
@@ -134,11 +135,12 @@ def _choose(
 
 def _project(name: str) -> Run:
     """An engine that takes gates, made to take inputs: all steps in one product."""
+    times = jnp.matmul if name == "scan" else product  # which may have no forward mode
 
     def run(
         xs: Inputs, params: LSTMParams, *others: object
     ) -> tuple[Hidden, LSTMState]:
-        return ENGINES[name].run(xs @ params.w_x + params.b, params.w_h, *others)
+        return ENGINES[name].run(times(xs, params.w_x) + params.b, params.w_h, *others)
 
     return run
 

@@ -18,7 +18,7 @@ from lstm_jax.files import Fields
 from lstm_jax.fit import Line
 from lstm_jax.protocols import evaluate_ids
 from lstm_jax.rundir import RunDirectory
-from lstm_jax.task import engine_of, plan_of, text_task
+from lstm_jax.task import engine_of, multiplies_rounded, plan_of, text_task
 from lstm_jax.text import Outcome, TextModel
 
 _LINES = 20  # printed over a run, besides those with a validation
@@ -48,6 +48,7 @@ class Reporter:
             f"{config.model.layers} layers of {config.model.hidden}, dropout "
             f"{config.model.dropout}; "
             f"engine {self._engine.name} on {self._device} ({self._engine.reason})"
+            f"{_precision(config)}"
         )
 
     def line(self, line: Line) -> None:
@@ -140,6 +141,15 @@ class Reporter:
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+
+def _precision(config: TrainConfig) -> str:
+    """What came of --precision mixed."""
+    if config.model.precision != "mixed":
+        return ""
+    if multiplies_rounded(config):
+        return ", factors of products in bfloat16"
+    return ", all in float32: this processor multiplies bfloat16 no faster"
 
 
 def _samples(trained: TextModel, corpus: Corpus) -> str:

@@ -17,6 +17,7 @@ from lstm_jax.config import RunConfig, TrainConfig
 DEFAULT_EPOCHS = 10
 _LITTLE_WORK = 5e7  # operations of a step, too few for the meeting of two devices
 _HIDDEN, _SECONDS = 256, 180.0  # units of two layers, and the time they are best for
+_MATRICES = 12  # of H x H weights, in those two layers
 _READ = 6e6  # symbols that are read in this time
 _WEIGHTS_PER_SYMBOL = 3  # at most, of the text
 _STEP, _MOST_HIDDEN, _MOST_DROPOUT = 32, 1024, 0.5
@@ -35,29 +36,38 @@ def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
     optimizer = dataclasses.replace(config.optimizer, batch=batch, length=length)
     model, run = config.model, config.run
     hidden, dropout = model.hidden, model.dropout
+    matrices = square_matrices(model.layers, model.mogrifier)
     if hidden is None:
-        hidden = fitting_hidden(transitions, run.max_seconds, model.layers)
+        hidden = fitting_hidden(transitions, run.max_seconds, matrices)
     if dropout is None:
-        dropout = fitting_dropout(passes(run, transitions, hidden, model.layers))
+        dropout = fitting_dropout(passes(run, transitions, hidden, matrices))
     model = dataclasses.replace(model, hidden=hidden, dropout=dropout)
     return dataclasses.replace(config, model=model, optimizer=optimizer)
 
 
-def fitting_hidden(symbols: int, seconds: float | None, layers: int) -> int:
+def square_matrices(layers: int, mogrifier: int = 0) -> int:
+    """How many matrices of H x H weights a network has, each multiplied once a symbol.
+
+    Four gates read what comes from below and what was before; a table serves the first
+    layer's inputs. A Mogrifier has no table, and a matrix more for each round.
+    """
+    return layers * (8 + mogrifier) - (0 if mogrifier else 4)
+
+
+def fitting_hidden(symbols: int, seconds: float | None, matrices: int) -> int:
     """Units of each layer, for a text of so many symbols and a run of so long."""
     by_time = (1.0 if seconds is None else seconds / _SECONDS) ** 0.25
-    wanted = _HIDDEN * by_time * (_cost(2) / _cost(layers)) ** 0.5
-    # A layer has 4 H² recurrent weights, and 4 H² more unless it reads symbols.
-    by_text = (_WEIGHTS_PER_SYMBOL * symbols / (8 * layers - 4)) ** 0.5
+    wanted = _HIDDEN * by_time * (_MATRICES / matrices) ** 0.5
+    by_text = (_WEIGHTS_PER_SYMBOL * symbols / matrices) ** 0.5
     steps = round(min(wanted, by_text, _MOST_HIDDEN) / _STEP)
     return max(1, steps) * _STEP
 
 
-def passes(run: RunConfig, symbols: int, hidden: int, layers: int) -> float:
+def passes(run: RunConfig, symbols: int, hidden: int, matrices: int) -> float:
     """How often a run will about have read a text."""
     if run.max_seconds is None:
         return run.epochs or DEFAULT_EPOCHS
-    work = _cost(layers) * hidden**2 / (_cost(2) * _HIDDEN**2)
+    work = matrices * hidden**2 / (_MATRICES * _HIDDEN**2)
     in_time = _READ * run.max_seconds / _SECONDS / work / symbols
     return min(in_time, run.epochs or in_time)
 
@@ -68,16 +78,12 @@ def fitting_dropout(times: float) -> float:
     return round(min(max(0.0, _DROPOUT_PER_DOUBLING * doublings), _MOST_DROPOUT), 2)
 
 
-def _cost(layers: int) -> int:
-    """Multiplications per symbol, in units of H²: a table serves the first input."""
-    return 8 * layers - 4
-
-
 def step_operations(config: TrainConfig) -> float:
     """About how many floating-point operations a training step takes."""
     model, optimizer = config.model, config.optimizer
     assert model.hidden is not None, "fit_to has been called"
-    per_symbol = 6 * _cost(model.layers) * model.hidden**2
+    matrices = square_matrices(model.layers, model.mogrifier)
+    per_symbol = 6 * matrices * model.hidden**2
     return per_symbol * optimizer.batch * optimizer.length
 
 

@@ -12,15 +12,17 @@ from flax import nnx
 
 from lstm_jax.config import TrainConfig
 from lstm_jax.data import Corpus, lane_batch, steps_per_epoch
+from lstm_jax.devices import multiplies_bfloat16
 from lstm_jax.dispatch import EngineChoice, explain_engine
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Task
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.models.mogrifier import MogrifierModel
+from lstm_jax.products import rounded_products
 from lstm_jax.protocols import ROW_AXES, WINDOW, window256
 from lstm_jax.schedule import Plan
 from lstm_jax.sizing import DEFAULT_EPOCHS
-from lstm_jax.step import TrainState, init_state, make_optimizer
+from lstm_jax.step import Loss, TrainState, init_state, make_optimizer
 from lstm_jax.vocab import Vocab
 
 _VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
@@ -41,7 +43,7 @@ def engine_of(config: TrainConfig) -> EngineChoice:
             steps=config.optimizer.length,
             rows=config.optimizer.batch,
             hidden=config.model.hidden,
-            dtype=config.model.precision,
+            dtype=config.model.dtype,
             inputs=False,
             masks=config.regularizer.in_loop,
         )
@@ -65,7 +67,7 @@ def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
         model.layers,
         rngs=nnx.Rngs(config.run.seed),
         dropout=model.dropout,
-        dtype=model.precision,
+        dtype=model.dtype,
         regularizer=config.regularizer,
         top_only=model.top_only,
     )
@@ -85,6 +87,18 @@ def build_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     return make_optimizer(
         chosen.weight_decay, chosen.clip_norm, chosen.beta2, chosen.average
     )
+
+
+def loss_of(config: TrainConfig) -> Loss:
+    """What the optimizer of a run sees; validations have `language_loss` itself."""
+    return (
+        rounded_products(language_loss) if multiplies_rounded(config) else language_loss
+    )
+
+
+def multiplies_rounded(config: TrainConfig) -> bool:
+    """Whether training rounds the factors of products: asked for, and faster here."""
+    return config.model.precision == "mixed" and multiplies_bfloat16()
 
 
 def text_task(config: TrainConfig, corpus: Corpus) -> Task:
@@ -108,7 +122,7 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
     limit = min(_VALIDATION_WINDOWS, held_out)
     validated = corpus.has_validation
     return Task(
-        loss=language_loss,
+        loss=loss_of(config),
         batch=lanes,
         batch_rows=lanes,
         row_axes=ROW_AXES,

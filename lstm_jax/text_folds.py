@@ -11,11 +11,11 @@ from lstm_jax.data import encode_text
 from lstm_jax.errors import InputError
 from lstm_jax.folds import Indices, block_folds
 from lstm_jax.metrics import Measures
-from lstm_jax.models.language import LanguageModel, language_loss
+from lstm_jax.models.language import LanguageModel
 from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, stream_symbols, window_measures
 from lstm_jax.sizing import fit_to
-from lstm_jax.task import build_optimizer
+from lstm_jax.task import build_optimizer, loss_of
 from lstm_jax.together import Job, train_alone, train_together
 from lstm_jax.validation import CrossValidation, FoldOutcome, collect, cross_validate
 from lstm_jax.vocab import UNKNOWN, Vocab
@@ -89,7 +89,7 @@ def _configured(config: TrainConfig, seed: int) -> TrainConfig:
 def _one_by_one(
     text: str | bytes, config: TrainConfig, folds: int, say: Callable[[str], None]
 ) -> CrossValidation:
-    programs = Programs(language_loss, build_optimizer(config))
+    programs = Programs(loss_of(config), build_optimizer(config))
 
     def fit_and_predict(train: Indices, test: Indices, fold: int) -> FoldOutcome:
         job = fold_job(text, test, config)

@@ -18,7 +18,7 @@ from lstm_jax.data import Corpus
 from lstm_jax.ensemble import members_of
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Clock, Task, fit
-from lstm_jax.models.language import LanguageModel, language_loss
+from lstm_jax.models.language import LanguageModel
 from lstm_jax.programs import Programs
 from lstm_jax.protocols import ROW_AXES
 from lstm_jax.runner import Trained, train_model
@@ -41,7 +41,7 @@ def train_alone(job: Job, programs: Programs) -> Trained:
 
     Args:
         job: what to train.
-        programs: of `language_loss` and the job's optimizer, shared between jobs.
+        programs: of `loss_of` and the optimizer of its settings, shared between jobs.
 
     Raises:
         InputError: the loss is no longer a finite number.
@@ -104,7 +104,7 @@ def _train(jobs: Sequence[Job]) -> list[LanguageModel]:
         Clock(),
         steps_per_call=config.run.steps_per_call,
         devices=1,
-        programs=Programs(language_loss, optimizer, train_steps_together),
+        programs=Programs(task.loss, optimizer, train_steps_together),
     )
     last, _ = collections.deque(loop, maxlen=1).pop()
     return members_of(jax.device_get(last.result))
@@ -126,7 +126,7 @@ def _joint_task(jobs: Sequence[Job]) -> Task:
         return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 
     return Task(
-        loss=language_loss,
+        loss=tasks[0].loss,
         batch=batch,
         row_axes=dict.fromkeys(ROW_AXES, 0),
         rows=len(jobs),  # a model is a row

@@ -80,8 +80,8 @@ pytestmark = pytest.mark.usefixtures("x64")
 def weights_first(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The CPU's way with many units and rows, with few."""
     jax.clear_caches()  # they hold what was traced the other way
-    monkeypatch.setattr("lstm_jax.engines.fused._WIDE", 1)
-    monkeypatch.setattr("lstm_jax.engines.fused._SEVERAL_ROWS", 1)
+    monkeypatch.setattr("lstm_jax.products._WIDE", 1)
+    monkeypatch.setattr("lstm_jax.products._SEVERAL_ROWS", 1)
     yield
     jax.clear_caches()
 

@@ -1,7 +1,6 @@
 """The Mogrifier: its equations one number at a time, its gradients, its model."""
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jaxprs import equations
 from numpy.typing import NDArray
 from reference import assert_close, cast, loss, slopes
 
@@ -26,7 +26,6 @@ from lstm_jax.mogrifier import (
     mogrifier_lstm,
     mogrifier_step,
 )
-from lstm_jax.products import scan_products
 from lstm_jax.recurrence import lstm
 from lstm_jax.text import fit_text, load, save
 
@@ -166,64 +165,13 @@ def test_no_loop_carries_the_gradient_of_a_matrix() -> None:
     weights = jnp.ones((T, B, H))
     gradient = jax.grad(lambda g: loss(weights, ours(g, True)))
     made = {
-        variable.aval.shape
-        for equation in loops(jax.make_jaxpr(gradient)(given).jaxpr)
+        variable.aval.shape  # pyrefly: ignore[missing-attribute]
+        for equation in equations(jax.make_jaxpr(gradient)(given))
+        if equation.primitive.name == "scan"
         for variable in equation.outvars
     }
     matrices = {(D, H), (H, D), (D, 4 * H), (H, 4 * H), (D + H, 4 * H)}
     assert {(B, H), (T, B, 4 * H)} <= made and not made & matrices
-
-
-def loops(jaxpr: Tree) -> list[Tree]:
-    """Every scan of a program, wherever it stands."""
-    found = []
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "scan":
-            found.append(equation)
-        for inner in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")
-        ):
-            if hasattr(inner, "jaxpr"):
-                found += loops(inner.jaxpr)
-    return found
-
-
-def test_products_of_any_step_have_the_gradients_of_a_plain_scan(x64: None) -> None:
-    """Weights, constants, carry and inputs; integers among these have none."""
-    rng = np.random.default_rng(3)
-    weights = cast((rng.normal(size=(H, D)), rng.normal(size=(D, H))), jnp.float64)
-    constants, carry, xs = cast(
-        (rng.normal(size=D), rng.normal(size=(B, H)), rng.normal(size=(T, B, D))),
-        jnp.float64,
-    )
-    signs = jnp.asarray(rng.integers(0, 2, (T, B, 1)))
-
-    def step(multiply: Callable, b: Tree, h: Tree, inputs: tuple) -> tuple:
-        x, sign = inputs
-        y = jnp.sin(multiply(0, h) * x + b) * (2 * sign - 1)
-        h = jnp.tanh(multiply(1, y) + h)
-        return h, (y, h)
-
-    def plain(weights: Tree, constants: Tree, carry: Tree, xs: Tree) -> Tree:
-        return jax.lax.scan(
-            lambda h, x: step(lambda n, a: a @ weights[n], constants, h, x),
-            carry,
-            (xs, signs),
-        )
-
-    def products(weights: Tree, constants: Tree, carry: Tree, xs: Tree) -> Tree:
-        return scan_products(step, weights, constants, carry, (xs, signs))
-
-    def total(run: Callable, *arguments: Tree) -> Tree:
-        return sum(jnp.sum(jnp.cos(leaf)) for leaf in jax.tree.leaves(run(*arguments)))
-
-    arguments = (weights, constants, carry, xs)
-    assert_close(products(*arguments), plain(*arguments), 1e-14)
-    found, expected = (
-        jax.grad(functools.partial(total, run), argnums=(0, 1, 2, 3))(*arguments)
-        for run in (products, plain)
-    )
-    assert_close(found, expected, 1e-12)
 
 
 # The model.

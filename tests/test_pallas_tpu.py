@@ -4,15 +4,15 @@ There is no TPU here. Kernels run in Pallas's interpreter, and are lowered for a
 which needs none.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.pallas import tpu as pltpu
-from jax.extend.core import JaxprEqn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxprs import equations
 from reference import assert_close, cast, random_case
 
 from lstm_jax.cell import LSTMParams, LSTMState
@@ -120,17 +120,6 @@ def test_lowered_for_a_tpu(x64: bool) -> None:
             text = lowered(dtype)
             assert text.count("stablehlo.custom_call @tpu_custom_call") == 2
             assert "stablehlo.while" not in text
-
-
-def equations(program: object) -> Iterator[JaxprEqn]:
-    """All equations of a program or of an equation, inner programs included."""
-    if isinstance(program, JaxprEqn):
-        for inner in jax.tree.leaves(list(program.params.values())):
-            yield from equations(inner)
-    program = getattr(program, "jaxpr", program)
-    for equation in getattr(program, "eqns", ()):
-        yield equation
-        yield from equations(equation)
 
 
 @pytest.mark.usefixtures("v5e")

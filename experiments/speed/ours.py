@@ -72,9 +72,15 @@ def language_model(
 
 
 def train(
-    shape: Shape, engine: str = "auto", dtype: str = "float32", steps: int = BATCHES
+    shape: Shape,
+    engine: str = "auto",
+    dtype: str = "float32",
+    steps: int = BATCHES,
+    mixed: bool = False,
 ) -> Program:
     """Adam steps, up to `steps` of them in one compiled call."""
+    loss = lstm_jax.language_loss
+    loss = lstm_jax.rounded_products(loss) if mixed else loss
     mesh = lstm_jax.row_mesh(shape.batch)
     model = language_model(shape, engine, dtype)
     optimizer = lstm_jax.make_optimizer(weight_decay=0.0, clip_norm=1.0, beta2=0.999)
@@ -89,7 +95,7 @@ def train(
     count = min(steps, max(_FEWEST_STEPS, int(_CALL_FLOPS / shape.train_flops)))
     rates = np.full(BATCHES, LEARNING_RATE, np.float32)
     program = jax.jit(
-        functools.partial(lstm_jax.train_steps, lstm_jax.language_loss, optimizer),
+        functools.partial(lstm_jax.train_steps, loss, optimizer),
         donate_argnums=0,
         out_shardings=(jax.tree.map(lambda array: array.sharding, state), None),
     )
@@ -101,7 +107,8 @@ def train(
 
     def proof() -> dict[str, Array]:
         model = language_model(shape, engine, dtype)
-        both = jax.jit(jax.value_and_grad(_mean_loss, has_aux=True))
+        mean_loss = lstm_jax.rounded_products(_mean_loss) if mixed else _mean_loss
+        both = jax.jit(jax.value_and_grad(mean_loss, has_aux=True))
         (loss, _), gradient = both(model, _first(batches))
         found = {"loss": np.asarray(loss)}
         for depth, layer in enumerate(gradient.layers):

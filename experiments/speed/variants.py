@@ -81,6 +81,7 @@ def ours(case: str, shape: Shape) -> list[Variant]:
         found.append(dataclasses.replace(other("a device per core"), devices=cores()))
     if case == "train":
         found.append(other("1 step per call", steps=1))
+        found.append(other("mixed precision", 1.0, mixed=True))
     return found
 
 

@@ -15,11 +15,14 @@ time stands outside the loops, as a few large operations:
 σ(x) = (1 + tanh(x/2)) / 2, so one tanh over the whole [B, 4H] block serves all four
 gates. The halving is a power of two and loses no precision.
 
+Under `jax.default_matmul_precision("BF16_BF16_F32")` every product has factors rounded
+to bfloat16, and all else stays float32; see `lstm_jax.products`.
+
 A custom gradient has no forward mode and no second derivative: `run_scan` has both.
 """
 
 import functools
-from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +31,14 @@ from jax.typing import DTypeLike
 
 from lstm_jax.cell import GATES, LSTMState
 from lstm_jax.notation import Flags, Gates, Hidden, RecurrentWeights
-from lstm_jax.products import weight_gradient
+from lstm_jax.products import factor_dtype, times, weight_gradient
 
-_WIDE = 512  # units, and
-_SEVERAL_ROWS = 16  # rows from which the product is turned round on CPU; measured
+
+class Way(NamedTuple):
+    """What is decided before tracing."""
+
+    reverse: bool
+    factors: DTypeLike  # the type in which matrices are multiplied
 
 
 def run_fused(
@@ -43,13 +50,14 @@ def run_fused(
     reverse: bool,
 ) -> tuple[Hidden, LSTMState]:
     """Run the recurrence; see `lstm_jax.engines` for the arguments."""
-    hs, h, c = _recur(reverse, z, w_h, state.h, state.c, starts, valid)
+    way = Way(reverse, factor_dtype(w_h.dtype))
+    hs, h, c = _recur(way, z, w_h, state.h, state.c, starts, valid)
     return hs, LSTMState(h=h, c=c)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _recur(
-    reverse: bool,
+    way: Way,
     z: Array,
     w_h: Array,
     h: Array,
@@ -57,12 +65,12 @@ def _recur(
     starts: Array | None,
     valid: Array | None,
 ) -> tuple[Array, Array, Array]:
-    (h, c), (hs, _, _) = _forward_loop(reverse, z, w_h, h, c, starts, valid, keep=False)
+    (h, c), (hs, _, _) = _forward_loop(way, z, w_h, h, c, starts, valid, keep=False)
     return hs, h, c
 
 
 def _forward(
-    reverse: bool,
+    way: Way,
     z: Array,
     w_h: Array,
     h: Array,
@@ -71,16 +79,16 @@ def _forward(
     valid: Array | None,
 ) -> tuple[tuple[Array, Array, Array], tuple]:
     (h_last, c_last), (hs, gates, cs) = _forward_loop(
-        reverse, z, w_h, h, c, starts, valid, keep=True
+        way, z, w_h, h, c, starts, valid, keep=True
     )
     return (hs, h_last, c_last), (w_h, h, c, starts, valid, gates, hs, cs)
 
 
-def _backward(reverse: bool, residuals: tuple, cotangents: tuple) -> tuple:
+def _backward(way: Way, residuals: tuple, cotangents: tuple) -> tuple:
     w_h, h, c, starts, valid, gates, hs, cs = residuals
     dhs, dh, dc = cotangents
-    h_before = state_before(h, hs, starts, reverse)
-    c_before = state_before(c, cs, starts, reverse)
+    h_before = state_before(h, hs, starts, way.reverse)
+    c_before = state_before(c, cs, starts, way.reverse)
 
     # Everything that needs no gradient yet, for all steps at once.
     i, f, g, o = jnp.split(gates.astype(c.dtype), len(GATES), axis=-1)
@@ -95,7 +103,7 @@ def _backward(reverse: bool, residuals: tuple, cotangents: tuple) -> tuple:
         ],
         axis=-1,
     )
-    times_w_h_transposed = _times(w_h.T, len(h), c.dtype)
+    times_w_h_transposed = times(w_h.T, len(h), way.factors, c.dtype)
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         dh_next, dc_next = carry
@@ -118,8 +126,8 @@ def _backward(reverse: bool, residuals: tuple, cotangents: tuple) -> tuple:
 
     inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, starts, valid)
     carry = (dh.astype(c.dtype), dc)
-    (dh, dc), dz = jax.lax.scan(step, carry, inputs, reverse=not reverse)
-    dw_h = weight_gradient(h_before, dz, w_h)
+    (dh, dc), dz = jax.lax.scan(step, carry, inputs, reverse=not way.reverse)
+    dw_h = weight_gradient(h_before, dz, w_h, way.factors)
     return dz, dw_h, dh.astype(h.dtype), dc, None, None
 
 
@@ -127,7 +135,7 @@ _recur.defvjp(_forward, _backward)
 
 
 def _forward_loop(
-    reverse: bool,
+    way: Way,
     z: Array,
     w_h: Array,
     h: Array,
@@ -142,7 +150,7 @@ def _forward_loop(
     scale = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], z.dtype), hidden_size)
     shift = jnp.repeat(jnp.array([0.5, 0.5, 0.0, 0.5], c.dtype), hidden_size)
     z = z * scale
-    times_w_h = _times(w_h * scale, len(h), c.dtype)
+    times_w_h = times(w_h * scale, len(h), way.factors, c.dtype)
 
     def step(before: tuple, inputs: tuple) -> tuple[tuple, tuple]:
         h, c = before
@@ -161,29 +169,7 @@ def _forward_loop(
         kept = (gates.astype(z.dtype), c) if keep else (None, None)
         return (h, c), (h, *kept)
 
-    return jax.lax.scan(step, (h, c), (z, starts, valid), reverse=reverse)
-
-
-def _times(w: Array, rows: int, dtype: DTypeLike) -> Callable[[Array], Array]:
-    """The product [rows, K] @ w of a loop, w being laid out once, before the loop.
-
-    On CPU many units multiply up to twice as fast if the weights come first, as in
-    (wᵀ @ rowsᵀ)ᵀ. The barriers keep XLA from folding the transpositions back into the
-    product, which would then read its weights across the grain.
-    """
-    fixed = jax.lax.optimization_barrier
-    plain = functools.partial(jnp.dot, preferred_element_type=dtype)
-    as_given = fixed(w)
-    if min(w.shape) < _WIDE or rows < _SEVERAL_ROWS:
-        return lambda hs: plain(hs, as_given)
-    transposed = fixed(w.T)
-
-    def weights_first(hs: Array) -> Array:
-        return fixed(plain(transposed, fixed(hs.T))).T
-
-    return lambda hs: jax.lax.platform_dependent(
-        hs, cpu=weights_first, default=lambda hs: plain(hs, as_given)
-    )
+    return jax.lax.scan(step, (h, c), (z, starts, valid), reverse=way.reverse)
 
 
 def state_before(

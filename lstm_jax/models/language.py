@@ -9,6 +9,7 @@ directly and the scores of the next symbol are a function of the state alone.
 """
 
 import dataclasses
+import functools
 from typing import TypeVar
 
 import jax
@@ -24,7 +25,7 @@ from lstm_jax.layers import LSTM
 from lstm_jax.losses import Sums, cross_entropy
 from lstm_jax.metrics import Measures, measure
 from lstm_jax.notation import Ids, Logits, PRNGKey, StepIds, StepLogits
-from lstm_jax.products import weight_gradient
+from lstm_jax.products import factor_dtype, product, weight_gradient
 from lstm_jax.recurrence import lstm, lstm_from_gates
 from lstm_jax.regularize import (
     check_rate,
@@ -186,7 +187,7 @@ class LanguageModel(nnx.Module):
     def scores(self, hs: Array) -> Array:
         """The softmax layer: outputs [..., LH], or the last H of them, to [..., V]."""
         w_out, b_out = self._cast((self.w_out[...], self.b_out[...]))
-        return hs[..., -len(w_out) :] @ w_out + b_out
+        return product(hs[..., -len(w_out) :], w_out) + b_out
 
     def blank(self, batch: int) -> States:
         """The states before anything was read: zeros."""
@@ -261,9 +262,13 @@ def start_afresh(states: States, fresh: Array) -> States:
     return jax.tree.map(lambda a: jnp.where(fresh[:, None], 0, a), states)
 
 
-@jax.custom_vjp
 def take_rows(table: Array, ids: Ids) -> Array:
     """table[ids], with a gradient that is one matrix product."""
+    return _take_rows(factor_dtype(table.dtype), table, ids)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _take_rows(factors: DTypeLike, table: Array, ids: Ids) -> Array:
     return _gather_rows(table, ids)
 
 
@@ -276,17 +281,21 @@ def _gather_rows(table: Array, ids: Ids) -> Array:
     return table.at[ids].get(out_sharding=places)
 
 
-def _take_forward(table: Array, ids: Ids) -> tuple[Array, tuple[Array, Array]]:
+def _take_forward(
+    factors: DTypeLike, table: Array, ids: Ids
+) -> tuple[Array, tuple[Array, Array]]:
     return _gather_rows(table, ids), (table, ids)
 
 
-def _take_backward(residuals: tuple[Array, Array], dz: Array) -> tuple[Array, None]:
+def _take_backward(
+    factors: DTypeLike, residuals: tuple[Array, Array], dz: Array
+) -> tuple[Array, None]:
     table, ids = residuals
     if len(table) > _ONE_HOT_LIMIT:
         _, transposed = jax.vjp(lambda table: _gather_rows(table, ids), table)
         return *transposed(dz), None
-    rows = jax.nn.one_hot(ids, len(table), dtype=dz.dtype)
-    return weight_gradient(rows, dz, table), None
+    rows = jax.nn.one_hot(ids, len(table), dtype=factors)
+    return weight_gradient(rows, dz, table, factors), None
 
 
-take_rows.defvjp(_take_forward, _take_backward)
+_take_rows.defvjp(_take_forward, _take_backward)

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 
 from lstm_jax.cell import LSTMParams, LSTMState
 from lstm_jax.config import PLAIN, RegularizerConfig
-from lstm_jax.models.language import LanguageModel, States
+from lstm_jax.models.language import LanguageModel, States, take_rows
 from lstm_jax.mogrifier import (
     MogrifierParams,
     init_rounds,
@@ -95,8 +95,8 @@ class MogrifierModel(LanguageModel):
         after: list[LSTMState] = []
         for depth, params in enumerate(self._params(key, ids.shape)):
             if depth == 0:
-                xs = self._cast(self.embedding[...])
-                below = self.drop_symbols(xs[ids], ids, key)
+                rows = take_rows(self._cast(self.embedding[...]), ids)
+                below = self.drop_symbols(rows, ids, key)
             else:
                 below = self.drop(outputs[-1], key, depth)
             hs, state = mogrifier_lstm(
