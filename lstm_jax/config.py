@@ -69,7 +69,8 @@ class ModelConfig(Configuration):
     """Train in far less memory, for one more forward pass per step."""
     mogrifier: int = 0
     """Rounds in which input and state scale each other before every step (Mogrifier);
-    with an embedding in the place of the first layer's table. Needs engine scan."""
+    with an embedding in the place of the first layer's table. Its loop is its own:
+    there is no --engine to choose."""
     top_only: bool = False
     """Show the softmax the last layer alone, not the outputs of every layer."""
     capped_gate: bool = False
@@ -92,7 +93,7 @@ class OptimizerConfig(Configuration):
 
     batch: int = 32
     """Stretches of text read side by side."""
-    length: int = 64
+    length: int = 32
     """Symbols per step through which gradients flow; the state is carried on."""
     learning_rate: float = 4e-3
     """Peak of the schedule: a linear warm-up, then a linear decay."""
@@ -327,7 +328,7 @@ def _check_own_loop(model: ModelConfig, regularizer: RegularizerConfig) -> None:
     """Refuse what a Mogrifier or capped gates cannot be combined with."""
     whose = "--mogrifier" if model.mogrifier else "--capped-gate"
     for flag, given in (
-        (f"--engine {model.engine}", model.engine not in ("auto", "scan")),
+        (f"--engine {model.engine}", model.engine != "auto"),
         ("--remat", model.remat),
         ("recurrent dropout or zoneout", regularizer.in_loop),
     ):

@@ -21,7 +21,7 @@ _MATRICES = 12  # of H x H weights, in those two layers
 _READ = 6e6  # symbols that are read in this time
 _WEIGHTS_PER_SYMBOL = 3  # at most, of the text
 _STEP, _MOST_HIDDEN, _MOST_DROPOUT = 32, 1024, 0.5
-_DROPOUT_PER_DOUBLING, _FREE_PASSES = 0.1, 6  # so often a text can be read without any
+_DROPOUT_PER_DOUBLING, _FREE_PASSES = 0.15, 4  # so often a text can be read without any
 
 
 def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:

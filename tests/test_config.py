@@ -372,6 +372,7 @@ def test_every_number_has_bounds() -> None:
     ("section", "name", "value"),
     [
         ("model", "engine", "fused"),
+        ("model", "engine", "scan"),
         ("model", "remat", True),
         ("regularizer", "zoneout_cell", 0.1),
         ("regularizer", "recurrent_dropout", 0.1),

@@ -80,8 +80,8 @@ def test_more_time_makes_it_wider_and_a_short_text_narrower() -> None:
 
 
 def test_a_text_that_is_read_more_often_gets_more_dropout() -> None:
-    rates = [fitting_dropout(times) for times in (0.01, 1, 6, 12, 24, 48, 1e9)]
-    assert rates == [0, 0, 0, 0.1, 0.2, 0.3, 0.5]
+    rates = [fitting_dropout(times) for times in (0.01, 1, 4, 8, 16, 32, 1e9)]
+    assert rates == [0, 0, 0, 0.15, 0.3, 0.45, 0.5]
 
 
 def test_how_often_a_text_is_read() -> None:
