@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lstm_jax import cli
-from lstm_jax.errors import InputError
 
 if TYPE_CHECKING:
     from lstm_jax.inspection import Findings
@@ -49,11 +48,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     keep_programs()
     trained, run = load(options.run_dir), open_run(options.run_dir)
-    if not trained.config.model.plain:
-        raise InputError(
-            f"{options.run_dir}: expected a run with the textbook's cell, found one "
-            "with a Mogrifier or capped gates"
-        )
     corpus = run.corpus(trained.config, trained.vocab)
     length = trained.config.optimizer.length
     ids = corpus.validation if corpus.has_validation else corpus.train

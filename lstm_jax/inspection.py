@@ -66,12 +66,10 @@ def watch(model: LanguageModel, ids: Ids) -> list[tuple[Gates, Hidden]]:
     hs, _ = model.read(ids)
     outputs = jnp.split(hs, len(model.layers), axis=-1)
     seen = []
-    for depth, (layer, h) in enumerate(zip(model.layers, outputs, strict=True)):
-        params = layer.params
-        below = outputs[depth - 1]
-        fed = below @ params.w_x if depth else params.w_x[ids]
+    for depth, h in enumerate(outputs):
+        below = outputs[depth - 1] if depth else ids
         before = jnp.concatenate([jnp.zeros_like(h[:1]), h[:-1]])
-        seen.append((fed + before @ params.w_h + params.b, h))
+        seen.append((model.gates(depth, below, before), h))
     return seen
 
 

@@ -44,12 +44,17 @@ def mogrifier_step(
     params: MogrifierParams, state: LSTMState, x: StepInput, capped: bool = False
 ) -> LSTMState:
     """Advance one step, as `lstm_step` does."""
-    pair = [x, state.h]
+    z = mogrifier_gates(params, state.h, x)
+    return open_gates(z, state.c, capped=capped)
+
+
+def mogrifier_gates(params: MogrifierParams, h: Array, x: Array) -> Array:
+    """All that opens the gates, [..., 4H], given h [..., H] before and x [..., D]."""
+    pair = [x, h]
     for n, matrix in enumerate(params.rounds):
         source, target = places(n)
         pair[target] = 2 * jax.nn.sigmoid(pair[source] @ matrix) * pair[target]
-    z = jnp.concatenate(pair, axis=-1) @ _gate_weights(params) + params.cell.b
-    return open_gates(z, state.c, capped=capped)
+    return jnp.concatenate(pair, axis=-1) @ _gate_weights(params) + params.cell.b
 
 
 def mogrifier_lstm(

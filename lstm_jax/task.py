@@ -36,7 +36,9 @@ def engine_of(config: TrainConfig) -> EngineChoice:
     """
     assert config.model.hidden is not None, "fit_to has been called"
     if not config.model.plain:
-        return EngineChoice("mogrified", "a Mogrifier or capped gates have no other", {})
+        return EngineChoice(
+            "mogrified", "a Mogrifier or capped gates have no other", {}
+        )
     try:
         return explain_engine(
             config.model.engine,

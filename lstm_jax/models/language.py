@@ -180,6 +180,19 @@ class LanguageModel(nnx.Module):
             after.append(hold(before, state, *held))
         return tuple(after)
 
+    def gates(self, depth: int, below: Array, before: Array) -> Array:
+        """All that opens a layer's gates over a text, [T, B, 4H].
+
+        Args:
+            depth: which layer.
+            below: [T, B, H], the outputs of the layer below it; under the first one
+                the symbols, ids [T, B].
+            before: [T, B, H], its own h before each step.
+        """
+        params = self._cast(self.layers[depth].params)
+        fed = below @ params.w_x if depth else params.w_x[below]
+        return fed + before @ params.w_h + params.b
+
     def next_scores(self, states: States) -> StepLogits:
         """Scores of the next symbol [B, V], given all that was read."""
         return self.scores(jnp.concatenate([state.h for state in states], axis=-1))

@@ -18,6 +18,7 @@ from lstm_jax.models.language import LanguageModel, States, take_rows
 from lstm_jax.mogrifier import (
     MogrifierParams,
     init_rounds,
+    mogrifier_gates,
     mogrifier_lstm,
     mogrifier_step,
 )
@@ -113,6 +114,11 @@ class MogrifierModel(LanguageModel):
             x = after[-1].h if depth else self._cast(self.embedding[...])[ids]
             after.append(mogrifier_step(params, states[depth], x, self.capped))
         return tuple(after)
+
+    def gates(self, depth: int, below: Array, before: Array) -> Array:
+        """As those of `LanguageModel`, after the rounds and before the cap."""
+        x = below if depth else self._cast(self.embedding[...])[below]
+        return mogrifier_gates(self._params(None, ())[depth], before, x)
 
     def _params(
         self, key: PRNGKey | None, shape: tuple[int, ...]
