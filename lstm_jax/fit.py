@@ -186,13 +186,14 @@ def fit(
         return
     upcoming = prepare(step)
     programs = programs or Programs(task.loss, optimizer)
+    # Not of each call by itself: time passes between them too, when a line is read.
+    passed = math.floor(plan.progress(step, now()) * evaluations)
     while clock.running:
         advance, compiling = programs.for_shapes(state, upcoming)
         clock.compiling += compiling
         started = now()
         # The line before was not the last one, however late its reader comes back.
         count = max(1, min(plan.steps_left(step, started, pace), steps_per_call))
-        behind = plan.progress(step, started)
         rates = plan.rates(step, started, pace, count)
         padded = np.zeros(steps_per_call, np.float32)
         padded[:count] = rates
@@ -207,7 +208,7 @@ def fit(
         if not plan.steps_left(step, seconds, pace):
             clock.stop()
         mark = math.floor(plan.progress(step, seconds) * evaluations)
-        due = mark > math.floor(behind * evaluations) or not clock.running
+        due, passed = mark > passed or not clock.running, mark
         measured = _validate(task, state.result, clock) if due else _NOTHING
         yield state, _line(task, step, clock, pace, rates[-1], report, measured)
 

@@ -21,7 +21,7 @@ from lstm_jax.artifacts import (
 )
 from lstm_jax.data import Batch
 from lstm_jax.errors import InputError
-from lstm_jax.fit import Task
+from lstm_jax.fit import Clock, Task, fit
 from lstm_jax.losses import Sums
 from lstm_jax.programs import Programs
 from lstm_jax.runner import Trained, train_model
@@ -124,6 +124,26 @@ def test_the_best_model_is_kept_and_the_first_is_left_alone(tmp_path: Path) -> N
     lines = [json.loads(line) for line in written]
     assert lines == trained.lines and lines[-1]["train_accuracy"] is None
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_no_validation_is_lost_between_calls() -> None:
+    """The clock passes every mark while a line is read, as when a checkpoint is kept."""
+    clock, shared = Clock(), programs()
+    loop = fit(
+        regression(lambda model: Sums(*jnp.ones(3))),
+        shared.optimizer,
+        init_state(some_model(), shared.optimizer, (), jax.random.key(0)),
+        Plan(None, 8e6, RATE, warmup=0.0, final_rate=1.0),
+        clock,
+        steps_per_call=1,
+        evaluations=4,
+        programs=shared,
+    )
+    validated = []
+    for _, line in loop:
+        validated.append(line.val_loss is not None)
+        clock.spent += 1.1e6
+    assert validated == [False, False, True, False, True, False, True, False, True]
 
 
 def test_patience_ends_a_run(tmp_path: Path) -> None:
