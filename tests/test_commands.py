@@ -25,6 +25,7 @@ import pytest
 import lstm_jax
 from lstm_jax import generate
 from lstm_jax.config import load_config
+from lstm_jax.devices import multiplies_bfloat16
 from lstm_jax.errors import InputError
 from lstm_jax.presets import preset
 
@@ -244,6 +245,16 @@ def test_a_run_is_continued(trained: Trained, copied: Path) -> None:
     kept = read_json(copied / "config.json")["run"]
     assert (kept["epochs"], kept["resume"]) == (4, False)
     assert contents(trained.path)["metrics.jsonl"] != contents(copied)["metrics.jsonl"]
+
+
+def test_mixed_precision_says_what_came_of_it(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT)
+    words = ("--data", "text.txt", "--run-dir", "run", *SMALL, "--epochs", 1)
+    done = run("train", *words, "--precision", "mixed", cwd=tmp_path)
+    assert_done(done)
+    rounded = "factors of products in bfloat16" in done.stdout
+    full = "all in float32: this processor multiplies bfloat16 no faster" in done.stdout
+    assert (rounded, full) == (multiplies_bfloat16(), not multiplies_bfloat16())
 
 
 def test_a_preset_is_where_to_begin(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_the_best_model_is_kept_and_the_first_is_left_alone(tmp_path: Path) -> N
 
 
 def test_no_validation_is_lost_between_calls() -> None:
-    """The clock passes every mark while a line is read, as when a checkpoint is kept."""
+    """The clock passes every mark while a line is read, as by keeping a checkpoint."""
     clock, shared = Clock(), programs()
     loop = fit(
         regression(lambda model: Sums(*jnp.ones(3))),
