@@ -90,13 +90,13 @@ def evaluate_text(trained: TextModel, text: str) -> dict[str, dict[str, float]]:
     return {protocol: all_scores(measures) for protocol, measures in found.items()}
 
 
-def save(trained: TextModel, path: Path) -> None:
+def save(trained: TextModel, path: Path | str) -> None:
     """Keep a trained model in a new run directory.
 
     Raises:
         InputError: there is something at the path.
     """
-    run = create_run(path)
+    run = create_run(Path(path))
     run.start(trained.config, trained.vocab)
     keeper = Keeper(run, Clock())
     first = first_state(trained.config, trained.vocab)
@@ -105,7 +105,7 @@ def save(trained: TextModel, path: Path) -> None:
     keeper.finish(state, "finished")
 
 
-def load(path: Path) -> TextModel:
+def load(path: Path | str) -> TextModel:
     """The best model of a run directory.
 
     Where the engine it was trained with can't run, "auto" takes its place.
@@ -113,7 +113,7 @@ def load(path: Path) -> TextModel:
     Raises:
         InputError: it is no run directory, or a damaged one.
     """
-    run = open_run(path)
+    run = open_run(Path(path))
     config, vocab = _for_this_machine(run.config()), run.vocab()
     like = jax.eval_shape(lambda: build_model(config, vocab))
     with open_checkpoints(run) as checkpoints:

@@ -70,7 +70,7 @@ def test_unknown_characters_can_be_scored(learned: TextModel) -> None:
 
 def test_a_saved_model_is_the_same_model(learned: TextModel, tmp_path: Path) -> None:
     save(learned, tmp_path / "run")
-    loaded = load(tmp_path / "run")
+    loaded = load(str(tmp_path / "run"))
     assert (loaded.config, loaded.vocab) == (learned.config, learned.vocab)
     assert evaluate_text(loaded, LESSON) == evaluate_text(learned, LESSON)
     for temperature in (0.0, 1.5):
