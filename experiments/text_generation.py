@@ -1,7 +1,7 @@
 """Text generation: a character-level LSTM on tiny shakespeare, against the clock.
 
-Task      Two LSTM layers read a text character by character and say what comes next.
-          What is measured is the loss on text that was held out.
+Task      Two LSTM layers, Mogrifiers in the presets, read a text character by character
+          and say what comes next. What is measured is the loss on held-out text.
 Data      Tiny shakespeare, 1,115,394 characters: the file input.txt in the folder
           data/tinyshakespeare of github.com/karpathy/char-rnn; the plays are in the
           public domain. Any text will do.
@@ -12,6 +12,7 @@ Protocol  The first 90 % to learn from, the loss on every character of the rest:
           the published numbers.
 Floor     A Witten-Bell 5-gram model.
 Command   python -m experiments.text_generation --data FILE --preset shakespeare-3min
+          python -m experiments.text_generation --data FILE --preset shakespeare-10min
           python -m experiments.text_generation --data FILE --ablation
           python -m experiments.text_generation predict runs/text_generation "ROMEO:"
 Others    nanoGPT 1.4697, 10.7 million parameters, 3 minutes on an A100, and 1.88, 3
