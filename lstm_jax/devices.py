@@ -85,7 +85,8 @@ def multiplies_bfloat16() -> bool:
     """
     if jax.default_backend() != "cpu":
         return True
-    return any(name in _processor_says() for name in _BFLOAT16_INSTRUCTIONS)
+    said = _processor_says()
+    return any(name in said for name in _BFLOAT16_INSTRUCTIONS)
 
 
 def _processor() -> str:

@@ -24,7 +24,11 @@ ROUNDED = "BF16_BF16_F32"  # what JAX calls it
 
 
 def rounded_products(function: Callable[Given, Found]) -> Callable[Given, Found]:
-    """The same function, with the factors of its products rounded to bfloat16."""
+    """The same function, with the factors of its products rounded to bfloat16.
+
+    Those of an LSTM, of the engine `fused`, and of a language model, their gradients
+    included. On a CPU the others are left to XLA.
+    """
 
     @functools.wraps(function)
     def rounded(*args: Given.args, **kwargs: Given.kwargs) -> Found:
