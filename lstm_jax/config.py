@@ -135,6 +135,9 @@ class RegularizerConfig(Configuration):
     """Share of units whose c stays as it was for a symbol. Needs engine scan."""
     label_smoothing: float = 0.0
     """Share of each target spread evenly over all symbols."""
+    training_temperature: float = 1.0
+    """What scores are divided by while training: below 1 the softmax is sharper then
+    than afterwards, when the model is less sure of what it has learned by heart."""
     l1: float = 0.0
     """Penalty on the sum of absolute weights, matrices only."""
     l2: float = 0.0
@@ -284,6 +287,7 @@ def check(config: TrainConfig) -> None:
         _expect(flag, value, "a number in [0, 1)", 0 <= value < 1)
     for flag, value in (
         ("--learning-rate", optimizer.learning_rate),
+        ("--training-temperature", regularizer.training_temperature),
         ("--max-seconds", 1.0 if run.max_seconds is None else run.max_seconds),
         ("--checkpoint-seconds", run.checkpoint_seconds),
     ):

@@ -228,9 +228,14 @@ def check_rate(name: str, rate: float) -> float:
 
 
 def check_rates(rates: RegularizerConfig) -> RegularizerConfig:
-    """The rates themselves, if all that are shares lie in [0, 1)."""
+    """The rates themselves, if shares lie in [0, 1) and the temperature is positive."""
     for name in _SHARES:
         check_rate(name, getattr(rates, name))
+    if not rates.training_temperature > 0:
+        raise ValueError(
+            "training_temperature: expected a positive number, found "
+            f"{rates.training_temperature}"
+        )
     return rates
 
 

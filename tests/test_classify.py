@@ -173,6 +173,16 @@ def test_the_loss_is_that_of_the_rows_that_count() -> None:
     assert_close(measures.sums, sums, 1e-6)
 
 
+def test_scores_are_divided_by_the_training_temperature_in_training_only() -> None:
+    model = classifier(regularizer=RegularizerConfig(training_temperature=0.5))
+    scores = 2 * log_probabilities(model)[ROWS]
+    logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    sums, _ = loss_of(model, (), some_batch(), jax.random.key(0))
+    assert_close(sums.loss, -logs[[0, 1, 2], TARGETS].sum(), 1e-5)
+    plain, _ = loss_of(classifier(), (), some_batch(), None)
+    assert_close(loss_of(model, (), some_batch(), None)[0].loss, plain.loss, 1e-6)
+
+
 def test_the_objective_has_its_penalties_and_the_loss_does_not() -> None:
     model = classifier(regularizer=RegularizerConfig(l2=0.1, label_smoothing=0.2))
     sums, _ = loss_of(model, (), some_batch(), jax.random.key(0))

@@ -795,7 +795,8 @@ FLAGS = {
         --checkpoint-seconds --checkpoint-steps --on-nan
         --patience --min-improvement --tensorboard --variational --input-dropout
         --weight-drop --recurrent-dropout --zoneout-hidden --zoneout-cell
-        --label-smoothing --l1 --l2 --activation-penalty --temporal-penalty
+        --label-smoothing --training-temperature
+        --l1 --l2 --activation-penalty --temporal-penalty
         --resume --overwrite""",
     "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --min-p
         --repetition-penalty --repetition-window --beam --length-penalty --stop

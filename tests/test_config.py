@@ -64,6 +64,7 @@ UNUSUAL = TrainConfig(
         zoneout_hidden=0.4,
         zoneout_cell=0.5,
         label_smoothing=0.6,
+        training_temperature=0.65,
         l1=0.7,
         l2=0.8,
         activation_penalty=0.9,
@@ -313,6 +314,7 @@ SHARES_BELOW_ONE = (
 SHARES_BELOW_ONE += ("input_dropout", "weight_drop", "recurrent_dropout")
 SHARES_BELOW_ONE += ("zoneout_hidden", "zoneout_cell", "label_smoothing")
 POSITIVE = ("learning_rate", "max_seconds", "checkpoint_seconds")
+POSITIVE += ("training_temperature",)
 SHARES = ("warmup", "final_rate")
 OUTSIDE: list[tuple[str, float]] = [
     *((name, bad) for name in COUNTS for bad in (0, -3, 2**31)),

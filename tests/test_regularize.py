@@ -386,6 +386,18 @@ def test_a_single_step_has_no_change_to_punish() -> None:
     assert objective_terms({}, hs, hs, with_rates(temporal_penalty=1.0)) is None
 
 
+def test_scores_are_divided_by_the_training_temperature_in_training_only() -> None:
+    model = make(training_temperature=0.8)
+    logits = np.float64(model(IDS)[0])
+
+    def nats(scores: NDArray) -> float:
+        logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+        return -np.take_along_axis(logs, np.asarray(IDS[::-1])[..., None], -1).sum()
+
+    close(loss(model), nats(logits), 1e-5)
+    close(loss(model, KEY), nats(logits / 0.8), 1e-5)
+
+
 def test_penalties_are_in_the_objective_and_in_no_report() -> None:
     """Together: the step's gradient is that of loss and penalty, its report plain."""
     rates = {

@@ -197,6 +197,7 @@ def classifier_loss(
     if key is None:
         return cross_entropy(scores, batch["targets"]), carry
     rates = model.regularizer
+    scores /= rates.training_temperature
     sums = cross_entropy(scores, batch["targets"], rates.label_smoothing)
     if rates.l1 or rates.l2:
         penalty = weight_penalty(model, rates.l1, rates.l2) * sums.count

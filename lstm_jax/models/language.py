@@ -250,7 +250,8 @@ def language_loss(
     rates = model.regularizer
     hs, states = model.read(batch["inputs"], states, key=key)
     shown = model.drop(hs, key, 0)
-    sums = cross_entropy(model.scores(shown), batch["targets"], rates.label_smoothing)
+    scores = model.scores(shown) / rates.training_temperature
+    sums = cross_entropy(scores, batch["targets"], rates.label_smoothing)
     terms = objective_terms(model, shown, hs, rates)
     if terms is not None:
         penalty = terms * sums.count + (0 if sums.penalty is None else sums.penalty)
