@@ -388,7 +388,7 @@ def test_a_single_step_has_no_change_to_punish() -> None:
 
 def test_scores_are_divided_by_the_training_temperature_in_training_only() -> None:
     model = make(training_temperature=0.8)
-    logits = np.float64(model(IDS)[0])
+    logits = np.asarray(model(IDS)[0], np.float64)
 
     def nats(scores: NDArray) -> float:
         logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
