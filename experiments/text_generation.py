@@ -47,9 +47,10 @@ CHANGES = {
         *("--top-only", "--layers 1", "--layers 3"),
     ),
     "optimizer": (
-        *("--precision float32", "--batch 16", "--length 64", "--average 0"),
-        *("--average 0.999", "--reset-probability 0", "--clip-norm 0", "--warmup 0"),
-        "--final-rate 1",
+        *("--precision float32", "--batch 16", "--batch 32", "--length 32"),
+        *("--length 64", "--length 128", "--average 0", "--average 0.999"),
+        *("--reset-probability 0", "--reset-probability 0.1", "--clip-norm 0"),
+        *("--warmup 0", "--final-rate 1"),
     ),
     "regularizers": (
         *("--dropout 0", "--dropout 0.2", "--variational", "--no-variational"),
