@@ -173,7 +173,18 @@ def hold(
     return LSTMState(h=mix(before.h, after.h, held_h), c=mix(before.c, after.c, held_c))
 
 
-# Penalties.
+# The objective.
+
+
+def tempered(scores: Array, rates: RegularizerConfig) -> Array:
+    """Scores of a softmax that is sharper in training than it will be afterwards.
+
+    A model that has learned by heart is too sure of itself. Dividing its scores by a
+    temperature above 1 mends that (Guo et al. 2017); trained with scores divided by
+    one below 1, they need no dividing.
+    """
+    temperature = rates.training_temperature
+    return scores if temperature == 1.0 else scores / temperature
 
 
 def objective_terms(

@@ -33,7 +33,13 @@ from lstm_jax.notation import (
     PRNGKey,
     RowVectors,
 )
-from lstm_jax.regularize import check_rate, dropout, symbol_factors, weight_penalty
+from lstm_jax.regularize import (
+    check_rate,
+    dropout,
+    symbol_factors,
+    tempered,
+    weight_penalty,
+)
 
 Pooling = Literal["mean", "max", "last"]
 
@@ -197,8 +203,9 @@ def classifier_loss(
     if key is None:
         return cross_entropy(scores, batch["targets"]), carry
     rates = model.regularizer
-    scores /= rates.training_temperature
-    sums = cross_entropy(scores, batch["targets"], rates.label_smoothing)
+    sums = cross_entropy(
+        tempered(scores, rates), batch["targets"], rates.label_smoothing
+    )
     if rates.l1 or rates.l2:
         penalty = weight_penalty(model, rates.l1, rates.l2) * sums.count
         penalty += 0 if sums.penalty is None else sums.penalty

@@ -33,6 +33,7 @@ from lstm_jax.regularize import (
     hold,
     objective_terms,
     symbol_factors,
+    tempered,
 )
 
 States = tuple[LSTMState, ...]
@@ -250,7 +251,7 @@ def language_loss(
     rates = model.regularizer
     hs, states = model.read(batch["inputs"], states, key=key)
     shown = model.drop(hs, key, 0)
-    scores = model.scores(shown) / rates.training_temperature
+    scores = tempered(model.scores(shown), rates)
     sums = cross_entropy(scores, batch["targets"], rates.label_smoothing)
     terms = objective_terms(model, shown, hs, rates)
     if terms is not None:
