@@ -231,8 +231,8 @@ def language_loss(
     """Cross-entropy of the next symbols; `key` makes it the training loss.
 
     Only then are there dropout and the other regularizers of the model. The `loss` of
-    the sums is the plain one of what was then read; what the objective adds to it is
-    their `penalty`.
+    the sums is the plain one of what was then read, at the training temperature; what
+    the objective adds to it is their `penalty`.
 
     Args:
         model: the model.
