@@ -14,7 +14,8 @@ from lstm_jax.config import (
 from lstm_jax.errors import InputError
 
 # Four passes over the text: what a Mogrifier learns from each is worth its time. The
-# running average takes the noise of many small steps away.
+# running average takes the noise of many small steps away; the temperature, a sureness
+# that other plays would not bear out.
 _MINUTES_3 = TrainConfig(
     model=ModelConfig(
         layers=2, hidden=256, dropout=0.1, precision="mixed", mogrifier=2
@@ -22,7 +23,7 @@ _MINUTES_3 = TrainConfig(
     optimizer=OptimizerConfig(
         batch=32, length=32, learning_rate=4e-3, final_rate=0.1, average=0.999
     ),
-    regularizer=RegularizerConfig(variational=True),
+    regularizer=RegularizerConfig(variational=True, training_temperature=0.87),
     run=RunConfig(max_seconds=180.0, evaluations=4),
 )
 # Seven passes: enough to learn by heart, so two fifths of what is shown are dropped.
@@ -43,7 +44,8 @@ _MINUTES_10 = TrainConfig(
     regularizer=RegularizerConfig(variational=True, training_temperature=0.85),
     run=RunConfig(max_seconds=600.0, evaluations=8),
 )
-# Thirty passes: recurrent weights are dropped, too, and gradients reach farther back.
+# Thirty passes: recurrent weights are dropped, too, and gradients reach farther back. A
+# fifth of a step's stretches begin from the zero state, to be good at that as well.
 _MINUTES_60 = TrainConfig(
     model=ModelConfig(
         layers=2, hidden=384, dropout=0.5, precision="mixed", mogrifier=2
@@ -55,9 +57,10 @@ _MINUTES_60 = TrainConfig(
         final_rate=0.05,
         weight_decay=0.1,
         average=0.999,
+        reset_probability=0.2,
     ),
     regularizer=RegularizerConfig(
-        variational=True, weight_drop=0.25, training_temperature=0.82
+        variational=True, weight_drop=0.25, training_temperature=0.78
     ),
     run=RunConfig(max_seconds=3600.0, evaluations=24),
 )
