@@ -145,12 +145,9 @@ def _forward_loop(
     keep: bool,
 ) -> tuple[tuple[Array, Array], tuple]:
     """The last h and c; every h and, for the gradient (if `keep`), gates and c."""
-    hidden_size = w_h.shape[0]
-    # σ(x) = tanh(x/2)/2 + 1/2 in the blocks i, f, o; tanh itself in the block g.
-    scale = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], z.dtype), hidden_size)
-    shift = jnp.repeat(jnp.array([0.5, 0.5, 0.0, 0.5], c.dtype), hidden_size)
-    z = z * scale
-    times_w_h = times(w_h * scale, len(h), way.factors, c.dtype)
+    scale, shift = opening(len(w_h), c.dtype)
+    z = z * scale.astype(z.dtype)
+    times_w_h = times(w_h * scale.astype(w_h.dtype), len(h), way.factors, c.dtype)
 
     def step(before: tuple, inputs: tuple) -> tuple[tuple, tuple]:
         h, c = before
@@ -159,7 +156,7 @@ def _forward_loop(
             h = jnp.where(starts_t[:, None], 0, h)
             c = jnp.where(starts_t[:, None], 0, c)
         z_t = z_t + times_w_h(h)
-        gates = jnp.tanh(z_t) * scale.astype(c.dtype) + shift
+        gates = jnp.tanh(z_t) * scale + shift
         i, f, g, o = jnp.split(gates, len(GATES), axis=-1)
         c = f * c + i * g
         h = (o * jnp.tanh(c)).astype(h.dtype)
@@ -170,6 +167,16 @@ def _forward_loop(
         return (h, c), (h, *kept)
 
     return jax.lax.scan(step, (h, c), (z, starts, valid), reverse=way.reverse)
+
+
+def opening(hidden_size: int, dtype: DTypeLike) -> tuple[Array, Array]:
+    """Scale and shift [4H]: tanh(scale z) scale + shift opens all gates by one tanh.
+
+    That is σ(z) = tanh(z/2)/2 + 1/2 in the blocks i, f, o; tanh itself in the block g.
+    """
+    scale = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], dtype), hidden_size)
+    shift = jnp.repeat(jnp.array([0.5, 0.5, 0.0, 0.5], dtype), hidden_size)
+    return scale, shift
 
 
 def state_before(

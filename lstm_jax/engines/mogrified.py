@@ -25,7 +25,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from lstm_jax.cell import GATES, LSTMState
-from lstm_jax.engines.fused import state_before
+from lstm_jax.engines.fused import opening, state_before
 from lstm_jax.notation import Flags, GateBias, Hidden, Inputs
 from lstm_jax.products import added_up, factor_dtype, times, weight_gradient
 
@@ -99,10 +99,7 @@ def _forward_loop(
     keep: bool,
 ) -> tuple[tuple[Array, Array], tuple]:
     """The last h and c; every h, and for the gradient (if `keep`) what it needs."""
-    units = h.shape[-1]
-    # σ(x) = tanh(x/2)/2 + 1/2 in the blocks i, f, o; tanh itself in the block g.
-    scale = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], c.dtype), units)
-    shift = jnp.repeat(jnp.array([0.5, 0.5, 0.0, 0.5], c.dtype), units)
+    scale, shift = opening(h.shape[-1], c.dtype)
 
     def prepared(w: Array) -> Callable[[Array], Array]:
         return times(w, len(h), way.factors, c.dtype)
