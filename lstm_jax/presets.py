@@ -14,8 +14,8 @@ from lstm_jax.config import (
 from lstm_jax.errors import InputError
 
 # Four passes over the text: what a Mogrifier learns from each is worth its time. The
-# running average takes the noise of many small steps away; the temperature, a sureness
-# that other plays would not bear out.
+# temperature takes a sureness away that other plays would not bear out; the running
+# average, the noise of validations on the way.
 _MINUTES_3 = TrainConfig(
     model=ModelConfig(
         layers=2, hidden=256, dropout=0.1, precision="mixed", mogrifier=2
