@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lstm_jax.beam import Beams as Beams
     from lstm_jax.beam import beam_search as beam_search
     from lstm_jax.beam import greedy_search as greedy_search
+    from lstm_jax.bounded import bounded_jit as bounded_jit
+    from lstm_jax.bounded import take_turns as take_turns
     from lstm_jax.buckets import Bucket as Bucket
     from lstm_jax.buckets import BucketedBatches as BucketedBatches
     from lstm_jax.buckets import make_buckets as make_buckets
@@ -350,6 +352,7 @@ _ROOMS = {
     ),
     "speech.picture": ("draw_transcript",),
     "classification.bayes": ("NaiveBayes", "fit_naive_bayes", "with_pairs"),
+    "bounded": ("bounded_jit", "take_turns"),
     "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
     "translation.lexicon": ("learn_lexicon", "translate_by_words"),
     "models.translate": ("Translator", "build_translator", "translation_loss"),

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from lstm_jax.bounded import bounded_jit
+
 Tree = TypeVar("Tree")
 _ALL = "all"
 
@@ -113,5 +115,5 @@ def _program(first_only: bool) -> tuple[NamedSharding, Callable[..., jax.Array]]
     mesh = Mesh(devices, (_ALL,), axis_types=(AxisType.Auto,))
     everywhere = NamedSharding(mesh, PartitionSpec())
     take = (lambda rows: rows[0]) if first_only else (lambda rows: rows)
-    program = jax.jit(take, out_shardings=everywhere)
+    program = bounded_jit(take, out_shardings=everywhere)
     return NamedSharding(mesh, PartitionSpec(_ALL)), program

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.devices import local_row_mesh, replicate, spread
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.notation import Count, Ids, PRNGKey, PRNGKeys, RecentIds
@@ -84,13 +85,13 @@ def read_prompt(
     return before
 
 
-@jax.jit
+@bounded_jit
 def _beginning(model: LanguageModel) -> Snapshot:
     nothing = jnp.full((1, MEMORY), NO_SYMBOL, jnp.int32)
     return Snapshot(model.blank(1), nothing, jnp.int32(0))
 
 
-@jax.jit
+@bounded_jit
 def _read(model: LanguageModel, before: Snapshot, ids: Ids, count: Count) -> Snapshot:
     """What is known after the first `count` symbols of ids [T, B]."""
     states = jax.lax.fori_loop(
@@ -99,7 +100,7 @@ def _read(model: LanguageModel, before: Snapshot, ids: Ids, count: Count) -> Sna
     return Snapshot(states, remember(before.recent, ids, count), before.place)
 
 
-@functools.partial(jax.jit, static_argnames="rows")
+@functools.partial(bounded_jit, static_argnames="rows")
 def branch(snapshot: Snapshot, rows: int) -> Snapshot:
     """Every row of a snapshot `rows` times."""
     copies = functools.partial(jnp.repeat, repeats=rows, axis=0)
@@ -117,7 +118,7 @@ def sample_keys(seed: int, samples: int) -> PRNGKeys:
     return _numbered(jax.random.key(seed), samples)
 
 
-@functools.partial(jax.jit, static_argnames="count")
+@functools.partial(bounded_jit, static_argnames="count")
 def _numbered(key: PRNGKey, count: int) -> PRNGKeys:
     return jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
 
@@ -193,7 +194,7 @@ def continue_from(
         yield Piece(np.asarray(ids)[:count], snapshot)
 
 
-@functools.partial(jax.jit, static_argnames="in_force")
+@functools.partial(bounded_jit, static_argnames="in_force")
 def _continue(
     model: LanguageModel,
     snapshot: Snapshot,

@@ -20,6 +20,7 @@ import numpy as np
 from jax import Array
 
 from lstm_jax.agree import readable
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.data import Batch, windows
 from lstm_jax.metrics import Measures
 from lstm_jax.models.language import LanguageModel, States, language_measures
@@ -97,7 +98,7 @@ def _gradient_scale(
     return jax.tree.map(lambda square: jnp.sqrt(square / count), squares)
 
 
-@jax.jit
+@bounded_jit
 def _add_squares(
     model: LanguageModel,
     squares: LanguageModel,
@@ -113,7 +114,7 @@ def _add_squares(
     return jax.lax.scan(one, (squares, states), segments)[0]
 
 
-@jax.jit
+@bounded_jit
 def _predict_and_learn(
     trained: LanguageModel,
     scale: LanguageModel,

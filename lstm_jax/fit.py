@@ -9,6 +9,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -41,7 +42,8 @@ class Task:
 
     Attributes:
         loss: see `lstm_jax.step`.
-        batch: batch n of training, a function of n alone.
+        batch: batch n of training, a function of n alone; called by a thread, ahead of
+            the device.
         row_axes: the axis of the rows in each of a batch's arrays.
         rows: B, rows per batch.
         batch_rows: some rows of batch n, so that of several processes each makes its
@@ -180,37 +182,40 @@ def fit(
     state = _place(mesh, state, shard_model)
     step = int(state.step)
     now = functools.partial(_now, clock)
-    prepare = functools.partial(_stacked, task, mesh, steps_per_call)
+    x64 = jax.dtypes.canonicalize_dtype(float) == np.float64
+    prepare = functools.partial(_stacked, task, mesh, steps_per_call, x64)
     pace = 0.0  # seconds per step, unknown at first
     if not plan.steps_left(step, now(), pace):
         return
-    upcoming = prepare(step)
     programs = programs or Programs(task.loss, optimizer)
     # Not of each call by itself: time passes between them too, when a line is read.
     passed = math.floor(plan.progress(step, now()) * evaluations)
-    while clock.running:
-        advance, compiling = programs.for_shapes(state, upcoming)
-        clock.compiling += compiling
-        started = now()
-        # The line before was not the last one, however late its reader comes back.
-        count = max(1, min(plan.steps_left(step, started, pace), steps_per_call))
-        rates = plan.rates(step, started, pace, count)
-        padded = np.zeros(steps_per_call, np.float32)
-        padded[:count] = rates
-        state, report = advance(state, upcoming, padded, np.int32(count))
-        upcoming = prepare(step + count)  # while the device works
-        report, taken = jax.device_get((report, state.step))
-        if taken < step + count:
-            raise NotFinite(int(taken) + 1, state)
-        step += count
-        seconds = now()
-        pace = (seconds - started) / count
-        if not plan.steps_left(step, seconds, pace):
-            clock.stop()
-        mark = math.floor(plan.progress(step, seconds) * evaluations)
-        due, passed = mark > passed or not clock.running, mark
-        measured = _validate(task, state.result, clock) if due else _NOTHING
-        yield state, _line(task, step, clock, pace, rates[-1], report, measured)
+    batches = prepare(step)
+    with ThreadPoolExecutor(1) as ahead:
+        while clock.running:
+            advance, compiling = programs.for_shapes(state, batches)
+            clock.compiling += compiling
+            started = now()
+            # The line before was not the last one, however late its reader comes back.
+            count = max(1, min(plan.steps_left(step, started, pace), steps_per_call))
+            rates = plan.rates(step, started, pace, count)
+            padded = np.zeros(steps_per_call, np.float32)
+            padded[:count] = rates
+            upcoming = ahead.submit(prepare, step + count)  # while the device works
+            state, report = advance(state, batches, padded, np.int32(count))
+            batches = upcoming.result()
+            report, taken = jax.device_get((report, state.step))
+            if taken < step + count:
+                raise NotFinite(int(taken) + 1, state)
+            step += count
+            seconds = now()
+            pace = (seconds - started) / count
+            if not plan.steps_left(step, seconds, pace):
+                clock.stop()
+            mark = math.floor(plan.progress(step, seconds) * evaluations)
+            due, passed = mark > passed or not clock.running, mark
+            measured = _validate(task, state.result, clock) if due else _NOTHING
+            yield state, _line(task, step, clock, pace, rates[-1], report, measured)
 
 
 def _line(
@@ -278,8 +283,13 @@ def _place(mesh: Mesh, state: TrainState, shard_model: bool) -> TrainState:
     )
 
 
-def _stacked(task: Task, mesh: Mesh, count: int, first: int) -> dict[str, jax.Array]:
-    """Batches first, first + 1, ... on the devices, stacked along a leading axis."""
+def _stacked(
+    task: Task, mesh: Mesh, count: int, x64: bool, first: int
+) -> dict[str, jax.Array]:
+    """Batches first, first + 1, ... on the devices, stacked along a leading axis.
+
+    Whether there is float64 is told by the caller: JAX keeps that by thread.
+    """
     numbers = range(first, first + count)
 
     def stack(batches: Iterable[Batch]) -> Batch:
@@ -287,13 +297,14 @@ def _stacked(task: Task, mesh: Mesh, count: int, first: int) -> dict[str, jax.Ar
         return {name: np.stack([b[name] for b in several]) for name in several[0]}
 
     some = task.batch_rows
-    if some is None:
-        whole = stack(task.batch(n) for n in numbers)
-        return spread_batch(mesh, whole, task.row_axes, lead=1)
-    return spread_own(
-        mesh,
-        task.rows,
-        lambda rows: stack(some(n, rows) for n in numbers),
-        task.row_axes,
-        lead=1,
-    )
+    with jax.enable_x64(x64):
+        if some is None:
+            whole = stack(task.batch(n) for n in numbers)
+            return spread_batch(mesh, whole, task.row_axes, lead=1)
+        return spread_own(
+            mesh,
+            task.rows,
+            lambda rows: stack(some(n, rows) for n in numbers),
+            task.row_axes,
+            lead=1,
+        )

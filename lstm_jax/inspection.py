@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.cell import GATES, LSTMState
 from lstm_jax.losses import cross_entropy
 from lstm_jax.models.language import LanguageModel, States
@@ -60,7 +61,7 @@ def excerpts(ids: np.ndarray, steps: int, rows: int) -> Ids:
     return jnp.asarray(ids[starts + np.arange(steps + 1)[:, None]], jnp.int32)
 
 
-@jax.jit
+@bounded_jit
 def watch(model: LanguageModel, ids: Ids) -> list[tuple[Gates, Hidden]]:
     """Every layer's gate pre-activations and outputs while it reads ids [T, B]."""
     hs, _ = model.read(ids)
@@ -84,7 +85,7 @@ def saturation(gate: Hidden) -> tuple[Array, Array]:
     return closed, jnp.mean(gate > OPEN, axis=(0, 1))
 
 
-@jax.jit
+@bounded_jit
 def gradient_by_lag(model: LanguageModel, ids: Ids) -> list[LSTMState]:
     """How strongly the last loss depends on the states before: norms [T] by lag.
 

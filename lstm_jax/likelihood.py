@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.beam import NO_END, Beams, beam_search
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.decode import PIECE, Snapshot, read_prompt
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.notation import Count, Ids, StepIds
@@ -43,7 +44,7 @@ def search_ids(
     return _search(model, states, may_appear, width, length, end, alpha)
 
 
-@functools.partial(jax.jit, static_argnames=("width", "length", "end", "alpha"))
+@functools.partial(bounded_jit, static_argnames=("width", "length", "end", "alpha"))
 def _search(
     model: LanguageModel,
     states: States,
@@ -92,7 +93,7 @@ def score_ids(
     return np.concatenate(found)
 
 
-@jax.jit
+@bounded_jit
 def _score(
     model: LanguageModel, before: Snapshot, ids: Ids, count: Count
 ) -> tuple[jax.Array, Snapshot]:

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from lstm_jax.bounded import take_turns
 from lstm_jax.devices import gathered, mesh_of_parts
 from lstm_jax.losses import Sums
 from lstm_jax.notation import PRNGKey
@@ -61,7 +62,7 @@ class Programs:
         steps = functools.partial(self._steps, loss, self.optimizer)
         program = jax.jit(steps, donate_argnums=0, out_shardings=(places, None))
         rates = np.zeros(len(jax.tree.leaves(batches)[0]), np.float32)
-        return program.lower(state, batches, rates, np.int32(0)).compile()
+        return take_turns(program.lower(state, batches, rates, np.int32(0)).compile())
 
 
 def _on_whole_models(loss: Loss, mesh: Mesh) -> Loss:

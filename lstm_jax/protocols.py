@@ -20,6 +20,7 @@ from jax import Array
 
 from lstm_jax.agree import readable
 from lstm_jax.argmax import argmax
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.data import windows
 from lstm_jax.devices import mesh_for, replicate, spread, spread_batch
 from lstm_jax.losses import Sums, Totals
@@ -47,11 +48,11 @@ _SEGMENT = 1024  # symbols of the stream per call
 Part = TypeVar("Part")
 # What is read off a batch: (model, states, batch) to totals and the states after it.
 Reader = Callable[[Any, Any, Any], tuple[Totals, Any]]
-_read_loss = jax.jit(functools.partial(eval_step, language_loss))
-_read_all = jax.jit(language_measures)
+_read_loss = bounded_jit(functools.partial(eval_step, language_loss))
+_read_all = bounded_jit(language_measures)
 
 
-@jax.jit
+@bounded_jit
 def _read_symbols(
     model: LanguageModel, states: States, batch: dict[str, Array]
 ) -> tuple[tuple[Measures, Array, Array], States]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 
 from lstm_jax.agree import any_says, first_number, leads, tell
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.config import TrainConfig, check
 from lstm_jax.data import Corpus, encode_text
 from lstm_jax.errors import InputError
@@ -160,7 +161,7 @@ def train_text(
     if resume and leads() and keeper.has_begun():
         state = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))
     else:
-        state = jax.jit(lambda: first_state(config, vocab))()
+        state = bounded_jit(lambda: first_state(config, vocab))()
         keeper.begin(state)
     if run and resume:
         run.write_config(config)  # it may be a longer run now
@@ -218,5 +219,5 @@ def _steps(
                 like = jax.eval_shape(lambda: first_state(config, vocab))
                 state = keeper.back_off(like, why)
             else:
-                state = jax.jit(lambda: first_state(config, vocab))()
+                state = bounded_jit(lambda: first_state(config, vocab))()
             state = tell(state)

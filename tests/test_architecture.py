@@ -38,6 +38,7 @@ ROOMS = (
     "validation",
     "ngrams",
     "notation",
+    "bounded",
     "cell",
     "products",
     "regularize",

@@ -36,6 +36,7 @@ from lstm_jax.step import (
 
 POINTS, INPUTS, OUTPUTS = 8, 3, 2
 STEPS = 6
+PLAIN = optax.identity()
 x64 = pytest.mark.usefixtures("x64")
 one_step = jax.jit(train_step, static_argnums=(0, 1))
 many_steps = jax.jit(train_steps, static_argnums=(0, 1))
@@ -352,6 +353,26 @@ def test_the_loop_hands_on_its_memory_and_compiles_once() -> None:
         steps.append(report.step)
     assert steps == [4, 8, 10]
     assert traces() == 1
+
+
+@x64
+def test_batches_made_ahead_keep_their_float64() -> None:
+    """JAX keeps by thread whether there is float64, and they are made in another."""
+    found = []
+
+    def loss(model: Model, carry: Carry, batch: Batch, key: PRNGKey | None) -> tuple:
+        found.append(batch["x"].dtype)
+        zero = 0 * jnp.sum(model["w"]).astype(jnp.float32)
+        return Sums(zero, zero, zero + 1), carry
+
+    model = {"w": jnp.zeros(2, jnp.float32)}
+    task = dataclasses.replace(
+        line_task(loss), batch=lambda n: {"x": np.ones(2), "y": np.ones(2)}, rows=2
+    )
+    plan = Plan(3, None, peak=0.05, warmup=0.2, final_rate=0.0)
+    run = fit(task, PLAIN, start(model, PLAIN), plan, Clock(), steps_per_call=1)
+    assert len(list(run)) == 3
+    assert set(found) == {jnp.dtype("float64")}
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 3, 16])

@@ -10,6 +10,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from lstm_jax.artifacts import load_model, load_settings, save_model
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.buckets import BucketedBatches, pick_epoch
 from lstm_jax.classification.labelled import (
     ROW_AXES,
@@ -112,7 +113,9 @@ def train_classifier(
     steps = recipe.epochs * picks.steps_per_epoch
     trained = train_model(
         task,
-        jax.jit(build_classifiers, static_argnums=(0, 1))(recipe, len(data.classes)),
+        bounded_jit(build_classifiers, static_argnums=(0, 1))(
+            recipe, len(data.classes)
+        ),
         Plan(steps, max_seconds, recipe.learning_rate, _WARMUP, final_rate=0.0),
         programs or classifier_programs(recipe),
         seed=recipe.seed,
@@ -145,7 +148,7 @@ def class_chances(
     return chances
 
 
-@jax.jit
+@bounded_jit
 def _scores(models: Model, inputs: Ids, lengths: Lengths) -> LabelScores:
     return average_members(jax.vmap(lambda model: model(inputs, lengths))(models))
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.data import Batch
 from lstm_jax.fit import Task
 from lstm_jax.forecasting.series import Frame, Panel
@@ -12,7 +12,7 @@ from lstm_jax.losses import Sums
 from lstm_jax.models.forecast import ForecastModel, each_forecast, forecast_loss
 
 _ROWS = 128  # windows per call of the one compiled program
-_each_forecast = jax.jit(each_forecast)
+_each_forecast = bounded_jit(each_forecast)
 ROW_AXES = {"past": 0, "future": 0, "weight": 0}
 
 

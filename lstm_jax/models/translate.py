@@ -17,6 +17,7 @@ from flax import nnx
 from jax import Array
 
 from lstm_jax.attention import attend
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.cell import LSTMState
 from lstm_jax.layers import LSTM, StackedLSTM
 from lstm_jax.losses import Sums, cross_entropy
@@ -187,7 +188,7 @@ def build_translator(
             dropout=dropout,
         )
 
-    return jax.jit(build)()
+    return bounded_jit(build)()
 
 
 def _ask(queries: BatchHidden, memory: Memory) -> tuple[BatchHidden, AttentionWeights]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.models.classify import SequenceClassifier
 from lstm_jax.models.transcribe import Transcriber
 from lstm_jax.speech.mel import pad_frames
@@ -50,12 +51,12 @@ def _alike(rows: Sequence[np.ndarray]) -> Iterator[list[int]]:
         yield order[start : start + _ROWS]
 
 
-@jax.jit
+@bounded_jit
 def _transcribe(model: Transcriber, frames: jax.Array, lengths: jax.Array) -> jax.Array:
     return model(frames, lengths)
 
 
-@jax.jit
+@bounded_jit
 def _classify(
     model: SequenceClassifier, frames: jax.Array, lengths: jax.Array
 ) -> jax.Array:

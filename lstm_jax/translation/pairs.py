@@ -5,10 +5,10 @@ import functools
 import operator
 from collections.abc import Iterator
 
-import jax
 import numpy as np
 from jax import Array
 
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.buckets import BucketedBatches, make_buckets, pad
 from lstm_jax.data import IGNORED, Batch
 from lstm_jax.fit import Task
@@ -107,7 +107,7 @@ def evaluate_pairs(model: Translator, examples: Examples) -> Sums:
     return functools.reduce(operator.add, parts)
 
 
-@jax.jit
+@bounded_jit
 def _measure(model: Translator, batch: dict[str, Array]) -> Sums:
     return translation_loss(model, (), batch, None)[0]
 

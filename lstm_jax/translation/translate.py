@@ -12,6 +12,7 @@ import numpy as np
 
 from lstm_jax.artifacts import load_model, load_settings, save_model
 from lstm_jax.beam import beam_search, greedy_search
+from lstm_jax.bounded import bounded_jit
 from lstm_jax.errors import InputError
 from lstm_jax.models.translate import DecoderStates, Translator, build_translator
 from lstm_jax.notation import (
@@ -134,7 +135,7 @@ def attention_of(
     return translator.source.names(source.tolist()), names, np.asarray(weights[0])
 
 
-@jax.jit
+@bounded_jit
 def _look(
     model: Translator, sources: SourceIds, lengths: Lengths, inputs: BatchIds
 ) -> AttentionWeights:
@@ -142,7 +143,7 @@ def _look(
     return model.write(inputs, states, memory)[1]
 
 
-@functools.partial(jax.jit, static_argnames=("search", "limit"))
+@functools.partial(bounded_jit, static_argnames=("search", "limit"))
 def _search(
     model: Translator,
     sources: SourceIds,

@@ -1,0 +1,63 @@
+"""Compiled programs that never overtake each other on the CPU.
+
+A program spread over several CPU devices meets in collectives: a sum of gradients, a
+sum of losses. While a device waits there it holds one of XLA's few threads. With a
+second such program in flight the threads can all be taken by devices that wait for one
+that has none left, and XLA ends the process after 40 seconds ("Termination timeout for
+all reduce"). So everything in this package compiles through `bounded_jit`: a call on
+several CPU devices returns when it has been computed. Calls on one device, on GPUs and
+on TPUs return at once, as those of `jax.jit` do.
+"""
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+
+R = TypeVar("R")
+
+# Held while a program runs: threads of one process take turns too. A program may call
+# another while it is traced, hence reentrant.
+_TURN = threading.RLock()
+
+
+def bounded_jit(function: Callable[..., R], **options: object) -> Callable[..., R]:
+    """Compile a function as `jax.jit` does, for calls that `take_turns`.
+
+    Args:
+        function: what to compile.
+        options: those of `jax.jit`.
+    """
+    compile_: Callable[..., Callable[..., R]] = jax.jit
+    return take_turns(compile_(function, **options))
+
+
+def take_turns(program: Callable[..., R]) -> Callable[..., R]:
+    """Make calls of a compiled program wait for its results on several CPU devices.
+
+    Use it, or `bounded_jit`, for programs of your own that run on a CPU shown as
+    several devices and do not need each other's results.
+    """
+
+    @functools.wraps(program)
+    def call(*args: object, **kwargs: object) -> R:
+        with _TURN:
+            results = program(*args, **kwargs)
+            arrays = [leaf for leaf in jax.tree.leaves(results) if _is_concrete(leaf)]
+            if any(map(_is_on_several_cpus, arrays)):
+                jax.block_until_ready(arrays)
+        return results
+
+    return call
+
+
+def _is_concrete(leaf: object) -> bool:
+    """Tell an array from what stands for one while a caller is traced."""
+    return isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+
+
+def _is_on_several_cpus(array: jax.Array) -> bool:
+    devices = array.sharding.device_set
+    return len(devices) > 1 and next(iter(devices)).platform == "cpu"
