@@ -117,4 +117,5 @@ def test_fifty_evaluations_of_a_long_text_beside_busy_cores(busy: int) -> None:
     finally:
         for other in others:
             other.kill()
+            other.wait()
     assert done.returncode == 0, done.stderr[-2000:]
