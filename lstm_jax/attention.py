@@ -15,6 +15,7 @@ from lstm_jax.notation import (
     Queries,
     Values,
 )
+from lstm_jax.padding import only_real
 
 _NEVER = -1e30  # a finite score, so that a row of length 0 has no NaN
 
@@ -34,8 +35,10 @@ def attend(
         The contexts [B, T, C], and the weights [B, T, S], which add up to 1. A row of
         length 0 has zeros for both.
     """
+    real = jnp.arange(keys.shape[1]) < lengths[:, None]
+    keys, values = only_real(keys, real), only_real(values, real)
     scores = jnp.einsum("bta,bsa->bts", queries, keys)
-    real = (jnp.arange(keys.shape[1]) < lengths[:, None])[:, None]
+    real = real[:, None]
     weights = jax.nn.softmax(jnp.where(real, scores, _NEVER), axis=-1)
     weights = jnp.where(real, weights, 0)
     return jnp.einsum("bts,bsc->btc", weights, values), weights

@@ -16,6 +16,7 @@ from jax import Array
 from lstm_jax.argmax import argmax
 from lstm_jax.data import IGNORED
 from lstm_jax.notation import Labels, LabelScores
+from lstm_jax.padding import only_real
 
 Same = TypeVar("Same")
 
@@ -64,12 +65,12 @@ class Sums(Additive):
 def cross_entropy(logits: LabelScores, targets: Labels, smoothing: float = 0.0) -> Sums:
     """Categorical cross-entropy, -ln softmax(logits)[target], summed.
 
-    Positions whose target is `IGNORED` count for nothing. Label smoothing (Szegedy et
-    al. 2016) spreads a share of every target evenly over all symbols. What that changes
-    is the `penalty`; the `loss` is the plain one.
+    Positions whose target is `IGNORED` count for nothing, whatever their logits are.
+    Label smoothing (Szegedy et al. 2016) spreads a share of every target evenly over
+    all symbols. What that changes is the `penalty`; the `loss` is the plain one.
     """
-    logits = logits.astype(jnp.float32)
     counted = targets != IGNORED
+    logits = only_real(logits, counted).astype(jnp.float32)
     symbols = jnp.arange(logits.shape[-1], dtype=targets.dtype)
     # A comparison instead of a gather: its gradient is no scatter.
     score = jnp.sum(jnp.where(symbols == targets[..., None], logits, 0), axis=-1)

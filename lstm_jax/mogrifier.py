@@ -25,6 +25,7 @@ from lstm_jax.notation import (
     PRNGKey,
     StepInput,
 )
+from lstm_jax.padding import read_real, real_steps
 
 
 @jax.tree_util.register_dataclass
@@ -77,10 +78,13 @@ def mogrifier_lstm(
     Returns:
         The outputs [T, B, H], and the state after the last real step.
     """
-    valid = None if lengths is None else jnp.arange(len(xs))[:, None] < lengths
+    valid = real_steps(lengths, len(xs))
     weights = Weights(params.rounds, _gate_weights(params), params.cell.b)
-    hs, state = run_mogrified(weights, xs, state, valid, capped)
-    return hs if valid is None else jnp.where(valid[..., None], hs, 0), state
+
+    def read(xs: Array, state: LSTMState) -> tuple[Hidden, LSTMState]:
+        return run_mogrified(weights, xs, state, valid, capped)
+
+    return read_real(read, xs, state, valid)
 
 
 def init_rounds(

@@ -15,6 +15,7 @@ from lstm_jax.notation import (
     Lengths,
     RecurrentWeights,
 )
+from lstm_jax.padding import read_real, real_steps
 from lstm_jax.products import product
 from lstm_jax.regularize import LoopMasks
 from lstm_jax.remat import in_chunks
@@ -43,7 +44,8 @@ def lstm(
         state: what the layer remembers from before, h and c [B, H]; zeros if None.
         lengths: [B], how many steps of each row are real, the rest being padding at
             the end. Outputs there are zero and the state is left alone, so a row of
-            length 0 returns the state it was given.
+            length 0 returns the state it was given. Whatever stands in the padding,
+            NaN included, changes no result and no gradient.
         resets: [T, B], True where x_t begins a new sequence: the state is zeroed
             between it and its neighbour t-1, in whichever direction time is walked.
             Several sequences packed in one row then never see each other.
@@ -157,17 +159,18 @@ def _walk(
     masks: LoopMasks | None,
 ) -> tuple[Hidden, LSTMState]:
     """Run an engine, with lengths and resets as the masks it takes."""
-    valid = None if lengths is None else jnp.arange(len(inputs))[:, None] < lengths
+    valid = real_steps(lengths, len(inputs))
     starts = resets if resets is None or valid is None else resets & valid
     if starts is not None and reverse:
         # Walking backwards, a sequence is entered at its end: where the next begins.
         starts = jnp.roll(starts, -1, axis=0).at[-1].set(False)
     run = in_chunks(run) if remat else run
     extra = () if masks is None else (masks,)  # most engines know of none
-    hs, state = run(inputs, weights, state, starts, valid, reverse, *extra)
-    if valid is not None:
-        hs = jnp.where(valid[..., None], hs, 0)
-    return hs, state
+
+    def read(inputs: Array, state: LSTMState) -> tuple[Hidden, LSTMState]:
+        return run(inputs, weights, state, starts, valid, reverse, *extra)
+
+    return read_real(read, inputs, state, valid)
 
 
 def _complete(

@@ -40,6 +40,7 @@ ROOMS = (
     "notation",
     "bounded",
     "cell",
+    "padding",
     "products",
     "regularize",
     "engines",

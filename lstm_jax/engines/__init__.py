@@ -2,9 +2,11 @@
 
 An engine is a function `(z, w_h, state, starts, valid, reverse) -> (hs, state)`:
 
-    z       [T, B, 4H]  the inputs' share of the gates, x_t @ w_x + b
+    z       [T, B, 4H]  the inputs' share of the gates, x_t @ w_x + b; where not valid
+                        that of zeros, or zeros
     w_h     [H, 4H]     recurrent weights
-    state               the state before the first step, h and c [B, H]
+    state               the state before the first step, h and c [B, H]; finite, even
+                        in rows that no step advances
     starts  [T, B]      or None: rows whose state is zeroed before step t
     valid   [T, B]      or None: rows that step t advances; others keep their state.
                         The steps of a row that count come first.

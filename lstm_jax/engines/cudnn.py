@@ -52,13 +52,12 @@ def run_cudnn(
 ) -> tuple[Hidden, LSTMState]:
     """Run the recurrence; see `lstm_jax.engines` for the arguments.
 
-    The kernel refuses a row of length 0. Such a row is run for one step, on zeros,
-    and what comes of that is thrown away: no value or gradient depends on it.
+    The kernel refuses a row of length 0. Such a row is run for one step, on the zeros
+    of the padding, and what comes of that is thrown away: nothing depends on it.
     """
     if valid is None:
         lengths = jnp.full(xs.shape[1], len(xs), jnp.int32)
     else:
-        xs = jnp.where(valid[..., None], xs, 0)
         lengths = jnp.maximum(valid.sum(axis=0, dtype=jnp.int32), 1)
     xs = _flip(xs, lengths) if reverse else xs
     params, xs, before = _refuse_transformations((params, xs, state))

@@ -20,6 +20,7 @@ from jax import Array
 
 from lstm_jax.cell import LSTMState
 from lstm_jax.config import PLAIN, RegularizerConfig
+from lstm_jax.data import IGNORED
 from lstm_jax.layers import StackedLSTM
 from lstm_jax.losses import Sums, cross_entropy
 from lstm_jax.metrics import Measures, measure
@@ -33,6 +34,7 @@ from lstm_jax.notation import (
     PRNGKey,
     RowVectors,
 )
+from lstm_jax.padding import only_real
 from lstm_jax.regularize import (
     check_rate,
     dropout,
@@ -123,9 +125,9 @@ class SequenceClassifier(nnx.Module):
         """
         keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
         xs = jnp.swapaxes(self._embed(inputs, keys[0], keys[1]), 0, 1)
+        hs, states = self.stack(xs, lengths=lengths, key=keys[2])
         if lengths is None:
             lengths = jnp.full(len(xs), xs.shape[1])
-        hs, states = self.stack(xs, lengths=lengths, key=keys[2])
         pooled = pool(hs, lengths, states[-1], self.pooling)
         if keys[3] is not None:
             pooled = dropout(keys[3], pooled, self.dropout)
@@ -157,18 +159,18 @@ def pool(
     """The outputs of real steps as one vector per row, [B, kinds times the width].
 
     Args:
-        hs: outputs [B, T, H], or [B, T, 2H] of both directions; zero in the padding.
+        hs: outputs [B, T, H], or [B, T, 2H] of both directions.
         lengths: [B]; a row of length 0 gives zeros.
         last: the state after the last real step, of each direction.
         kinds: what is put side by side.
     """
+    real = jnp.arange(hs.shape[1]) < lengths[:, None]
 
     def one(kind: Pooling) -> RowVectors:
         if kind == "last":
             return jnp.concatenate([state.h for state in _each(last)], axis=-1)
         if kind == "mean":
-            return hs.sum(axis=1) / jnp.maximum(lengths, 1)[:, None]
-        real = jnp.arange(hs.shape[1]) < lengths[:, None]
+            return only_real(hs, real).sum(axis=1) / jnp.maximum(lengths, 1)[:, None]
         largest = jnp.max(jnp.where(real[..., None], hs, -jnp.inf), axis=1)
         return jnp.where(lengths[:, None] > 0, largest, 0)
 
@@ -193,13 +195,15 @@ def classifier_loss(
         model: the model.
         carry: nothing: rows have no past.
         batch: `inputs` [T, B] or [T, B, D], `lengths` [B] and `targets` [B], the
-            classes; IGNORED for a row that is not counted.
+            classes; IGNORED for a row that is not counted, which is then not read.
         key: for dropout, or None.
 
     Returns:
         The sums, and the carry as it was.
     """
-    scores = model(batch["inputs"], batch["lengths"], key=key)
+    unread = batch["targets"] == IGNORED
+    lengths = jnp.where(unread, 0, batch["lengths"])
+    scores = model(batch["inputs"], lengths, key=key)
     if key is None:
         return cross_entropy(scores, batch["targets"]), carry
     rates = model.regularizer

@@ -22,6 +22,7 @@ from lstm_jax.notation import (
     PRNGKey,
     Transcripts,
 )
+from lstm_jax.padding import only_real
 from lstm_jax.regularize import dropout
 from lstm_jax.speech.ctc import BLANK
 
@@ -101,7 +102,8 @@ def transcript_nats(
         lengths: [B], frames that count.
         transcripts: [B, N], filled up with blanks.
     """
-    steps = jnp.arange(scores.shape[1])
-    silent = (steps >= lengths[:, None]).astype(jnp.float32)
+    real = jnp.arange(scores.shape[1]) < lengths[:, None]
+    silent = (~real).astype(jnp.float32)
     unused = (transcripts == BLANK).astype(jnp.float32)
+    scores = only_real(scores, real)
     return optax.ctc_loss(scores, silent, transcripts, unused, blank_id=BLANK)
