@@ -47,6 +47,7 @@ class Options:
         data: a folder with M4's Hourly-train.csv and Hourly-test.csv, or a CSV file of
             series, in rows or in columns.
         run_dir: where the model, the forecasts and the picture go.
+        overwrite: replace a former run in run_dir; other files in it stay.
         max_seconds: end training after so long.
         smoke: run in seconds, on a generated sample.
         validate: score the last points of the training part, to choose settings by.
@@ -63,6 +64,7 @@ class Options:
 
     data: Path | None = None
     run_dir: Path = Path("runs/forecast")
+    overwrite: bool = False
     max_seconds: float | None = None
     smoke: bool = False
     validate: bool = False
@@ -194,10 +196,18 @@ def learn(options: Options) -> None:
     check(options)
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
-    frame, season = lstm_jax.check_frame(options.frame), options.frame.seasons[0]
+    frame = lstm_jax.check_frame(options.frame)
     known, truth = load(options)
     lstm_jax.need_points(known, frame.context + frame.horizon)
-    lstm_jax.make_run_dir(options.run_dir)
+    spare = [options.data] if options.data else []
+    place = options.run_dir, options.overwrite, spare
+    with lstm_jax.new_experiment("forecast", *place):
+        learn_from(options, known, truth, started)
+
+
+def learn_from(options: Options, known: Series, truth: Series, started: float) -> None:
+    """The run, in its folder."""
+    frame, season = options.frame, options.frame.seasons[0]
     lstm_jax.keep_programs()
     lstm_jax.show_cores(options.batch)
 

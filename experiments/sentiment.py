@@ -56,6 +56,7 @@ class Options:
         text_column: of a table: the column of texts.
         label_column: of a table: the column of labels.
         run_dir: where the model, the scores and the pictures go.
+        overwrite: replace a former run in run_dir; other files in it stay.
         max_seconds: end after so long; every fold gets its share.
         smoke: run in seconds, on a generated sample.
         folds: of the cross-validation.
@@ -66,6 +67,7 @@ class Options:
     text_column: str = "text"
     label_column: str = "label"
     run_dir: Path = Path("runs/sentiment")
+    overwrite: bool = False
     max_seconds: float | None = None
     smoke: bool = False
     folds: int = 10
@@ -170,10 +172,18 @@ def report(counts: Confusion, classes: Sequence[str], title: str) -> ClassReport
 
 
 def learn(options: Options) -> None:
-    """The run: folds, then the model that is kept."""
+    """Check everything, then run."""
     started = time.perf_counter()
     lstm_jax.check_recipe(options.recipe)
     data, options = load(options)
+    lstm_jax.stratified_folds(data.labels, options.folds)  # refuses what can't be done
+    place = options.run_dir, options.overwrite, options.data
+    with lstm_jax.new_experiment("sentiment", *place):
+        learn_from(options, data, started)
+
+
+def learn_from(options: Options, data: Labelled, started: float) -> None:
+    """The run: folds, then the model that is kept."""
     recipe, run_dir = options.recipe, options.run_dir
     lstm_jax.show_cores(recipe.batch)
     lstm_jax.keep_programs()

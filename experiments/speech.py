@@ -75,6 +75,8 @@ class Options:
     """Folder with the recordings of FSDD."""
     run_dir: Path = Path("runs/speech")
     """Folder for networks, picture and results."""
+    overwrite: bool = False
+    """Replace a former run in --run-dir; other files in it stay."""
     max_seconds: float = 1800.0
     """Most seconds of training, all fits together."""
     seed: int = 0
@@ -99,9 +101,19 @@ class PredictOptions:
 
 
 def learn_all(options: Options) -> None:
-    """The experiment."""
+    """Check everything, then run."""
     started = time.perf_counter()
     recordings = material(options)
+    spare = [options.data] if options.data else []
+    place = options.run_dir, options.overwrite, spare
+    with lstm_jax.new_experiment("speech", *place):
+        learn_from(options, recordings, started)
+
+
+def learn_from(
+    options: Options, recordings: Sequence[Recording], started: float
+) -> None:
+    """The experiment, in its folder."""
     speakers = by_speaker(recordings)
     fits = 2 if options.validate else 2 + 2 * len(speakers)
     teach = Lessons(options.smoke, options.seed, options.max_seconds / fits)

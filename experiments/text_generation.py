@@ -62,6 +62,7 @@ class Options:
         preset: the settings, and with them the budget.
         seeds: so many runs, of seeds 0, 1, and so on.
         run_dir: a folder for the runs, the picture and the result.
+        overwrite: replace a former run in run_dir; other files in it stay.
         ablation: instead, train seed 0 with one option changed at a time, of these
             groups.
         dynamic: also measure dynamic evaluation.
@@ -73,6 +74,7 @@ class Options:
     preset: str = "shakespeare-3min"
     seeds: int = 3
     run_dir: Path = Path("runs/text_generation")
+    overwrite: bool = False
     ablation: tuple[Group, ...] = ()
     dynamic: bool = False
     smoke: bool = False
@@ -98,21 +100,26 @@ class PredictOptions:
 
 
 def learn(options: Options) -> None:
-    """Train once per seed, or once per change; compare; leave what was found."""
+    """Check everything, then run."""
     if options.seeds < 1:
         raise lstm_jax.InputError(f"--seeds: expected 1 or more, found {options.seeds}")
-    if options.smoke:
-        lstm_jax.make_run_dir(options.run_dir)
-        source = options.run_dir / "generated.txt"
-        source.write_text(generated(), encoding="utf-8")
-        options = dataclasses.replace(options, seeds=1)
-    elif options.data is None:
+    if options.data is None and not options.smoke:
         raise lstm_jax.InputError("--data: expected a text file, found none")
-    else:
-        source = options.data
     lstm_jax.preset(options.preset)  # refuses one that it does not know
-    text = lstm_jax.read_text([source], options.vocab)
-    lstm_jax.make_run_dir(options.run_dir)
+    if options.smoke or options.data is None:
+        text, source = generated(), options.run_dir / "generated.txt"
+        options = dataclasses.replace(options, seeds=1)
+    else:
+        text, source = lstm_jax.read_text([options.data], options.vocab), options.data
+    place = options.run_dir, options.overwrite, [options.data] if options.data else []
+    with lstm_jax.new_experiment("text_generation", *place):
+        if options.smoke:
+            source.write_text(generated(), encoding="utf-8")
+        learn_from(options, source, text)
+
+
+def learn_from(options: Options, source: Path, text: str | bytes) -> None:
+    """Train once per seed, or once per change; compare; leave what was found."""
     if options.ablation:
         ablate(options, source)
         return
@@ -209,7 +216,7 @@ def ablate(options: Options, source: Path) -> None:
     for change in ("nothing", *changes_of(options.preset, options.ablation)):
         words = [] if base is None else change.split()
         name = change.strip("-").replace(" ", "-")
-        run = train(options, source, options.run_dir / name, 0, *words)
+        run = train(options, source, options.run_dir / "ablation" / name, 0, *words)
         cut, whole = (run["validation"][p]["loss"] for p in ("window256", "stream"))
         base = cut if base is None else base
         losses = [f"{cut:.4f}", f"{cut - base:+.4f}", f"{whole:.4f}"]

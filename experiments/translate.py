@@ -51,6 +51,7 @@ class Options:
         languages: the endings of the files in a folder: from, to.
         test: the name of the test files in a folder.
         run_dir: where to leave the model, the pictures and the result.
+        overwrite: replace a former run in run_dir; other files in it stay.
         max_seconds: of training; the learning rate reaches zero when they are over.
         epochs: passes over the training pairs, if time allows.
         smoke: a small generated language instead, in seconds.
@@ -69,6 +70,7 @@ class Options:
     languages: tuple[str, str] = ("de", "en")
     test: str = "test_2016_flickr"
     run_dir: Path = Path("runs/translate")
+    overwrite: bool = False
     max_seconds: float | None = None
     epochs: int = 12
     smoke: bool = False
@@ -121,7 +123,7 @@ def generated() -> list[tuple[str, str]]:
 
 
 def learn(options: Options) -> None:
-    """Train, translate the test set, leave everything in the run directory."""
+    """Check everything, then run."""
     if find_spec("sacrebleu") is None:
         raise lstm_jax.InputError("expected sacrebleu: pip install -e '.[translate]'")
     if options.smoke:
@@ -131,6 +133,13 @@ def learn(options: Options) -> None:
         parts = lstm_jax.read_parts(options.data, options.languages, options.test)
     if not options.capitals:
         parts = parts.in_lower_case()
+    place = options.run_dir, options.overwrite, options.data
+    with lstm_jax.new_experiment("translate", *place):
+        learn_from(options, parts)
+
+
+def learn_from(options: Options, parts: lstm_jax.ParallelParts) -> None:
+    """Train, translate the test set, leave everything in the run directory."""
     lstm_jax.keep_programs()
     lstm_jax.show_cores(options.batch)
     started = perf_counter()

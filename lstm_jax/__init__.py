@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lstm_jax.artifacts import Result as Result
     from lstm_jax.artifacts import load_model as load_model
     from lstm_jax.artifacts import load_settings as load_settings
-    from lstm_jax.artifacts import make_run_dir as make_run_dir
+    from lstm_jax.artifacts import new_experiment as new_experiment
     from lstm_jax.artifacts import read_result as read_result
     from lstm_jax.artifacts import save_model as save_model
     from lstm_jax.artifacts import write_result as write_result
@@ -287,7 +287,7 @@ _ROOMS = {
         "Result",
         "load_model",
         "load_settings",
-        "make_run_dir",
+        "new_experiment",
         "read_result",
         "save_model",
         "write_result",

@@ -3,9 +3,11 @@
 Reading them executes nothing: arrays and JSON, never a pickle.
 """
 
+import contextlib
 import dataclasses
 import json
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.arrays import Stored, difference, names_of
+from lstm_jax.claim import Claim
 from lstm_jax.errors import InputError
 from lstm_jax.files import Fields
 from lstm_jax.step import Model
@@ -42,18 +45,30 @@ class Result:
     command: str
 
 
-def make_run_dir(run_dir: Path) -> None:
-    """Make the folder of a run, before anything is computed for it.
+@contextlib.contextmanager
+def new_experiment(
+    name: str, run_dir: Path, overwrite: bool = False, spare: Sequence[Path] = ()
+) -> Iterator[None]:
+    """Have the folder of a run for an application, while this is open.
+
+    It is to be opened once all was checked, and before anything is computed. If that
+    fails before anything is written, nothing is left of the run.
+
+    Args:
+        name: of the application.
+        run_dir: its folder: a new one, or an empty one.
+        overwrite: or that of a former run. Of that one the files that it has written
+            are removed, and all others stay.
+        spare: files and folders that must outlive this.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: there is a run and no leave to replace it, or something else, or
+            another process at work; or it can't be written to.
     """
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{run_dir}: expected a folder to write to, found: {error.strerror}"
-        ) from None
+    claim = Claim(run_dir, name, overwrite, spare)
+    with claim.held():
+        claim.sign()
+        yield
 
 
 def write_result(run_dir: Path, result: Result) -> None:

@@ -1,7 +1,6 @@
 """TensorBoard: the history as event files, by tensorboardX, without TensorFlow."""
 
 import importlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -27,8 +26,8 @@ TAGS = {
 class Board:
     """Writes lines of history as TensorBoard events into a folder of its own.
 
-    What the folder held before is replaced by `lines`, so that the events are those of
-    the history also after a resume, which may have forgotten some.
+    The events that the folder held before are replaced by `lines`, so that they are
+    those of the history also after a resume, which may have forgotten some.
 
     Raises:
         InputError: tensorboardX is not installed.
@@ -36,7 +35,8 @@ class Board:
 
     def __init__(self, folder: Path, lines: Sequence[Fields] = ()) -> None:
         package = require_tensorboard()
-        shutil.rmtree(folder, ignore_errors=True)
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink(missing_ok=True)
         self._writer = package.SummaryWriter(str(folder))
         for line in lines:
             self.add(line)

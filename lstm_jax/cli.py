@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from lstm_jax.errors import InputError
+from lstm_jax.files import expanded
 
 Options = TypeVar("Options")
 Verb = tuple[type[Any], Callable[[Any], int | None]]  # options, and what they are for
@@ -26,7 +27,10 @@ def parse(
     default: Options | None = None,
     package: str = "lstm_jax",
 ) -> Options:
-    """The options on the command line; a mistake or --help ends the process."""
+    """The options on the command line; a mistake or --help ends the process.
+
+    A ~ in a path stands for the home directory.
+    """
     cli = functools.partial(
         tyro.cli,
         kind,
@@ -35,7 +39,20 @@ def parse(
         args=argv,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-    return cli() if default is None else cli(default=default)
+    return _at_home(cli() if default is None else cli(default=default))
+
+
+def _at_home(value: Any) -> Any:  # noqa: ANN401
+    """Options, or a part of them, with every path as it is meant."""
+    if isinstance(value, Path):
+        return expanded(value)
+    if isinstance(value, tuple):
+        return tuple(map(_at_home, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name for field in dataclasses.fields(value) if field.init}
+        parts = {name: _at_home(getattr(value, name)) for name in fields}
+        return dataclasses.replace(value, **parts)
+    return value
 
 
 def run_experiment(
@@ -81,7 +98,7 @@ def command_line(name: str, options: object) -> str:
     if given.get("smoke"):
         return f"{words[0]} --smoke"
     for flag, value in given.items():
-        if value != usual[flag] and flag != "run_dir":
+        if value != usual[flag] and flag not in ("run_dir", "overwrite"):
             words += [f"--{flag.replace('_', '-')}", *_words(value)]
     return " ".join(words)
 

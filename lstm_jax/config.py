@@ -194,7 +194,7 @@ class RunConfig(Configuration):
     resume: bool = False
     """Continue the run in --run-dir."""
     overwrite: bool = False
-    """Replace the run in --run-dir."""
+    """Replace the run in --run-dir; other files in it stay."""
     tensorboard: bool = False
     """Write TensorBoard event files too, into --run-dir/tensorboard."""
     preset: PresetName | None = None

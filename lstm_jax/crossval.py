@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_jax import cli
+from lstm_jax.claim import Claim, default_folder
 from lstm_jax.config import (
     DataConfig,
     Kind,
@@ -24,7 +25,7 @@ from lstm_jax.config import (
 )
 from lstm_jax.data import read_text
 from lstm_jax.errors import InputError
-from lstm_jax.rundir import create_run
+from lstm_jax.rundir import RunDirectory
 from lstm_jax.validation import fold_table
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class FoldOptions:
     run_dir: Path | None = None
     """Folder for the results. Default: runs/NAME-crossval of the first file."""
     overwrite: bool = False
-    """Replace what is in --run-dir."""
+    """Replace the run in --run-dir; other files in it stay."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,19 +88,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     given, config = options.run, _config(options)
     text = read_text(given.data, given.vocab)
     assert config.run.run_dir, "set by _config"
-    run = create_run(config.run.run_dir, given.overwrite, spare=given.data)
-    run.write_config(config)
+    claim = Claim(config.run.run_dir, overwrite=given.overwrite, spare=given.data)
+    claim.check()
 
     from lstm_jax.devices import keep_programs, show_cores
 
     keep_programs()
     show_cores(config.optimizer.batch)
+    from lstm_jax.text_folds import check_folds
+
+    check_folds(text, config, given.folds)
+    with claim.held():
+        run = RunDirectory(claim.path)
+        run.announce()
+        _validate(text, given, config, run)
+
+
+def _validate(
+    text: str | bytes, given: FoldOptions, config: TrainConfig, run: RunDirectory
+) -> None:
+    """Cross-validate, print, keep."""
     from lstm_jax.text_folds import cross_validate_text
 
     seeds = range(given.seed, given.seed + given.seeds)
     results = cross_validate_text(
         text, config, given.folds, seeds, together=given.together, say=print
     )
+    run.write_config(config)  # before that there was nothing worth keeping
     for seed, result in zip(seeds, results, strict=True):
         print(f"\nseed {seed}\n{fold_table(result, _PRINTED)}")
         result.save(run.path / f"seed-{seed}" if len(results) > 1 else run.path)
@@ -117,7 +132,7 @@ def _config(options: CrossvalOptions) -> TrainConfig:
         raise InputError(f"--seeds: expected 1 or more, found {given.seeds}")
     if given.together and given.max_seconds is not None:
         raise InputError("--together: expected --epochs, found --max-seconds")
-    path = Path("runs") / f"{given.data[0].name.split('.')[0]}-crossval"
+    path = default_folder(given.data, "-crossval")
     config = TrainConfig(
         text=DataConfig(given.data, given.vocab, validation_fraction=0.0),
         model=options.model,

@@ -87,6 +87,19 @@ def sync_folder(path: Path) -> None:
             os.close(folder)
 
 
+def expanded(path: Path | str) -> Path:
+    """Replace a leading ~ or ~NAME by a home directory, as a shell does.
+
+    A shell leaves it as it is inside quotation marks and in `--flag=~/x`, and a folder
+    that is called ~ is then made, and one day removed with `rm -r ~`.
+    """
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # nobody has that name: it is that of a file
+        return path
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a file to be read, and no pipe or device, which may never end."""
     if not stat.S_ISREG(path.stat().st_mode):

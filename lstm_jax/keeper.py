@@ -169,6 +169,10 @@ class Keeper:
         self.best_model = tell(self.best_model)
         if first_says(bool(self._run) and step != self._saved_step):
             self._save(readable(state), step, None)
+        self.close()
+
+    def close(self) -> None:
+        """Wait for the disk, and let go; at the end, or of a run that failed."""
         if self._checkpoints:
             self._checkpoints.close()
 

@@ -12,29 +12,24 @@
     tensorboard/     the history as event files, if asked for
     inspect/         pictures of the trained network, if asked for
 
-Its path is all that generation and evaluation need. Nothing in it is executed.
+`evaluate` adds confusion.png. Its path is all that generation and evaluation need.
+Nothing in it is executed. The names of all files are in `lstm_jax.claim.WRITTEN` too.
 """
 
 import dataclasses
 import json
 import os
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
+from lstm_jax.claim import DRAFT
 from lstm_jax.config import ClusterConfig, TrainConfig, load_config, save_config
 from lstm_jax.data import Corpus, load_corpus, split_size
 from lstm_jax.errors import InputError
-from lstm_jax.files import Fields, replace_file, writing
+from lstm_jax.files import Fields, expanded, replace_file, writing
 from lstm_jax.history import line_of
 from lstm_jax.ids import write_ids
-from lstm_jax.lock import locked
 from lstm_jax.vocab import Vocab, load_vocab, save_vocab
 
-_DRAFT = "config.json.draft"  # and no config.json: a run that is being begun
-_BEFORE_CONFIG = {_DRAFT, "vocab.json", "vocab.json.draft"}
-_BEFORE_CONFIG |= {"corpus.npy", "corpus.npy.draft", "corpus.sha256"}
-_BEFORE_CONFIG |= {"corpus.sha256.draft"}
 _WRITTEN = ("config.json", "metrics.jsonl", "checkpoints", "summary.json")
 _WRITTEN += ("samples.txt", "curves.png", "tensorboard", "inspect")
 
@@ -86,7 +81,7 @@ class RunDirectory:
     def announce(self) -> None:
         """Say that a run is being begun: cut short now, it is in nobody's way."""
         with writing(self.path):
-            (self.path / _DRAFT).touch()
+            (self.path / DRAFT).touch()
 
     def start(self, config: TrainConfig, vocab: Vocab) -> None:
         """Write what is known before the first step; last what makes it a run."""
@@ -151,65 +146,13 @@ class RunDirectory:
         replace_file(self.path / "samples.txt", raw)
 
 
-def create_run(
-    path: Path, overwrite: bool = False, spare: Sequence[Path] = ()
-) -> RunDirectory:
-    """A new run directory.
-
-    Args:
-        path: where.
-        overwrite: replace a former run there.
-        spare: files that must outlive this.
-
-    Raises:
-        InputError: something is there already. Only a former run can be overwritten,
-            and only on request.
-    """
-    check_free(path, overwrite)
-    for file in spare:
-        if file.resolve().is_relative_to(path.resolve()):
-            raise InputError(f"{path}: expected a folder without {file} in it")
-    if path.is_symlink():
-        raise InputError(f"{path}: expected a folder for the run, found a link")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with locked(path):
-            check_free(path, overwrite)  # another process may have been faster
-            for entry in path.iterdir():
-                is_folder = entry.is_dir() and not entry.is_symlink()
-                shutil.rmtree(entry) if is_folder else entry.unlink()
-    except OSError as error:
-        raise InputError(f"{path}: expected a folder to write to: {error}") from None
-    return RunDirectory(path)
-
-
-def check_free(path: Path, overwrite: bool) -> None:
-    """Refuse a path that holds something, unless it is a run to be overwritten."""
-    try:
-        if path.exists() and not path.is_dir():
-            raise InputError(f"{path}: expected a folder for the run, found a file")
-        names = {entry.name for entry in path.iterdir()} if path.exists() else set()
-        if not names or (_DRAFT in names and names <= _BEFORE_CONFIG):
-            return
-    except OSError as error:
-        raise InputError(f"{path}: expected a folder for the run: {error}") from None
-    if not (path / "config.json").is_file():
-        raise InputError(
-            f"{path}: expected an empty folder or a run, found other files in it"
-        )
-    if not overwrite:
-        raise InputError(
-            f"{path}: expected a new folder, found a run; "
-            "--resume continues it, --overwrite replaces it"
-        )
-
-
 def open_run(path: Path) -> RunDirectory:
     """An existing run directory.
 
     Raises:
         InputError: there is none.
     """
+    path = expanded(path)
     try:
         found = path.is_dir()
     except OSError as error:

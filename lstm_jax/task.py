@@ -12,7 +12,7 @@ from flax import nnx
 
 from lstm_jax.config import TrainConfig
 from lstm_jax.data import Corpus, lane_batch, steps_per_epoch
-from lstm_jax.devices import multiplies_bfloat16
+from lstm_jax.devices import multiplies_bfloat16, row_mesh
 from lstm_jax.dispatch import EngineChoice, explain_engine
 from lstm_jax.errors import InputError
 from lstm_jax.fit import Task
@@ -51,6 +51,19 @@ def engine_of(config: TrainConfig) -> EngineChoice:
         )
     except ValueError as error:
         raise InputError(f"--engine: {error}") from None
+
+
+def check_machine(config: TrainConfig) -> None:
+    """Refuse a run that this machine can't do, before anything is written for it.
+
+    Args:
+        config: its settings, which have been through `fit_to`.
+
+    Raises:
+        InputError: the engine can't run here, or there are no such devices.
+    """
+    engine_of(config)
+    row_mesh(config.optimizer.batch, config.run.devices)
 
 
 def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:

@@ -4,6 +4,7 @@
 are the short way from Python.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,17 +13,18 @@ import jax
 
 from lstm_jax.agree import any_says, first_number, leads, tell
 from lstm_jax.bounded import bounded_jit
+from lstm_jax.claim import Claim
 from lstm_jax.config import TrainConfig, check
 from lstm_jax.data import Corpus, encode_text
 from lstm_jax.errors import InputError
-from lstm_jax.files import Fields
+from lstm_jax.files import Fields, expanded
 from lstm_jax.fit import Clock, Line, NotFinite, fit
 from lstm_jax.history import out_of_patience
 from lstm_jax.keeper import Keeper, open_checkpoints
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, measure_ids
-from lstm_jax.rundir import RunDirectory, create_run, open_run
+from lstm_jax.rundir import RunDirectory, open_run
 from lstm_jax.sizing import fit_to
 from lstm_jax.step import TrainState, init_state
 from lstm_jax.task import (
@@ -91,19 +93,29 @@ def evaluate_text(trained: TextModel, text: str) -> dict[str, dict[str, float]]:
     return {protocol: all_scores(measures) for protocol, measures in found.items()}
 
 
-def save(trained: TextModel, path: Path | str) -> None:
-    """Keep a trained model in a new run directory.
+def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
+    """Keep a trained model in a run directory.
+
+    Args:
+        trained: the model.
+        path: where; a leading ~ is the home directory.
+        overwrite: replace a former run there. Files that no run writes stay.
 
     Raises:
-        InputError: there is something at the path.
+        InputError: there is a run at the path and no leave to replace it, or something
+            else; or it can't be written to.
     """
-    run = create_run(Path(path))
-    run.start(trained.config, trained.vocab)
-    keeper = Keeper(run, Clock())
+    hint = "overwrite=True replaces it"
+    claim = Claim(expanded(path), overwrite=overwrite, hint=hint)
     first = first_state(trained.config, trained.vocab)
     optimizer = build_optimizer(trained.config)
     state = init_state(trained.model, optimizer, first.carry, first.key)
-    keeper.finish(state, "finished")
+    with claim.held():
+        run = RunDirectory(claim.path)
+        run.announce()
+        run.start(trained.config, trained.vocab)
+        with contextlib.closing(Keeper(run, Clock())) as keeper:
+            keeper.finish(state, "finished")
 
 
 def load(path: Path | str) -> TextModel:
@@ -185,6 +197,22 @@ def train_text(
 
 
 def _steps(
+    config: TrainConfig,
+    corpus: Corpus,
+    vocab: Vocab,
+    keeper: Keeper,
+    state: TrainState,
+    clock: Clock,
+) -> Iterator[tuple[TrainState, Line]]:
+    """The loop; if it fails, all that was being written is written when it ends."""
+    try:
+        yield from _attempts(config, corpus, vocab, keeper, state, clock)
+    except Exception:
+        keeper.close()
+        raise
+
+
+def _attempts(
     config: TrainConfig,
     corpus: Corpus,
     vocab: Vocab,

@@ -15,7 +15,7 @@ from lstm_jax.models.language import LanguageModel
 from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, stream_symbols, window_measures
 from lstm_jax.sizing import fit_to
-from lstm_jax.task import build_optimizer, loss_of
+from lstm_jax.task import build_optimizer, check_machine, loss_of
 from lstm_jax.together import Job, train_alone, train_together
 from lstm_jax.validation import CrossValidation, FoldOutcome, collect, cross_validate
 from lstm_jax.vocab import UNKNOWN, Vocab
@@ -56,15 +56,27 @@ def cross_validate_text(
     Raises:
         InputError: the text is too short for so many folds, or what training raises.
     """
+    check_folds(text, config, folds)
+    runs = [_configured(config, seed) for seed in seeds]
+    if together:
+        return _all_at_once(text, runs, folds, say)
+    return [_one_by_one(text, run, folds, say) for run in runs]
+
+
+def check_folds(text: str | bytes, config: TrainConfig, folds: int) -> None:
+    """Refuse a cross-validation that can't be done, before anything is computed.
+
+    Raises:
+        InputError: the text is too short for so many folds, there are too few of them,
+            or this machine can't train such a model.
+    """
     if len(text) < _FEWEST * folds:
         raise InputError(
             f"folds: expected blocks of at least {_FEWEST} symbols, found {folds} "
             f"folds of a text of {len(text)}"
         )
-    runs = [_configured(config, seed) for seed in seeds]
-    if together:
-        return _all_at_once(text, runs, folds, say)
-    return [_one_by_one(text, run, folds, say) for run in runs]
+    fold = block_folds(len(text), folds)[0]
+    check_machine(fit_to(config, len(fold.train) - 1))
 
 
 def fold_job(text: str | bytes, test: Indices, config: TrainConfig) -> Job:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from lstm_jax import cli
 from lstm_jax.board import require_tensorboard
+from lstm_jax.claim import Claim, default_folder
 from lstm_jax.config import HELLO_WORLD, HELLO_WORLD_TEXT, TrainConfig, check
 from lstm_jax.data import Corpus, encode_files, encode_text, survey_files
 from lstm_jax.errors import InputError
+from lstm_jax.files import expanded
 from lstm_jax.lock import locked
 from lstm_jax.presets import preset
-from lstm_jax.rundir import RunDirectory, check_free, create_run, open_run
+from lstm_jax.rundir import RunDirectory, open_run
 from lstm_jax.signals import interruptible
 from lstm_jax.sizing import fit_to, step_operations
 from lstm_jax.vocab import Vocab
@@ -31,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, train, report. Returns the exit code."""
     config, kept = _configure(sys.argv[1:] if argv is None else argv)
     begin = _continue if kept else _begin
-    # The lock of the run directory is held until `held` is closed.
+    # The lock of the run directory is held until `held` is closed; a run that fails
+    # before its first line of history leaves nothing then.
     with contextlib.ExitStack() as held:
         if config.cluster.coordinator is None:
             return _train(*begin(config, held))
@@ -48,16 +51,9 @@ def _train(
     config: TrainConfig, corpus: Corpus, vocab: Vocab, run: RunDirectory | None
 ) -> int:
     """Train and report."""
-    # Only now is JAX imported, and shown as many devices as the batch can use.
-    from lstm_jax.devices import keep_programs, show_cores
+    from lstm_jax.devices import keep_programs
 
     keep_programs()
-    if config.cluster.coordinator is None:
-        show_cores(
-            config.optimizer.batch,
-            config.run.devices,
-            operations=step_operations(config),
-        )
     from lstm_jax.report import Reporter
     from lstm_jax.text import train_text
 
@@ -113,7 +109,10 @@ def _peek(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--run-dir", "--run_dir", type=Path)
     parser.add_argument("--preset")
     parser.add_argument("--resume", action="store_true")
-    return parser.parse_known_args(argv)[0]
+    given = parser.parse_known_args(argv)[0]
+    given.data = list(map(expanded, given.data))
+    given.run_dir = given.run_dir and expanded(given.run_dir)
+    return given
 
 
 def _kept_config(argv: Sequence[str]) -> TrainConfig | None:
@@ -148,28 +147,29 @@ def _refuse_changes(kept: TrainConfig, asked: TrainConfig) -> None:
 
 
 def _default_run_dir(data: Sequence[Path]) -> Path | None:
-    return Path("runs") / data[0].name.split(".")[0] if data else None
+    return default_folder(data) if data else None
 
 
 def _begin(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
-    """Read the text and open a new run; nothing is written before all was read."""
-    text, path, overwrite = config.text, config.run.run_dir, config.run.overwrite
-    if path:
-        check_free(path, overwrite)
+    """Read the text and open a new run; nothing is written before all was checked."""
+    text, claim = config.text, _claim(config)
+    if claim:
+        claim.check()
     if text.data:
-        assert path, "a run on files has a directory by default"
         survey = survey_files(text.data, text.vocab, text.validation_fraction)
-        run = _create(path, overwrite, held, spare=text.data)
+        fitted = _fitted(config, survey.train_size)
+        run = _open(claim, held)
+        assert run, "a run on files has a directory by default"
         vocab = survey.vocab
         corpus = encode_files(text.data, survey, run.corpus_path)
     else:
         corpus, vocab = encode_text(
             HELLO_WORLD_TEXT, text.vocab, text.validation_fraction
         )
-        run = _create(path, overwrite, held) if path else None
+        fitted = _fitted(config, corpus.train_size)
+        run = _open(claim, held)
         if run:
             run.save_corpus(corpus)
-    fitted = fit_to(config, corpus.train_size - 1)
     if fitted.optimizer != config.optimizer:
         print(
             f"note: the training text has {corpus.train_size} characters; "
@@ -181,14 +181,49 @@ def _begin(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     return fitted, corpus, vocab, run
 
 
-def _create(
-    path: Path,
-    overwrite: bool,
-    held: contextlib.ExitStack,
-    spare: Sequence[Path] = (),
-) -> RunDirectory:
-    run = create_run(path, overwrite, spare)
-    held.enter_context(locked(path))
+def _claim(config: TrainConfig) -> Claim | None:
+    """The folder of a new run, if it is to be kept."""
+    if config.run.run_dir is None:
+        return None
+    return Claim(
+        config.run.run_dir,
+        overwrite=config.run.overwrite,
+        spare=config.text.data,
+        resumes=True,
+    )
+
+
+def _fitted(config: TrainConfig, train_size: int) -> TrainConfig:
+    """The settings that suit a text of this size, and that this machine can do."""
+    fitted = fit_to(config, train_size - 1)
+    _show_cores(fitted)
+    from lstm_jax.task import check_machine
+
+    check_machine(fitted)
+    return fitted
+
+
+def _show_cores(config: TrainConfig) -> None:
+    """Have JAX see as many devices as the batch can use: only now is it imported.
+
+    Of several processes each has done so before they met.
+    """
+    from lstm_jax.devices import show_cores
+
+    if config.cluster.coordinator is None:
+        show_cores(
+            config.optimizer.batch,
+            config.run.devices,
+            operations=step_operations(config),
+        )
+
+
+def _open(claim: Claim | None, held: contextlib.ExitStack) -> RunDirectory | None:
+    """The claimed folder, its lock held and its files undone with `held`."""
+    if claim is None:
+        return None
+    held.enter_context(claim.held())
+    run = RunDirectory(claim.path)
     run.announce()
     return run
 
@@ -199,6 +234,7 @@ def _continue(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     run = open_run(config.run.run_dir)
     held.enter_context(locked(run.path))
     vocab = run.vocab()
+    _show_cores(config)
     return config, run.corpus(config, vocab), vocab, run
 
 

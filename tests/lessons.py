@@ -1,7 +1,10 @@
 """A small lesson, a model that has learned it, and one that knows nothing."""
 
 import functools
+from collections.abc import Sequence
+from pathlib import Path
 
+from lstm_jax.claim import Claim
 from lstm_jax.config import (
     DataConfig,
     Kind,
@@ -11,6 +14,7 @@ from lstm_jax.config import (
     TrainConfig,
 )
 from lstm_jax.data import encode_text
+from lstm_jax.rundir import RunDirectory
 from lstm_jax.task import build_model
 from lstm_jax.text import TextModel, fit_text
 
@@ -37,3 +41,11 @@ def untrained(text: str, kind: Kind = "char") -> TextModel:
     """A model that knows the symbols of a text, and nothing else."""
     _, vocab = encode_text(text, kind, 0.0)
     return TextModel(config(kind), vocab, build_model(config(kind), vocab))
+
+
+def create_run(
+    path: Path, overwrite: bool = False, spare: Sequence[Path] = ()
+) -> RunDirectory:
+    """A new run directory, of which nobody holds the lock."""
+    with Claim(path, overwrite=overwrite, spare=spare).held():
+        return RunDirectory(path)

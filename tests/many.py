@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from lessons import create_run
 
 from lstm_jax.agree import any_says, first_number, leads, readable, tell
 from lstm_jax.config import (
@@ -27,7 +28,7 @@ from lstm_jax.data import encode_text
 from lstm_jax.devices import show_cores
 from lstm_jax.processes import joined
 from lstm_jax.protocols import all_scores, measure_ids
-from lstm_jax.rundir import RunDirectory, create_run
+from lstm_jax.rundir import RunDirectory
 from lstm_jax.text import train_text
 
 WORDS = "the cat sat on a mat and ate ham rice or jam with pie at noon by two".split()

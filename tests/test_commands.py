@@ -23,7 +23,8 @@ from typing import Any
 import pytest
 
 import lstm_jax
-from lstm_jax import generate
+from lstm_jax import generate, load, save, train
+from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.config import load_config
 from lstm_jax.devices import multiplies_bfloat16
 from lstm_jax.errors import InputError
@@ -697,6 +698,131 @@ def test_training_refuses_other_places(
     given: Sequence[str], message: str, place: Path
 ) -> None:
     assert_refused(run("train", "--data", "good.txt", *given, cwd=place), message)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a command that is called here leave this process's JAX as it is."""
+    for name in ("keep_programs", "show_cores"):
+        monkeypatch.setattr(f"lstm_jax.devices.{name}", lambda *given, **named: None)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--engine cudnn", "--engine: engine 'cudnn': needs a CUDA device"),
+        ("--engine pallas_tpu", "--engine: engine 'pallas_tpu': needs"),
+        ("--devices 3", "--devices: expected at most 2"),
+        ("--batch 5 --devices 2", "--batch: expected a multiple of the 2 devices"),
+        ("--max-seconds 1e-9", "--max-seconds: expected time for a step"),
+    ],
+)
+@pytest.mark.usefixtures("one_process")
+def test_what_is_refused_is_in_nobodys_way(
+    given: str, message: str, overwrite: bool, trained: Trained, tmp_path: Path
+) -> None:
+    """No folder is left, and an old run is still there if all could be known before."""
+    path = tmp_path / "runs" / "it"
+    if overwrite:
+        shutil.copytree(trained.path, path)
+    before = contents(tmp_path)
+    words = ["--data", str(trained.text), "--run-dir", str(path), *SMALL]
+    words += ["--overwrite"] * overwrite
+    with pytest.raises(InputError, match=message):
+        train.main([*words, *given.split()])
+    if overwrite and "--max-seconds" in given:
+        before = {"runs": None, "runs/it": None}
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_failure_before_the_first_step_leaves_nothing(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even what is being written beside the loop meanwhile."""
+    write, seen = Checkpoints._write, []
+
+    def slowly(self: Checkpoints, *given: Any) -> None:  # noqa: ANN401
+        time.sleep(0.5)
+        write(self, *given)
+        seen.append(contents(tmp_path).keys())
+
+    def out_of_memory(*given: object, **named: object) -> Iterator[None]:
+        raise RuntimeError("out of memory")
+        yield
+
+    monkeypatch.setattr(Checkpoints, "_write", slowly)
+    monkeypatch.setattr("lstm_jax.text.fit", out_of_memory)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train.main(["--data", str(trained.text), "--run-dir", f"{tmp_path}/a", *SMALL])
+    assert seen and "a/checkpoints/0/record.json" in seen[0]
+    assert contents(tmp_path) == {}
+
+
+def test_only_what_a_run_wrote_is_replaced(trained: Trained, copied: Path) -> None:
+    for command in ("evaluate", "inspect"):  # they leave pictures
+        assert_done(run(command, copied, cwd=copied.parent))
+    for name in ("notes.txt", "checkpoints/notes.txt", "inspect/mine.png", "my/a"):
+        (copied / name).parent.mkdir(exist_ok=True)
+        (copied / name).write_text(name)
+    given = ("--data", trained.text, "--run-dir", copied, *SMALL, "--epochs", 1)
+    done = run("train", *given, "--overwrite", cwd=copied.parent)
+    assert done.returncode == 0 and done.stderr == (
+        f"note: {copied}: checkpoints/notes.txt, inspect/mine.png, my/a and 1 more "
+        "stay; only files of runs are replaced\n"
+    )
+    found = contents(copied)
+    assert not {"confusion.png", "inspect/gates.png"} & found.keys()
+    assert found["notes.txt"] == b"notes.txt" and "summary.json" in found
+    assert metrics(copied)[-1]["step"] == STEPS_PER_EPOCH
+
+
+def test_a_folder_that_is_no_run_is_never_emptied(trained: Trained) -> None:
+    bert = trained.path.parent / "bert"
+    bert.mkdir()
+    (bert / "config.json").write_text('{"model_type": "bert", "hidden_size": 768}')
+    (bert / "pytorch_model.bin").write_text("weights of months")
+    before = contents(bert)
+    given = ("--data", trained.text, "--run-dir", bert, *SMALL)
+    try:
+        for more in ((), ("--overwrite",)):
+            done = run("train", *given, *more, cwd=bert.parent)
+            assert_refused(done, "expected an empty folder or a run", "config.json")
+        assert contents(bert) == before
+    finally:
+        shutil.rmtree(bert)
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_hidden_file_has_a_run_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named by what is before the first dot, its folder was once runs/ itself."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".bash_history").write_text(TEXT)
+    train.main(["--data", ".bash_history", *SMALL, "--epochs", "1"])
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["bash_history"]
+    with pytest.raises(InputError, match=r"runs/bash_history: .*found a run"):
+        train.main(["--data", ".bash_history", *SMALL])
+    train.main(["--resume", "--data", ".bash_history"])
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_tilde_that_the_shell_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "text.txt").write_text(TEXT)
+    given = ("--run-dir", "~/run")
+    train.main(["--data", "~/text.txt", *given, *SMALL, "--epochs", "1"])
+    train.main(["--resume", *given, "--epochs", "2"])
+    save(load("~/run"), "~/saved")
+    assert not any((tmp_path / "here").iterdir())
+    assert metrics(tmp_path / "run")[-1]["step"] == 2 * STEPS_PER_EPOCH
+    assert (tmp_path / "saved" / "config.json").exists()
 
 
 def test_resume_without_a_run_is_refused(place: Path) -> None:

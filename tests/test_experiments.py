@@ -1,6 +1,7 @@
 """What all applications share: smoke runs, and the table of their results."""
 
 import dataclasses
+import importlib
 import json
 import re
 from pathlib import Path
@@ -10,7 +11,16 @@ from experiment_runs import run
 
 from experiments import __main__ as table
 from experiments.text_generation import changes_of
-from lstm_jax import InputError, Result, read_result, run_experiment, write_result
+from lstm_jax import (
+    InputError,
+    Result,
+    command_line,
+    new_experiment,
+    read_result,
+    run_experiment,
+    write_result,
+)
+from lstm_jax.claim import WRITTEN
 
 FOLDER = Path(table.__file__).parent
 NO_APPLICATION = {"__init__", "__main__", "hello_world"}
@@ -30,6 +40,18 @@ def test_a_smoke_run_leaves_what_a_run_leaves(name: str, tmp_path: Path) -> None
     own, ours = {"model.npz", "settings.json"}, {"model.safetensors", "config.json"}
     assert own <= kept or ours <= kept
     assert [name for name in kept if name.endswith(".png")]
+    # A second run replaces it on request, and then all of it.
+    before = contents(tmp_path)
+    again = run(name, "--smoke", "--run-dir", tmp_path / "new")
+    assert again.returncode == 2 and contents(tmp_path) == before
+    assert again.stderr == (
+        f"error: {tmp_path}/new: expected a new folder, found a run of {name}; "
+        "--overwrite replaces it\n"
+    )
+    with new_experiment(name, tmp_path / "new", overwrite=True):
+        assert [path.name for path in (tmp_path / "new").iterdir()] == [
+            "experiment.json"
+        ]
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
@@ -39,6 +61,37 @@ def test_nonsense_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     assert done.returncode == 2 and done.stdout == ""
     assert re.fullmatch(r"error: .*missing.*\n", done.stderr), done.stderr
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_a_place_that_cannot_be_written_to_is_found_before_training(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = run(name, "--smoke", "--run-dir", tmp_path / "file" / "run")
+    assert done.returncode == 2 and done.stdout == ""
+    place = re.escape(str(tmp_path / "file" / "run"))
+    expected = f"error: {place}: expected a folder to write to: Not a directory\n"
+    assert re.fullmatch(expected, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_an_application_has_overwrite_and_names_of_its_own(name: str) -> None:
+    assert WRITTEN[name]
+    options = importlib.import_module(f"experiments.{name}").Options
+    asked = options(smoke=True, overwrite=True, run_dir=Path("x"))
+    assert command_line(name, asked) == f"python -m experiments.{name} --smoke"
+    asked = dataclasses.replace(asked, smoke=False)
+    assert command_line(name, asked) == f"python -m experiments.{name}"
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Every file under a folder."""
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
 
 
 def a_result(

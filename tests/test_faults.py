@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from lessons import create_run
 from test_commands import SMALL, arguments, contents, environment
 from test_commands import run as run_command
 from test_resume import (
@@ -29,7 +30,7 @@ from test_resume import (
 from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.errors import InputError
 from lstm_jax.lock import locked
-from lstm_jax.rundir import RunDirectory, create_run, open_run
+from lstm_jax.rundir import RunDirectory, open_run
 from lstm_jax.text import Outcome, load, train_text
 
 # Damaged files.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lessons import create_run
 
 from lstm_jax.config import (
     DataConfig,
@@ -27,7 +28,7 @@ from lstm_jax.history import (
     waited,
 )
 from lstm_jax.protocols import window256
-from lstm_jax.rundir import Fields, RunDirectory, create_run
+from lstm_jax.rundir import Fields, RunDirectory
 from lstm_jax.task import text_task
 from lstm_jax.text import Outcome, load, train_text
 

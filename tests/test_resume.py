@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from lessons import create_run
 
 from lstm_jax import train
 from lstm_jax.checkpoint import Checkpoints
@@ -25,7 +26,7 @@ from lstm_jax.files import Fields
 from lstm_jax.fit import Line
 from lstm_jax.keeper import open_checkpoints
 from lstm_jax.record import Record
-from lstm_jax.rundir import RunDirectory, create_run
+from lstm_jax.rundir import RunDirectory
 from lstm_jax.step import TrainState
 from lstm_jax.task import first_state
 from lstm_jax.text import Outcome, load, train_text

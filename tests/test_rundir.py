@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lessons import create_run
 
 from lstm_jax.config import (
     DataConfig,
@@ -23,7 +24,7 @@ from lstm_jax.fit import Line
 from lstm_jax.history import Fingerprint
 from lstm_jax.keeper import Keeper
 from lstm_jax.report import Reporter
-from lstm_jax.rundir import RunDirectory, create_run, open_run
+from lstm_jax.rundir import RunDirectory, open_run
 from lstm_jax.text import Outcome, load, train_text
 from lstm_jax.vocab import Vocab
 
@@ -129,7 +130,7 @@ def test_a_folder_of_other_files_is_never_replaced(
 def test_a_run_is_replaced_only_on_request(tmp_path: Path) -> None:
     a_run(tmp_path / "r").append_line(HISTORY[0])
     before = contents(tmp_path)
-    with pytest.raises(InputError, match="--resume continues it, --overwrite replaces"):
+    with pytest.raises(InputError, match="found a run; --overwrite replaces it"):
         create_run(tmp_path / "r")
     assert contents(tmp_path) == before
     create_run(tmp_path / "r", overwrite=True)

@@ -14,7 +14,6 @@ from lstm_jax.artifacts import (
     Result,
     load_model,
     load_settings,
-    make_run_dir,
     read_result,
     save_model,
     write_result,
@@ -231,15 +230,6 @@ def test_missing_and_damaged_settings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("[1]")
     with pytest.raises(InputError, match="expected a JSON object"):
         load_settings(tmp_path)
-
-
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    make_run_dir(tmp_path / "a" / "b")
-    make_run_dir(tmp_path / "a" / "b")
-    assert (tmp_path / "a" / "b").is_dir()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file: expected a folder to write to"):
-        make_run_dir(tmp_path / "file")
 
 
 def test_a_result_comes_back_and_is_the_last_line(

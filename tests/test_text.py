@@ -1,6 +1,7 @@
 """From a text to a model: learn a little text, score it, keep it."""
 
 import dataclasses
+import errno
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,36 @@ def test_a_saved_model_is_the_same_model(learned: TextModel, tmp_path: Path) -> 
             for trained in (learned, loaded)
         ]
         assert texts[0] == texts[1]
-    with pytest.raises(InputError, match="found a run"):
-        save(learned, tmp_path / "run")
+
+
+def test_a_saved_model_is_replaced_on_request(
+    learned: TextModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    save(untrained(LESSON), path)
+    with pytest.raises(InputError, match=r"a run; overwrite=True replaces it$"):
+        save(learned, path)
+    save(learned, path, overwrite=True)
+    assert evaluate_text(load(path), LESSON) == evaluate_text(learned, LESSON)
+    (path / "config.json").write_text("{}")
+    (path / "notes.txt").write_text("precious")
+    with pytest.raises(InputError, match="expected an empty folder or a run"):
+        save(learned, path, overwrite=True)
+    assert (path / "notes.txt").read_text() == "precious"
+
+
+def test_what_cannot_be_saved_leaves_nothing(
+    learned: TextModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lstm_jax.checkpoint.write_parts", full)
+        with pytest.raises(InputError, match="No space left"):
+            save(learned, tmp_path / "run")
+    assert not any(tmp_path.iterdir())
+    save(learned, tmp_path / "run")
 
 
 def test_what_is_not_there_cannot_be_loaded(tmp_path: Path) -> None:

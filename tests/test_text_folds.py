@@ -115,6 +115,11 @@ def test_a_text_too_short_is_refused() -> None:
             "--together: expected --epochs, found --max-seconds",
         ),
         (("--data", "t.txt", "--run-dir", "full"), "expected an empty folder or a run"),
+        (("--data", "t.txt", "--run-dir", "node", "--overwrite"), "or a run"),
+        (("--data", "t.txt", "--run-dir", "t.txt/a"), "expected a folder to write to"),
+        (("--data", "t.txt", "--folds", "1"), "folds: expected"),
+        (("--data", "t.txt", "--folds", "301"), "folds: expected blocks"),
+        (("--data", "t.txt", "--engine", "cudnn"), "--engine: engine 'cudnn': needs"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -127,9 +132,12 @@ def test_what_makes_no_sense_is_refused(
     (tmp_path / "t.txt").write_text(TEXT)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").touch()
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / "config.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=mentioned):
         crossval.main(given)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["full", "t.txt"]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_command_prints_and_keeps(
@@ -151,3 +159,29 @@ def test_the_command_prints_and_keeps(
         with np.load(folder / f"seed-{seed}" / "predictions.npz") as arrays:
             assert arrays["nats"].shape == (600,)
     assert (folder / "config.json").is_file()
+    again = ["--data", "t.txt", *small.split()]
+    with pytest.raises(InputError, match=r"found a run; --overwrite replaces it$"):
+        crossval.main(again)
+    (folder / "seed-0" / "notes.txt").touch()
+    crossval.main([*again, "--overwrite"])
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == {
+        *("config.json", "crossval.json", "predictions.npz", "seed-0/notes.txt")
+    }
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), KeyboardInterrupt()])
+def test_folds_that_came_to_nothing_leave_nothing(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*given: object, **named: object) -> None:
+        assert any(tmp_path.rglob("config.json.draft"))
+        raise error
+
+    for name in ("keep_programs", "show_cores"):
+        monkeypatch.setattr(f"lstm_jax.devices.{name}", lambda *given: None)
+    monkeypatch.setattr("lstm_jax.text_folds.cross_validate_text", failing)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.txt").write_text(TEXT)
+    with pytest.raises(type(error)):
+        crossval.main(["--data", "t.txt", "--hidden", "8"])
+    assert [path.name for path in tmp_path.iterdir()] == ["t.txt"]
