@@ -174,23 +174,18 @@ class Claim:
                     f"{self.path}: expected no other run in it, found {folder}"
                 )
         own, files = _files_of(former.kind), _files_of(self.kind)
-        in_the_way = [name for name in found.folders if files.fullmatch(name)]
-        in_the_way += [
-            name
-            for name in found.files
-            if files.fullmatch(name) and not own.fullmatch(name)
-        ]
-        in_the_way += [
-            name
-            for name in found.files
-            if _folders_of(self.kind).fullmatch(name)
-            and not (self.path / name).is_symlink()
-        ]
-        if in_the_way:
-            raise InputError(
-                f"{self.path}: expected nothing of the user's where the run writes, "
-                f"found {in_the_way[0]}"
-            )
+        stay = [name for name in found.files if not own.fullmatch(name)]
+        for name in filter(files.fullmatch, (*found.folders, *stay)):
+            self._refuse(name)
+        for name in filter(_folders_of(self.kind).fullmatch, stay):
+            if not (self.path / name).is_symlink():
+                self._refuse(name)
+
+    def _refuse(self, name: str) -> None:
+        raise InputError(
+            f"{self.path}: expected nothing of the user's where the run writes, "
+            f"found {name}"
+        )
 
     def _is_worthless(self, error: BaseException) -> bool:
         """Whether a run that ended so has left nothing to go on from."""
@@ -357,10 +352,14 @@ def _entries(path: Path) -> Entries:
 
 
 def _remove(path: Path, kind: str) -> list[str]:
-    """Remove what a run of this kind writes. Returns the files that stay."""
+    """Remove what a run of this kind writes. Returns the files that stay.
+
+    Its records go last: cut short, it is still a run that can be replaced.
+    """
     found, stay = _entries(path), []
     own, folders = _files_of(kind), _folders_of(kind)
-    for name in found.files:
+    records = (_CONFIG, _EXPERIMENT, _RESULT)
+    for name in sorted(found.files, key=lambda name: name in records):
         is_link = (path / name).is_symlink()
         if own.fullmatch(name) or (is_link and folders.fullmatch(name)):
             with writing(path / name):

@@ -180,6 +180,29 @@ def test_a_clean_run_has_no_note(
     assert not caplog.records and not any((tmp_path / "run").iterdir())
 
 
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_a_removal_cut_short_leaves_a_run(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which can be replaced then, and is not taken for a folder of other files."""
+    fill(tmp_path, *examples(kind))
+    make_run(tmp_path, kind)
+    unlink, count = Path.unlink, len(contents(tmp_path))
+
+    def failing(path: Path, missing_ok: bool = False) -> None:
+        if len(contents(tmp_path)) == count - 3:
+            raise OSError(errno.EIO, "Input/output error")
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", failing)
+        with pytest.raises(InputError, match="could not be written: Input/output"):
+            create_run(tmp_path, overwrite=True)
+    assert len(contents(tmp_path)) == count - 3
+    create_run(tmp_path, overwrite=True)
+    assert not contents(tmp_path)
+
+
 def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
     fill(tmp_path / "disk", "12/model.safetensors")
     make_run(tmp_path / "run")
