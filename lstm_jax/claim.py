@@ -255,8 +255,8 @@ def _former_of(path: Path) -> Former | None:
         kind = _kind_in(path)
     except InputError as error:
         raise InputError(
-            f"{path}: expected an empty folder or a run, found neither, or a damaged "
-            f"one: {error}"
+            f"{path}: expected an empty folder or a run, found other files or a "
+            f"damaged run: {error}"
         ) from None
     if kind is None:
         raise InputError(
@@ -286,21 +286,21 @@ def _kind_in(path: Path) -> str | None:
     if (path / _CONFIG).is_file():
         record = read_json(path / _CONFIG, "a configuration")
         if not record.keys() >= _SECTIONS:
-            raise InputError(f"{path / _CONFIG}: expected that of a run")
+            raise InputError(f"{path / _CONFIG}: expected the settings of a run")
         load_config(path / _CONFIG)
         return RUN
     if (path / _EXPERIMENT).is_file():
         record = read_json(path / _EXPERIMENT, "the record of an application")
         kind = record.get("experiment")
         if record.get("format") != _FORMAT or not isinstance(kind, str):
-            raise InputError(f"{path / _EXPERIMENT}: expected that of an application")
+            raise InputError(f"{path / _EXPERIMENT}: expected it from an application")
         return kind
     if (path / _RESULT).is_file():
         record = read_json(path / _RESULT, "the result of an application")
         words = str(record.get("command")).split()
         _, _, kind = " ".join(words[:3]).partition("python -m experiments.")
         if not record.keys() >= _ROW or not kind:
-            raise InputError(f"{path / _RESULT}: expected that of an application")
+            raise InputError(f"{path / _RESULT}: expected it from an application")
         return kind
     return None
 

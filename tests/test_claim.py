@@ -92,7 +92,7 @@ def test_a_damaged_record_is_refused(kind: str, damage: str, tmp_path: Path) -> 
     changed = text.replace('"format": 1', '"format": 2')
     path.write_text(text[: len(text) // 2] if damage == "cut" else changed)
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"or a damaged one: .*damaged file") as raised:
+    with pytest.raises(InputError, match=r"or a damaged run: .*damaged file") as raised:
         create_run(tmp_path, overwrite=True)
     assert "\n" not in str(raised.value) and path.name in str(raised.value)
     assert contents(tmp_path) == before
