@@ -205,12 +205,12 @@ def learn(options: Options) -> None:
         options = dataclasses.replace(options, **SMOKE)
     frame, season = lstm_jax.check_frame(options.frame), options.frame.seasons[0]
     known, truth = load(options)
-    files = files_of(options)
     lstm_jax.need_points(known, frame.context + frame.horizon)
     lstm_jax.make_run_dir(options.run_dir)
     lstm_jax.keep_programs()
     lstm_jax.show_cores(options.batch)
 
+    files = files_of(options)  # now: they may change while it trains
     log = lstm_jax.all_positive(known)
     panel = lstm_jax.scale_series(known, frame, log)
     # Errors weigh as in OWA, with what Naive2 reaches at the end of the training part.

@@ -189,11 +189,11 @@ def learn(options: Options) -> None:
     lstm_jax.check_recipe(options.recipe)
     lstm_jax.check_flags(options, positive=("max_seconds",))
     data, options = load(options)
-    paths = () if options.smoke else options.data
-    files = [lstm_jax.describe_file(path) for path in paths]
     recipe, run_dir = options.recipe, options.run_dir
     lstm_jax.show_cores(recipe.batch)
     lstm_jax.keep_programs()
+    paths = () if options.smoke else options.data
+    files = [lstm_jax.describe_file(path) for path in paths]
     share = options.max_seconds and options.max_seconds / (options.folds + 1)
     programs = lstm_jax.classifier_programs(recipe)
     with lstm_jax.interruptible() as stop:

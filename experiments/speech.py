@@ -104,11 +104,11 @@ def learn_all(options: Options) -> None:
     started = time.perf_counter()
     lstm_jax.check_flags(options, positive=("max_seconds",), seeds=("seed",))
     recordings = material(options)
-    folder = None if options.smoke else options.data
-    files = [describe_recordings(folder)] if folder else []
     speakers = by_speaker(recordings)
     fits = 2 if options.validate else 2 + 2 * len(speakers)
     teach = Lessons(options.smoke, options.seed, options.max_seconds / fits)
+    folder = None if options.smoke else options.data
+    files = [describe_recordings(folder)] if folder else []
     known, tested = official_split(recordings, options.validate)
     print(f"official split, {len(known)} recordings to learn from")
     with lstm_jax.interruptible() as stop:

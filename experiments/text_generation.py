@@ -118,11 +118,11 @@ def learn(options: Options) -> None:
         source = options.data
     lstm_jax.preset(options.preset)  # refuses one that it does not know
     text = lstm_jax.read_text([source], options.vocab)
-    files = [] if options.smoke else [lstm_jax.describe_file(source)]
     lstm_jax.make_run_dir(options.run_dir)
     if options.ablation:
         ablate(options, source)
         return
+    files = [] if options.smoke else [lstm_jax.describe_file(source)]
     runs = [
         train(options, source, options.run_dir / f"seed-{seed}", seed)
         for seed in range(options.seeds)

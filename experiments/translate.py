@@ -157,11 +157,11 @@ def learn(options: Options) -> None:
         parts = lstm_jax.split_pairs(generated())
     else:
         parts = lstm_jax.read_parts(options.data, options.languages, options.test)
-    files = files_of(options)
     if not options.capitals:
         parts = parts.in_lower_case()
     lstm_jax.keep_programs()
     lstm_jax.show_cores(options.batch)
+    files = files_of(options)  # now: they may change while it trains
     started = perf_counter()
     with lstm_jax.interruptible() as stop:
         translator = train(options, parts, stop)
