@@ -4,7 +4,8 @@ Command   python -m experiments RUN_DIR...    take in the results of these runs
           python -m experiments               write the table anew
 
 `result.json` of every run is kept in experiments/results/, a folder per task, and the
-table says what is there: no number in it is typed by hand.
+table says what is there: no number in it is typed by hand. Only results of the
+benchmarks' own data, whole and by protocol, are taken in; see `benchmarks.py`.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from typing import Annotated
 import tyro
 
 import lstm_jax
+from experiments.benchmarks import refusal
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- table: python -m experiments -->", "<!-- end of the table -->"
@@ -43,14 +45,13 @@ def take_in(run_dirs: Sequence[Path], results: Path) -> None:
     """Copy the results of runs to folders that are named after their tasks.
 
     Raises:
-        InputError: a run has left none, or one that is not to be reported.
+        InputError: a run has left none, or one of other data or by another protocol
+            than the table is about. Nothing has been changed then.
     """
     found = [lstm_jax.read_result(path) for path in run_dirs]
     for path, result in zip(run_dirs, found, strict=True):
-        if {"--smoke", "--validate"} & set(result.command.split()):
-            raise lstm_jax.InputError(
-                f"{path}: expected a test, found {result.command}"
-            )
+        if problem := refusal(result):
+            raise lstm_jax.InputError(f"{path}: {problem}")
     for result in found:
         name = re.sub(r"\W+", "-", result.task.lower()).strip("-")
         lstm_jax.write_result(results / name, result)

@@ -29,9 +29,10 @@ import numpy as np
 import tyro
 
 import lstm_jax
+from experiments.benchmarks import described
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
-    from lstm_jax import ForecastModel, Panel
+    from lstm_jax import DataFile, ForecastModel, Panel
 
 Series = dict[str, np.ndarray]
 Word = tyro.conf.Positional[Path]
@@ -102,15 +103,12 @@ class PredictOptions:
 
 def check(options: Options) -> None:
     """Refuse numbers that make no sense."""
-    for name in ("origins", "hidden", "layers", "members", "batch", "steps"):
-        if getattr(options, name) < 1:
-            found = getattr(options, name)
-            raise lstm_jax.InputError(f"--{name}: expected 1 or more, found {found}")
-    if not (options.learning_rate > 0 and options.seed >= 0):
-        raise lstm_jax.InputError(
-            "--learning-rate and --seed: expected more than 0, and 0 or more, "
-            f"found {options.learning_rate} and {options.seed}"
-        )
+    lstm_jax.check_flags(
+        options,
+        counts=("origins", "hidden", "layers", "members", "batch", "steps"),
+        positive=("learning_rate", "max_seconds"),
+        seeds=("seed",),
+    )
 
 
 def load(options: Options) -> tuple[Series, Series]:
@@ -130,6 +128,15 @@ def load(options: Options) -> tuple[Series, Series]:
     else:
         known, truth = lstm_jax.hold_out(lstm_jax.read_series(options.data), held_out)
     return lstm_jax.hold_out(known, held_out) if options.validate else (known, truth)
+
+
+def files_of(options: Options) -> list[DataFile]:
+    """The files that `load` reads."""
+    if options.smoke or options.data is None:
+        return []
+    is_m4 = options.data.is_dir()
+    paths = [options.data / name for name in M4_FILES] if is_m4 else [options.data]
+    return [lstm_jax.describe_file(path) for path in paths]
 
 
 def generated() -> Series:
@@ -155,6 +162,7 @@ def train(
     panel: Panel,
     model: ForecastModel,
     yardstick: tuple[float, float],
+    stop: lstm_jax.Stop,
 ) -> ForecastModel:
     """The ensemble after the last step; no data were held out to choose another."""
     sizes = {name: getattr(options, name) for name in ("batch", "members", "seed")}
@@ -171,6 +179,7 @@ def train(
         steps_per_call=8,
         run_dir=options.run_dir,
         unit="OWA of the pinball loss",
+        interrupted=stop,
     ).model
 
 
@@ -211,6 +220,7 @@ def learn_from(options: Options, known: Series, truth: Series, started: float) -
     lstm_jax.keep_programs()
     lstm_jax.show_cores(options.batch)
 
+    files = files_of(options)  # now: they may change while it trains
     log = lstm_jax.all_positive(known)
     panel = lstm_jax.scale_series(known, frame, log)
     # Errors weigh as in OWA, with what Naive2 reaches at the end of the training part.
@@ -218,8 +228,10 @@ def learn_from(options: Options, known: Series, truth: Series, started: float) -
     naive2 = lstm_jax.baseline_scores(*before, frame.horizon, season)["Naive2"]
     print(f"{len(known)} series, {options.steps} steps", flush=True)
     settings = {name: dataclasses.asdict(options)[name] for name in KEPT}
-    model = train(options, panel, build(settings), naive2.means())
+    with lstm_jax.interruptible() as stop:
+        model = train(options, panel, build(settings), naive2.means(), stop)
     lstm_jax.save_model(options.run_dir, model, settings | {"log": log})
+    stop.check(f"the last model is kept in {options.run_dir}, unfinished, not scored")
 
     whole, points = panel.extended(truth), options.origins * options.frame.horizon
     middle = model.levels.index(0.5)
@@ -231,7 +243,8 @@ def learn_from(options: Options, known: Series, truth: Series, started: float) -
     print(f"95 % intervals: {band.coverage:.1%} of points inside, MSIS {band.msis:.3f}")
     keep(options.run_dir / "forecasts.csv", known, model, quantiles, truth)
     minutes = (time.perf_counter() - started) / 60
-    lstm_jax.write_result(options.run_dir, result(options, scores, minutes, len(known)))
+    row = result(options, scores, minutes, len(known), files)
+    lstm_jax.write_result(options.run_dir, row)
 
 
 def keep(
@@ -249,23 +262,26 @@ def keep(
 
 
 def result(
-    options: Options, scores: dict[str, str], minutes: float, series: int
+    options: Options,
+    scores: dict[str, str],
+    minutes: float,
+    series: int,
+    files: Sequence[DataFile],
 ) -> lstm_jax.Result:
     """The row of the table of applications."""
-    is_m4 = options.data is not None and options.data.is_dir()
-    data = "M4 Hourly" if is_m4 else "generated" if options.smoke else "a CSV file"
-    part = "test part" if is_m4 and not options.validate else "last points"
+    part = "test part" if len(files) == 2 and not options.validate else "last points"
     horizon, season = options.frame.horizon, options.frame.seasons[0]
+    names = " ".join(file.name for file in files) or "generated"
     return lstm_jax.Result(
-        task="time-series prediction",
-        data=f"{data}, {series} series",
-        licence="none stated" if is_m4 else "the user's",
-        protocol=f"{part}, horizon {horizon}, m = {season}",
+        **described(
+            "time-series prediction",
+            f"{part}, horizon {horizon}, m = {season}",
+            files,
+            f"{names}, {series} series",
+        ),
         metric="OWA",
         ours=scores["LSTM"],
         floor=f"seasonal naive {scores['seasonal naive']}",
-        published="0.440 LSTM hybrid, M4's winner; 1.036 M4's RNN" if is_m4 else "none",
-        best_known="0.410 Doornik, M4" if is_m4 else "none",
         minutes=minutes,
         command=lstm_jax.command_line("forecast", options),
     )
@@ -274,6 +290,10 @@ def result(
 def predict(options: PredictOptions) -> None:
     """Forecast what nobody knows yet."""
     settings = lstm_jax.load_settings(options.run_dir)
+    if not {*KEPT, "log"} <= set(settings):
+        raise lstm_jax.InputError(
+            f"{options.run_dir}: expected a forecaster, found {sorted(settings)}"
+        )
     frame = lstm_jax.load_frame(settings["frame"])
     series = lstm_jax.read_series(options.data)
     lstm_jax.need_points(series, frame.context)

@@ -29,12 +29,14 @@ import numpy as np
 import tyro
 
 import lstm_jax
+from experiments.benchmarks import described
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
     from lstm_jax import (
         ClassReport,
         Confusion,
         CrossValidation,
+        DataFile,
         FoldOutcome,
         Labelled,
         Programs,
@@ -120,7 +122,11 @@ def part(data: Labelled, rows: np.ndarray) -> Labelled:
 
 
 def cross_validate(
-    data: Labelled, options: Options, programs: Programs, seconds: float | None
+    data: Labelled,
+    options: Options,
+    programs: Programs,
+    seconds: float | None,
+    stop: lstm_jax.Stop,
 ) -> CrossValidation:
     """Both methods on every fold, each fitted to its training part alone."""
     recipe = options.recipe
@@ -131,7 +137,15 @@ def cross_validate(
         counts = (terms[row] for row in train)
         bayes = lstm_jax.fit_naive_bayes(counts, labels, len(data.classes))
         classifier = lstm_jax.train_classifier(
-            part(data, train), recipe, programs=programs, max_seconds=seconds
+            part(data, train),
+            recipe,
+            programs=programs,
+            max_seconds=seconds,
+            interrupted=stop,
+        )
+        stop.check(
+            f"fold {k + 1} of {options.folds} is not finished; of the folds before it "
+            "there is what was printed, and no mean and no model"
         )
         chances = lstm_jax.class_chances(classifier, part(data, test).texts)
         by_counts = bayes.scores(terms[row] for row in test)
@@ -175,6 +189,7 @@ def learn(options: Options) -> None:
     """Check everything, then run."""
     started = time.perf_counter()
     lstm_jax.check_recipe(options.recipe)
+    lstm_jax.check_flags(options, positive=("max_seconds",))
     data, options = load(options)
     lstm_jax.stratified_folds(data.labels, options.folds)  # refuses what can't be done
     place = options.run_dir, options.overwrite, options.data
@@ -187,9 +202,12 @@ def learn_from(options: Options, data: Labelled, started: float) -> None:
     recipe, run_dir = options.recipe, options.run_dir
     lstm_jax.show_cores(recipe.batch)
     lstm_jax.keep_programs()
+    paths = () if options.smoke else options.data
+    files = [lstm_jax.describe_file(path) for path in paths]
     share = options.max_seconds and options.max_seconds / (options.folds + 1)
     programs = lstm_jax.classifier_programs(recipe)
-    result = cross_validate(data, options, programs, share)
+    with lstm_jax.interruptible() as stop:
+        result = cross_validate(data, options, programs, share, stop)
     result.save(run_dir)
     print("\n" + lstm_jax.fold_table(result))
     reports = {}
@@ -200,17 +218,27 @@ def learn_from(options: Options, data: Labelled, started: float) -> None:
         lstm_jax.draw_confusion(np.asarray(counts.matrix), data.classes, picture, name)
     best = max(result.mean, key=result.mean.__getitem__)
     print(f"\nThe higher mean accuracy is that of {best}.")
-    classifier = lstm_jax.train_classifier(
-        data, recipe, programs=programs, max_seconds=share, run_dir=run_dir
-    )
+    with lstm_jax.interruptible() as stop:
+        classifier = lstm_jax.train_classifier(
+            data,
+            recipe,
+            programs=programs,
+            max_seconds=share,
+            run_dir=run_dir,
+            interrupted=stop,
+        )
     lstm_jax.save_classifier(run_dir, classifier)
+    stop.check(
+        f"the folds' scores and the last classifier, unfinished, are kept in {run_dir}"
+    )
     minutes = (time.perf_counter() - started) / 60
-    write_result(options, data, result, reports, minutes)
+    write_result(options, data, files, result, reports, minutes)
 
 
 def write_result(
     options: Options,
     data: Labelled,
+    files: Sequence[DataFile],
     result: CrossValidation,
     reports: dict[str, ClassReport],
     minutes: float,
@@ -223,20 +251,20 @@ def write_result(
         scores = ", ".join(f"{each} {100 * macro[each]:.1f}" for each in macro)
         return f"{name} {100 * mean:.1f} ± {100 * spread:.1f} ({scores})"
 
-    files = " ".join(path.name for path in options.data)
-    known = "rt-polarity" in files
+    names = " ".join(file.name for file in files) or "generated"
+    files = sorted(files, key=lambda file: file.sha256 or "")  # any order is the same
     lstm_jax.write_result(
         options.run_dir,
         lstm_jax.Result(
-            task="Sentiment",
-            data=f"{files or 'generated'}, {len(data.texts):,} texts",
-            licence="none stated, free for research" if known else "yours",
-            protocol=f"{options.folds}-fold cross-validation, stratified",
+            **described(
+                "Sentiment",
+                f"{options.folds}-fold cross-validation, stratified",
+                files,
+                f"{names}, {len(data.texts):,} texts",
+            ),
             metric="accuracy, %, mean ± s.d. over folds (macro averages)",
             ours=summary(OURS),
             floor=summary(BAYES) + ", words and pairs, same folds",
-            published="about 75 from scratch" if known else "-",
-            best_known="81.5, CNN with word2vec (Kim 2014)" if known else "-",
             minutes=minutes,
             command=lstm_jax.command_line("sentiment", options),
         ),

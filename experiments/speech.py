@@ -44,6 +44,7 @@ from experiments.spoken_digits.recordings import (
     RATE,
     Recording,
     by_speaker,
+    describe_recordings,
     official_split,
     read_recordings,
     tones,
@@ -103,6 +104,7 @@ class PredictOptions:
 def learn_all(options: Options) -> None:
     """Check everything, then run."""
     started = time.perf_counter()
+    lstm_jax.check_flags(options, positive=("max_seconds",), seeds=("seed",))
     recordings = material(options)
     spare = [options.data] if options.data else []
     place = options.run_dir, options.overwrite, spare
@@ -117,21 +119,26 @@ def learn_from(
     speakers = by_speaker(recordings)
     fits = 2 if options.validate else 2 + 2 * len(speakers)
     teach = Lessons(options.smoke, options.seed, options.max_seconds / fits)
+    folder = None if options.smoke else options.data
+    files = [describe_recordings(folder)] if folder else []
     known, tested = official_split(recordings, options.validate)
     print(f"official split, {len(known)} recordings to learn from")
-    networks = teach(known, options.run_dir)
+    with lstm_jax.interruptible() as stop:
+        networks = teach(known, stop, options.run_dir)
     official = compare(networks, known, tested, rounds=5)
     draw(networks.joined, tested, options.run_dir / "joined.png")
     if options.validate:
         return
     unseen = {}
-    for speaker, mine in speakers.items():
-        others = [r for r in recordings if r.speaker != speaker]
-        print(f"without {speaker}, {len(others)} recordings to learn from")
-        unseen[speaker] = compare(teach(others), others, mine, rounds=1)
+    with lstm_jax.interruptible() as stop:
+        for speaker, mine in speakers.items():
+            others = [r for r in recordings if r.speaker != speaker]
+            print(f"without {speaker}, {len(others)} recordings to learn from")
+            unseen[speaker] = compare(teach(others, stop), others, mine, rounds=1)
     minutes = (time.perf_counter() - started) / 60
     command = lstm_jax.command_line("speech", options)
-    write_results(options.run_dir, options.smoke, command, official, unseen, minutes)
+    results = command, official, unseen, minutes, files
+    write_results(options.run_dir, options.smoke, *results)
 
 
 def material(options: Options) -> list[Recording]:
@@ -140,9 +147,12 @@ def material(options: Options) -> list[Recording]:
     Raises:
         InputError: there is nothing.
     """
-    if options.data is None and not options.smoke:
+    if options.smoke:
+        recordings = tones()
+    elif options.data is None:
         raise lstm_jax.InputError("--data: expected a folder of recordings, found none")
-    recordings = read_recordings(options.data) if options.data else tones()
+    else:
+        recordings = read_recordings(options.data)
     lstm_jax.keep_programs()
     lstm_jax.show_cores(TINY.rows if options.smoke else JOINED.rows)
     return recordings
@@ -163,13 +173,17 @@ class Lessons:
         self._seed, self._seconds = seed, seconds
 
     def __call__(
-        self, recordings: Sequence[Recording], run_dir: Path | None = None
+        self,
+        recordings: Sequence[Recording],
+        stop: lstm_jax.Stop,
+        run_dir: Path | None = None,
     ) -> Networks:
         """Networks that have learned from these, kept in a folder if one is given."""
         own = run_dir / "isolated" if run_dir else None
+        how = self._seed, self._seconds, stop
         return Networks(
-            learn(self._isolated, words(recordings), self._seed, self._seconds, own),
-            learn(self._joined, recordings, self._seed, self._seconds, run_dir),
+            learn(self._isolated, words(recordings), *how, own),
+            learn(self._joined, recordings, *how, run_dir),
         )
 
 

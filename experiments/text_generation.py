@@ -23,20 +23,26 @@ Others    nanoGPT 1.4697, 10.7 million parameters, 3 minutes on an A100, and 1.8
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
 import lstm_jax
+from experiments.benchmarks import described
+
+if TYPE_CHECKING:
+    from lstm_jax import DataFile
 
 Summary = dict[str, Any]  # of a run, see `lstm_jax.report`
 ANCHORS = {"nanoGPT, laptop CPU, 3 min": 1.88, "nanoGPT, A100, 3 min": 1.4697}
@@ -123,6 +129,7 @@ def learn_from(options: Options, source: Path, text: str | bytes) -> None:
     if options.ablation:
         ablate(options, source)
         return
+    files = [] if options.smoke else [lstm_jax.describe_file(source)]
     runs = [
         train(options, source, options.run_dir / f"seed-{seed}", seed)
         for seed in range(options.seeds)
@@ -132,7 +139,7 @@ def learn_from(options: Options, source: Path, text: str | bytes) -> None:
     (options.run_dir / "results.md").write_text(table, encoding="utf-8")
     print(f"\n{table}\n5-grams {floor:.4f}")
     draw(options.run_dir, options.seeds)
-    lstm_jax.write_result(options.run_dir, result(options, runs, floor))
+    lstm_jax.write_result(options.run_dir, result(options, runs, floor, files))
 
 
 def generated() -> str:
@@ -162,23 +169,56 @@ def train(
 
 
 def call(command: str, *words: object) -> str:
-    """Run one of the library's commands, show what it says, and return it."""
+    """Run one of the library's commands, show what it says, and return it.
+
+    Raises:
+        Interrupted: a signal came, which the command was told of.
+        InputError: the command failed.
+    """
     with tempfile.TemporaryDirectory() as cache:
         process = subprocess.Popen(
             [sys.executable, "-m", f"lstm_jax.{command}", *map(str, words)],
             env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache},
             stdout=subprocess.PIPE,
             encoding="utf-8",
+            process_group=0,  # a Ctrl-C reaches it through us, and once
         )
         assert process.stdout is not None
         said = []
-        for line in process.stdout:
-            said.append(line)
-            if not line.startswith("{"):
-                print(f"  {line}", end="")
-    if process.wait():
+        with handed_on(process) as signals:
+            for line in process.stdout:
+                said.append(line)
+                if not line.startswith("{"):
+                    print(f"  {line}", end="")
+            process.wait()
+    if signals:
+        kept = "the model of the run above is kept as it says, unfinished, not scored"
+        raise lstm_jax.Interrupted(kept, 128 + signals[-1])
+    if process.returncode:
         raise lstm_jax.InputError(f"{command}: it ended with {process.returncode}")
     return "".join(said)
+
+
+@contextlib.contextmanager
+def handed_on(process: subprocess.Popen[str]) -> Iterator[list[int]]:
+    """While this is open, signals go to a process, which knows what to keep.
+
+    Yields:
+        The numbers of the signals that came.
+    """
+    came: list[int] = []
+
+    def hand_on(number: int, frame: object) -> None:
+        came.append(number)
+        process.send_signal(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, hand_on) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def five_grams(text: str | bytes) -> float:
@@ -275,24 +315,26 @@ def draw(run_dir: Path, seeds: int) -> None:
     figure.savefig(run_dir / "curves.png", dpi=110)
 
 
-def result(options: Options, runs: Sequence[Summary], floor: float) -> lstm_jax.Result:
+def result(
+    options: Options, runs: Sequence[Summary], floor: float, files: Sequence[DataFile]
+) -> lstm_jax.Result:
     """The row of the table of applications."""
     cut, whole = _losses(runs, "window256"), _losses(runs, "stream")
     minutes = float(np.mean([run["seconds"]["loop"] for run in runs])) / 60
     symbol = "byte" if options.vocab == "byte" else "character"
-    shakespeare = options.data is not None and "shakespeare" in options.data.name
+    held_out = f"{'bytes, ' * (symbol == 'byte')}last 10 % held out"
     spread = f" ± {cut.std(ddof=1):.4f}" if len(runs) > 1 else ""
     averaged = f"mean of {len(runs)} seeds" if len(runs) > 1 else "one seed"
     return lstm_jax.Result(
-        task=f"Text generation, {minutes:.0f} minutes",
-        data="tiny shakespeare" if shakespeare else "other text",
-        licence="public domain" if shakespeare else "-",
-        protocol=f"last 10 % held out, {averaged}",
+        **described(
+            f"Text generation, {minutes:.0f} minutes",
+            f"{held_out}, {averaged}",
+            files,
+            files[0].name if files else "generated",
+        ),
         metric=f"loss, nats per {symbol} (window256)",
         ours=f"{cut.mean():.4f}{spread}; stream {whole.mean():.4f}",
         floor=f"{floor:.4f}, 5-grams (Witten-Bell), stream",
-        published="1.555 minLSTM" if shakespeare else "-",
-        best_known="1.4697 nanoGPT, 3 minutes on an A100" if shakespeare else "-",
         minutes=round(minutes, 1),
         command=lstm_jax.command_line("text_generation", options),
     )

@@ -32,9 +32,12 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 import lstm_jax
+from experiments.benchmarks import described
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
     from sacrebleu.metrics.bleu import BLEUScore
+
+    from lstm_jax import DataFile
 
 BEAM, ALPHA = 5, 1.0  # width, and length penalty, chosen by val
 BUCKETS = 6  # shapes of batches
@@ -98,7 +101,7 @@ class PredictOptions:
         run_dir: what the training has left.
         sentences: to be translated; without any, the lines of the standard input are.
         beam: width of the beam; 0 for the likeliest symbol each time.
-        picture: where to draw the attention for the first sentence.
+        picture: where to draw the attention for the first sentence that has words.
     """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
@@ -122,10 +125,35 @@ def generated() -> list[tuple[str, str]]:
     return pairs
 
 
+def check(options: Options) -> None:
+    """Refuse numbers that make no sense."""
+    lstm_jax.check_flags(
+        options,
+        counts=("epochs", "symbols", "embedding", "batch"),
+        several=("hidden",),
+        shares=("dropout",),
+        positive=("learning_rate", "max_seconds"),
+        seeds=("seed",),
+    )
+    if options.hidden % 2:
+        raise lstm_jax.InputError(
+            f"--hidden: expected an even number, found {options.hidden}"
+        )
+
+
+def files_of(options: Options) -> list[DataFile]:
+    """The files that are read: source and target of each part."""
+    if options.smoke:
+        return []
+    pairs = lstm_jax.part_files(options.data, options.languages, options.test)
+    return [lstm_jax.describe_file(path) for pair in pairs for path in pair]
+
+
 def learn(options: Options) -> None:
     """Check everything, then run."""
     if find_spec("sacrebleu") is None:
         raise lstm_jax.InputError("expected sacrebleu: pip install -e '.[translate]'")
+    check(options)
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
         parts = lstm_jax.split_pairs(generated())
@@ -142,10 +170,13 @@ def learn_from(options: Options, parts: lstm_jax.ParallelParts) -> None:
     """Train, translate the test set, leave everything in the run directory."""
     lstm_jax.keep_programs()
     lstm_jax.show_cores(options.batch)
+    files = files_of(options)  # now: they may change while it trains
     started = perf_counter()
-    translator = train(options, parts)
+    with lstm_jax.interruptible() as stop:
+        translator = train(options, parts, stop)
     minutes = (perf_counter() - started) / 60
     lstm_jax.save_translator(options.run_dir, translator)
+    stop.check(f"the best model so far is kept in {options.run_dir}, and not scored")
 
     sources = [source for source, _ in parts.test]
     greedy = score(options, lstm_jax.translate(translator, sources), parts.test)
@@ -163,11 +194,13 @@ def learn_from(options: Options, parts: lstm_jax.ParallelParts) -> None:
         print(f"\n  {source}\n  ours       {ours}\n  reference  {reference}")
     print(f"\nword by word {floor}\ngreedy       {greedy}\nbeam         {beam}")
     lstm_jax.write_result(
-        options.run_dir, result(options, greedy, beam, floor, minutes)
+        options.run_dir, result(options, files, greedy, beam, floor, minutes)
     )
 
 
-def train(options: Options, parts: lstm_jax.ParallelParts) -> lstm_jax.TextTranslator:
+def train(
+    options: Options, parts: lstm_jax.ParallelParts, stop: lstm_jax.Stop
+) -> lstm_jax.TextTranslator:
     """The best translator by validation loss."""
     source = lstm_jax.learn_subwords((s for s, _ in parts.train), options.symbols)
     target = lstm_jax.learn_subwords((t for _, t in parts.train), options.symbols)
@@ -205,6 +238,7 @@ def train(options: Options, parts: lstm_jax.ParallelParts) -> lstm_jax.TextTrans
         evaluations=2 if options.smoke else options.epochs,
         run_dir=options.run_dir,
         unit="nats per subword",
+        interrupted=stop,
     )
     return lstm_jax.TextTranslator(trained.model, source, target, not options.capitals)
 
@@ -219,27 +253,36 @@ def score(options: Options, ours: list[str], pairs: list[tuple[str, str]]) -> BL
     return score
 
 
+def languages_of(options: Options, files: Sequence[DataFile]) -> tuple[str, str]:
+    """From and to: of two files, what tells their names apart."""
+    if len(files) != 2 or options.languages != Options.languages:
+        return options.languages
+    paths = [Path(file.name) for file in files]
+    by_ending = tuple(path.suffix.removeprefix(".") for path in paths)
+    source, target = by_ending if len({*by_ending}) == 2 else (p.stem for p in paths)
+    return source or paths[0].name, target or paths[1].name
+
+
 def result(
     options: Options,
+    files: Sequence[DataFile],
     greedy: BLEUScore,
     beam: BLEUScore,
     floor: BLEUScore,
     minutes: float,
 ) -> lstm_jax.Result:
     """The row of the table of applications."""
-    known = len(options.data) == 1  # otherwise other people's numbers mean nothing
+    tested = f"test on {options.test}" if len(options.data) == 1 else "ends held out"
     return lstm_jax.Result(
-        task=f"Machine translation, {' to '.join(options.languages)}",
-        data="Multi30k task 1" if known else "other text",
-        licence="non-commercial" if known else "-",
-        protocol=f"lower case, test on {options.test}" if known else "ends held out",
+        **described(
+            f"Machine translation, {' to '.join(languages_of(options, files))}",
+            f"{'capitals' if options.capitals else 'lower case'}, {tested}",
+            files,
+            " ".join(file.name for file in files) or "generated",
+        ),
         metric=beam.name,
         ours=f"{beam.score:.1f} (beam {BEAM}), {greedy.score:.1f} (greedy)",
         floor=f"{floor.score:.1f}, word by word (IBM model 1)",
-        published="13.8 LSTM without attention, 28.3 GRU with it" if known else "-",
-        best_known="none known with sacreBLEU; 36.5 small Transformer"
-        if known
-        else "-",
         minutes=round(minutes, 1),
         command=lstm_jax.command_line("translate", options),
     )
@@ -247,13 +290,18 @@ def result(
 
 def predict(options: PredictOptions) -> None:
     """Print a translation for every sentence."""
+    lstm_jax.check_flags(options, amounts=("beam",))
     translator = lstm_jax.load_translator(options.run_dir)
-    sentences = options.sentences or [line.strip() for line in sys.stdin]
+    # Python has no standard input where the shell has closed it.
+    sentences = options.sentences or [line.strip() for line in sys.stdin or ()]
     search = lstm_jax.Search(options.beam, ALPHA)
     for line in lstm_jax.translate(translator, sentences, search):
         print(line)
-    if options.picture and sentences:
-        picture = lstm_jax.attention_of(translator, sentences[0], search)
+    if options.picture:
+        first = next(filter(str.strip, sentences), None)
+        if first is None:
+            raise lstm_jax.InputError("--picture: expected a sentence, found none")
+        picture = lstm_jax.attention_of(translator, first, search)
         lstm_jax.draw_attention(*picture, options.picture)
 
 

@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lstm_jax.artifacts import DataFile as DataFile
     from lstm_jax.artifacts import Result as Result
+    from lstm_jax.artifacts import describe_file as describe_file
     from lstm_jax.artifacts import load_model as load_model
     from lstm_jax.artifacts import load_settings as load_settings
     from lstm_jax.artifacts import new_experiment as new_experiment
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from lstm_jax.config import RegularizerConfig as RegularizerConfig
     from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.config import TrainConfig as TrainConfig
+    from lstm_jax.config import check_flags as check_flags
     from lstm_jax.continuation import generate_text as generate_text
     from lstm_jax.continuation import score_text as score_text
     from lstm_jax.continuation import search_text as search_text
@@ -154,6 +157,9 @@ if TYPE_CHECKING:
     from lstm_jax.runner import train_model as train_model
     from lstm_jax.sampling import Sampling as Sampling
     from lstm_jax.schedule import Plan as Plan
+    from lstm_jax.signals import Interrupted as Interrupted
+    from lstm_jax.signals import Stop as Stop
+    from lstm_jax.signals import interruptible as interruptible
     from lstm_jax.sizing import worth_spreading as worth_spreading
     from lstm_jax.speech.audio import Sound as Sound
     from lstm_jax.speech.audio import decode_wav as decode_wav
@@ -204,6 +210,7 @@ if TYPE_CHECKING:
     from lstm_jax.translation.pairs import encode_pairs as encode_pairs
     from lstm_jax.translation.pairs import translation_task as translation_task
     from lstm_jax.translation.parallel import ParallelParts as ParallelParts
+    from lstm_jax.translation.parallel import part_files as part_files
     from lstm_jax.translation.parallel import read_parts as read_parts
     from lstm_jax.translation.parallel import split_pairs as split_pairs
     from lstm_jax.translation.picture import draw_attention as draw_attention
@@ -268,6 +275,7 @@ _ROOMS = {
     ),
     "likelihood": ("score_ids", "search_ids"),
     "continuation": ("generate_text", "score_text", "search_text"),
+    "signals": ("Interrupted", "Stop", "interruptible"),
     "config": (
         "DataConfig",
         "ModelConfig",
@@ -275,6 +283,7 @@ _ROOMS = {
         "RegularizerConfig",
         "RunConfig",
         "TrainConfig",
+        "check_flags",
     ),
     "text": (
         "TextModel",
@@ -284,7 +293,9 @@ _ROOMS = {
         "save",
     ),
     "artifacts": (
+        "DataFile",
         "Result",
+        "describe_file",
         "load_model",
         "load_settings",
         "new_experiment",
@@ -356,7 +367,12 @@ _ROOMS = {
     "buckets": ("Bucket", "BucketedBatches", "make_buckets"),
     "translation.lexicon": ("learn_lexicon", "translate_by_words"),
     "models.translate": ("Translator", "build_translator", "translation_loss"),
-    "translation.parallel": ("ParallelParts", "read_parts", "split_pairs"),
+    "translation.parallel": (
+        "ParallelParts",
+        "part_files",
+        "read_parts",
+        "split_pairs",
+    ),
     "translation.picture": ("draw_attention",),
     "translation.pairs": ("Examples", "encode_pairs", "translation_task"),
     "translation.subwords": ("Subwords", "learn_subwords"),

@@ -1,10 +1,14 @@
 """What an experiment leaves in its directory: model.npz, settings.json, result.json.
 
+A result names the data it was made from by checksums, so that it can be told from that
+of other data.
+
 Reading them executes nothing: arrays and JSON, never a pickle.
 """
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -16,6 +20,7 @@ import numpy as np
 
 from lstm_jax.arrays import Stored, difference, names_of
 from lstm_jax.claim import Claim
+from lstm_jax.data import bytes_of
 from lstm_jax.errors import InputError
 from lstm_jax.files import Fields
 from lstm_jax.step import Model
@@ -24,12 +29,41 @@ _MODEL, _SETTINGS, _RESULT = "model.npz", "settings.json", "result.json"
 
 
 @dataclasses.dataclass(frozen=True)
+class DataFile:
+    """What was read: its name, how many bytes it has, and their SHA-256.
+
+    All are those of the unpacked content. What can be read once only, a pipe, has a
+    name and nothing else.
+    """
+
+    name: str
+    bytes: int | None
+    sha256: str | None
+
+
+def describe_file(path: Path) -> DataFile:
+    """Name a file that a result is made from; one in `.gz` as if it were unpacked.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        return DataFile(path.name, None, None)
+    size, digest = 0, hashlib.sha256()
+    for piece in bytes_of(path):
+        size += len(piece)
+        digest.update(piece)
+    return DataFile(path.name.removesuffix(".gz"), size, digest.hexdigest())
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """One row of the table of applications, see `experiments/README.md`.
 
     `ours` is what this run measured of `metric`, by `protocol`; `floor` is the trivial
     or classical method that the run computed itself; `published` and `best_known` are
-    other people's numbers with their source.
+    other people's numbers with their source. `files` are the data, in the order in
+    which they were read; none if they were generated.
     """
 
     task: str
@@ -43,6 +77,7 @@ class Result:
     best_known: str
     minutes: float
     command: str
+    files: tuple[DataFile, ...] = ()
 
 
 @contextlib.contextmanager
@@ -88,9 +123,14 @@ def read_result(run_dir: Path) -> Result:
     path = run_dir / _RESULT
     fields = _read_json(path)
     expected = [field.name for field in dataclasses.fields(Result)]
-    if sorted(fields) != sorted(expected):
+    found = sorted({"files": [], **fields})  # older ones do not name their files
+    if found != sorted(expected):
         raise InputError(f"{path}: expected {expected}, found {sorted(fields)}")
-    return Result(**fields)
+    try:
+        files = tuple(DataFile(**file) for file in fields.pop("files", []))
+    except TypeError as error:
+        raise InputError(f"{path}: expected data files, found: {error}") from None
+    return Result(**fields, files=files)
 
 
 def save_model(run_dir: Path, model: Model, settings: Fields) -> None:

@@ -13,6 +13,7 @@ for the step before it.
 
 import contextlib
 import dataclasses
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -149,6 +150,9 @@ class Checkpoints:
             ) from None
         if record.step != step:
             raise Damaged(f"{where}: expected a record of it, found {record.step}'s")
+        if record.best_loss is not None and not math.isfinite(record.best_loss):
+            # A first validation of NaN was once held to be the best for good.
+            return dataclasses.replace(record, best_step=step, best_loss=None)
         return record
 
     def load_model(self, step: int, like: Tree) -> Tree:

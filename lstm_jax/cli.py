@@ -13,6 +13,7 @@ import tyro
 
 from lstm_jax.errors import InputError
 from lstm_jax.files import expanded
+from lstm_jax.signals import Interrupted
 
 Options = TypeVar("Options")
 Verb = tuple[type[Any], Callable[[Any], int | None]]  # options, and what they are for
@@ -122,7 +123,11 @@ def _words(value: object) -> list[str]:
 
 
 def run_command(command: Callable[[], int | None]) -> None:
-    """Run a command and exit: 0, or 2 with one line if the user's input is wrong."""
+    """Run a command and exit: 0, or 2 with one line if the user's input is wrong.
+
+    A command that was asked to stop says in one line what it kept, and exits with 130
+    or 143.
+    """
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             # By line also into a file: who watches it sees a run go on.
@@ -132,6 +137,9 @@ def run_command(command: Callable[[], int | None]) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
+    except Interrupted as stopped:
+        print(stopped)
+        code = stopped.code
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:

@@ -9,6 +9,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -245,6 +246,44 @@ HELLO_WORLD = TrainConfig(
     ),
     run=RunConfig(epochs=200, evaluations=0, steps_per_call=80),
 )
+
+
+def check_flags(
+    options: object,
+    *,
+    counts: Sequence[str] = (),
+    several: Sequence[str] = (),
+    shares: Sequence[str] = (),
+    positive: Sequence[str] = (),
+    amounts: Sequence[str] = (),
+    seeds: Sequence[str] = (),
+) -> None:
+    """Refuse numbers of an application that make no sense, before anything is done.
+
+    Args:
+        options: a dataclass of flags; those that are None were not given.
+        counts: the names of those that are 1 or more.
+        several: of those that are 2 or more.
+        shares: of those in [0, 1).
+        positive: of those above 0 and finite, a budget in seconds among them.
+        amounts: of those from 0 on and finite.
+        seeds: of those from 0 to 4,294,967,295.
+
+    Raises:
+        InputError: naming the flag, what it expects and what it found.
+    """
+    for names, expected, holds in (
+        (counts, "1 or more", lambda value: 1 <= value <= _MOST),
+        (several, "2 or more", lambda value: 2 <= value <= _MOST),
+        (shares, "a number in [0, 1)", lambda value: 0 <= value < 1),
+        (positive, "a positive number", lambda value: 0 < value < math.inf),
+        (amounts, "0 or more", lambda value: 0 <= value < math.inf),
+        (seeds, "0 to 4294967295", lambda value: 0 <= value < 2**32),
+    ):
+        for name in names:
+            value = getattr(options, name)
+            flag = f"--{name.replace('_', '-')}"
+            _expect(flag, value, expected, value is None or holds(value))
 
 
 def check(config: TrainConfig) -> None:

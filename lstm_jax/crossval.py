@@ -26,6 +26,7 @@ from lstm_jax.config import (
 from lstm_jax.data import read_text
 from lstm_jax.errors import InputError
 from lstm_jax.rundir import RunDirectory
+from lstm_jax.signals import interruptible
 from lstm_jax.validation import fold_table
 
 if TYPE_CHECKING:
@@ -111,13 +112,22 @@ def _validate(
     from lstm_jax.text_folds import cross_validate_text
 
     seeds = range(given.seed, given.seed + given.seeds)
-    results = cross_validate_text(
-        text, config, given.folds, seeds, together=given.together, say=print
-    )
-    run.write_config(config)  # before that there was nothing worth keeping
-    for seed, result in zip(seeds, results, strict=True):
-        print(f"\nseed {seed}\n{fold_table(result, _PRINTED)}")
-        result.save(run.path / f"seed-{seed}" if len(results) > 1 else run.path)
+    results: list[CrossValidation] = []
+    with interruptible() as stop:
+        # What a seed has given is on the disk before the next one begins.
+        for some in [seeds] if given.together else [[seed] for seed in seeds]:
+            found = cross_validate_text(
+                *(text, config, given.folds, some),
+                together=given.together,
+                stop=stop,
+                say=print,
+            )
+            if not results:
+                run.write_config(config)  # before that nothing was worth keeping
+            results += found
+            for seed, result in zip(some, found, strict=True):
+                print(f"\nseed {seed}\n{fold_table(result, _PRINTED)}")
+                result.save(run.path / f"seed-{seed}" if given.seeds > 1 else run.path)
     if len(results) > 1:
         print(f"\nmeans over folds, by seed\n{_by_seed(results)}")
     print(f"\nkept in {run.path}")

@@ -176,6 +176,7 @@ def fit(
         The state, valid until the generator is resumed, and a line of history.
 
     Raises:
+        InputError: the time is over before the first step.
         NotFinite: the loss or its gradient is no longer a finite number.
     """
     mesh = row_mesh(task.rows, devices)
@@ -186,6 +187,11 @@ def fit(
     prepare = functools.partial(_stacked, task, mesh, steps_per_call, x64)
     pace = 0.0  # seconds per step, unknown at first
     if not plan.steps_left(step, now(), pace):
+        if step == 0 and plan.max_seconds is not None:  # nothing was ever learned
+            raise InputError(
+                f"--max-seconds: expected time for a step, found {plan.max_seconds:g} "
+                f"for this model; getting ready took {now():.1f}"
+            )
         return
     programs = programs or Programs(task.loss, optimizer)
     # Not of each call by itself: time passes between them too, when a line is read.

@@ -7,6 +7,7 @@ state survives a resume exactly.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 
 from lstm_jax.files import Fields
@@ -70,20 +71,26 @@ def validations(lines: Sequence[Fields]) -> list[Fields]:
 
 
 def best_validation(lines: Sequence[Fields]) -> Fields | None:
-    """The line of the lowest validation loss, the first if there are several."""
-    return min(validations(lines), key=lambda line: line["val_loss"], default=None)
+    """The line of the lowest validation loss, the first if there are several.
+
+    A loss that is no finite number is never the lowest.
+    """
+    finite = [line for line in validations(lines) if math.isfinite(line["val_loss"])]
+    return min(finite, key=lambda line: line["val_loss"], default=None)
 
 
 def waited(lines: Sequence[Fields], min_improvement: float = 0.0) -> int:
     """How many validations ago the loss last fell by more than `min_improvement`.
 
     It is held against the loss at the last such fall, so that a slow but steady
-    improvement counts as one as soon as it has added up.
+    improvement counts as one as soon as it has added up. What is no finite number is no
+    improvement.
     """
     lowest, count = float("inf"), 0
     for line in validations(lines):
-        if line["val_loss"] < lowest - min_improvement:
-            lowest, count = line["val_loss"], 0
+        loss = line["val_loss"]
+        if math.isfinite(loss) and loss < lowest - min_improvement:
+            lowest, count = loss, 0
         else:
             count += 1
     return count

@@ -1,18 +1,19 @@
 """What is kept while a run trains: its history, its best model, its checkpoints."""
 
 import dataclasses
+import math
 import time
 
 import jax
 
-from lstm_jax.agree import any_says, first_says, readable, tell
+from lstm_jax.agree import any_says, first_says, leads, readable, tell
 from lstm_jax.board import Board
 from lstm_jax.checkpoint import Checkpoints, Damaged
 from lstm_jax.config import RunConfig
 from lstm_jax.errors import InputError, note
 from lstm_jax.files import Fields
 from lstm_jax.fit import Clock, Line, NotFinite
-from lstm_jax.history import Fingerprint
+from lstm_jax.history import Fingerprint, validations
 from lstm_jax.record import Record
 from lstm_jax.rundir import RunDirectory, refuse_links
 from lstm_jax.step import Model, TrainState
@@ -39,7 +40,7 @@ class Keeper:
     Attributes:
         lines: the history so far.
         best_model: the model of the lowest validation loss, on the host; the last one
-            if nothing was validated.
+            if nothing was validated, or no loss was a finite number.
         best_step: when it was reached.
         rate_scale: what backing off has left of the learning rate.
     """
@@ -142,9 +143,8 @@ class Keeper:
             self._run.append_line(record)
             self._show(self._run, record)
         loss = line.val_loss
-        better = loss is not None and (
-            self._best_loss is None or loss < self._best_loss
-        )
+        lowest = math.inf if self._best_loss is None else self._best_loss
+        better = loss is not None and math.isfinite(loss) and loss < lowest
         if first_says(better):
             self._best_loss, self.best_step = loss, line.step
             self.best_model = jax.device_get(readable(state.result))
@@ -163,6 +163,8 @@ class Keeper:
             self._board.close()
         if self._best_loss is None:
             self.best_step = step
+            if leads() and validations(self.lines):
+                note("no validation loss is a finite number; the last model is kept")
         if any_says(self.best_model is None):
             last = jax.device_get(readable(state.result))
             self.best_model = last if self.best_model is None else self.best_model

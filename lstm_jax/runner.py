@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-from lstm_jax.agree import leads
+from lstm_jax.agree import any_says, leads
 from lstm_jax.files import Fields
 from lstm_jax.fit import Clock, Line, Task, fit
 from lstm_jax.history import out_of_patience
@@ -26,7 +26,7 @@ from lstm_jax.step import Carry, Model, init_state
 class Trained:
     """The best model by validation loss, on the host, and how it came about.
 
-    Without a validation it is the last one. `lines` is the history (see
+    Without a finite validation loss it is the last one. `lines` is the history (see
     `lstm_jax.fit.Line`), `clock` says where the seconds went, `ended` why it was over.
     """
 
@@ -52,6 +52,7 @@ def train_model(
     run_dir: Path | None = None,
     unit: str = "nats",
     say: Callable[[str], None] = print,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Train a model from where it is until the plan is over.
 
@@ -69,9 +70,12 @@ def train_model(
         run_dir: where to write `metrics.jsonl` and `curves.png`, if anywhere.
         unit: what a loss is counted in, for the picture.
         say: is handed a line of text per validation.
+        interrupted: asked after every compiled call; True ends the run early, with the
+            best model so far.
 
     Raises:
-        InputError: the loss is no longer a finite number.
+        InputError: there is no time for a step, or the loss is no longer a finite
+            number.
     """
     clock = Clock()
     keeper = Keeper(None, clock)
@@ -93,6 +97,8 @@ def train_model(
         if line.val_loss is not None:
             say(progress(line, plan))
         ended = out_of_patience(keeper.lines, patience, min_improvement)
+        if any_says(interrupted()):
+            ended = "interrupted"
         if ended:
             break
     clock.stop()

@@ -14,6 +14,17 @@ from collections.abc import Iterator
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Interrupted(Exception):
+    """A command was asked to stop, and has stopped.
+
+    The message is one line that says what was kept; `code` is the exit code.
+    """
+
+    def __init__(self, kept: str, code: int) -> None:
+        super().__init__(f"interrupted: {kept}")
+        self.code = code
+
+
 class Stop:
     """What has been asked for. `code` is the exit code that says so: 130 or 143."""
 
@@ -28,6 +39,18 @@ class Stop:
     def code(self) -> int:
         """The exit code of a process that stopped because it was asked to."""
         return 128 + (self._number or signal.SIGTERM)  # another process was asked
+
+    def check(self, kept: str) -> None:
+        """Stop here if that was asked for.
+
+        Args:
+            kept: what there is of the work now, for the message.
+
+        Raises:
+            Interrupted: it was asked for.
+        """
+        if self():
+            raise Interrupted(kept, self.code)
 
     def watch(self, numbers: int) -> None:
         """Read signals from a pipe until it is closed."""

@@ -165,6 +165,10 @@ def train_text(
             its first begins anew.
         on_line: is handed every line of history.
         interrupted: asked after every compiled call; True ends the run early.
+
+    Raises:
+        InputError: there is no time for a step, the run can't be resumed, or the loss
+            is no longer a finite number.
     """
     engine_of(config)  # refuses one that can't run here
     clock = Clock()

@@ -14,6 +14,7 @@ from lstm_jax.metrics import Measures
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.programs import Programs
 from lstm_jax.protocols import all_scores, stream_symbols, window_measures
+from lstm_jax.signals import Stop
 from lstm_jax.sizing import fit_to
 from lstm_jax.task import build_optimizer, check_machine, loss_of
 from lstm_jax.together import Job, train_alone, train_together
@@ -31,6 +32,7 @@ def cross_validate_text(
     seeds: Sequence[int] = (0,),
     *,
     together: bool = False,
+    stop: Stop | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[CrossValidation]:
     """Cut a text into blocks; train on all but one, test on that one; for every block.
@@ -45,6 +47,7 @@ def cross_validate_text(
         folds: k, the number of blocks.
         seeds: cross-validate once for each.
         together: train all models of equal shapes as one program.
+        stop: ends it early when asked to.
         say: is handed a line of text now and then.
 
     Returns:
@@ -55,12 +58,14 @@ def cross_validate_text(
 
     Raises:
         InputError: the text is too short for so many folds, or what training raises.
+        Interrupted: `stop` was asked to. What was said of the folds before stands.
     """
     check_folds(text, config, folds)
     runs = [_configured(config, seed) for seed in seeds]
+    stop = stop or Stop()
     if together:
-        return _all_at_once(text, runs, folds, say)
-    return [_one_by_one(text, run, folds, say) for run in runs]
+        return _all_at_once(text, runs, folds, stop, say)
+    return [_one_by_one(text, run, folds, stop, say) for run in runs]
 
 
 def check_folds(text: str | bytes, config: TrainConfig, folds: int) -> None:
@@ -99,13 +104,21 @@ def _configured(config: TrainConfig, seed: int) -> TrainConfig:
 
 
 def _one_by_one(
-    text: str | bytes, config: TrainConfig, folds: int, say: Callable[[str], None]
+    text: str | bytes,
+    config: TrainConfig,
+    folds: int,
+    stop: Stop,
+    say: Callable[[str], None],
 ) -> CrossValidation:
     programs = Programs(loss_of(config), build_optimizer(config))
 
     def fit_and_predict(train: Indices, test: Indices, fold: int) -> FoldOutcome:
         job = fold_job(text, test, config)
-        trained = train_alone(job, programs)
+        trained = train_alone(job, programs, stop)
+        stop.check(
+            f"fold {fold + 1} of {folds} is not finished; of the folds before it there "
+            "is what was printed, and no mean"
+        )
         outcome = _tested(trained.model, job.vocab, text, test)
         seconds = trained.clock.seconds()
         say(_summary(config, fold, folds, outcome) + f", trained in {seconds:.1f} s")
@@ -118,12 +131,14 @@ def _all_at_once(
     text: str | bytes,
     configs: Sequence[TrainConfig],
     folds: int,
+    stop: Stop,
     say: Callable[[str], None],
 ) -> list[CrossValidation]:
     blocks = block_folds(len(text), folds)
     jobs = [fold_job(text, block.test, run) for run in configs for block in blocks]
     started = time.perf_counter()
-    models = train_together(jobs)
+    models = train_together(jobs, stop)
+    stop.check("no fold is finished, since they train together; nothing was kept")
     seconds = time.perf_counter() - started
     say(f"{len(jobs)} models trained together in {seconds:.1f} s")
     results = []

@@ -5,9 +5,8 @@ of one. The models share a call and nothing else, so each is what it would have 
 by itself, up to rounding.
 """
 
-import collections
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -36,15 +35,19 @@ class Job:
     vocab: Vocab
 
 
-def train_alone(job: Job, programs: Programs) -> Trained:
+def train_alone(
+    job: Job, programs: Programs, interrupted: Callable[[], bool] = lambda: False
+) -> Trained:
     """The last model of one job.
 
     Args:
         job: what to train.
         programs: of `loss_of` and the optimizer of its settings, shared between jobs.
+        interrupted: see `train_model`.
 
     Raises:
-        InputError: the loss is no longer a finite number.
+        InputError: there is no time for a step, or the loss is no longer a finite
+            number.
     """
     task, run = text_task(job.config, job.corpus), job.config.run
     first = first_state(job.config, job.vocab)
@@ -57,10 +60,13 @@ def train_alone(job: Job, programs: Programs) -> Trained:
         seed=run.seed,
         steps_per_call=run.steps_per_call,
         evaluations=0,
+        interrupted=interrupted,
     )
 
 
-def train_together(jobs: Sequence[Job]) -> list[LanguageModel]:
+def train_together(
+    jobs: Sequence[Job], interrupted: Callable[[], bool] = lambda: False
+) -> list[LanguageModel]:
     """The last model of every job, in their order.
 
     Jobs of equal shapes run as one program: as many symbols, as large batches, as many
@@ -68,6 +74,7 @@ def train_together(jobs: Sequence[Job]) -> list[LanguageModel]:
 
     Args:
         jobs: with settings that differ in their seed only.
+        interrupted: asked after every compiled call; True ends the training early.
 
     Raises:
         InputError: the length of the run is given in seconds, which mean something
@@ -80,7 +87,7 @@ def train_together(jobs: Sequence[Job]) -> list[LanguageModel]:
         groups.setdefault(_shape(job), []).append(k)
     trained = dict[int, LanguageModel]()
     for places in groups.values():
-        models = _train([jobs[k] for k in places])
+        models = _train([jobs[k] for k in places], interrupted)
         trained.update(zip(places, models, strict=True))
     return [trained[k] for k in range(len(jobs))]
 
@@ -91,7 +98,7 @@ def _shape(job: Job) -> Hashable:
     return len(job.vocab), job.config.model, sizes
 
 
-def _train(jobs: Sequence[Job]) -> list[LanguageModel]:
+def _train(jobs: Sequence[Job], interrupted: Callable[[], bool]) -> list[LanguageModel]:
     """The jobs of one shape."""
     config = jobs[0].config
     task, optimizer = _joint_task(jobs), build_optimizer(config)
@@ -106,8 +113,11 @@ def _train(jobs: Sequence[Job]) -> list[LanguageModel]:
         devices=1,
         programs=Programs(task.loss, optimizer, train_steps_together),
     )
-    last, _ = collections.deque(loop, maxlen=1).pop()
-    return members_of(jax.device_get(last.result))
+    for after, _ in loop:
+        state = after
+        if interrupted():
+            break
+    return members_of(jax.device_get(state.result))
 
 
 def _joint_state(jobs: Sequence[Job]) -> TrainState:

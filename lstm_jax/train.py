@@ -68,11 +68,6 @@ def _train(
             on_line=reporter.line,
             interrupted=stop,
         )
-    if not outcome.lines:
-        raise InputError(
-            f"--max-seconds: expected time for a step, found {config.run.max_seconds}; "
-            f"getting ready took {outcome.clock.seconds():.1f}"
-        )
     if outcome.ended == "interrupted":
         reporter.interrupted(run)
         return stop.code

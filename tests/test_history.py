@@ -55,6 +55,17 @@ def test_the_best_is_the_first_of_the_lowest() -> None:
     assert best_validation(history([None, None])) is None
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_neither_best_nor_an_improvement(bad: float) -> None:
+    best = best_validation(history([bad, 3.0, bad, 2.0, bad]))
+    assert best and best["step"] == 4
+    assert best_validation(history([bad, bad])) is None
+    assert waited(history([bad, bad])) == 2
+    assert waited(history([bad, 3.0, bad])) == 1
+    assert out_of_patience(history([bad, 3.0, bad]), 2) is None
+    assert overfitting_began(history([bad, bad, bad], [3, 2, 1])) is None
+
+
 # Patience.
 
 

@@ -243,6 +243,26 @@ def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> N
     assert checkpoint_steps(run) == [24, 27, 30]
 
 
+@pytest.mark.usefixtures("cached")
+def test_a_best_that_is_no_number_is_none(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    """As in runs whose first validation was NaN, which was the best for good then."""
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=6)
+    like = jax.eval_shape(lambda: first_state(CONFIG, VOCAB))
+    with open_checkpoints(run) as checkpoints:
+        state, record = checkpoints.load_state(18, like), checkpoints.record(18)
+        shutil.rmtree(run.checkpoint_path / "18")
+        record = dataclasses.replace(record, best_step=9, best_loss=float("nan"))
+        checkpoints.save(state, record)
+        checkpoints.wait()
+        found = checkpoints.record(18)
+        assert (found.best_step, found.best_loss) == (18, None)
+        assert_same(checkpoints.best_model(like.model), state.result)
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
 @pytest.mark.parametrize(
     ("section", "change"),
     [

@@ -1,8 +1,12 @@
 """Any model trained on any task: shapes that change, best models, shared programs."""
 
+import dataclasses
+import gzip
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +15,9 @@ import optax
 import pytest
 
 from lstm_jax.artifacts import (
+    DataFile,
     Result,
+    describe_file,
     load_model,
     load_settings,
     read_result,
@@ -170,6 +176,73 @@ def test_patience_ends_a_run(tmp_path: Path) -> None:
     assert not trained.clock.running
 
 
+def measured(losses: Sequence[float]) -> Callable[[Model], Sums]:
+    """Validations that find these losses."""
+    left = iter(losses)
+    nothing = jnp.float32(jnp.nan)
+    return lambda model: Sums(jnp.float32(next(left)), nothing, jnp.float32(1))
+
+
+def validated(losses: Sequence[float], **settings: Any) -> Trained:  # noqa: ANN401
+    """A run of 12 steps in which these are the validation losses."""
+    return train_model(
+        regression(measured(losses)),
+        some_model(),
+        PLAN,
+        programs(),
+        evaluations=len(losses),
+        say=lambda text: None,
+        **settings,
+    )
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        ([NAN, 2.0, 3.0], 8),
+        ([INF, NAN, 2.0], 12),
+        ([2.0, NAN, -INF], 4),
+        ([NAN, 3.0, 2.0], 12),
+    ],
+)
+def test_what_is_no_number_is_never_the_best(losses: list[float], best: int) -> None:
+    assert validated(losses).step == best
+
+
+def test_without_a_finite_validation_the_last_model_is_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = validated([NAN, INF, NAN])
+    np.testing.assert_array_equal(
+        found.model["w"], validated([3.0, 2.0, 1.0]).model["w"]
+    )
+    assert found.step == 12
+    said = "note: no validation loss is a finite number; the last model is kept"
+    assert caplog.messages == [said]
+
+
+def test_an_interrupted_run_has_the_best_model_so_far(tmp_path: Path) -> None:
+    asked = iter([False] * 8 + [True])
+    found = validated(
+        [1.0, 2.0, 0.5], interrupted=lambda: next(asked), run_dir=tmp_path
+    )
+    assert found.ended == "interrupted" and found.step == 4
+    assert found.lines[-1]["step"] == 9 and found.lines[-1]["ended"] == "interrupted"
+    assert (tmp_path / "curves.png").is_file()
+
+
+@pytest.mark.parametrize("seconds", [1e-9, -5.0, 0.0, NAN])
+def test_without_time_for_a_step_there_is_no_model(seconds: float) -> None:
+    plan = Plan(12, seconds, RATE, warmup=0.0, final_rate=1.0)
+    with pytest.raises(
+        InputError, match=r"^--max-seconds: expected time for a step, fo"
+    ):
+        train_model(regression(), some_model(), plan, programs())
+
+
 def test_a_loss_that_is_not_a_number_is_named() -> None:
     shared = Programs(squares, optax.identity())
     steep = Plan(12, None, 1e30, warmup=0.0, final_rate=1.0)
@@ -241,6 +314,32 @@ def test_a_result_comes_back_and_is_the_last_line(
     assert read_result(tmp_path / "new") == result
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["ours"] == "word 5" and last["minutes"] == 1.5
+    files = (DataFile("a.txt", 3, "abc"), DataFile("a pipe", None, None))
+    result = dataclasses.replace(result, files=files)
+    write_result(tmp_path / "new", result)
+    assert read_result(tmp_path / "new") == result
+    path = tmp_path / "new" / "result.json"
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | {"files": [{"size": 3}]}))
+    with pytest.raises(InputError, match=r"result\.json: expected data files, found"):
+        read_result(tmp_path / "new")
+    del fields["files"]  # as results were before
+    path.write_text(json.dumps(fields))
+    assert read_result(tmp_path / "new").files == ()
     (tmp_path / "new" / "result.json").write_text('{"task": "x"}')
     with pytest.raises(InputError, match=r"result\.json: expected \["):
         read_result(tmp_path / "new")
+
+
+def test_a_file_is_described_by_what_is_read_of_it(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    with gzip.open(tmp_path / "a.txt.gz", "wb") as file:
+        file.write(b"abc")
+    # The SHA-256 of "abc", from FIPS 180-2.
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    for name in ("a.txt", "a.txt.gz"):
+        assert describe_file(tmp_path / name) == DataFile("a.txt", 3, known)
+    os.mkfifo(tmp_path / "pipe")  # it was read before, and is empty now
+    assert describe_file(tmp_path / "pipe") == DataFile("pipe", None, None)
+    with pytest.raises(InputError, match="none: expected a text file, found nothing"):
+        describe_file(tmp_path / "none")

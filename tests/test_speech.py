@@ -1,8 +1,10 @@
 """The experiment on spoken digits: its splits, its batches, a file of the user's."""
 
 import dataclasses
+import hashlib
 import json
 import wave
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 
 from experiments import speech
+from experiments.benchmarks import FSDD
 from experiments.spoken_digits import lessons, recordings, reports
-from lstm_jax import InputError, draw_transcript, log_mel, save_model
+from lstm_jax import DataFile, InputError, draw_transcript, log_mel, save_model
 
 RECORDINGS = recordings.tones()
 SMALL = lessons.Settings(4, 1, 6, 1.2, layers=1)
@@ -110,6 +113,48 @@ def test_a_result_holds_every_number(tmp_path: Path) -> None:
     assert "80.00; unseen speakers 80.00 (ann" in isolated["floor"]
     assert joined["ours"] == "1.00; unseen speakers 1.00 (ann 1.0, bob 1.0)"
     assert isolated["task"] != joined["task"]
+    for own in (isolated, joined):
+        assert own["data"] == "2 speakers" and own["licence"] == own["published"] == "-"
+    files = [DataFile("wav, 3,000 recordings", 1, *FSDD["sha256"])]
+    results = official, unseen, 1.5
+    reports.write_results(tmp_path, False, "some command", *results, files)
+    for place in (tmp_path, tmp_path / "isolated"):
+        row = json.loads((place / "result.json").read_text())
+        assert row["data"] == FSDD["data"] and row["licence"] == "CC BY-SA 4.0"
+    reports.write_results(tmp_path, True, "some command", *results)
+    row = json.loads((tmp_path / "result.json").read_text())
+    assert row["data"] == "generated tones, 2 speakers"
+
+
+def test_recordings_are_described_whether_packed_or_not(tmp_path: Path) -> None:
+    contents = {"3_ann_12.wav": b"three", "0_bob_1.wav": b"nought"}
+    for name, content in {**contents, "song.wav": b"no digit"}.items():
+        (tmp_path / "plain").mkdir(exist_ok=True)
+        (tmp_path / "plain" / name).write_bytes(content)
+    (tmp_path / "packed").mkdir()
+    for k, name in enumerate(contents):
+        with zipfile.ZipFile(tmp_path / "packed" / f"{k}.zip", "w") as archive:
+            archive.writestr(f"deep/{name}", contents[name])
+    plain, packed = (
+        recordings.describe_recordings(tmp_path / name) for name in ("plain", "packed")
+    )
+    # printf nought | sha256sum and printf three | sha256sum, a line for each.
+    lines = "".join(
+        f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n"
+        for name in sorted(contents)
+    )
+    assert plain == DataFile(
+        "plain, 2 recordings", 11, hashlib.sha256(lines.encode()).hexdigest()
+    )
+    assert packed == dataclasses.replace(plain, name="packed, 2 recordings")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--seed", "-1"), ("--seed", "4294967296")]
+)
+def test_flags_that_make_no_sense_are_refused(flag: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"{flag}: expected 0 to 4294967295, found"):
+        speech.main(["--smoke", flag, value])
 
 
 @pytest.fixture(scope="module")

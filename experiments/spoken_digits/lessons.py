@@ -150,9 +150,14 @@ def learn(
     recordings: Sequence[Recording],
     seed: int,
     seconds: float,
+    stop: lstm_jax.Stop,
     run_dir: Path | None = None,
 ) -> Net:
-    """A network that has taken a course on some recordings."""
+    """A network that has taken a course on some recordings.
+
+    Raises:
+        Interrupted: it had to leave early; it is kept all the same, given a folder.
+    """
     how = course.how
     task = lstm_jax.Task(
         loss=course.loss,
@@ -170,10 +175,13 @@ def learn(
         seed=seed,
         steps_per_call=4,
         run_dir=run_dir,
+        interrupted=stop,
     )
     last = trained.lines[-1]
     loss = f"{last['train_loss']:.3f} nats per digit"
     print(f"  {last['step']} steps in {last['seconds']:.0f} s, training loss {loss}")
     if run_dir:
         lstm_jax.save_model(run_dir, trained.model, dataclasses.asdict(how))
+        stop.check(f"the last network is kept in {run_dir}, unfinished, not scored")
+    stop.check("what the official split gave is kept; of the speakers, what is printed")
     return trained.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import lstm_jax
 
 EAR = lstm_jax.Ear(stack=4)  # frames of 40 ms, 160 numbers each
 RATE = EAR.bands.rate
+FILE_NAME = re.compile(r"(\d)_(\w+)_(\d+)\.wav")
 NAMES = "0123456789"  # digit k is class k, and symbol k + 1 of CTC, whose 0 is a blank
 
 
@@ -29,7 +31,7 @@ def read_recordings(folder: Path) -> list[Recording]:
     """Every DIGIT_SPEAKER_NUMBER.wav in a folder and in zips there."""
     found = []
     for name, content in lstm_jax.wav_files(folder):
-        if match := re.fullmatch(r"(\d)_(\w+)_(\d+)\.wav", name):
+        if match := FILE_NAME.fullmatch(name):
             digit, speaker, number = match.groups()
             sound = lstm_jax.resample(lstm_jax.decode_wav(content, name), RATE)
             found.append(Recording(speaker, int(digit), int(number), sound.samples))
@@ -39,6 +41,24 @@ def read_recordings(folder: Path) -> list[Recording]:
             "found none"
         )
     return sorted(found, key=lambda r: r[:3])
+
+
+def describe_recordings(folder: Path) -> lstm_jax.DataFile:
+    """All recordings of a folder as one: their checksum does not heed the zips.
+
+    It is that of a line for each, in the order of their names, as sha256sum writes it.
+    """
+    sums, size = [], 0
+    for name, content in lstm_jax.wav_files(folder):
+        if FILE_NAME.fullmatch(name):
+            sums.append((name, hashlib.sha256(content).hexdigest()))
+            size += len(content)
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums))
+    return lstm_jax.DataFile(
+        f"{folder.name}, {len(sums):,} recordings",
+        size,
+        hashlib.sha256(lines.encode()).hexdigest(),
+    )
 
 
 def tones() -> list[Recording]:

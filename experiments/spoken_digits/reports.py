@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 import lstm_jax
+from experiments.benchmarks import FSDD, described
 from experiments.spoken_digits.recordings import (
     EAR,
     RATE,
@@ -121,34 +122,38 @@ def write_results(
     official: Comparison,
     unseen: dict[str, Comparison],
     minutes: float,
+    files: Sequence[lstm_jax.DataFile] = (),
 ) -> None:
     """One result for isolated digits, and one, the last, for joined ones."""
     networks = official.networks, {k: found.networks for k, found in unseen.items()}
     templates = official.templates, {k: found.templates for k, found in unseen.items()}
-    shared = {
-        "data": "generated tones" if smoke else "FSDD, 3,000 recordings, 6 speakers",
-        "licence": "none" if smoke else "CC BY-SA 4.0",
-        "minutes": minutes,
-        "command": command,
-    }
+    names = [file.name for file in files] or ["generated tones"] * smoke
+    own = ", ".join([*names, f"{len(unseen)} speakers"])
+    is_fsdd = tuple(file.sha256 for file in files) == FSDD["sha256"]
+    shared = {"minutes": minutes, "command": command}
     isolated = lstm_jax.Result(
-        task="Speech recognition, isolated digits",
-        protocol="official test, recordings 0 to 4; and each speaker unseen in turn",
+        **described(
+            "Speech recognition, isolated digits",
+            f"{'official ' * is_fsdd}test, recordings 0 to 4; and each speaker unseen "
+            "in turn",
+            files,
+            own,
+        ),
         metric="accuracy, %",
         ours=accuracies(*networks),
         floor=f"nearest template: {accuracies(*templates)}",
-        published="98.41 BiLSTM, 98.41 DTW, both on a random split of 4 speakers",
-        best_known="none known on these splits",
         **shared,
     )
     joined = lstm_jax.Result(
-        task="Speech recognition, joined digits",
-        protocol="the same tests, 3 to 7 recordings joined with pauses and noise",
+        **described(
+            "Speech recognition, joined digits",
+            "the same tests, 3 to 7 recordings joined with pauses and noise",
+            files,
+            own,
+        ),
         metric="digit error rate, %",
         ours=error_rates(*networks),
         floor=f"cut at pauses, nearest template: {error_rates(*templates)}",
-        published="none, the test is our own",
-        best_known="none, the test is our own",
         **shared,
     )
     lstm_jax.write_result(run_dir / "isolated", isolated)

@@ -1,10 +1,9 @@
 """How a text classifier is built and trained: flags, free of JAX."""
 
 import dataclasses
-import math
 
 from lstm_jax.classification.words import Level
-from lstm_jax.errors import InputError
+from lstm_jax.config import check_flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,19 +46,13 @@ def check_recipe(recipe: Recipe) -> Recipe:
     Raises:
         InputError: naming the flag, what it expects and what it found.
     """
-    counts = ("features", "hidden", "layers", "members", "batch", "epochs")
-    shares = ("dropout", "word_dropout", "label_smoothing")
-    for names, expected, holds in (
-        (counts, "1 or more", lambda value: value >= 1),
-        (("symbols",), "2 or more", lambda value: value >= 2),
-        (shares, "a number in [0, 1)", lambda value: 0 <= value < 1),
-        (("learning_rate",), "a positive number", lambda value: 0 < value < math.inf),
-        (("weight_decay",), "0 or more", lambda value: 0 <= value < math.inf),
-        (("seed",), "0 to 4294967295", lambda value: 0 <= value < 2**32),
-    ):
-        for name in names:
-            value = getattr(recipe, name)
-            if not holds(value):
-                flag = name.replace("_", "-")
-                raise InputError(f"--{flag}: expected {expected}, found {value}")
+    check_flags(
+        recipe,
+        counts=("features", "hidden", "layers", "members", "batch", "epochs"),
+        several=("symbols",),
+        shares=("dropout", "word_dropout", "label_smoothing"),
+        positive=("learning_rate",),
+        amounts=("weight_decay",),
+        seeds=("seed",),
+    )
     return recipe

@@ -1,7 +1,7 @@
 """From labelled texts to a trained classifier, and from texts to their classes."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -85,6 +85,7 @@ def train_classifier(
     programs: Programs | None = None,
     max_seconds: float | None = None,
     run_dir: Path | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> TextClassifier:
     """Learn to classify texts, and the table of symbols, from these texts alone.
 
@@ -94,9 +95,11 @@ def train_classifier(
         programs: those of `classifier_programs` that another training has filled.
         max_seconds: end after so long, if the epochs are not over before.
         run_dir: where to leave the curves, if anywhere.
+        interrupted: asked now and then; True ends the training early.
 
     Raises:
-        InputError: the loss is no longer a finite number.
+        InputError: there is no time for a step, or the loss is no longer a finite
+            number.
     """
     words = common_words(data.texts, recipe.level, recipe.symbols)
     sequences = [words.encode(text) for text in data.texts]
@@ -122,6 +125,7 @@ def train_classifier(
         evaluations=0,
         run_dir=run_dir,
         unit="nats per text",
+        interrupted=interrupted,
     )
     return TextClassifier(recipe, words, data.classes, trained.model)
 

@@ -38,15 +38,34 @@ def read_parts(
     Raises:
         InputError: it is neither, or one of the files is not as it should be.
     """
+    files = part_files(data, languages, test)
+    if len(files) == 1:
+        return split_pairs(read_parallel(*files[0]))
+    return ParallelParts(*(read_parallel(*pair) for pair in files))
+
+
+def part_files(
+    data: Sequence[Path], languages: tuple[str, str], test: str
+) -> list[tuple[Path, Path]]:
+    """Name the pairs of files that `read_parts` reads: one, or one for each part.
+
+    Raises:
+        InputError: there are neither one nor two paths.
+    """
     if len(data) == 2:
-        return split_pairs(read_parallel(*data))
+        return [(data[0], data[1])]
     if len(data) != 1:
         raise InputError(
             f"--data: expected a folder or two files, found {len(data)} paths"
         )
-    names = ("train", "val", test)
-    files = [[_plain_or_packed(data[0] / f"{n}.{e}") for e in languages] for n in names]
-    return ParallelParts(*(read_parallel(*pair) for pair in files))
+    source, target = languages
+    return [
+        (
+            _plain_or_packed(data[0] / f"{name}.{source}"),
+            _plain_or_packed(data[0] / f"{name}.{target}"),
+        )
+        for name in ("train", "val", test)
+    ]
 
 
 def split_pairs(pairs: Pairs) -> ParallelParts:
