@@ -56,7 +56,7 @@ class Recorder(Programs):
     def texts(self) -> list[str]:
         """Optimised HLO."""
         compiled: list[Any] = list(self._compiled.values())
-        return [program.as_text() for program in compiled]
+        return [program.__wrapped__.as_text() for program in compiled]
 
 
 @functools.cache
