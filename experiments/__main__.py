@@ -5,7 +5,7 @@ Command   python -m experiments RUN_DIR...    take in the results of these runs
 
 `result.json` of every run is kept in experiments/results/, a folder per task, and the
 table says what is there: no number in it is typed by hand. Only results of the
-benchmarks' own data, whole and by protocol, are taken in; see `benchmarks.py`.
+benchmarks' own data, whole and by protocol, are taken in; see `known_data.py`.
 """
 
 import dataclasses
@@ -17,7 +17,9 @@ from typing import Annotated
 import tyro
 
 import lstm_jax
-from experiments.benchmarks import refusal
+from experiments.known_data import refusal
+from experiments.results import Result, read_result, write_result
+from lstm_jax.cli import run_command
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- table: python -m experiments -->", "<!-- end of the table -->"
@@ -48,22 +50,22 @@ def take_in(run_dirs: Sequence[Path], results: Path) -> None:
         InputError: a run has left none, or one of other data or by another protocol
             than the table is about. Nothing has been changed then.
     """
-    found = [lstm_jax.read_result(path) for path in run_dirs]
+    found = [read_result(path) for path in run_dirs]
     for path, result in zip(run_dirs, found, strict=True):
         if problem := refusal(result):
             raise lstm_jax.InputError(f"{path}: {problem}")
     for result in found:
         name = re.sub(r"\W+", "-", result.task.lower()).strip("-")
-        lstm_jax.write_result(results / name, result)
+        write_result(results / name, result)
 
 
-def table(results: Sequence[lstm_jax.Result]) -> str:
+def table(results: Sequence[Result]) -> str:
     """The results as a table in Markdown, a row each."""
     rows = [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
     return "\n".join([*rows, *(_row(_cells(result)) for result in results)])
 
 
-def _cells(result: lstm_jax.Result) -> list[str]:
+def _cells(result: Result) -> list[str]:
     return [
         result.task,
         f"{result.data}, {result.licence}",
@@ -85,7 +87,7 @@ def _row(cells: Sequence[str]) -> str:
 def rewritten(text: str, folder: Path) -> str:
     """The text with the table of a folder's results between its two marks."""
     kept = sorted(path.parent for path in folder.glob("*/result.json"))
-    new = table([lstm_jax.read_result(path) for path in kept])
+    new = table([read_result(path) for path in kept])
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n\n{new}\n\n{END}{rest.partition(END)[2]}"
 
@@ -100,4 +102,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    lstm_jax.run_command(main)
+    run_command(main)

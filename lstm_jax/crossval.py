@@ -12,25 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_jax import cli
-from lstm_jax.claim import Claim, default_folder
-from lstm_jax.config import (
+from lstm_jax.config import RegularizerConfig
+from lstm_jax.data.text import read_text
+from lstm_jax.data.tokenizers.characters import Kind
+from lstm_jax.errors import InputError
+from lstm_jax.lm.claim import Claim, default_folder
+from lstm_jax.lm.config import (
     DataConfig,
-    Kind,
     ModelConfig,
     OptimizerConfig,
-    RegularizerConfig,
     RunConfig,
     TrainConfig,
     check,
 )
-from lstm_jax.data import read_text
-from lstm_jax.errors import InputError
-from lstm_jax.rundir import RunDirectory
-from lstm_jax.signals import interruptible
-from lstm_jax.validation import fold_table
+from lstm_jax.lm.run_directory import RunDirectory
+from lstm_jax.training.cross_validation import fold_table
+from lstm_jax.training.signals import interruptible
 
 if TYPE_CHECKING:
-    from lstm_jax.validation import CrossValidation
+    from lstm_jax.training.cross_validation import CrossValidation
 
 _PRINTED = {
     f"{protocol}_{name}": label
@@ -92,11 +92,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     claim = Claim(config.run.run_dir, overwrite=given.overwrite, spare=given.data)
     claim.check()
 
-    from lstm_jax.devices import keep_programs, show_cores
+    from lstm_jax.distributed.host import keep_programs, show_cores
 
     keep_programs()
     show_cores(config.optimizer.batch)
-    from lstm_jax.text_folds import check_folds
+    from lstm_jax.lm.cross_validation import check_folds
 
     check_folds(text, config, given.folds)
     with claim.held():
@@ -109,7 +109,7 @@ def _validate(
     text: str | bytes, given: FoldOptions, config: TrainConfig, run: RunDirectory
 ) -> None:
     """Cross-validate, print, keep."""
-    from lstm_jax.text_folds import cross_validate_text
+    from lstm_jax.lm.cross_validation import cross_validate_text
 
     seeds = range(given.seed, given.seed + given.seeds)
     results: list[CrossValidation] = []
@@ -163,8 +163,8 @@ def _config(options: CrossvalOptions) -> TrainConfig:
 
 def _by_seed(results: "Sequence[CrossValidation]") -> str:
     """The seeds as if they were folds: how much is chance."""
-    from lstm_jax.folds import block_folds
-    from lstm_jax.validation import FoldOutcome, collect
+    from lstm_jax.data.folds import block_folds
+    from lstm_jax.training.cross_validation import FoldOutcome, collect
 
     outcomes = [FoldOutcome(result.mean) for result in results]
     means = collect(outcomes, block_folds(len(results), len(results)))

@@ -18,3 +18,14 @@ def note(message: str) -> None:
     otherwise.
     """
     logging.getLogger("lstm_jax").warning("note: %s", message)
+
+
+class Interrupted(Exception):
+    """A command was asked to stop, and has stopped.
+
+    The message is one line that says what was kept; `code` is the exit code.
+    """
+
+    def __init__(self, kept: str, code: int) -> None:
+        super().__init__(f"interrupted: {kept}")
+        self.code = code

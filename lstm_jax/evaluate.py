@@ -22,9 +22,9 @@ from lstm_jax.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from lstm_jax.data import Corpus
-    from lstm_jax.rundir import Fields
-    from lstm_jax.text import TextModel
+    from lstm_jax.data.text import Corpus
+    from lstm_jax.lm.text_model import TextModel
+    from lstm_jax.storage.files import Fields
 
 _ROWS = (
     ("loss", "loss, nats"),
@@ -56,11 +56,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse, load, score, print, draw."""
     options = cli.parse(EvaluateOptions, "evaluate", __doc__ or "", argv)
 
-    from lstm_jax.devices import keep_programs, show_cores
-    from lstm_jax.dynamic import dynamic_measures
-    from lstm_jax.protocols import WINDOW, measure_ids
-    from lstm_jax.scorecard import scorecard
-    from lstm_jax.text import load
+    from lstm_jax.distributed.host import keep_programs, show_cores
+    from lstm_jax.lm.dynamic_evaluation import dynamic_measures
+    from lstm_jax.lm.evaluation import WINDOW, measure_ids
+    from lstm_jax.lm.scorecard import scorecard
+    from lstm_jax.lm.text_model import load
 
     keep_programs()
     show_cores(WINDOW)
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _text(options: EvaluateOptions, trained: "TextModel") -> tuple[str, "np.ndarray"]:
     """What is scored, in words and as ids."""
-    from lstm_jax.data import encode_file
+    from lstm_jax.data.text import encode_file
 
     if options.data:
         return str(options.data), encode_file(options.data, trained.vocab)
@@ -92,7 +92,7 @@ def _text(options: EvaluateOptions, trained: "TextModel") -> tuple[str, "np.ndar
 
 def _corpus(options: EvaluateOptions, trained: "TextModel") -> "Corpus":
     """What the run was trained on, and what it held out."""
-    from lstm_jax.rundir import open_run
+    from lstm_jax.lm.run_directory import open_run
 
     return open_run(options.run_dir).corpus(trained.config, trained.vocab)
 
@@ -126,7 +126,7 @@ def _show(source: str, cards: dict[str, "Fields"]) -> None:
 def _draw(card: "Fields", names: Sequence[str], source: str, path: Path) -> None:
     import numpy as np
 
-    from lstm_jax.plots_confusion import draw_confusion
+    from lstm_jax.report.confusion import draw_confusion
 
     if card["confusion"] is None:
         print(f"no confusion matrix: {len(names)} different characters are too many")

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lstm_jax import cli
-from lstm_jax.config import MAX_SEED
 from lstm_jax.errors import InputError
+from lstm_jax.lm.config import MAX_SEED
 
 if TYPE_CHECKING:
-    from lstm_jax.text import TextModel
+    from lstm_jax.lm.text_model import TextModel
 
 
 _OF_SAMPLING = (
@@ -68,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = cli.parse(GenerateOptions, "generate", __doc__ or "", argv)
     _check(options)
 
-    from lstm_jax.devices import keep_programs, show_cores
-    from lstm_jax.text import load
+    from lstm_jax.distributed.host import keep_programs, show_cores
+    from lstm_jax.lm.text_model import load
 
     keep_programs()
     show_cores(options.samples)
@@ -122,8 +122,8 @@ def _continuations(
     trained: "TextModel", options: GenerateOptions
 ) -> Iterator[list[str]]:
     """What every sample gains, piece by piece; a beam's texts come in one piece."""
-    from lstm_jax.continuation import search_text, stream_texts
-    from lstm_jax.sampling import Sampling
+    from lstm_jax.decoding.sampling import Sampling
+    from lstm_jax.lm.generation import search_text, stream_texts
 
     prompt, length, stops = options.prompt, options.length, options.stop
     if options.beam:
@@ -152,7 +152,7 @@ def _record(
     trained: "TextModel", options: GenerateOptions, number: int, text: str
 ) -> dict[str, object]:
     """One continuation, with the log-probability of each symbol of it in nats."""
-    from lstm_jax.continuation import score_text
+    from lstm_jax.lm.generation import score_text
 
     chances = score_text(trained, text, options.prompt).astype(float)
     return {

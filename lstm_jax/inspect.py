@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lstm_jax import cli
 
 if TYPE_CHECKING:
-    from lstm_jax.inspection import Findings
+    from lstm_jax.report.inspection import Findings
 
 _STEPS, _ROWS = 256, 32  # of the excerpts that are measured
 _SHOWN = 100  # symbols in units.png
@@ -38,13 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import numpy as np
 
-    from lstm_jax.advice import advise
-    from lstm_jax.continuation import encode_prompt
-    from lstm_jax.devices import keep_programs
-    from lstm_jax.inspection import excerpts, find, gradient_by_lag, layers_of
-    from lstm_jax.plots_inspect import draw_gates, draw_lags, draw_units
-    from lstm_jax.rundir import open_run
-    from lstm_jax.text import load
+    from lstm_jax.distributed.host import keep_programs
+    from lstm_jax.lm.generation import encode_prompt
+    from lstm_jax.lm.run_directory import open_run
+    from lstm_jax.lm.text_model import load
+    from lstm_jax.report.advice import advise
+    from lstm_jax.report.inspection import excerpts, find, gradient_by_lag, layers_of
+    from lstm_jax.report.network import draw_gates, draw_lags, draw_units
 
     keep_programs()
     trained, run = load(options.run_dir), open_run(options.run_dir)

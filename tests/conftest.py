@@ -1,12 +1,13 @@
 """What every test relies on: checked shapes, two devices, float64 on request.
 
-Set before anything of JAX or lstm_jax is imported: the annotations of `notation.py`
+Set before anything of JAX or lstm_jax is imported: the annotations of `typing.py`
 are checked at every call, and the host shows itself as two devices, so that sharded
 programs can be tested anywhere.
 """
 
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import pytest
@@ -15,11 +16,15 @@ from jax.experimental import rnn
 from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
+from tests.helpers import typecheck
+
 jax.config.update("jax_num_cpu_devices", 2)
 
-install_import_hook("lstm_jax", "shapecheck.check")
+APPLICATIONS = (Path(__file__).parents[1] / "experiments").glob("*/[a-z]*.py")
+CHECKED = [f"experiments.{path.parent.name}.{path.stem}" for path in APPLICATIONS]
+install_import_hook(["lstm_jax", *CHECKED], f"{typecheck.__name__}.check")
 
-from lstm_jax.dispatch import as_if_on  # noqa: E402 - after the hook
+from lstm_jax.engines.dispatch import as_if_on  # noqa: E402 - after the hook
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that says it has a CUDA device."""
-    monkeypatch.setattr("lstm_jax.dispatch.current_platform", lambda: "cuda")
+    monkeypatch.setattr("lstm_jax.engines.dispatch.current_platform", lambda: "cuda")
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def v5e() -> Iterator[None]:
 @pytest.fixture
 def interpreted(v5e: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The TPU's engine on any machine, in Pallas's interpreter."""
-    monkeypatch.setattr("lstm_jax.engines.pallas_tpu._INTERPRET", True)
+    monkeypatch.setattr("lstm_jax.engines.pallas_tpu.engine._INTERPRET", True)
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
-"""The house: who may import whom, read from the sources.
+"""Who may import whom, read from the sources.
 
 Every import counts, inside a function or under TYPE_CHECKING as much as at the top of
-a module: a back door is a door.
+a file.
 """
 
 import ast
 import functools
+import graphlib
 import importlib
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,174 +16,51 @@ from typing import NamedTuple
 
 import pytest
 
-import lstm_jax
-
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lstm_jax"
 
-# From the foundations to the front door: a room imports from those before it.
-ROOMS = (
-    "errors",
-    "files",
-    "lock",
-    "signals",
-    "config",
-    "presets",
-    "sizing",
-    "vocab",
-    "ids",
-    "data",
-    "buckets",
-    "folds",
-    "validation",
-    "ngrams",
-    "notation",
-    "bounded",
-    "cell",
-    "padding",
-    "products",
-    "regularize",
-    "engines",
-    "engines.request",
-    "engines.scan",
-    "engines.fused",
-    "engines.mogrified",
-    "mogrifier",
-    "engines.cudnn",
-    "engines.vmem",
-    "engines.tpu_blocks",
-    "engines.tpu_kernels",
-    "engines.tpu_gradient",
-    "engines.pallas_tpu",
-    "dispatch",
-    "remat",
-    "recurrence",
-    "layers",
-    "attention",
-    "argmax",
-    "losses",
-    "metrics",
-    "classification",
-    "classification.words",
-    "classification.recipe",
-    "classification.labelled",
-    "classification.bayes",
-    "translation",
-    "translation.parallel",
-    "translation.subwords",
-    "translation.lexicon",
-    "forecasting",
-    "forecasting.series",
-    "forecasting.series_csv",
-    "forecasting.scores",
-    "forecasting.baselines",
-    "speech",
-    "speech.audio",
-    "speech.mel",
-    "speech.augment",
-    "speech.templates",
-    "speech.ctc",
-    "speech.edits",
-    "models.language",
-    "models.mogrifier",
-    "models.translate",
-    "models.forecast",
-    "models.transcribe",
-    "models.classify",
-    "schedule",
-    "agree",
-    "watch",
-    "processes",
-    "devices",
-    "step",
-    "ensemble",
-    "programs",
-    "fit",
-    "beam",
-    "sampling",
-    "decode",
-    "likelihood",
-    "protocols",
-    "dynamic",
-    "inspection",
-    "history",
-    "record",
-    "claim",
-    "rundir",
-    "advice",
-    "board",
-    "arrays",
-    "safetensors",
-    "checkpoint",
-    "keeper",
-    "writer",
-    "task",
-    "text",
-    "continuation",
-    "plots",
-    "plots_inspect",
-    "runner",
-    "artifacts",
-    "together",
-    "text_folds",
-    "scorecard",
-    "plots_confusion",
-    "classification.texts",
-    "translation.pairs",
-    "translation.translate",
-    "translation.picture",
-    "forecasting.forecast",
-    "forecasting.picture",
-    "speech.recognize",
-    "speech.picture",
-    "report",
-    "cli",
-    "train",
-    "evaluate",
-    "generate",
-    "inspect",
-    "crossval",
-)
-COMMANDS = {"train", "evaluate", "generate", "inspect", "crossval"}
+# Imports go down from line to line; neighbours on a line do not import each other.
+LAYERS = [
+    line.split()
+    for line in """
+        train evaluate generate inspect crossval
+        lm
+        report decoding
+        training models
+        nn metrics
+        engines data distributed
+        ops cells storage
+        cli
+        config
+        errors typing _lazy
+    """.strip().splitlines()
+]
+LEVEL = {part: -n for n, line in enumerate(LAYERS) for part in line}
+COMMANDS = LAYERS[0]
+PACKAGES = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+PATHS = {f"lstm_jax.{package}" for package in PACKAGES}
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+PAGES = sorted((ROOT / "experiments").rglob("*.py"))
 
-# The rooms a library may be imported in, where they are few.
+# The parts a library may be imported in, where they are few.
 DOORS = {
-    "flax": {
-        *("layers", "task", "classification.texts"),
-        *("models.language", "models.translate", "models.forecast", "models.classify"),
-        *("models.transcribe", "models.mogrifier"),
-    },
-    "matplotlib": {
-        *("plots", "plots_inspect", "forecasting.picture", "plots_confusion"),
-        "speech.picture",
-    },
-    "tyro": {"cli"} | COMMANDS,
+    "flax": {"nn", "models", "lm"},
+    "matplotlib": {"report"},
+    "tyro": {"cli", *COMMANDS},
 }
-WITHOUT_JAX = {
-    *("errors", "files", "lock", "signals", "config", "presets", "sizing", "vocab"),
-    "ids",
-    *(
-        "data",
-        "ngrams",
-        "buckets",
-        "folds",
-        "validation",
-        "record",
-        "claim",
-        "rundir",
-        "history",
-        "board",
-        "cli",
-    ),
-    *("classification.words", "classification.recipe", "classification.bayes"),
-    *("translation.parallel", "translation.subwords", "translation.lexicon"),
-    *("forecasting.series", "forecasting.series_csv"),
-    *("forecasting.scores", "forecasting.baselines"),
-    *("speech.audio", "speech.mel", "speech.augment"),
-    *("speech.templates", "speech.ctc", "speech.edits"),
-    *COMMANDS,
+WITHOUT_JAX = {"data", "config", "cli", "errors", "_lazy", *COMMANDS}
+HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib"}
+# Imports that go up, until what they are for is cut in two.
+EXCEPTIONS = {
+    # `advise` is to take the two numbers that it reads.
+    "report.advice": {"lm.config"},
+    # Checkpoints are to store named trees, and the recorder to know a TrainState.
+    "storage.checkpoints": {"training.step"},
+    # The recorder is to have a policy of its own, and to be told a folder.
+    "training.recorder": {"lm.config", "lm.run_directory"},
+    # The caller is to draw.
+    "training.trainer": {"report.curves"},
 }
-HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib"}
 
 
 class Import(NamedTuple):
@@ -193,11 +70,17 @@ class Import(NamedTuple):
     at_once: bool
 
 
-def source(room: str) -> ast.Module:
-    """The syntax tree of a room."""
-    path = PACKAGE.joinpath(*room.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(file.read_text(encoding="utf-8"))
+def module_of(path: Path) -> str:
+    """The dotted name of a file, without that of the library."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def at_import(tree: ast.AST) -> set[ast.AST]:
@@ -213,173 +96,141 @@ def at_import(tree: ast.AST) -> set[ast.AST]:
 
 
 def imports(tree: ast.AST) -> Iterator[Import]:
-    """Every module that is imported, and `lstm_jax` names by the room they live in."""
+    """Every module that is imported; of `lstm_jax` the file."""
     at_once = at_import(tree)
     for node in ast.walk(tree):
-        for module in _imported(node):
-            yield Import(module, node in at_once)
-
-
-def _imported(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names if alias.name != "lstm_jax")
-    elif isinstance(node, ast.ImportFrom):
-        assert node.level == 0 and node.module, "imports are absolute"
-        for alias in node.names:
-            yield _origin(node.module, alias.name)
-    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        # `import lstm_jax` reaches every room through the names it hands out.
-        if node.value.id == "lstm_jax" and not node.attr.startswith("__"):
-            yield _origin("lstm_jax", node.attr)
-
-
-def _origin(module: str, name: str) -> str:
-    """The module that `from module import name` reads."""
-    if module == "lstm_jax" and name in lstm_jax._ROOM_OF:
-        return f"lstm_jax.{lstm_jax._ROOM_OF[name]}"
-    whole = f"{module}.{name}"
-    return whole if whole.removeprefix("lstm_jax.") in ROOMS else module
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "imports are absolute"
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            known = [name.removeprefix("lstm_jax.") in MODULES for name in whole]
+            names = [
+                name if k else node.module for name, k in zip(whole, known, strict=True)
+            ]
+        yield from (Import(name, node in at_once) for name in names)
 
 
 @functools.cache
-def rooms_of(room: str) -> frozenset[Import]:
-    """The rooms of the house that a room imports."""
+def own(module: str) -> frozenset[Import]:
+    """The files of the library that one of them imports."""
     return frozenset(
         Import(found.module.removeprefix("lstm_jax."), found.at_once)
-        for found in imports(source(room))
-        if found.module.split(".")[0] == "lstm_jax"
+        for found in imports(tree_of(MODULES[module]))
+        if found.module.startswith("lstm_jax.")
     )
 
 
 @functools.cache
-def libraries_of(room: str) -> frozenset[Import]:
-    """The other people's packages that a room imports."""
+def others(module: str) -> frozenset[Import]:
+    """The other people's packages that a file imports."""
     return frozenset(
         Import(found.module.split(".")[0], found.at_once)
-        for found in imports(source(room))
+        for found in imports(tree_of(MODULES[module]))
         if found.module.split(".")[0] not in sys.stdlib_module_names | {"lstm_jax"}
     )
 
 
-def test_every_module_has_its_place() -> None:
-    found = {
-        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        for path in PACKAGE.rglob("*.py")
+def part(module: str) -> str:
+    """The package that a file lies in, or the file itself."""
+    return module.split(".")[0]
+
+
+def test_every_part_has_its_place() -> None:
+    assert {part(module) for module in MODULES} == set(LEVEL)
+    assert len([path for path in PACKAGE.iterdir() if path.name[:2] != "__"]) < 26
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module: str) -> None:
+    asked = {found.module for found in own(module)}
+    assert asked <= set(MODULES), "files are imported, not packages"
+    up = {
+        name
+        for name in asked
+        if part(name) != part(module) and LEVEL[part(name)] >= LEVEL[part(module)]
     }
-    rooms = {name.removesuffix(".__init__") for name in found - {"__init__"}}
-    assert rooms == set(ROOMS) and len(ROOMS) == len(set(ROOMS))
+    assert up == EXCEPTIONS.get(module, set())
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_go_one_way(room: str) -> None:
-    before = set(ROOMS[: ROOMS.index(room)])
-    wrong = sorted({found.module for found in rooms_of(room)} - before)
-    assert not wrong, f"{room} imports {wrong}, which do not come before it"
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = {module: {found.module for found in own(module)} for module in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize(("library", "doors"), DOORS.items())
 def test_a_library_has_its_doors(library: str, doors: set[str]) -> None:
-    found = {
-        room
-        for room in ROOMS
-        if library in {found.module for found in libraries_of(room)}
-    }
-    assert found and found <= doors
+    found = {m for m in MODULES if library in {each.module for each in others(m)}}
+    assert found and {part(module) for module in found} <= doors
 
 
-@pytest.mark.parametrize("room", sorted(WITHOUT_JAX))
-def test_what_needs_no_jax_does_not_import_it(room: str) -> None:
-    assert not {found.module for found in libraries_of(room)} & {"jax", "jaxlib"}
+def test_what_needs_no_jax_does_not_import_it() -> None:
+    found = {m for m in MODULES if {"jax", "jaxlib"} & {o.module for o in others(m)}}
+    assert not {part(module) for module in found} & WITHOUT_JAX
 
 
-@pytest.mark.parametrize("room", sorted(COMMANDS))
-def test_a_command_answers_before_anything_heavy_is_imported(room: str) -> None:
-    reached, new = set[str](), {room}
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_answers_before_anything_heavy_is_imported(command: str) -> None:
+    reached, new = set[str](), {command}
     while new:
         reached |= new
-        new = {
-            found.module for r in new for found in rooms_of(r) if found.at_once
-        } - reached
+        new = {o.module for m in new for o in own(m) if o.at_once} - reached
     heavy = {
-        (r, found.module)
-        for r in reached
-        for found in libraries_of(r)
+        (module, found.module)
+        for module in reached
+        for found in others(module)
         if found.at_once and found.module in HEAVY
     }
     assert not heavy
 
 
-def test_the_package_itself_imports_nothing_but_the_standard_library() -> None:
-    at_once = {found for found in imports(source("")) if found.at_once}
-    assert {found.module for found in at_once} <= sys.stdlib_module_names
+@pytest.mark.parametrize("package", ["", *PACKAGES])
+def test_public_names_resolve(package: str) -> None:
+    path = f"lstm_jax.{package}".rstrip(".")
+    public = importlib.import_module(path)
+    assert public.__all__ == sorted(set(public.__all__))
+    modules = {module.removeprefix(f"{package}.") for module in MODULES}
+    assert not set(public.__all__) & modules, "a name that is also a file's"
+    for name in public.__all__:
+        assert getattr(public, name) is getattr(public, name)
+        assert name in dir(public)
+    with pytest.raises(AttributeError, match=f"{path}' has no attribute 'nonsense'"):
+        getattr(public, "nonsense")  # noqa: B009 - of a module
 
 
-def test_the_lazy_table_is_what_type_checkers_see() -> None:
-    seen = {
-        (alias.name, node.module)
-        for node in ast.walk(source(""))
-        if isinstance(node, ast.ImportFrom)
-        and (node.module or "").startswith("lstm_jax.")
-        for alias in node.names
-        if alias.asname == alias.name  # "as" itself: re-exported
-    }
-    table = {(name, f"lstm_jax.{room}") for name, room in lstm_jax._ROOM_OF.items()}
-    assert seen == table
-    assert lstm_jax.__all__ == sorted(name for name, _ in table)
+def allowed(module: str) -> set[str]:
+    """The names of a module of the library that experiments may use."""
+    public = importlib.import_module(module)
+    if hasattr(public, "__all__"):
+        return {*public.__all__, "__version__"}
+    inside = ".".join(module.split(".")[1:])
+    assert "." not in inside, f"{module} is no public module"
+    return {name for name in vars(public) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize(("name", "room"), lstm_jax._ROOM_OF.items())
-def test_every_public_name_resolves(name: str, room: str) -> None:
-    value = getattr(importlib.import_module(f"lstm_jax.{room}"), name)
-    assert getattr(lstm_jax, name) is value
-    assert name in dir(lstm_jax)
-    assert value.__module__ == f"lstm_jax.{room}", "made where it is said to live"
-
-
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    name = "nonsense"
-    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-        getattr(lstm_jax, name)
-
-
-@pytest.mark.parametrize(
-    "path",
-    sorted((ROOT / "experiments").rglob("*.py")),
-    ids=lambda path: str(path.relative_to(ROOT / "experiments")),
-)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_experiments_use_public_names_only(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-            assert not [name for name in modules if name.startswith("lstm_jax.")]
-        elif isinstance(node, ast.ImportFrom):
-            assert not (node.module or "").startswith("lstm_jax.")
-            if node.module == "lstm_jax":
-                names = {alias.name for alias in node.names}
-                assert names <= set(lstm_jax.__all__)
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id == "lstm_jax":
-                assert node.attr in {*lstm_jax.__all__, "__version__"}
+            names = [alias.name for alias in node.names]
+            assert not [name for name in names if name.startswith("lstm_jax.")]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module.split(".")[0] == "lstm_jax":
+                assert {alias.name for alias in node.names} <= allowed(node.module)
+        elif isinstance(node, ast.Attribute):
+            module, _, name = ast.unparse(node).rpartition(".")
+            if module == "lstm_jax" or module in PATHS:
+                assert name in allowed(module)
 
 
-def test_the_documentation_has_the_rooms_in_this_order() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = text.split("| room | what belongs there |")[1].split("\n\n")[0]
-    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
-    found = re.findall(r"`([\w/]+?)(?:\.py|/)`", "".join(cells))
-    rooms = [
-        room.replace(".", "/") for room in ROOMS if not room.startswith("engines.")
-    ]
-    assert found == rooms
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_sets_nothing_up(room: str) -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_importing_sets_nothing_up(module: str) -> None:
     global_state = ("jax.config", "logging.", "warnings.", "os.environ", "sys.")
     used = {
         ast.unparse(node)
-        for node in at_import(source(room))
+        for node in at_import(tree_of(MODULES[module]))
         if isinstance(node, ast.Attribute)
     }
     assert not [name for name in used if name.startswith(global_state)]
@@ -399,8 +250,8 @@ def surroundings():
     ])
 
 before = surroundings()
-for room in sys.argv[1:]:
-    importlib.import_module(f"lstm_jax.{room}")
+for module in sys.argv[1:]:
+    importlib.import_module(f"lstm_jax.{module}")
 assert surroundings() == before, "an import changed JAX, logging, warnings or environ"
 jax.config.update("jax_num_cpu_devices", 3)  # too late once an array was made
 assert len(jax.devices("cpu")) == 3
@@ -408,7 +259,15 @@ assert len(jax.devices("cpu")) == 3
 
 
 def test_nothing_happens_at_import() -> None:
-    command = [sys.executable, "-c", IMPORT_ALL, *ROOMS]
+    command = [sys.executable, "-c", IMPORT_ALL, *MODULES]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not done.stdout
+
+
+def test_the_package_itself_imports_nothing_but_the_standard_library() -> None:
+    command = "import sys, lstm_jax; print(*sys.modules)"
+    words = [sys.executable, "-c", command]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert "lstm_jax" in loaded and not loaded & {*HEAVY, "numpy", "tyro"}

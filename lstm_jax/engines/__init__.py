@@ -19,5 +19,16 @@ or one which makes the gates' share itself, and takes the inputs xs [T, B, D] an
 `LSTMParams` in the place of z and w_h. One that lets regularizers into the loop takes
 their `LoopMasks` after the others, if there are any. Beside an engine stands a function
 `why_not(request)`: what it lacks for a `Request`, None if nothing.
-`lstm_jax.dispatch` has the table of them all.
+`lstm_jax.engines.dispatch` has the table of them all.
 """
+
+from typing import TYPE_CHECKING
+
+from lstm_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from lstm_jax.engines.dispatch import EngineChoice as EngineChoice
+    from lstm_jax.engines.dispatch import as_if_on as as_if_on
+    from lstm_jax.engines.dispatch import explain_engine as explain_engine
+else:
+    __getattr__, __dir__, __all__ = lazy(__name__)

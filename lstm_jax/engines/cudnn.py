@@ -19,9 +19,9 @@ from jax import Array
 from jax.custom_batching import custom_vmap
 from jax.experimental import rnn
 
-from lstm_jax.cell import LSTMParams, LSTMState
+from lstm_jax.cells.lstm import LSTMParams, LSTMState
 from lstm_jax.engines.request import Request
-from lstm_jax.notation import Flags, Hidden, Inputs
+from lstm_jax.typing import Flags, Hidden, Inputs
 
 
 def why_not_cudnn(request: Request) -> str | None:

@@ -16,7 +16,7 @@ time stands outside the loops, as a few large operations:
 gates. The halving is a power of two and loses no precision.
 
 Under `jax.default_matmul_precision("BF16_BF16_F32")` every product has factors rounded
-to bfloat16, and all else stays float32; see `lstm_jax.products`.
+to bfloat16, and all else stays float32; see `lstm_jax.ops.matmul`.
 
 A custom gradient has no forward mode and no second derivative: `run_scan` has both.
 """
@@ -29,9 +29,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from lstm_jax.cell import GATES, LSTMState
-from lstm_jax.notation import Flags, Gates, Hidden, RecurrentWeights
-from lstm_jax.products import factor_dtype, times, weight_gradient
+from lstm_jax.cells.lstm import GATES, LSTMState
+from lstm_jax.ops.matmul import factor_dtype, times, weight_gradient
+from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
 
 class Way(NamedTuple):

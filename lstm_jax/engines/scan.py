@@ -7,9 +7,9 @@ second derivatives, `vmap`. The other engines are held to its results.
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.cell import LSTMState, open_gates
-from lstm_jax.notation import Flags, Gates, Hidden, RecurrentWeights
-from lstm_jax.regularize import LoopMasks, hold
+from lstm_jax.cells.lstm import LSTMState, open_gates
+from lstm_jax.cells.noise import LoopMasks, hold
+from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
 
 def run_scan(

@@ -9,39 +9,34 @@ directly and the scores of the next symbol are a function of the state alone.
 """
 
 import dataclasses
-import functools
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from lstm_jax.cell import LSTMParams, LSTMState, lstm_step, open_gates
+from lstm_jax.cells.lstm import LSTMParams, LSTMState, lstm_step, open_gates
+from lstm_jax.cells.noise import hold
 from lstm_jax.config import PLAIN, RegularizerConfig
-from lstm_jax.layers import LSTM
-from lstm_jax.losses import Sums, cross_entropy
-from lstm_jax.metrics import Measures, measure
-from lstm_jax.notation import Ids, Logits, PRNGKey, StepIds, StepLogits
-from lstm_jax.products import factor_dtype, product, weight_gradient
-from lstm_jax.recurrence import lstm, lstm_from_gates
-from lstm_jax.regularize import (
+from lstm_jax.metrics.classification import Measures, measure
+from lstm_jax.metrics.losses import Sums, cross_entropy
+from lstm_jax.nn.layers import LSTM
+from lstm_jax.nn.recurrence import lstm, lstm_from_gates
+from lstm_jax.nn.regularizers import (
     check_rate,
     dropout,
-    hold,
     objective_terms,
     symbol_factors,
     tempered,
 )
+from lstm_jax.ops.lookup import take_rows
+from lstm_jax.ops.matmul import product
+from lstm_jax.typing import Ids, Logits, PRNGKey, StepIds, StepLogits
 
 States = tuple[LSTMState, ...]
 Tree = TypeVar("Tree")
-
-# Up to this many symbols the table's gradient is a product with one-hot rows; beyond
-# it, adding up row by row is the lesser work.
-_ONE_HOT_LIMIT = 1024
 _TABLE_SCALE = 0.5  # standard deviation of a gate's share from the first input
 
 
@@ -275,42 +270,3 @@ def language_measures(
 def start_afresh(states: States, fresh: Array) -> States:
     """The states with zeros in the rows, [B], that are fresh."""
     return jax.tree.map(lambda a: jnp.where(fresh[:, None], 0, a), states)
-
-
-def take_rows(table: Array, ids: Ids) -> Array:
-    """table[ids], with a gradient that is one matrix product."""
-    return _take_rows(factor_dtype(table.dtype), table, ids)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _take_rows(factors: DTypeLike, table: Array, ids: Ids) -> Array:
-    return _gather_rows(table, ids)
-
-
-def _gather_rows(table: Array, ids: Ids) -> Array:
-    places = jax.typeof(ids).sharding
-    if not any(places.spec):
-        return table[ids]
-    # Under explicit sharding the result has to be told to lie where the ids do.
-    places = NamedSharding(places.mesh, PartitionSpec(*places.spec, None))
-    return table.at[ids].get(out_sharding=places)
-
-
-def _take_forward(
-    factors: DTypeLike, table: Array, ids: Ids
-) -> tuple[Array, tuple[Array, Array]]:
-    return _gather_rows(table, ids), (table, ids)
-
-
-def _take_backward(
-    factors: DTypeLike, residuals: tuple[Array, Array], dz: Array
-) -> tuple[Array, None]:
-    table, ids = residuals
-    if len(table) > _ONE_HOT_LIMIT:
-        _, transposed = jax.vjp(lambda table: _gather_rows(table, ids), table)
-        return *transposed(dz), None
-    rows = jax.nn.one_hot(ids, len(table), dtype=factors)
-    return weight_gradient(rows, dz, table, factors), None
-
-
-_take_rows.defvjp(_take_forward, _take_backward)

@@ -12,17 +12,18 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from lstm_jax.cell import LSTMParams, LSTMState
-from lstm_jax.config import PLAIN, RegularizerConfig
-from lstm_jax.models.language import LanguageModel, States, take_rows
-from lstm_jax.mogrifier import (
+from lstm_jax.cells.lstm import LSTMParams, LSTMState
+from lstm_jax.cells.mogrifier import (
     MogrifierParams,
     init_rounds,
     mogrifier_gates,
-    mogrifier_lstm,
     mogrifier_step,
 )
-from lstm_jax.notation import Ids, PRNGKey, StepIds
+from lstm_jax.config import PLAIN, RegularizerConfig
+from lstm_jax.models.language import LanguageModel, States
+from lstm_jax.nn.recurrence import mogrifier_lstm
+from lstm_jax.ops.lookup import take_rows
+from lstm_jax.typing import Ids, PRNGKey, StepIds
 
 
 class MogrifierModel(LanguageModel):

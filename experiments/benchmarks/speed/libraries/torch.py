@@ -1,0 +1,177 @@
+"""PyTorch: `nn.Embedding`, `nn.LSTM`, `nn.Linear`, fused Adam, `inference_mode`."""
+
+import os
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments.benchmarks.speed.shapes import (
+    GENERATED,
+    LEARNING_RATE,
+    Array,
+    Layer,
+    Program,
+    Shape,
+    draw_ids,
+    draw_inputs,
+    draw_prompt,
+    draw_weights,
+)
+
+States = tuple[Tensor, Tensor]
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+class Network(nn.Module):
+    """Embedding, layers, dense; time first."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(shape.vocab, shape.hidden)
+        self.lstm = nn.LSTM(shape.hidden, shape.hidden, shape.layers)
+        self.head = nn.Linear(shape.hidden, shape.vocab)
+        weights = draw_weights(shape)
+        with torch.no_grad():
+            self.embed.weight.copy_(torch.from_numpy(weights.embedding))
+            self.head.weight.copy_(torch.from_numpy(weights.w_out.T))
+            self.head.bias.copy_(torch.from_numpy(weights.b_out))
+        for depth, layer in enumerate(weights.layers):
+            set_layer(self.lstm, depth, layer)
+        self.to(DEVICE)
+
+    def forward(
+        self, ids: Tensor, states: States | None = None
+    ) -> tuple[Tensor, States]:
+        """Logits [T, B, V] and the last states."""
+        hs, states = self.lstm(self.embed(ids), states)
+        return self.head(hs), states
+
+
+def about() -> dict[str, Any]:
+    """Versions, threads, device."""
+    name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
+    return {
+        "torch": torch.__version__,
+        "device": name,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def set_layer(lstm: nn.LSTM, depth: int, layer: Layer) -> None:
+    """Our layer as PyTorch has it: transposed, and the bias in two parts."""
+    with torch.no_grad():
+        getattr(lstm, f"weight_ih_l{depth}").copy_(torch.from_numpy(layer.w_x.T))
+        getattr(lstm, f"weight_hh_l{depth}").copy_(torch.from_numpy(layer.w_h.T))
+        getattr(lstm, f"bias_ih_l{depth}").copy_(torch.from_numpy(layer.b))
+        getattr(lstm, f"bias_hh_l{depth}").zero_()
+
+
+def wait() -> None:
+    """Until the device has nothing left to do."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def train(shape: Shape) -> Program:
+    """One Adam step per call."""
+    network = Network(shape)
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
+    inputs, targets = (
+        torch.from_numpy(ids.astype(np.int64)).to(DEVICE) for ids in draw_ids(shape)
+    )
+    batches = cycle(list(zip(inputs, targets, strict=True)))
+
+    def loss(network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
+        logits, _ = network(inputs)
+        return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def run() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss(network, *next(batches)).backward()
+        optimizer.step()
+        wait()
+
+    def proof() -> dict[str, Array]:
+        fresh = Network(shape)
+        nats = loss(fresh, inputs[0], targets[0])
+        nats.backward()
+        found = {"loss": nats, "w_out": fresh.head.weight.grad.T}
+        for depth in range(shape.layers):
+            found[f"w_h{depth}"] = getattr(fresh.lstm, f"weight_hh_l{depth}").grad.T
+        return {name: to_numpy(tensor) for name, tensor in found.items()}
+
+    return Program(run, 1, proof)
+
+
+def evaluate(shape: Shape) -> Program:
+    """The loss of a batch."""
+    network = Network(shape)
+    inputs, targets = (
+        torch.from_numpy(ids[0].astype(np.int64)).to(DEVICE) for ids in draw_ids(shape)
+    )
+
+    @torch.inference_mode()
+    def run() -> float:
+        logits, _ = network(inputs)
+        flat = logits.flatten(0, 1), targets.flatten()
+        return float(nn.functional.cross_entropy(*flat))
+
+    return Program(run, 1, lambda: {"loss": np.asarray(run())})
+
+
+def layer(shape: Shape) -> Program:
+    """Outputs, and the gradients of weights and inputs."""
+    lstm = nn.LSTM(shape.hidden, shape.hidden)
+    set_layer(lstm, 0, draw_weights(shape).layers[0])
+    lstm.to(DEVICE)
+    xs, dys = (torch.from_numpy(array).to(DEVICE) for array in draw_inputs(shape))
+    xs.requires_grad_()
+
+    def run() -> Tensor:
+        xs.grad = None
+        lstm.zero_grad(set_to_none=True)
+        ys, _ = lstm(xs)
+        ys.backward(dys)
+        wait()
+        return ys
+
+    def proof() -> dict[str, Array]:
+        found = {
+            "ys": run(),
+            "dxs": xs.grad,
+            "w_x": lstm.weight_ih_l0.grad.T,
+            "w_h": lstm.weight_hh_l0.grad.T,
+            "b": lstm.bias_ih_l0.grad,
+        }
+        return {name: to_numpy(tensor) for name, tensor in found.items()}
+
+    return Program(run, 1, proof)
+
+
+def generate(shape: Shape) -> Program:
+    """The prompt is read once and its state repeated; the likeliest symbol follows."""
+    network = Network(shape)
+    prompt = torch.from_numpy(draw_prompt(shape).astype(np.int64)).to(DEVICE)[:, None]
+
+    @torch.inference_mode()
+    def run() -> Array:
+        logits, states = network(prompt)
+        ids = logits[-1:].argmax(-1).repeat(1, shape.batch)
+        states = tuple(state.repeat(1, shape.batch, 1) for state in states)
+        made = [ids]
+        for _ in range(GENERATED - 1):
+            logits, states = network(ids, states)
+            ids = logits.argmax(-1)
+            made.append(ids)
+        return torch.cat(made).cpu().numpy()
+
+    return Program(run, GENERATED, lambda: {"ids": run()})
+
+
+def to_numpy(tensor: Tensor) -> Array:
+    """A copy outside PyTorch."""
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,343 @@
+"""Forecast many time series with one LSTM: M4 Hourly, or a CSV file of your own.
+
+Task      The next 48 points of each of 414 hourly series, with intervals. One global
+          model: an LSTM reads the last week, another writes the next two days, and what
+          they find is added to a learned mix of the same hours of the last days and
+          weeks. Quantiles by the pinball loss; the point forecast is the median.
+Data      github.com/Mcompetitions/M4-methods, Dataset/Train and Test, Hourly-*.csv.
+Protocol  Official: sMAPE, MASE (m = 24) and OWA at the one origin the competition had.
+          Scales come from training parts only. Settings were chosen on the last 48
+          training points, which --validate scores; then the model is trained on all
+          training points, and the test part is scored once.
+Command   python -m experiments.forecast --data FOLDER
+          python -m experiments.forecast --data my.csv --horizon 24 --seasons 24 168
+          python -m experiments.forecast predict RUN_DIR my.csv
+Published OWA 0.440 by M4's winner, an LSTM with exponential smoothing (Smyl), 1.036 by
+          the competition's own RNN; 0.627 by the seasonal naive forecast. Best: 0.410
+          (Doornik). From the competition's "Evaluation and Ranks".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+
+import lstm_jax
+from experiments.cli import command_line, run_experiment
+from experiments.forecast.baseline import baseline_scores
+from experiments.forecast.metrics import score_intervals, score_points
+from experiments.known_data import described
+from experiments.results import Result, describe_file, new_experiment, write_result
+from lstm_jax.cli import run_command
+from lstm_jax.config import check_flags
+from lstm_jax.data import (
+    Frame,
+    all_positive,
+    check_frame,
+    hold_out,
+    load_frame,
+    need_points,
+    read_series,
+    scale_series,
+    write_forecasts,
+)
+from lstm_jax.training import Stop, interruptible
+
+if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
+    from experiments.results import DataFile
+    from lstm_jax import ForecastModel
+    from lstm_jax.data import Panel
+
+Series = dict[str, np.ndarray]
+Word = tyro.conf.Positional[Path]
+M4_FILES = ("Hourly-train.csv", "Hourly-test.csv")
+KEPT = ("frame", "hidden", "layers", "members", "seed")  # what the model is built from
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train on all series but their last points, and score the forecasts of those.
+
+    Args:
+        data: a folder with M4's Hourly-train.csv and Hourly-test.csv, or a CSV file of
+            series, in rows or in columns.
+        run_dir: where the model, the forecasts and the picture go.
+        overwrite: replace a former run in run_dir; other files in it stay.
+        max_seconds: end training after so long.
+        smoke: run in seconds, on a generated sample.
+        validate: score the last points of the training part, to choose settings by.
+        origins: the points held out of a CSV file are so many horizons.
+        frame: what a forecast looks at, and how far ahead it reaches.
+        hidden: units of each LSTM.
+        layers: of each LSTM.
+        members: models whose median is the forecast, trained side by side.
+        batch: windows per member and step.
+        steps: optimizer steps.
+        learning_rate: its peak.
+        seed: of weights and windows.
+    """
+
+    data: Path | None = None
+    run_dir: Path = Path("runs/forecast")
+    overwrite: bool = False
+    max_seconds: float | None = None
+    smoke: bool = False
+    validate: bool = False
+    origins: int = 1
+    frame: Frame = dataclasses.field(default_factory=Frame)
+    hidden: int = 64
+    layers: int = 1
+    members: int = 5
+    batch: int = 64
+    steps: int = 600
+    learning_rate: float = 5e-3
+    seed: int = 0
+
+
+SMOKE = {
+    "frame": Frame(horizon=6, seasons=(4, 12), reads=12),
+    **{"hidden": 8, "members": 2, "batch": 32, "steps": 48},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictOptions:
+    """Forecast what comes after the end of the series in a CSV file.
+
+    Args:
+        run_dir: folder of a training run.
+        data: the file.
+        out: the forecasts; a picture goes beside them.
+    """
+
+    run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
+    data: Annotated[Word, tyro.conf.arg(metavar="CSV")]
+    out: Path = Path("forecasts.csv")
+
+
+def check(options: Options) -> None:
+    """Refuse numbers that make no sense."""
+    check_flags(
+        options,
+        counts=("origins", "hidden", "layers", "members", "batch", "steps"),
+        positive=("learning_rate", "max_seconds"),
+        seeds=("seed",),
+    )
+
+
+def load(options: Options) -> tuple[Series, Series]:
+    """What is known, and what is to be forecast."""
+    held_out = options.origins * options.frame.horizon
+    if options.smoke:
+        return hold_out(generated(), held_out)
+    if options.data is None:
+        raise lstm_jax.InputError("--data: expected a path, found none (or --smoke)")
+    if options.data.is_dir():
+        train, test = (options.data / name for name in M4_FILES)
+        known, truth = (read_series(file, "rows") for file in (train, test))
+        if list(known) != list(truth) or {*map(len, truth.values())} != {held_out}:
+            raise lstm_jax.InputError(
+                f"{test}: expected {held_out} points of each series of {train}"
+            )
+    else:
+        known, truth = hold_out(read_series(options.data), held_out)
+    return hold_out(known, held_out) if options.validate else (known, truth)
+
+
+def files_of(options: Options) -> list[DataFile]:
+    """The files that `load` reads."""
+    if options.smoke or options.data is None:
+        return []
+    is_m4 = options.data.is_dir()
+    paths = [options.data / name for name in M4_FILES] if is_m4 else [options.data]
+    return [describe_file(path) for path in paths]
+
+
+def generated() -> Series:
+    """A small sample: days within weeks, each series at a level of its own."""
+    rng, t = np.random.default_rng(0), np.arange(150)
+    series = {}
+    for k in range(8):
+        waves = np.sin(t * np.pi / 2 + k) + np.sin(t * np.pi / 6 - k)
+        series[f"S{k + 1}"] = np.exp(k + 0.2 * waves + 0.05 * rng.normal(size=150))
+    return series
+
+
+def build(settings: dict[str, Any]) -> ForecastModel:
+    """The untrained ensemble of a run."""
+    frame = load_frame(settings["frame"])
+    sizes = settings["hidden"], settings["layers"]
+    members, seed = settings["members"], settings["seed"]
+    return lstm_jax.models.build_ensemble(frame, *sizes, members=members, seed=seed)
+
+
+def train(
+    options: Options,
+    panel: Panel,
+    model: ForecastModel,
+    yardstick: tuple[float, float],
+    stop: Stop,
+) -> ForecastModel:
+    """The ensemble after the last step; no data were held out to choose another."""
+    from experiments.forecast.task import forecast_task
+
+    sizes = {name: getattr(options, name) for name in ("batch", "members", "seed")}
+    task = forecast_task(panel, options.frame, **sizes, yardstick=yardstick)
+    # The gradients of all members are clipped as one.
+    optimizer = lstm_jax.make_optimizer(0.01, options.members**0.5, 0.99)
+    peak = options.learning_rate
+    plan = lstm_jax.Plan(options.steps, options.max_seconds, peak, 0.05, 0.0)
+    return lstm_jax.train_model(
+        task,
+        model,
+        plan,
+        lstm_jax.training.Programs(task.loss, optimizer),
+        steps_per_call=8,
+        run_dir=options.run_dir,
+        unit="OWA of the pinball loss",
+        interrupted=stop,
+    ).model
+
+
+def compare(
+    known: Series, truth: Series, medians: np.ndarray, stride: int, season: int
+) -> dict[str, str]:
+    """The scores of our forecasts, and of others that need no learning, in words."""
+    scores = baseline_scores(known, truth, stride, season)
+    scores["LSTM"] = score_points(medians, truth.values(), known.values(), season)
+    print(f"\n{stride} ahead             OWA")
+    yardstick = scores["Naive2"].means()
+    described = {name: score.described(yardstick) for name, score in scores.items()}
+    for name, words in described.items():
+        print(f"  {name:16} {words}")
+    return described
+
+
+def learn(options: Options) -> None:
+    """Train, forecast what was held out, and say how good that is."""
+    started = time.perf_counter()
+    check(options)
+    if options.smoke:
+        options = dataclasses.replace(options, **SMOKE)
+    frame = check_frame(options.frame)
+    known, truth = load(options)
+    need_points(known, frame.context + frame.horizon)
+    spare = [options.data] if options.data else []
+    place = options.run_dir, options.overwrite, spare
+    with new_experiment("forecast", *place):
+        learn_from(options, known, truth, started)
+
+
+def learn_from(options: Options, known: Series, truth: Series, started: float) -> None:
+    """The run, in its folder."""
+    from experiments.forecast.task import rolling_forecast
+
+    frame, season = options.frame, options.frame.seasons[0]
+    lstm_jax.distributed.keep_programs()
+    lstm_jax.distributed.show_cores(options.batch)
+
+    files = files_of(options)  # now: they may change while it trains
+    log = all_positive(known)
+    panel = scale_series(known, frame, log)
+    # Errors weigh as in OWA, with what Naive2 reaches at the end of the training part.
+    before = hold_out(known, frame.horizon)
+    naive2 = baseline_scores(*before, frame.horizon, season)["Naive2"]
+    print(f"{len(known)} series, {options.steps} steps", flush=True)
+    settings = {name: dataclasses.asdict(options)[name] for name in KEPT}
+    with interruptible() as stop:
+        model = train(options, panel, build(settings), naive2.means(), stop)
+    lstm_jax.storage.save_model(options.run_dir, model, settings | {"log": log})
+    stop.check(f"the last model is kept in {options.run_dir}, unfinished, not scored")
+
+    whole, points = panel.extended(truth), options.origins * options.frame.horizon
+    middle = model.levels.index(0.5)
+    for stride in (1, frame.horizon):  # rolling one step ahead, then many
+        quantiles = rolling_forecast(model, whole, panel.known, points, stride)
+        scores = compare(known, truth, quantiles[..., middle], stride, season)
+    low, high = quantiles[..., 0], quantiles[..., -1]
+    band = score_intervals(low, high, truth.values(), known.values(), season)
+    print(f"95 % intervals: {band.coverage:.1%} of points inside, MSIS {band.msis:.3f}")
+    keep(options.run_dir / "forecasts.csv", known, model, quantiles, truth)
+    minutes = (time.perf_counter() - started) / 60
+    row = result(options, scores, minutes, len(known), files)
+    write_result(options.run_dir, row)
+
+
+def keep(
+    path: Path,
+    known: Series,
+    model: ForecastModel,
+    quantiles: np.ndarray,
+    truth: Series | None = None,
+) -> None:
+    """Write forecasts as a table and as a picture."""
+    from experiments.forecast.plots import draw_forecasts
+
+    write_forecasts(path, list(known), model.levels, quantiles)
+    past, picture = model.frame.seasons[-1], path.with_suffix(".png")
+    draw_forecasts(picture, known, quantiles, model.levels, past, truth)
+    print(f"{len(known)} series: {path}, {picture}")
+
+
+def result(
+    options: Options,
+    scores: dict[str, str],
+    minutes: float,
+    series: int,
+    files: Sequence[DataFile],
+) -> Result:
+    """The row of the table of applications."""
+    part = "test part" if len(files) == 2 and not options.validate else "last points"
+    horizon, season = options.frame.horizon, options.frame.seasons[0]
+    names = " ".join(file.name for file in files) or "generated"
+    return Result(
+        **described(
+            "time-series prediction",
+            f"{part}, horizon {horizon}, m = {season}",
+            files,
+            f"{names}, {series} series",
+        ),
+        metric="OWA",
+        ours=scores["LSTM"],
+        floor=f"seasonal naive {scores['seasonal naive']}",
+        minutes=minutes,
+        command=command_line("forecast", options),
+    )
+
+
+def predict(options: PredictOptions) -> None:
+    """Forecast what nobody knows yet."""
+    from experiments.forecast.task import forecast
+
+    settings = lstm_jax.storage.load_settings(options.run_dir)
+    if not {*KEPT, "log"} <= set(settings):
+        raise lstm_jax.InputError(
+            f"{options.run_dir}: expected a forecaster, found {sorted(settings)}"
+        )
+    frame = load_frame(settings["frame"])
+    series = read_series(options.data)
+    need_points(series, frame.context)
+    lstm_jax.distributed.keep_programs()
+    model = lstm_jax.storage.load_model(options.run_dir, build(settings))
+    panel = scale_series(series, frame, settings["log"])
+    quantiles = forecast(model, panel, panel.known)
+    keep(options.out, series, model, quantiles)
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    """The command."""
+    verbs: dict[str, Any] = {
+        "learn": (Options, learn),
+        "predict": (PredictOptions, predict),
+    }
+    return run_experiment("forecast", __doc__, argv, **verbs)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,137 @@
+"""Training on windows of many series, and forecasts from any of their points."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lstm_jax import ForecastModel, Task
+from lstm_jax.data import Batch, Frame, Panel
+from lstm_jax.distributed import bounded_jit
+from lstm_jax.metrics import Sums
+from lstm_jax.models import each_forecast, forecast_loss
+
+_ROWS = 128  # windows per call of the one compiled program
+_each_forecast = bounded_jit(each_forecast)
+ROW_AXES = {"past": 0, "future": 0, "weight": 0}
+
+
+def window_batch(
+    panel: Panel,
+    frame: Frame,
+    n: int,
+    *,
+    batch: int,
+    members: int,
+    seed: int,
+    yardstick: tuple[float, float],
+) -> Batch:
+    """Batch n of training: windows of random series that end at random points.
+
+    Every member of the ensemble gets its own. Nothing beyond the points from which the
+    panel took its scales is ever drawn. Series are equally likely, however long; their
+    errors count as in OWA with this yardstick, see `Panel.importance`.
+
+    Returns:
+        The arrays that `forecast_loss` takes.
+    """
+    rng = np.random.default_rng([seed, n])
+    rows = rng.integers(len(panel.values), size=batch * members)
+    spare = panel.known[rows] - frame.context - frame.horizon
+    ends = frame.context + rng.integers(spare + 1)
+    past, level = panel.windows(rows, ends, frame)
+    future = panel.futures(rows, ends, level, frame.horizon)
+    shape = (batch, members)
+    return {
+        "past": past.reshape(*shape, -1),
+        "future": future.reshape(*shape, -1),
+        "weight": panel.importance(rows, level, yardstick).reshape(shape),
+    }
+
+
+def forecast_task(
+    panel: Panel,
+    frame: Frame,
+    *,
+    batch: int,
+    members: int,
+    seed: int,
+    yardstick: tuple[float, float],
+    evaluate: Callable[[ForecastModel], Sums] | None = None,
+) -> Task:
+    """Learning to forecast the series of a panel with an ensemble.
+
+    An epoch is as many windows as there are, though they are drawn at random.
+    """
+    windows = int(np.sum(panel.known - frame.context - frame.horizon + 1))
+    return Task(
+        loss=forecast_loss,
+        batch=lambda n: window_batch(
+            panel,
+            frame,
+            n,
+            batch=batch,
+            members=members,
+            seed=seed,
+            yardstick=yardstick,
+        ),
+        row_axes=ROW_AXES,
+        rows=batch,
+        steps_per_epoch=max(1, windows // batch),
+        symbols_per_step=batch * members * frame.horizon,
+        evaluate=evaluate,
+    )
+
+
+def forecast(models: ForecastModel, panel: Panel, ends: np.ndarray) -> np.ndarray:
+    """Forecasts of an ensemble from one point of every series.
+
+    Args:
+        models: the ensemble.
+        panel: N series.
+        ends: [N], how many points of each are known.
+
+    Returns:
+        [N, horizon, Q] in the units of the series: the median of the members, quantile
+        by quantile, which like the mean keeps them in order.
+    """
+    return _forecast(models, panel, np.arange(len(panel.values)), ends)
+
+
+def rolling_forecast(
+    models: ForecastModel, panel: Panel, first: np.ndarray, points: int, stride: int
+) -> np.ndarray:
+    """Forecasts of `points` points, the origin moving on by `stride` each time.
+
+    With a stride of 1 every point is forecast from all before it (one step ahead); with
+    one of the horizon, as far ahead as the model reaches.
+
+    Args:
+        models: the ensemble.
+        panel: N series that reach at least to the last origin.
+        first: [N], how many points of each are known before the first origin.
+        points: how many to forecast.
+        stride: points from origin to origin, at most the horizon.
+
+    Returns:
+        [N, points, Q] in the units of the series.
+    """
+    if not 1 <= stride <= models.frame.horizon:
+        raise ValueError(f"stride: expected 1 to the horizon, got {stride}")
+    count, moves = len(panel.values), -(-points // stride)
+    rows = np.repeat(np.arange(count), moves)
+    ends = np.repeat(first, moves) + np.tile(np.arange(moves) * stride, count)
+    found = _forecast(models, panel, rows, ends)[:, :stride]
+    return found.reshape(count, moves * stride, -1)[:, :points]
+
+
+def _forecast(
+    models: ForecastModel, panel: Panel, rows: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
+    parts = []
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        past, level = panel.windows(rows[part], ends[part], models.frame)
+        padded = np.pad(past, ((0, _ROWS - len(past)), (0, 0)))
+        units = np.asarray(_each_forecast(models, padded))[:, : len(past)]
+        parts.append(panel.restore(np.median(units, axis=0), rows[part], level))
+    return np.concatenate(parts)

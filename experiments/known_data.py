@@ -1,0 +1,160 @@
+"""The data of the table of applications, known by their checksums.
+
+A result has a benchmark's name, its licence and other people's numbers only if it was
+made from the whole of the benchmark's data and by its protocol. All other data are the
+user's own, and say no more than what their files are called.
+
+Checksums are those of `experiments.results.describe_file`, SHA-256 of the unpacked
+files, in the order in which they are read; those of a file per class, which have no
+order, in the order of the sums. FSDD's is that of all recordings, in zips or not, as
+`sha256sum *.wav | LC_ALL=C sort -k2 | sha256sum` prints it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.results import DataFile, Result
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Well-known data, and what is known of them.
+
+    `task` and `protocol` are how those of a result begin, up to a comma.
+    """
+
+    task: str
+    protocol: str
+    data: str
+    licence: str
+    published: str
+    best_known: str
+    sha256: tuple[str, ...]
+
+    def is_made_of(self, files: Sequence[DataFile]) -> bool:
+        """Whether these are the data, all of them."""
+        return self.sha256 == tuple(file.sha256 for file in files)
+
+    def is_for(self, task: str) -> bool:
+        """Whether it is a benchmark of this task."""
+        return f"{task},".startswith(f"{self.task},")
+
+    def covers(self, task: str, protocol: str, files: Sequence[DataFile]) -> bool:
+        """Whether a result of this kind may have the benchmark's name."""
+        by_protocol = f"{protocol},".startswith(f"{self.protocol},")
+        return self.is_for(task) and by_protocol and self.is_made_of(files)
+
+
+FSDD = {
+    "licence": "CC BY-SA 4.0",
+    "data": "FSDD, 3,000 recordings, 6 speakers",
+    "sha256": ("1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959",),
+}
+BENCHMARKS = (
+    Benchmark(
+        task="Text generation",
+        protocol="last 10 % held out",
+        data="tiny shakespeare",
+        licence="public domain",
+        published="1.555 minLSTM",
+        best_known="1.4697 nanoGPT, 3 minutes on an A100",
+        sha256=("86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",),
+    ),
+    Benchmark(
+        task="Sentiment",
+        protocol="10-fold cross-validation, stratified",
+        data="rt-polarity.pos rt-polarity.neg, 10,662 texts",
+        licence="none stated, free for research",
+        published="about 75 from scratch",
+        best_known="81.5, CNN with word2vec (Kim 2014)",
+        sha256=(
+            "2da124ec187a9d5a29c9f04e91c540e02baed5af8868f550a26bd6fd4dbf8bf0",
+            "4ace77d558c3714723843f1d65b60c01e3417b208180f0728808d76ad0eeeaca",
+        ),
+    ),
+    Benchmark(
+        task="time-series prediction",
+        protocol="test part, horizon 48, m = 24",
+        data="M4 Hourly, 414 series",
+        licence="none stated",
+        published="0.440 LSTM hybrid, M4's winner; 1.036 M4's RNN",
+        best_known="0.410 Doornik, M4",
+        sha256=(
+            "ea59b7783573c49077a835ab6465c7d66f1474783360f310988a9a737fbca62f",
+            "71a57fccb15e534d973626ada4fb87febf789e9317715b7cc6dd3b5f90db6f42",
+        ),
+    ),
+    Benchmark(
+        task="Machine translation, de to en",
+        protocol="lower case, test on test_2016_flickr",
+        data="Multi30k task 1",
+        licence="non-commercial",
+        published="13.8 LSTM without attention, 28.3 GRU with it",
+        best_known="none known with sacreBLEU; 36.5 small Transformer",
+        sha256=(
+            "2c2b73fd2b548fbcde3a875e0a78d6ee94d498bfdee6bd3eae3945779e9ddf72",
+            "460a15fbd157e34a7a9957ee388c1ca247fe47af3ef25fb50442af6c274e0fc6",
+            "660e09eb7e1da2f856ea13ee5ad3cf6d36b3d5b0b733c857e94c5747a3dfc660",
+            "1f2a23d992769b5b3d209b0a10dd0b77c08cceb1f20dfb97ed0aafa49d107227",
+            "4be6b5b3236b79c25475c6bb829800a7ce559e9ba7a1f6c2394fe4d40be46d16",
+            "399a4382932c1aadd3ceb9bef1008d388a64c76d4ae4e9d4728c6f4301cac182",
+        ),
+    ),
+    Benchmark(
+        task="Speech recognition, isolated digits",
+        protocol="official test",
+        published="98.41 BiLSTM, 98.41 DTW, both on a random split of 4 speakers",
+        best_known="none known on these splits",
+        **FSDD,
+    ),
+    Benchmark(
+        task="Speech recognition, joined digits",
+        protocol="the same tests",
+        published="none, the test is our own",
+        best_known="none, the test is our own",
+        **FSDD,
+    ),
+)
+
+
+def described(
+    task: str, protocol: str, files: Sequence[DataFile], own: str
+) -> dict[str, Any]:
+    """The fields of a result that follow from what it was made of.
+
+    Args:
+        task: of the result.
+        protocol: likewise; all that a benchmark's protocol fixes is in it.
+        files: the data; none if they were generated.
+        own: what the data are called unless they are a benchmark's.
+    """
+    whose = {"data": own, **dict.fromkeys(("licence", "published", "best_known"), "-")}
+    for known in BENCHMARKS:
+        if known.covers(task, protocol, files):
+            whose = {name: getattr(known, name) for name in whose}
+    return {"task": task, "protocol": protocol, "files": tuple(files), **whose}
+
+
+def refusal(result: Result) -> str | None:
+    """Why a result is not one of a benchmark, in one line; None if it is."""
+    candidates = [known for known in BENCHMARKS if known.is_for(result.task)]
+    if any(b.covers(result.task, result.protocol, result.files) for b in candidates):
+        return None
+    for known in candidates:
+        if known.is_made_of(result.files):
+            wanted = f"{known.task}, {known.protocol}"
+            return f"expected {wanted}, found {result.task}, {result.protocol}"
+    expected = " or ".join(f"{b.data} ({_short(b.sha256)})" for b in candidates)
+    found = _short([file.sha256 for file in result.files])
+    return (
+        f"expected {expected or 'a task of the benchmarks'}, found {result.task}: "
+        f"{result.data} ({found})"
+    )
+
+
+def _short(sums: Sequence[str | None]) -> str:
+    """Checksums, as many characters of them as tell them apart."""
+    return "sha256 " + " ".join(f"{found or 'unknown':.8}" for found in sums or [None])

@@ -1,0 +1,120 @@
+"""What a run leaves for the table of applications: `result.json`."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lstm_jax import InputError
+from lstm_jax.data import bytes_of
+from lstm_jax.lm import Claim
+from lstm_jax.storage import read_object
+
+_RESULT = "result.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFile:
+    """What was read: its name, how many bytes it has, and their SHA-256.
+
+    All are those of the unpacked content. What can be read once only, a pipe, has a
+    name and nothing else.
+    """
+
+    name: str
+    bytes: int | None
+    sha256: str | None
+
+
+def describe_file(path: Path) -> DataFile:
+    """Name a file that a result is made from; one in `.gz` as if it were unpacked.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        return DataFile(path.name, None, None)
+    size, digest = 0, hashlib.sha256()
+    for piece in bytes_of(path):
+        size += len(piece)
+        digest.update(piece)
+    return DataFile(path.name.removesuffix(".gz"), size, digest.hexdigest())
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One row of the table of applications, see `experiments/README.md`.
+
+    `ours` is what this run measured of `metric`, by `protocol`; `floor` is the trivial
+    or classical method that the run computed itself; `published` and `best_known` are
+    other people's numbers with their source. `files` are the data, in the order in
+    which they were read; none if they were generated.
+    """
+
+    task: str
+    data: str
+    licence: str
+    protocol: str
+    metric: str
+    ours: str
+    floor: str
+    published: str
+    best_known: str
+    minutes: float
+    command: str
+    files: tuple[DataFile, ...] = ()
+
+
+@contextlib.contextmanager
+def new_experiment(
+    name: str, run_dir: Path, overwrite: bool = False, spare: Sequence[Path] = ()
+) -> Iterator[None]:
+    """Have the folder of a run for an application, while this is open.
+
+    It is to be opened once all was checked, and before anything is computed. If that
+    fails before anything is written, nothing is left of the run.
+
+    Args:
+        name: of the application.
+        run_dir: its folder: a new one, or an empty one.
+        overwrite: or that of a former run. Of that one the files that it has written
+            are removed, and all others stay.
+        spare: files and folders that must outlive this.
+
+    Raises:
+        InputError: there is a run and no leave to replace it, or something else, or
+            another process at work; or it can't be written to.
+    """
+    claim = Claim(run_dir, name, overwrite, spare)
+    with claim.held():
+        claim.sign()
+        yield
+
+
+def write_result(run_dir: Path, result: Result) -> None:
+    """Write `result.json` and print it as one line."""
+    line = json.dumps(dataclasses.asdict(result), ensure_ascii=False)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / _RESULT).write_text(line + "\n", encoding="utf-8")
+    print(line)
+
+
+def read_result(run_dir: Path) -> Result:
+    """The result of a run.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    path = run_dir / _RESULT
+    fields = read_object(path)
+    expected = [field.name for field in dataclasses.fields(Result)]
+    found = sorted({"files": [], **fields})  # older ones do not name their files
+    if found != sorted(expected):
+        raise InputError(f"{path}: expected {expected}, found {sorted(fields)}")
+    try:
+        files = tuple(DataFile(**file) for file in fields.pop("files", []))
+    except TypeError as error:
+        raise InputError(f"{path}: expected data files, found: {error}") from None
+    return Result(**fields, files=files)

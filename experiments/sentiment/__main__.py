@@ -1,0 +1,313 @@
+"""Tell praise from blame: sentences of film reviews, or any texts with labels.
+
+Task      One of the classes for each text. Words (or characters) are embedded and read
+          by an LSTM both ways, whose outputs are pooled (mean and maximum) before the
+          softmax. A few such models are trained side by side and their probabilities
+          averaged; no vectors were learned elsewhere.
+Data      rt-polarity, "sentence polarity dataset v1.0" (Pang & Lee 2005): 5,331
+          praising and 5,331 blaming sentences, in rt-polarity.pos and rt-polarity.neg.
+Protocol  10-fold cross-validation, stratified; vocabulary and models are made from the
+          training part of each fold, whose test part is scored once, at the end. Naive
+          Bayes on words and pairs of words is fitted to the same folds. Settings were
+          chosen by a validation part inside the first fold's training part.
+Command   python -m experiments.sentiment --data rt-polarity.pos rt-polarity.neg
+          python -m experiments.sentiment --data my.csv --text-column body
+          python -m experiments.sentiment predict RUN_DIR "a film to forget"
+Published About 75 by LSTMs that start from nothing; 76.1 by a convolutional network
+          that does, 81.5 by one with word2vec vectors (Kim 2014).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import tyro
+
+import lstm_jax
+from experiments import results
+from experiments.cli import command_line, run_experiment
+from experiments.known_data import described
+from experiments.results import Result, describe_file, new_experiment
+from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
+from experiments.sentiment.config import Recipe, check_recipe
+from experiments.sentiment.data import Labelled, read_labelled
+from lstm_jax.cli import run_command
+from lstm_jax.config import check_flags
+from lstm_jax.data import stratified_folds, tokens
+from lstm_jax.training import FoldOutcome, Stop, fold_table, interruptible
+
+if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
+    from experiments.results import DataFile
+    from experiments.sentiment.data import Labelled
+    from lstm_jax.metrics import ClassReport, Confusion
+    from lstm_jax.training import CrossValidation, FoldOutcome, Programs
+
+OURS, BAYES = "LSTM", "naive Bayes"
+SMOKE = {
+    **{"symbols": 40, "features": 8, "hidden": 8, "members": 2, "batch": 16},
+    **{"dropout": 0.1, "word_dropout": 0.0, "learning_rate": 2e-2, "epochs": 15},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Cross-validate a classifier on texts, then train one on all of them.
+
+    Args:
+        data: a file for each class, a text per line; or tables, `.csv` or `.tsv`.
+        text_column: of a table: the column of texts.
+        label_column: of a table: the column of labels.
+        run_dir: where the model, the scores and the pictures go.
+        overwrite: replace a former run in run_dir; other files in it stay.
+        max_seconds: end after so long; every fold gets its share.
+        smoke: run in seconds, on a generated sample.
+        folds: of the cross-validation.
+        recipe: the model and its training.
+    """
+
+    data: tuple[Path, ...] = ()
+    text_column: str = "text"
+    label_column: str = "label"
+    run_dir: Path = Path("runs/sentiment")
+    overwrite: bool = False
+    max_seconds: float | None = None
+    smoke: bool = False
+    folds: int = 10
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictOptions:
+    """Classify texts with the model that a run has left.
+
+    Args:
+        run_dir: folder of the run.
+        texts: in quotation marks, one each.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    texts: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TEXT")
+    ]
+
+
+def generated(count: int = 160) -> Labelled:
+    """Sentences whose sense a "not" turns round."""
+    random = np.random.default_rng(0)
+    words = (("dull", "bad", "weak"), ("fine", "good", "wise"))
+    turned, tone = random.integers(2, size=(2, count))
+    texts = [
+        f"{random.choice(('the film', 'this plot', 'it'))} is "
+        f"{'not ' * int(t)}{random.choice(words[k])} {random.choice(('.', '!', 'now'))}"
+        for t, k in zip(turned, tone, strict=True)
+    ]
+    return Labelled(texts, tone ^ turned, ("neg", "pos"))
+
+
+def load(options: Options) -> tuple[Labelled, Options]:
+    """The texts, and the options that suit them."""
+    if options.smoke:
+        recipe = dataclasses.replace(options.recipe, **SMOKE)
+        return generated(), dataclasses.replace(options, folds=2, recipe=recipe)
+    if not options.data:
+        raise lstm_jax.InputError("--data: expected files, found none (or --smoke)")
+    columns = options.text_column, options.label_column
+    return read_labelled(options.data, *columns), options
+
+
+def part(data: Labelled, rows: np.ndarray) -> Labelled:
+    """Some of the texts."""
+    texts = [data.texts[k] for k in rows]
+    return Labelled(texts, data.labels[rows], data.classes)
+
+
+def cross_validate(
+    data: Labelled,
+    options: Options,
+    programs: Programs,
+    seconds: float | None,
+    stop: Stop,
+) -> CrossValidation:
+    """Both methods on every fold, each fitted to its training part alone."""
+    from experiments.sentiment.task import class_chances, train_classifier
+
+    recipe = options.recipe
+    terms = [with_pairs(tokens(text, "word")) for text in data.texts]
+
+    def fit_and_predict(train: np.ndarray, test: np.ndarray, k: int) -> FoldOutcome:
+        labels = data.labels[train]
+        counts = (terms[row] for row in train)
+        bayes = fit_naive_bayes(counts, labels, len(data.classes))
+        classifier = train_classifier(
+            part(data, train),
+            recipe,
+            programs=programs,
+            max_seconds=seconds,
+            interrupted=stop,
+        )
+        stop.check(
+            f"fold {k + 1} of {options.folds} is not finished; of the folds before it "
+            "there is what was printed, and no mean and no model"
+        )
+        chances = class_chances(classifier, part(data, test).texts)
+        by_counts = bayes.scores(terms[row] for row in test)
+        found = {OURS: chances.argmax(1), BAYES: by_counts.argmax(1)}
+        right = {
+            name: float(np.mean(classes == data.labels[test]))
+            for name, classes in found.items()
+        }
+        scores = ", ".join(f"{name} {share:.4f}" for name, share in right.items())
+        print(f"fold {k + 1} of {options.folds}: {scores}", flush=True)
+        return FoldOutcome(right, found | {"chances": chances})
+
+    folds = stratified_folds(data.labels, options.folds, recipe.seed)
+    return lstm_jax.training.cross_validate(fit_and_predict, folds)
+
+
+def confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> Confusion:
+    """How often each class was taken for which, over all folds."""
+    import jax.numpy as jnp
+
+    everywhere = jnp.ones(len(labels), bool)
+    return lstm_jax.metrics.confusion(
+        jnp.asarray(found), jnp.asarray(labels), everywhere, classes
+    )
+
+
+def report(counts: Confusion, classes: Sequence[str], title: str) -> ClassReport:
+    """Print precision, recall and F1 of each class, and the confusion matrix."""
+    found = lstm_jax.metrics.class_report(counts.classes())
+    width = max(5, *map(len, classes))
+    print(f"\n{title}\n{'':{width}}  precision  recall      F1   taken for")
+    columns = found.precision, found.recall, found.f1, counts.matrix.tolist()
+    for name, *row in zip(classes, *columns, strict=True):
+        print("{:>{}}  {:9.4f}  {:6.4f}  {:6.4f}   {}".format(name, width, *row))
+    mean = found.averages["macro"].values()
+    print("{:>{}}  {:9.4f}  {:6.4f}  {:6.4f}".format("macro", width, *mean))
+    return found
+
+
+def learn(options: Options) -> None:
+    """Check everything, then run."""
+    started = time.perf_counter()
+    check_recipe(options.recipe)
+    check_flags(options, positive=("max_seconds",))
+    data, options = load(options)
+    stratified_folds(data.labels, options.folds)  # refuses what can't be done
+    place = options.run_dir, options.overwrite, options.data
+    with new_experiment("sentiment", *place):
+        learn_from(options, data, started)
+
+
+def learn_from(options: Options, data: Labelled, started: float) -> None:
+    """The run: folds, then the model that is kept."""
+    from experiments.sentiment.task import (
+        classifier_programs,
+        save_classifier,
+        train_classifier,
+    )
+
+    recipe, run_dir = options.recipe, options.run_dir
+    lstm_jax.distributed.show_cores(recipe.batch)
+    lstm_jax.distributed.keep_programs()
+    paths = () if options.smoke else options.data
+    files = [describe_file(path) for path in paths]
+    share = options.max_seconds and options.max_seconds / (options.folds + 1)
+    programs = classifier_programs(recipe)
+    with interruptible() as stop:
+        result = cross_validate(data, options, programs, share, stop)
+    result.save(run_dir)
+    print("\n" + fold_table(result))
+    reports = {}
+    for name in (OURS, BAYES):
+        counts = confusion(data.labels, result.predictions[name], len(data.classes))
+        reports[name] = report(counts, data.classes, name)
+        picture = run_dir / f"confusion-{name.lower().replace(' ', '-')}.png"
+        lstm_jax.report.draw_confusion(
+            np.asarray(counts.matrix), data.classes, picture, name
+        )
+    best = max(result.mean, key=result.mean.__getitem__)
+    print(f"\nThe higher mean accuracy is that of {best}.")
+    with interruptible() as stop:
+        classifier = train_classifier(
+            data,
+            recipe,
+            programs=programs,
+            max_seconds=share,
+            run_dir=run_dir,
+            interrupted=stop,
+        )
+    save_classifier(run_dir, classifier)
+    stop.check(
+        f"the folds' scores and the last classifier, unfinished, are kept in {run_dir}"
+    )
+    minutes = (time.perf_counter() - started) / 60
+    write_result(options, data, files, result, reports, minutes)
+
+
+def write_result(
+    options: Options,
+    data: Labelled,
+    files: Sequence[DataFile],
+    result: CrossValidation,
+    reports: dict[str, ClassReport],
+    minutes: float,
+) -> None:
+    """Leave what the table of applications wants to know."""
+
+    def summary(name: str) -> str:
+        mean, spread = result.mean[name], result.deviation[name]
+        macro = reports[name].averages["macro"]
+        scores = ", ".join(f"{each} {100 * macro[each]:.1f}" for each in macro)
+        return f"{name} {100 * mean:.1f} ± {100 * spread:.1f} ({scores})"
+
+    names = " ".join(file.name for file in files) or "generated"
+    files = sorted(files, key=lambda file: file.sha256 or "")  # any order is the same
+    results.write_result(
+        options.run_dir,
+        Result(
+            **described(
+                "Sentiment",
+                f"{options.folds}-fold cross-validation, stratified",
+                files,
+                f"{names}, {len(data.texts):,} texts",
+            ),
+            metric="accuracy, %, mean ± s.d. over folds (macro averages)",
+            ours=summary(OURS),
+            floor=summary(BAYES) + ", words and pairs, same folds",
+            minutes=minutes,
+            command=command_line("sentiment", options),
+        ),
+    )
+
+
+def predict(options: PredictOptions) -> None:
+    """Print the class of each text, and how probable it is."""
+    from experiments.sentiment.task import class_chances, load_classifier
+
+    if not options.texts:
+        raise lstm_jax.InputError("predict: expected a text, found none")
+    classifier = load_classifier(options.run_dir)
+    chances = class_chances(classifier, options.texts)
+    for text, row in zip(options.texts, chances, strict=True):
+        print(f"{classifier.classes[row.argmax()]}  {row.max():.3f}  {text}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int | None:
+    """The command; returns its exit code."""
+    return run_experiment(
+        "sentiment",
+        __doc__,
+        arguments,
+        learn=(Options, learn),
+        predict=(PredictOptions, predict),
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""Recognizing spoken digits, alone and joined."""

@@ -1,1 +1,0 @@
-"""The parts of `experiments/speech.py`: data, lessons, reports."""

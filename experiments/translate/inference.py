@@ -1,0 +1,177 @@
+"""A trained translator at work: from text to text, greedy or by beam search."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.translate.task import few_shapes, pad_sources
+from lstm_jax import InputError, Translator, beam_search, greedy_search
+from lstm_jax.data import END, START, Subwords
+from lstm_jax.distributed import bounded_jit
+from lstm_jax.models import DecoderStates, build_translator
+from lstm_jax.storage import load_model, load_settings, save_model
+from lstm_jax.typing import (
+    AttentionWeights,
+    BatchIds,
+    Lengths,
+    SourceIds,
+    StepIds,
+    StepLogits,
+)
+
+_LONGER = (1.5, 10)  # a translation has at most 1.5 times as many symbols, and 10 more
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """How a translation is looked for.
+
+    Attributes:
+        width: W of the beam; 0 takes the likeliest symbol each time (greedy).
+        alpha: strength of the beam's length penalty, see `lstm_jax.decoding.beam`.
+    """
+
+    width: int = 0
+    alpha: float = 0.0
+
+
+GREEDY_SEARCH = Search()
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTranslator:
+    """A model, the tables of its languages, and whether they have capitals."""
+
+    model: Translator
+    source: Subwords
+    target: Subwords
+    lower_case: bool
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids of a source text."""
+        text = text.lower() if self.lower_case else text
+        return np.array(self.source.encode(text), np.int32)
+
+
+def save_translator(run_dir: Path, translator: TextTranslator) -> None:
+    """Keep all that it takes to translate."""
+    settings = {
+        "sizes": translator.model.sizes,
+        "lower_case": translator.lower_case,
+        "source": translator.source.symbols,
+        "target": translator.target.symbols,
+    }
+    save_model(run_dir, translator.model, settings)
+
+
+def load_translator(run_dir: Path) -> TextTranslator:
+    """What `save_translator` kept.
+
+    Raises:
+        InputError: there is nothing of the kind.
+    """
+    settings = load_settings(run_dir)
+    try:
+        source, target = (Subwords(tuple(settings[k])) for k in ("source", "target"))
+        build = functools.partial(
+            build_translator, len(source), len(target), 0, **settings["sizes"]
+        )
+        lower_case = bool(settings["lower_case"])
+        like = jax.eval_shape(build)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{run_dir}: expected a translator, found other settings: {error!r:.100}"
+        ) from None
+    return TextTranslator(load_model(run_dir, like), source, target, lower_case)
+
+
+def translate(
+    translator: TextTranslator, texts: Sequence[str], search: Search = GREEDY_SEARCH
+) -> list[str]:
+    """The translations of sentences; that of an empty one is empty."""
+    sources = [translator.encode(text) for text in texts]
+    found = translate_ids(translator.model, sources, search)
+    return [translator.target.decode(ids) for ids in found]
+
+
+def translate_ids(
+    model: Translator, sources: Sequence[np.ndarray], search: Search = GREEDY_SEARCH
+) -> list[list[int]]:
+    """`translate`, from ids to ids, without START and END."""
+    found: list[list[int]] = [[] for _ in sources]
+    full = [k for k, source in enumerate(sources) if len(source)]
+    lengths = np.array([[len(sources[k])] for k in full])
+    for rows, (steps,) in few_shapes(lengths) if full else ():
+        places = [full[k] for k in rows[rows >= 0]]
+        batch = pad_sources([sources[k] for k in places], len(rows), steps)
+        limit = math.ceil(_LONGER[0] * steps) + _LONGER[1]
+        ids = np.asarray(_search(model, **batch, search=search, limit=limit))
+        for place, row in zip(places, ids, strict=False):
+            found[place] = _until_end(row.tolist())
+    return found
+
+
+def attention_of(
+    translator: TextTranslator, text: str, search: Search = GREEDY_SEARCH
+) -> tuple[list[str], list[str], np.ndarray]:
+    """Where a translator looked: pieces of a text and of its translation, END included.
+
+    Returns:
+        The S pieces of the text, the T of the translation, and the weights [T, S].
+    """
+    source = translator.encode(text)
+    (target,) = translate_ids(translator.model, [source], search)
+    batch = pad_sources([source], 1, len(source))
+    inputs = np.array([[START, *target]], np.int32)
+    weights = _look(translator.model, **batch, inputs=inputs)
+    names = translator.target.names([*target, END])
+    return translator.source.names(source.tolist()), names, np.asarray(weights[0])
+
+
+@bounded_jit
+def _look(
+    model: Translator, sources: SourceIds, lengths: Lengths, inputs: BatchIds
+) -> AttentionWeights:
+    memory, states = model.read(sources, lengths)
+    return model.write(inputs, states, memory)[1]
+
+
+@functools.partial(bounded_jit, static_argnames=("search", "limit"))
+def _search(
+    model: Translator,
+    sources: SourceIds,
+    lengths: Lengths,
+    search: Search,
+    limit: int,
+) -> BatchIds:
+    """The best translation of every row, [B, limit], END included."""
+    memory, states = model.read(sources, lengths)
+
+    def step(states: DecoderStates, ids: StepIds) -> tuple[StepLogits, DecoderStates]:
+        scores, _, states = model.write(ids[:, None], states, memory)
+        # A translation has neither unknown characters nor a second start.
+        return scores[:, 0].at[:, :END].set(-jnp.inf), states
+
+    scores, states = step(states, jnp.full(len(sources), START))
+    if search.width == 0:
+        return greedy_search(step, states, scores, length=limit, end=END)
+    beams = beam_search(
+        step,
+        states,
+        scores,
+        width=search.width,
+        length=limit,
+        end=END,
+        alpha=search.alpha,
+    )
+    return beams.ids[:, 0]
+
+
+def _until_end(ids: list[int]) -> list[int]:
+    return ids[: ids.index(END)] if END in ids else ids

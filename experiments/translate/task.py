@@ -1,0 +1,132 @@
+"""Sequence to sequence as a task: pairs of sentences as batches of few shapes."""
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Iterator
+
+import numpy as np
+from jax import Array
+
+from experiments.translate.data import Pairs
+from lstm_jax import Task, Translator
+from lstm_jax.data import (
+    END,
+    IGNORED,
+    START,
+    Batch,
+    BucketedBatches,
+    Subwords,
+    make_buckets,
+    pad,
+)
+from lstm_jax.distributed import bounded_jit
+from lstm_jax.metrics import Sums
+from lstm_jax.models import translation_loss
+from lstm_jax.training import Loss
+
+_ROWS = 100  # sentences side by side when nothing is learned
+_ROUND = 8  # their lengths are rounded up to a multiple: fewer shapes
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Pairs of sentences as ids, without START and END."""
+
+    sources: list[np.ndarray]
+    targets: list[np.ndarray]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[N, 2]: of the source, and of the target with its END."""
+        pairs = zip(self.sources, self.targets, strict=True)
+        return np.array([(len(source), len(target) + 1) for source, target in pairs])
+
+    def batch(self, rows: np.ndarray, shape: tuple[int, ...]) -> Batch:
+        """The examples `rows` as `translation_loss` reads them; -1 is an empty row."""
+        sources = [self.sources[k] for k in rows[rows >= 0]]
+        targets = [self.targets[k].tolist() for k in rows[rows >= 0]]
+        return {
+            **pad_sources(sources, len(rows), shape[0]),
+            "inputs": pad([[START, *t] for t in targets], len(rows), shape[1], END),
+            "targets": pad([[*t, END] for t in targets], len(rows), shape[1], IGNORED),
+        }
+
+
+def pad_sources(sources: list[np.ndarray], rows: int, steps: int) -> Batch:
+    """`sources` [rows, steps] and their `lengths` [rows]; rows left over are empty."""
+    lengths = np.zeros(rows, np.int32)
+    lengths[: len(sources)] = [len(source) for source in sources]
+    return {"sources": pad(sources, rows, steps, 0), "lengths": lengths}
+
+
+def encode_pairs(pairs: Pairs, source: Subwords, target: Subwords) -> Examples:
+    """Pairs of sentences as ids."""
+    return Examples(
+        [np.array(source.encode(text), np.int32) for text, _ in pairs],
+        [np.array(target.encode(text), np.int32) for _, text in pairs],
+    )
+
+
+def translation_task(
+    training: Examples,
+    validation: Examples,
+    loss: Loss,
+    *,
+    rows: int,
+    buckets: int,
+    seed: int,
+) -> Task:
+    """Learning to translate.
+
+    Args:
+        training: what is learned from.
+        validation: what the best model is chosen by.
+        loss: `translation_loss`, with its smoothing.
+        rows: B, pairs per batch.
+        buckets: the most shapes a batch may have.
+        seed: decides the order of the pairs.
+    """
+    lengths = training.lengths
+    order = BucketedBatches(make_buckets(lengths, buckets), rows, seed)
+
+    def batch(n: int) -> Batch:
+        picked = order(n)
+        return training.batch(picked.rows, picked.shape)
+
+    return Task(
+        loss=loss,
+        batch=batch,
+        row_axes=dict.fromkeys(("sources", "lengths", "inputs", "targets"), 0),
+        rows=rows,
+        steps_per_epoch=order.steps_per_epoch,
+        symbols_per_step=int(lengths[:, 1].sum()) // order.steps_per_epoch,
+        evaluate=lambda model: evaluate_pairs(model, validation),
+    )
+
+
+def evaluate_pairs(model: Translator, examples: Examples) -> Sums:
+    """The sums of all examples, without dropout and label smoothing."""
+    parts = (
+        _measure(model, examples.batch(rows, shape))
+        for rows, shape in few_shapes(examples.lengths)
+    )
+    return functools.reduce(operator.add, parts)
+
+
+@bounded_jit
+def _measure(model: Translator, batch: dict[str, Array]) -> Sums:
+    return translation_loss(model, (), batch, None)[0]
+
+
+def few_shapes(lengths: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
+    """All examples once, in order of their lengths [N, ...], as rows and their shape.
+
+    The batches have equal numbers of rows, -1 being an empty one.
+    """
+    rows = min(_ROWS, len(lengths))
+    order = np.argsort(lengths.max(axis=1), kind="stable")
+    order = np.pad(order, (0, -len(order) % rows), constant_values=-1)
+    for some in order.reshape(-1, rows):
+        longest = np.maximum(lengths[some[some >= 0]].max(axis=0), 1)
+        yield some, tuple((-(-longest // _ROUND) * _ROUND).tolist())

@@ -1,0 +1,40 @@
+"""What regularizers change inside a step: masks of what is written, and zoneout."""
+
+import dataclasses
+
+import jax
+from jax import Array
+
+from lstm_jax.cells.lstm import LSTMState
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LoopMasks:
+    """What is done inside the loop, over all its steps; None for what is not.
+
+    Attributes:
+        written: factors of what a step writes into the cell state, [T, B, H].
+        held_h: the share of the old h that a step keeps, [T, B, H] or [T, 1, 1].
+        held_c: the same of c.
+    """
+
+    written: Array | None = None
+    held_h: Array | None = None
+    held_c: Array | None = None
+
+
+def hold(
+    before: LSTMState,
+    after: LSTMState,
+    held_h: Array | float | None,
+    held_c: Array | float | None,
+) -> LSTMState:
+    """The state of a step with zoneout: the old one where it is held."""
+
+    def mix(old: Array, new: Array, held: Array | float | None) -> Array:
+        if held is None:
+            return new
+        return (held * old + (1 - held) * new).astype(new.dtype)
+
+    return LSTMState(h=mix(before.h, after.h, held_h), c=mix(before.c, after.c, held_c))

@@ -1,1 +1,0 @@
-"""Texts of classes: words, labelled files, naive Bayes, and classifiers of texts."""

@@ -1,0 +1,51 @@
+"""Files to arrays, arrays to batches. NumPy only.
+
+Batch n is a function of (seed, n).
+"""
+
+from typing import TYPE_CHECKING
+
+from lstm_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from lstm_jax.data.bptt import Batch as Batch
+    from lstm_jax.data.bptt import lane_batch as lane_batch
+    from lstm_jax.data.buckets import Bucket as Bucket
+    from lstm_jax.data.buckets import BucketedBatches as BucketedBatches
+    from lstm_jax.data.buckets import Picked as Picked
+    from lstm_jax.data.buckets import length_buckets as length_buckets
+    from lstm_jax.data.buckets import make_buckets as make_buckets
+    from lstm_jax.data.buckets import pad as pad
+    from lstm_jax.data.buckets import pick_epoch as pick_epoch
+    from lstm_jax.data.folds import Fold as Fold
+    from lstm_jax.data.folds import block_folds as block_folds
+    from lstm_jax.data.folds import shuffled_folds as shuffled_folds
+    from lstm_jax.data.folds import stratified_folds as stratified_folds
+    from lstm_jax.data.series import Frame as Frame
+    from lstm_jax.data.series import Named as Named
+    from lstm_jax.data.series import Panel as Panel
+    from lstm_jax.data.series import all_positive as all_positive
+    from lstm_jax.data.series import check_frame as check_frame
+    from lstm_jax.data.series import hold_out as hold_out
+    from lstm_jax.data.series import load_frame as load_frame
+    from lstm_jax.data.series import need_points as need_points
+    from lstm_jax.data.series import scale_series as scale_series
+    from lstm_jax.data.series_csv import read_series as read_series
+    from lstm_jax.data.series_csv import write_forecasts as write_forecasts
+    from lstm_jax.data.special_ids import END as END
+    from lstm_jax.data.special_ids import IGNORED as IGNORED
+    from lstm_jax.data.special_ids import START as START
+    from lstm_jax.data.text import Corpus as Corpus
+    from lstm_jax.data.text import bytes_of as bytes_of
+    from lstm_jax.data.text import encode_text as encode_text
+    from lstm_jax.data.text import read_text as read_text
+    from lstm_jax.data.tokenizers.characters import Vocab as Vocab
+    from lstm_jax.data.tokenizers.subwords import Subwords as Subwords
+    from lstm_jax.data.tokenizers.subwords import learn_subwords as learn_subwords
+    from lstm_jax.data.tokenizers.subwords import split_words as split_words
+    from lstm_jax.data.tokenizers.words import Level as Level
+    from lstm_jax.data.tokenizers.words import Words as Words
+    from lstm_jax.data.tokenizers.words import common_words as common_words
+    from lstm_jax.data.tokenizers.words import tokens as tokens
+else:
+    __getattr__, __dir__, __all__ = lazy(__name__)

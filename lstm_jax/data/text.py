@@ -1,0 +1,244 @@
+"""Text files to arrays of ids. NumPy only; memory stays bounded.
+
+A text is read piece by piece and written once, as ids, into an array on disk that is
+mapped into memory. Nothing holds the whole of it.
+"""
+
+import contextlib
+import dataclasses
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lstm_jax.data.memmap import read_ids, write_ids
+from lstm_jax.data.tokenizers.characters import Kind, Vocab, code_points, to_bytes
+from lstm_jax.errors import InputError
+
+_PIECE = 1 << 22  # bytes read at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """An encoded text: `ids`, the first `train_size` of them for training.
+
+    Where something was cut out of the middle of the training text, `seam` is the place
+    of the first symbol after it; what is before does not predict it.
+    """
+
+    ids: np.ndarray
+    train_size: int
+    seam: int | None = None
+
+    @property
+    def train(self) -> np.ndarray:
+        """The part the model learns from."""
+        return self.ids[: self.train_size]
+
+    @property
+    def validation(self) -> np.ndarray:
+        """The rest, and the one symbol before it, from which its first is predicted."""
+        return self.ids[self.train_size - 1 :]
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether anything was held out."""
+        return self.train_size < len(self.ids)
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What a first reading of some files found: how much, and of what symbols."""
+
+    total: int
+    train_size: int
+    vocab: Vocab
+
+
+def survey_files(
+    paths: Sequence[Path], kind: Kind, validation_fraction: float
+) -> Survey:
+    """Read text files once, to the end, keeping only counts.
+
+    Args:
+        paths: UTF-8 text files, or any files with kind "byte"; `.gz` is unpacked.
+        kind: what a symbol is.
+        validation_fraction: the share held out, from the end.
+
+    Returns:
+        The sizes, and the vocabulary of the training part alone.
+
+    Raises:
+        InputError: a file is missing or no text, or all together are too short.
+    """
+    total, first_seen = _first_seen(_pieces(paths, kind))
+    train_size = split_size(total, validation_fraction, ", ".join(map(str, paths)))
+    return Survey(total, train_size, _vocab_before(first_seen, train_size, kind))
+
+
+def encode_files(paths: Sequence[Path], survey: Survey, target: Path) -> Corpus:
+    """Write the ids of surveyed files into an array on disk, and map it.
+
+    Raises:
+        InputError: the files changed since, or the disk is full.
+    """
+    vocab = survey.vocab
+    pieces = (vocab.encode(piece) for piece in _pieces(paths, vocab.kind))
+    write_ids(target, vocab.dtype, survey.total, pieces)
+    return Corpus(np.lib.format.open_memmap(target, mode="r"), survey.train_size)
+
+
+def load_corpus(path: Path, train_size: int, symbols: int) -> Corpus:
+    """Map an array of ids that was written before.
+
+    Raises:
+        InputError: there is none, it is damaged, or of a vocabulary of more `symbols`.
+    """
+    ids = read_ids(path, symbols)
+    if len(ids) < train_size:
+        raise InputError(
+            f"{path}: expected at least {train_size} ids, found {len(ids)}"
+        )
+    return Corpus(ids, train_size)
+
+
+def read_text(paths: Sequence[Path], kind: Kind) -> str | bytes:
+    """The whole of some files, for what can't do with pieces: bytes of kind "byte".
+
+    Raises:
+        InputError: a file is missing or no text.
+    """
+    if kind == "byte":
+        return b"".join(piece for path in paths for piece in bytes_of(path))
+    return "".join(piece for path in paths for piece in _text_of(path))
+
+
+def encode_text(
+    text: str | bytes, kind: Kind, validation_fraction: float
+) -> tuple[Corpus, Vocab]:
+    """A text in memory: its ids, and the vocabulary of the training part.
+
+    Raises:
+        InputError: the text is too short.
+    """
+    symbols = to_bytes(text) if kind == "byte" and isinstance(text, str) else text
+    total, first_seen = _first_seen([symbols])
+    train_size = split_size(total, validation_fraction, "the text")
+    vocab = _vocab_before(first_seen, train_size, kind)
+    return Corpus(vocab.encode(symbols), train_size), vocab
+
+
+def split_size(total: int, validation_fraction: float, source: str) -> int:
+    """How many of `total` symbols are for training: the first ones.
+
+    Raises:
+        InputError: there is nothing to learn from.
+    """
+    if total < 2:
+        raise InputError(
+            f"{source}: expected a text of at least 2 characters, found {total}"
+        )
+    train_size = int(total * (1 - validation_fraction))
+    return train_size if train_size >= 2 else total
+
+
+def encode_file(path: Path, vocab: Vocab) -> np.ndarray:
+    """The ids of a text file under a given vocabulary, for evaluation.
+
+    Raises:
+        InputError: the file is missing, no text, or too short.
+    """
+    pieces = [vocab.encode(piece) for piece in _pieces([path], vocab.kind)]
+    ids = np.concatenate([np.zeros(0, vocab.dtype), *pieces])
+    if len(ids) < 2:
+        raise InputError(
+            f"{path}: expected a text of at least 2 characters, found {len(ids)}"
+        )
+    return ids
+
+
+def _first_seen(pieces: Iterable[str | bytes]) -> tuple[int, dict[int, int]]:
+    """The number of symbols, and where each code point comes first."""
+    total = 0
+    first_seen: dict[int, int] = {}
+    known, fresh = np.zeros(0x110000, bool), np.zeros(0x110000, bool)
+    place = np.zeros(0x110000, np.int64)
+    for piece in pieces:
+        if isinstance(piece, str) and not _has_only(piece, known):
+            codes = code_points(piece)
+            new = np.flatnonzero(~known.take(codes))
+            fresh[:] = False
+            fresh[codes[new]] = True
+            place[codes[new[::-1]]] = new[::-1]  # of those for one code the last stays
+            values = np.flatnonzero(fresh)
+            known |= fresh
+            places = total + place[values]
+            first_seen.update(zip(values.tolist(), places.tolist(), strict=True))
+        total += len(piece)
+    return total, first_seen
+
+
+def _has_only(piece: str, known: np.ndarray) -> bool:
+    """Whether a piece is ASCII without new characters, as most are: quick to say."""
+    old = bytes(np.flatnonzero(known[:128]).tolist())
+    return piece.isascii() and not piece.encode().translate(None, old)
+
+
+def _vocab_before(first_seen: dict[int, int], train_size: int, kind: Kind) -> Vocab:
+    codes = sorted(code for code, place in first_seen.items() if place < train_size)
+    return Vocab(kind, "".join(map(chr, codes)))
+
+
+def _pieces(paths: Sequence[Path], kind: Kind) -> Iterator[str | bytes]:
+    for path in paths:
+        yield from bytes_of(path) if kind == "byte" else _text_of(path)
+
+
+def _text_of(path: Path) -> Iterator[str]:
+    """A file's text as it is: no newline is translated, nothing undecodable passes."""
+    carried = b""
+    offset = 0
+    for raw in bytes_of(path):
+        raw = carried + raw
+        try:
+            text = raw.decode("utf-8", "surrogatepass")
+            carried = b""
+        except UnicodeDecodeError as error:
+            # A character may be cut in two by the end of a piece, and only there.
+            if len(raw) - error.start > 3:
+                raise _not_text(path, offset + error.start) from None
+            text = raw[: error.start].decode("utf-8", "surrogatepass")
+            carried = raw[error.start :]
+        offset += len(raw) - len(carried)
+        yield text
+    if carried:
+        raise _not_text(path, offset)
+
+
+def _not_text(path: Path, offset: int) -> InputError:
+    return InputError(
+        f"{path}: expected UTF-8 text, found other data at byte {offset} "
+        "(--vocab byte reads any file)"
+    )
+
+
+def bytes_of(path: Path) -> Iterator[bytes]:
+    """A file in pieces, `.gz` unpacked; InputError if it can't be read."""
+    with _reading(path), open(path, "rb") as plain:
+        file = gzip.open(plain) if path.suffix == ".gz" else plain
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a text file, found nothing") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: expected a text file, found a folder") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: expected a readable file, found: {error}") from None

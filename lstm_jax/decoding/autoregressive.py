@@ -1,0 +1,220 @@
+"""From a prompt to a continuation: read it, then choose symbol after symbol.
+
+    prompt -> read -> Snapshot -> branch into rows -> piece after piece
+
+Reading and writing are loops inside compiled programs, a piece of the text at a time:
+what is made can be shown as it is made. Neither a longer prompt nor a longer text
+compiles anything anew. A small model takes a few microseconds per symbol, so what
+happens once per piece is kept to one call, with plain Python numbers, which JAX hands
+over faster than any array. All randomness comes from a key per row and the place in
+the text.
+
+A `Snapshot` is all that a model knows at one place of a text. It is a value: going on
+from it twice is branching, and costs nothing but the going on.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_jax.data.special_ids import NO_SYMBOL
+from lstm_jax.decoding.sampling import (
+    GREEDY,
+    MEMORY,
+    InForce,
+    Numbers,
+    Sampling,
+    choose,
+    remember,
+    rules_of,
+)
+from lstm_jax.distributed.bounded import bounded_jit
+from lstm_jax.distributed.mesh import local_row_mesh, replicate, spread
+from lstm_jax.models.language import LanguageModel, States
+from lstm_jax.typing import Count, Ids, PRNGKey, PRNGKeys, RecentIds
+
+PIECE = 64  # symbols per compiled call
+_WIDE = 512  # units, from which on a product of few rows is itself worth all cores
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What is known at one place of a text, row by row.
+
+    Attributes:
+        states: of every layer.
+        recent: the last symbols read or made, for a repetition penalty.
+        place: how many symbols were made since the prompt.
+    """
+
+    states: States
+    recent: RecentIds
+    place: Count
+
+
+class Piece(NamedTuple):
+    """Symbols made, ids [at most 64, B], and the snapshot after them."""
+
+    ids: np.ndarray
+    after: Snapshot
+
+
+def read_prompt(
+    model: LanguageModel, prompt: np.ndarray, before: Snapshot | None = None
+) -> Snapshot:
+    """What is known after a prompt: one row, or all those of `before`.
+
+    Args:
+        model: the model.
+        prompt: ids, any number, none included.
+        before: where to go on reading; the beginning of a text if None.
+    """
+    before = _beginning(model) if before is None else before
+    rows = len(before.recent)
+    for start in range(0, len(prompt), PIECE):
+        piece = prompt[start : start + PIECE]
+        ids = np.zeros((PIECE, rows), np.int32)
+        ids[: len(piece)] = np.asarray(piece, np.int32)[:, None]
+        before = _read(model, before, ids, len(piece))
+    return before
+
+
+@bounded_jit
+def _beginning(model: LanguageModel) -> Snapshot:
+    nothing = jnp.full((1, MEMORY), NO_SYMBOL, jnp.int32)
+    return Snapshot(model.blank(1), nothing, jnp.int32(0))
+
+
+@bounded_jit
+def _read(model: LanguageModel, before: Snapshot, ids: Ids, count: Count) -> Snapshot:
+    """What is known after the first `count` symbols of ids [T, B]."""
+    states = jax.lax.fori_loop(
+        0, count, lambda t, states: model.step(ids[t], states), before.states
+    )
+    return Snapshot(states, remember(before.recent, ids, count), before.place)
+
+
+@functools.partial(bounded_jit, static_argnames="rows")
+def branch(snapshot: Snapshot, rows: int) -> Snapshot:
+    """Every row of a snapshot `rows` times."""
+    copies = functools.partial(jnp.repeat, repeats=rows, axis=0)
+    states = jax.tree.map(copies, snapshot.states)
+    return Snapshot(states, copies(snapshot.recent), snapshot.place)
+
+
+def row_keys(seeds: Sequence[int]) -> PRNGKeys:
+    """A key for each of these seeds: that of the first sample of the seed."""
+    return jnp.stack([jax.random.fold_in(jax.random.key(seed), 0) for seed in seeds])
+
+
+def sample_keys(seed: int, samples: int) -> PRNGKeys:
+    """Keys of one seed. Sample n does not depend on how many there are."""
+    return _numbered(jax.random.key(seed), samples)
+
+
+@functools.partial(bounded_jit, static_argnames="count")
+def _numbered(key: PRNGKey, count: int) -> PRNGKeys:
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
+
+
+def generate_ids(
+    model: LanguageModel,
+    prompt: np.ndarray,
+    length: int,
+    sampling: Sampling = GREEDY,
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    allowed: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
+    """Continue a prompt.
+
+    Args:
+        model: the model.
+        prompt: ids, any number, none included.
+        length: how many symbols to make.
+        sampling: how to choose them.
+        samples: how many continuations, side by side; each has its own key.
+        seed: decides all of them. Sample n does not depend on how many there are.
+        allowed: [V], symbols that may appear; all if None.
+
+    Yields:
+        Pieces of the continuation, ids [at most 64, samples].
+    """
+    snapshot = branch(read_prompt(model, prompt), samples)
+    keys = sample_keys(seed, samples)
+    for piece in continue_from(model, snapshot, length, sampling, keys, allowed):
+        yield piece.ids
+
+
+def continue_from(
+    model: LanguageModel,
+    snapshot: Snapshot,
+    length: int,
+    sampling: Sampling,
+    keys: PRNGKeys,
+    allowed: np.ndarray | None = None,
+) -> Iterator[Piece]:
+    """Go on from a snapshot.
+
+    Rows never meet, so those of a narrow model are spread over the devices. What
+    follows a piece is what would have followed anyway: making a text in several
+    calls, each from the snapshot after the last, is making it in one.
+
+    Args:
+        model: the model.
+        snapshot: of B rows.
+        length: how many symbols to make.
+        sampling: how to choose them.
+        keys: [B]; of `sample_keys` or `row_keys`.
+        allowed: [V], symbols that may appear; all if None.
+
+    Yields:
+        Pieces of the continuation.
+    """
+    vocab_size = model.b_out.shape[0]
+    in_force, numbers = rules_of(sampling, vocab_size)
+    may_appear = jnp.asarray(np.ones(vocab_size, bool) if allowed is None else allowed)
+    mesh = local_row_mesh(len(keys))
+    if mesh.size > 1 and model.layers[0].w_h.shape[0] < _WIDE:
+        model, may_appear = replicate(mesh, (model, may_appear))
+        states, recent, keys = spread(mesh, (snapshot.states, snapshot.recent, keys))
+        snapshot = Snapshot(states, recent, replicate(mesh, snapshot.place))
+    for start in range(0, length, PIECE):
+        count = min(PIECE, length - start)
+        snapshot, ids = _continue(
+            model, snapshot, keys, may_appear, count, numbers, in_force
+        )
+        yield Piece(np.asarray(ids)[:count], snapshot)
+
+
+@functools.partial(bounded_jit, static_argnames="in_force")
+def _continue(
+    model: LanguageModel,
+    snapshot: Snapshot,
+    keys: PRNGKeys,
+    may_appear: jax.Array,
+    count: Count,
+    numbers: Numbers,
+    in_force: InForce,
+) -> tuple[Snapshot, Ids]:
+    """The next `count` symbols of every row."""
+    start, recent = snapshot.place, snapshot.recent
+
+    def one(k: jax.Array, carried: tuple[States, Ids]) -> tuple[States, Ids]:
+        states, made = carried
+        scores = model.next_scores(states).astype(jnp.float32)
+        scores = jnp.where(may_appear, scores, -jnp.inf)
+        now = remember(recent, made, k) if in_force.penalty else recent
+        ids = choose(scores, now, keys, start + k, in_force, numbers)
+        return model.step(ids, states), made.at[k].set(ids)
+
+    made = jnp.zeros((PIECE, len(keys)), jnp.int32)
+    states, made = jax.lax.fori_loop(0, count, one, (snapshot.states, made))
+    return Snapshot(states, remember(recent, made, count), start + count), made

@@ -1,0 +1,188 @@
+"""Greedy and beam search over any recurrent decoder, the latter length-normalised.
+
+The decoder is a function `step(states, ids) -> (scores, states)` and its states any
+pytree with the rows first, so that language models and translators share the search.
+Nothing here compiles anything: call it inside `jax.jit`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lstm_jax.ops.argmax import argmax
+from lstm_jax.typing import (
+    BatchIds,
+    BeamIds,
+    BeamLengths,
+    BeamScores,
+    Count,
+    StepIds,
+    StepLogits,
+)
+
+States = TypeVar("States")
+NO_END = -1  # no symbol ends a sequence: all grow to the full length
+
+
+class Beams(NamedTuple):
+    """Sequences of every row, the best first.
+
+    Attributes:
+        ids: [B, W, T], the end symbol included; zeros after it.
+        lengths: [B, W], the end symbol included.
+        scores: [B, W], log-probability in nats divided by the length penalty; -inf
+            where there are fewer than W sequences.
+    """
+
+    ids: BeamIds
+    lengths: BeamLengths
+    scores: BeamScores
+
+
+# What the loops carry: place, ids, who has ended, scores of the next symbol, states;
+# and place, totals and ids of the live sequences, the finished ones, scores [B, W, V]
+# of the next symbol, states.
+_Greedy = tuple[Count, BatchIds, Array, StepLogits, States]
+_Search = tuple[Count, BeamScores, BeamIds, Beams, Array, States]
+
+
+def greedy_search(
+    step: Callable[[States, StepIds], tuple[StepLogits, States]],
+    states: States,
+    scores: StepLogits,
+    *,
+    length: int,
+    end: int = NO_END,
+) -> BatchIds:
+    """The likeliest symbol each time, until all rows have ended.
+
+    The arguments are those of `beam_search`. A beam of width 1 is something else: it
+    may come back to a place where `end` was only the second best.
+
+    Returns:
+        The sequences [B, T], the end symbol included; zeros after it.
+    """
+    ids = jnp.zeros((scores.shape[0], length), jnp.int32)
+    ended = jnp.zeros(scores.shape[0], bool)
+
+    def unfinished(search: _Greedy[States]) -> Array:
+        place, _, ended, _, _ = search
+        return (place < length) & ~jnp.all(ended)
+
+    def grow(search: _Greedy[States]) -> _Greedy[States]:
+        place, ids, ended, scores, states = search
+        best = argmax(scores)
+        ids = ids.at[:, place].set(jnp.where(ended, 0, best))
+        scores, states = step(states, best)
+        return place + 1, ids, ended | (best == end), scores, states
+
+    first = (jnp.int32(0), ids, ended, scores, states)
+    return jax.lax.while_loop(unfinished, grow, first)[1]
+
+
+def length_penalty(length: Array | int, alpha: float) -> Array:
+    """((5 + length) / 6) ** alpha: Wu et al. 2016, equation 14, without coverage."""
+    return ((5.0 + jnp.asarray(length, jnp.float32)) / 6.0) ** alpha
+
+
+def beam_search(
+    step: Callable[[States, StepIds], tuple[StepLogits, States]],
+    states: States,
+    scores: StepLogits,
+    *,
+    width: int,
+    length: int,
+    end: int = NO_END,
+    alpha: float = 0.0,
+) -> Beams:
+    """The likeliest continuations that a beam of `width` finds.
+
+    Sequences that reach `length` without an end count as they stand. A row is searched
+    until no live sequence can overtake the finished ones any more.
+
+    Args:
+        step: takes states and ids [BW], gives scores [BW, V] of the symbol after, which
+            need not be normalised, and the new states. -inf rules a symbol out.
+        states: of B rows, each array [B, ...].
+        scores: [B, V], of the first symbol.
+        width: W, at least 1.
+        length: T, the longest sequence, at least 1.
+        end: the symbol that ends a sequence, or NO_END.
+        alpha: strength of the length penalty; 0 for none.
+
+    Raises:
+        ValueError: width or length below 1, or alpha below 0.
+    """
+    if width < 1 or length < 1 or not 0 <= alpha < float("inf"):
+        raise ValueError(
+            "expected width and length of at least 1 and a finite alpha of at least 0, "
+            f"found width {width}, length {length}, alpha {alpha}"
+        )
+    rows = scores.shape[0]
+    blank = jnp.zeros((rows, width, length), jnp.int32)
+    nothing = jnp.full((rows, width), -jnp.inf, jnp.float32)
+    no_lengths = jnp.zeros((rows, width), jnp.int32)
+
+    def unfinished(search: _Search[States]) -> Array:
+        place, totals, _, done, _, _ = search
+        reach = jnp.max(totals, axis=1) / length_penalty(length, alpha)
+        return (place < length) & jnp.any(reach > jnp.min(done.scores, axis=1))
+
+    def grow(search: _Search[States]) -> _Search[States]:
+        place, totals, ids, done, scores, states = search
+        # Twice the width: at most one in each beam ends, so that W live ones remain.
+        totals, parents, symbols = _extend(totals, scores, 2 * width)
+        grown = _pick(ids, parents).at[:, :, place].set(symbols)
+        ends = symbols == end
+        lengths = jnp.full(symbols.shape, place + 1)
+        normal = totals / length_penalty(place + 1, alpha)
+        ended = Beams(grown, lengths, jnp.where(ends, normal, -jnp.inf))
+        done = _best(done, ended, width)
+        totals, kept = jax.lax.top_k(jnp.where(ends, -jnp.inf, totals), width)
+        ids, symbols, parents = (_pick(a, kept) for a in (grown, symbols, parents))
+        flat = (parents + width * jnp.arange(rows)[:, None]).reshape(-1)
+        states = jax.tree.map(lambda a: a[flat], states)
+        scores, states = step(states, symbols.reshape(-1))
+        scores = scores.astype(jnp.float32).reshape(rows, width, -1)
+        return place + 1, totals, ids, done, scores, states
+
+    place, totals, ids, done, _, _ = jax.lax.while_loop(
+        unfinished,
+        grow,
+        (
+            jnp.int32(0),
+            nothing.at[:, 0].set(0.0),  # one empty sequence, not W equal ones
+            blank,
+            Beams(blank, no_lengths, nothing),
+            jnp.repeat(scores.astype(jnp.float32)[:, None], width, axis=1),
+            jax.tree.map(lambda a: jnp.repeat(a, width, axis=0), states),
+        ),
+    )
+    whole = jnp.where(place == length, totals, -jnp.inf)
+    whole = whole / length_penalty(length, alpha)
+    return _best(done, Beams(ids, no_lengths + length, whole), width)
+
+
+def _extend(
+    totals: BeamScores, scores: Array, count: int
+) -> tuple[Array, Array, Array]:
+    """The best totals of one symbol more [B, count], their beams and their symbols."""
+    rows, width, vocab = scores.shape
+    every = (totals[..., None] + jax.nn.log_softmax(scores)).reshape(rows, -1)
+    best, where = jax.lax.top_k(every, min(count, width * vocab))
+    return best, where // vocab, where % vocab
+
+
+def _best(one: Beams, other: Beams, width: int) -> Beams:
+    """The best of two sets of sequences, sorted; of equal ones the earlier."""
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), one, other)
+    scores, kept = jax.lax.top_k(both.scores, width)
+    return Beams(_pick(both.ids, kept), _pick(both.lengths, kept), scores)
+
+
+def _pick(a: Array, kept: Array) -> Array:
+    """The chosen beams of every row."""
+    return jax.vmap(lambda row, at: row[at])(a, kept)

@@ -1,0 +1,107 @@
+"""What a model thinks of a text: how likely it is, and which would be the likeliest."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_jax.decoding.autoregressive import PIECE, Snapshot, read_prompt
+from lstm_jax.decoding.beam import NO_END, Beams, beam_search
+from lstm_jax.decoding.sampling import remember
+from lstm_jax.distributed.bounded import bounded_jit
+from lstm_jax.models.language import LanguageModel, States
+from lstm_jax.typing import Count, Ids, StepIds
+
+
+def search_ids(
+    model: LanguageModel,
+    prompt: np.ndarray,
+    length: int,
+    *,
+    width: int,
+    alpha: float = 0.0,
+    end: int = NO_END,
+    allowed: np.ndarray | None = None,
+) -> Beams:
+    """The likeliest continuations of a prompt that a beam finds, the best first.
+
+    Args:
+        model: the model.
+        prompt: ids, any number, none included.
+        length: T, how many symbols at most. Another one is another program.
+        width: W of the beam.
+        alpha: strength of the length penalty, see `lstm_jax.decoding.beam`.
+        end: the symbol that ends a text, if there is one.
+        allowed: [V], symbols that may appear; all if None.
+
+    Raises:
+        ValueError: see `beam_search`.
+    """
+    vocab_size = model.b_out.shape[0]
+    may_appear = jnp.asarray(np.ones(vocab_size, bool) if allowed is None else allowed)
+    states = read_prompt(model, prompt).states
+    return _search(model, states, may_appear, width, length, end, alpha)
+
+
+@functools.partial(bounded_jit, static_argnames=("width", "length", "end", "alpha"))
+def _search(
+    model: LanguageModel,
+    states: States,
+    may_appear: jax.Array,
+    width: int,
+    length: int,
+    end: int,
+    alpha: float,
+) -> Beams:
+    def scores_of(states: States) -> jax.Array:
+        return jnp.where(may_appear, model.next_scores(states), -jnp.inf)
+
+    def step(states: States, ids: StepIds) -> tuple[jax.Array, States]:
+        states = model.step(ids, states)
+        return scores_of(states), states
+
+    return beam_search(
+        step,
+        states,
+        scores_of(states),
+        width=width,
+        length=length,
+        end=end,
+        alpha=alpha,
+    )
+
+
+def score_ids(
+    model: LanguageModel, ids: np.ndarray, prompt: np.ndarray | None = None
+) -> np.ndarray:
+    """The model's log-probability of each symbol [N], in nats, given those before it.
+
+    Args:
+        model: the model.
+        ids: [N], any text, one that was generated for example.
+        prompt: ids that come before them and are not scored.
+    """
+    before = read_prompt(model, np.zeros(0, int) if prompt is None else prompt)
+    found = [np.zeros(0, np.float32)]
+    for start in range(0, len(ids), PIECE):
+        piece = np.asarray(ids[start : start + PIECE], np.int32)
+        padded = np.zeros((PIECE, 1), np.int32)
+        padded[: len(piece), 0] = piece
+        chances, before = _score(model, before, padded, np.int32(len(piece)))
+        found.append(np.asarray(chances)[: len(piece)])
+    return np.concatenate(found)
+
+
+@bounded_jit
+def _score(
+    model: LanguageModel, before: Snapshot, ids: Ids, count: Count
+) -> tuple[jax.Array, Snapshot]:
+    first = model.next_scores(before.states)[None]
+    scores, states = model(ids, before.states, lengths=jnp.full(ids.shape[1], count))
+    # The scores of a symbol are those that stood when all before it was read.
+    scores = jnp.concatenate([first, scores[:-1]]).astype(jnp.float32)
+    chances = jax.nn.log_softmax(scores)
+    own = jnp.take_along_axis(chances, ids[..., None], axis=-1)[:, 0, 0]
+    after = Snapshot(states, remember(before.recent, ids, count), before.place)
+    return own, after

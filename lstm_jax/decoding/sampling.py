@@ -1,0 +1,195 @@
+"""How the next symbol is chosen from its scores: the rules, one pure function each.
+
+In their order: a penalty on what was just said, the temperature, then the three ways
+of ruling out the unlikely, top-k, top-p and min-p. What is left is drawn from its
+softmax. The numbers are data, so that other numbers compile nothing anew; which rules
+are in force is static, and the loop has no trace of the others.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lstm_jax.errors import InputError
+from lstm_jax.ops.argmax import argmax
+from lstm_jax.typing import Count, PRNGKeys, RecentIds, Scalar, StepIds, StepLogits
+
+MEMORY = 256  # symbols that a penalty can look back on
+_COLDEST = 1e-30  # below it a float32 is no number to divide by
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the next symbol is chosen.
+
+    Attributes:
+        temperature: 0 takes the highest score; otherwise scores are divided by it and
+            a symbol is drawn from their softmax.
+        top_k: draw only from this many of the highest scores; 0 for all.
+        top_p: then only from the fewest symbols whose probability reaches this.
+        min_p: then only from symbols at least this share as probable as the likeliest.
+        repetition_penalty: log-probabilities of symbols among the last ones are
+            multiplied by it; 1 for none.
+        repetition_window: how many last symbols these are, at most 256.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    repetition_window: int = 64
+
+    def __post_init__(self) -> None:
+        window, penalty = self.repetition_window, self.repetition_penalty
+        for name, value, expected, holds in (
+            ("temperature", self.temperature, "at least 0", 0 <= self.temperature),
+            ("top_k", self.top_k, "0 or more", self.top_k >= 0),
+            ("top_p", self.top_p, "in (0, 1]", 0 < self.top_p <= 1),
+            ("min_p", self.min_p, "in [0, 1]", 0 <= self.min_p <= 1),
+            ("repetition_penalty", penalty, "at least 1", penalty >= 1),
+            ("repetition_window", window, f"in [1, {MEMORY}]", 1 <= window <= MEMORY),
+        ):
+            if not (holds and value < math.inf):
+                raise InputError(f"{name}: expected a number {expected}, found {value}")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether nothing is left to chance."""
+        return self.temperature == 0
+
+
+GREEDY = Sampling()
+
+
+class InForce(NamedTuple):
+    """Which rules are in force: a static argument, a program for each combination."""
+
+    chance: bool
+    likely: bool
+    share: bool
+    penalty: bool
+
+
+class Numbers(NamedTuple):
+    """The numbers of a `Sampling`, as data."""
+
+    temperature: Scalar | float
+    top_k: Count | int
+    top_p: Scalar | float
+    min_p: Scalar | float
+    penalty: Scalar | float
+    window: Count | int
+
+
+def rules_of(sampling: Sampling, vocab_size: int) -> tuple[InForce, Numbers]:
+    """What `choose` takes."""
+    chance = not sampling.greedy
+    in_force = InForce(
+        chance=chance,
+        likely=chance and (sampling.top_k > 0 or sampling.top_p < 1),
+        share=chance and sampling.min_p > 0,
+        penalty=sampling.repetition_penalty > 1,
+    )
+    numbers = Numbers(
+        temperature=max(float(sampling.temperature), _COLDEST),
+        top_k=min(sampling.top_k or vocab_size, vocab_size),
+        top_p=float(sampling.top_p),
+        min_p=float(sampling.min_p),
+        penalty=float(sampling.repetition_penalty),
+        window=sampling.repetition_window,
+    )
+    return in_force, numbers
+
+
+def choose(
+    scores: StepLogits,
+    recent: RecentIds,
+    keys: PRNGKeys,
+    place: Count,
+    in_force: InForce,
+    numbers: Numbers,
+) -> StepIds:
+    """The next symbol of every row.
+
+    Args:
+        scores: float32, -inf for what may not appear.
+        recent: what was read or made last, the newest at the end; only a penalty asks.
+        keys: one per row.
+        place: of the symbol in the text that is made.
+        in_force: of `rules_of`, static.
+        numbers: of `rules_of`.
+    """
+    if in_force.penalty:
+        scores = penalize(scores, recent, numbers.penalty, numbers.window)
+    if not in_force.chance:
+        return argmax(scores)
+    # From the highest score down, so that no temperature is too low.
+    scores = scores - jnp.max(scores, axis=-1, keepdims=True)
+    scores = scores / numbers.temperature
+    if in_force.likely:
+        scores = keep_likely(scores, numbers.top_k, numbers.top_p)
+    if in_force.share:
+        scores = keep_share(scores, numbers.min_p)
+    return draw(keys, place, scores)
+
+
+def penalize(
+    scores: StepLogits, recent: RecentIds, penalty: Scalar | float, window: Count | int
+) -> StepLogits:
+    """Log-probabilities, those of the last `window` symbols times the penalty.
+
+    A chance p becomes p to the power of the penalty, before all are normalised again.
+    Keskar et al. 2019 (CTRL) divide scores; log-probabilities have no arbitrary
+    constant in them, which would decide what dividing does.
+    """
+    counts = jnp.arange(recent.shape[-1]) >= recent.shape[-1] - window
+    symbols = jnp.arange(scores.shape[-1])
+    same = recent[..., None] == symbols
+    said = jnp.any(same & counts[:, None], axis=-2)
+    chances = jax.nn.log_softmax(scores, axis=-1)
+    return jnp.where(said, chances * penalty, chances)
+
+
+def keep_likely(
+    scores: StepLogits, top_k: Count | int, top_p: Scalar | float
+) -> StepLogits:
+    """Rule out all but the top_k highest scores, and of these all but top_p's share.
+
+    What is kept is the shortest head of the symbols, sorted by score, whose
+    probability reaches top_p (Holtzman et al. 2020); symbols of equal score stay or
+    fall together, and the likeliest always stays.
+    """
+    ordered = jnp.sort(scores, axis=-1, descending=True)
+    rank = jnp.arange(scores.shape[-1])
+    ordered = jnp.where(rank < top_k, ordered, -jnp.inf)
+    chance = jax.nn.softmax(ordered, axis=-1)
+    before = jnp.cumsum(chance, axis=-1) - chance
+    head = (before < top_p) & (ordered > -jnp.inf)
+    lowest = jnp.min(jnp.where(head, ordered, jnp.inf), axis=-1, keepdims=True)
+    return jnp.where(scores >= lowest, scores, -jnp.inf)
+
+
+def keep_share(scores: StepLogits, min_p: Scalar | float) -> StepLogits:
+    """Rule out what is less probable than min_p times the likeliest (Nguyen 2024).
+
+    The surer the model is, the less remains.
+    """
+    highest = jnp.max(scores, axis=-1, keepdims=True)
+    return jnp.where(scores >= highest + jnp.log(min_p), scores, -jnp.inf)
+
+
+def draw(keys: PRNGKeys, place: Count, scores: StepLogits) -> StepIds:
+    """One symbol per row from the softmax of its scores."""
+    keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, place)
+    return jax.vmap(jax.random.categorical)(keys, scores).astype(jnp.int32)
+
+
+def remember(recent: RecentIds, made: Array, count: Count) -> RecentIds:
+    """The last symbols, once the first `count` of `made` [N, B] have come."""
+    line = jnp.concatenate([recent, made.T.astype(recent.dtype)], axis=1)
+    return jax.lax.dynamic_slice_in_dim(line, count, recent.shape[1], axis=1)

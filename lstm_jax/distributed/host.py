@@ -1,0 +1,110 @@
+"""This machine: its cores as devices, its processor, its cache of compiled programs.
+
+XLA parallelizes a large matrix product over the cores of a CPU, but a recurrent step
+is small. One virtual device per core, each with its share of the rows and its own
+loop, keeps all cores busy and meets once per optimizer step, to add up gradients.
+"""
+
+import contextlib
+import hashlib
+import math
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+from lstm_jax.config import ClusterConfig, Devices
+
+_CPU_FIELDS = ("model name", "flags", "Features")  # of /proc/cpuinfo
+_BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
+_FEWEST_ROWS = 8  # fewer rows per device waste the product with the weights
+
+
+def show_cores(
+    rows: int,
+    devices: Devices = None,
+    cluster: ClusterConfig | None = None,
+    operations: float = math.inf,
+) -> None:
+    """Let JAX see the CPU as several devices, as many as pay for this many rows.
+
+    To be called before JAX is first used: later nothing changes. It has no effect on
+    GPU or TPU devices.
+
+    Args:
+        rows: B, of a batch.
+        devices: so many instead, over all processes, or "all" cores.
+        cluster: with several processes each shows one device, or its share.
+        operations: floating-point operations of a step; few are done by one device.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if cluster is not None and cluster.coordinator is not None:
+        processes = cluster.processes or 0
+        count = devices // processes if isinstance(devices, int) and processes else 1
+    elif devices is None:
+        count = paying(rows, cores) if worth_spreading(operations) else 1
+    else:
+        count = cores if devices == "all" else devices
+    with contextlib.suppress(RuntimeError):  # JAX is in use already
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def keep_programs() -> None:
+    """Keep compiled programs for the next process, in the user's own cache folder.
+
+    A small run is mostly compilation. Programs are kept apart by processor, because
+    they use what the one they were compiled on offers. A folder that cannot be written
+    or a JAX_COMPILATION_CACHE_DIR of the user's is left as it is.
+    """
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(home) / "lstm_jax" / _processor()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 faster than float32.
+
+    GPUs and TPUs do; of CPUs those that have instructions for it which XLA uses.
+    """
+    if jax.default_backend() != "cpu":
+        return True
+    said = _processor_says()
+    return any(name in said for name in _BFLOAT16_INSTRUCTIONS)
+
+
+def _processor() -> str:
+    """A name for what this machine's processor can do."""
+    described = platform.machine() + platform.processor() + _processor_says()
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def _processor_says() -> str:
+    """What Linux knows of the processor; nothing elsewhere."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return "".join(sorted({line for line in lines if line.startswith(_CPU_FIELDS)}))
+    return ""
+
+
+def paying(rows: int, count: int) -> int:
+    """Say over how many of `count` devices it pays to spread rows, evenly."""
+    count = max(1, min(count, rows // _FEWEST_ROWS))
+    while rows % count:
+        count -= 1
+    return count
+
+
+_LITTLE_WORK = 5e7  # operations of a step, too few for the meeting of two devices
+
+
+def worth_spreading(operations: float) -> bool:
+    """Whether a step of so many operations is faster on several cores than on one."""
+    return operations > _LITTLE_WORK

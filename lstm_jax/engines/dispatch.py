@@ -1,0 +1,232 @@
+"""Which engine runs a recurrence, and why: decided in Python, before tracing."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.engines.cudnn import run_cudnn, why_not_cudnn
+from lstm_jax.engines.fused import run_fused
+from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, why_not_pallas_tpu
+from lstm_jax.engines.request import Request
+from lstm_jax.engines.scan import run_scan
+from lstm_jax.typing import Hidden
+
+AUTO = "auto"
+_NO_MASKS = "cannot have recurrent dropout or zoneout, which act inside the loop"
+
+
+def _can_all(request: Request) -> None:
+    """Why an engine without limits can't run a request: there is no reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """A line of the table.
+
+    Attributes:
+        run: the engine; see `lstm_jax.engines`.
+        merit: what speaks for it.
+        why_not: what it lacks for a request, or None.
+        takes_inputs: it takes xs and `LSTMParams` in the place of z and w_h.
+        takes_masks: it lets regularizers into the loop.
+    """
+
+    run: Callable[..., tuple[Hidden, LSTMState]]
+    merit: str
+    why_not: Callable[[Request], str | None] = _can_all
+    takes_inputs: bool = False
+    takes_masks: bool = False
+
+    def lacks(self, request: Request) -> str | None:
+        """Why it can't run a request; None if it can."""
+        if request.masks and not self.takes_masks:
+            return _NO_MASKS
+        return self.why_not(request)
+
+
+ENGINES: dict[str, Engine] = {
+    "fused": Engine(run_fused, "the fastest one measured on CPU"),
+    "scan": Engine(
+        run_scan,
+        "the reference, with forward mode, second derivatives",
+        takes_masks=True,
+    ),
+    "cudnn": Engine(
+        run_cudnn,
+        "one cuDNN call, full float32; never measured",
+        why_not_cudnn,
+        takes_inputs=True,
+    ),
+    "pallas_tpu": Engine(
+        run_pallas_tpu,
+        "w_h and the state stay in VMEM; never measured",
+        why_not_pallas_tpu,
+    ),
+}
+
+# Whose programs are compiled, if not those of this machine's devices.
+_ELSEWHERE: ContextVar[Sequence[Any]] = ContextVar("_ELSEWHERE", default=())
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineChoice:
+    """What runs, and why; for every other engine, why it does not."""
+
+    name: str
+    reason: str
+    others: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"engine {self.name}: {self.reason}"]
+        lines += [f"    not {name}: {why}" for name, why in self.others.items()]
+        return "\n".join(lines)
+
+
+def choose_engine(engine: str, request: Request) -> EngineChoice:
+    """The engine for a request: the one named, or the one "auto" stands for.
+
+    Raises:
+        ValueError: there is no engine of this name, or it can't run the request.
+    """
+    check_engine_name(engine)
+    lacks = {name: entry.lacks(request) for name, entry in ENGINES.items()}
+    name, reason = engine, "asked for by name"
+    if engine == AUTO:
+        name, reason = _automatic(request)
+    if lacks[name]:
+        able = ", ".join(other for other, lack in lacks.items() if not lack)
+        raise ValueError(f"engine {name!r}: {lacks[name]}; engines that can: {able}")
+    others = {
+        other: lack or f"possible too: {ENGINES[other].merit}"
+        for other, lack in lacks.items()
+        if other != name
+    }
+    return EngineChoice(name, reason, others)
+
+
+def _automatic(request: Request) -> tuple[str, str]:
+    """What "auto" stands for, and why."""
+    if request.masks:
+        return "scan", "auto: the one that can have recurrent dropout and zoneout"
+    if request.platform == "cpu":
+        return "fused", "auto: the fastest one measured on CPU"
+    if not ENGINES["pallas_tpu"].lacks(request):
+        if request.devices == 1:
+            return "pallas_tpu", "auto: w_h and the state stay in VMEM; never measured"
+        return (
+            "fused",
+            f"auto: XLA may spread rows over {request.devices} devices, and can't "
+            "divide the kernels of pallas_tpu; never measured on tpu",
+        )
+    return (
+        "fused",
+        f"auto: the same on every platform; none was measured on {request.platform}",
+    )
+
+
+def explain_engine(
+    engine: str = AUTO,
+    *,
+    steps: int,
+    rows: int,
+    hidden: int,
+    dtype: DTypeLike = jnp.float32,
+    lengths: bool = False,
+    resets: bool = False,
+    reverse: bool = False,
+    inputs: bool = True,
+    masks: bool = False,
+    platform: str | None = None,
+) -> EngineChoice:
+    """Which engine `lstm` would run, and why: `print` shows it in a few lines.
+
+    Args:
+        engine: the name `lstm` is given.
+        steps: T, time steps.
+        rows: B, rows of the batch.
+        hidden: H, units.
+        dtype: type of the weights.
+        lengths: whether `lstm` is given lengths.
+        resets: whether it is given resets.
+        reverse: whether time is walked backwards.
+        inputs: False for `lstm_from_gates`, which a language model uses.
+        masks: whether it is given masks: recurrent dropout or zoneout.
+        platform: "cpu", "tpu", "cuda" or "rocm"; None for the one JAX uses here. Any
+            other is taken to have one device, and of TPUs the one with least VMEM.
+
+    Raises:
+        ValueError: there is no engine of this name, or it can't run this.
+    """
+    request = Request(
+        platform=platform or current_platform(),
+        dtype=jnp.dtype(dtype).name,
+        steps=steps,
+        rows=rows,
+        hidden=hidden,
+        lengths=lengths,
+        resets=resets,
+        reverse=reverse,
+        inputs=inputs,
+        masks=masks,
+        device_kind="" if platform else _devices()[0].device_kind,
+        devices=1 if platform or _inside_shard_map() else len(_devices()),
+    )
+    return choose_engine(engine, request)
+
+
+def check_engine_name(engine: str, *, masks: bool = False) -> str:
+    """The name itself, if there is such an engine, and it takes masks if need be.
+
+    Raises:
+        ValueError: there is none, or it does not.
+    """
+    if engine != AUTO and engine not in ENGINES:
+        known = ", ".join([AUTO, *ENGINES])
+        raise ValueError(f"engine: expected one of {known}, found {engine!r}")
+    if masks and engine != AUTO and not ENGINES[engine].takes_masks:
+        able = ", ".join(name for name, entry in ENGINES.items() if entry.takes_masks)
+        raise ValueError(f"engine {engine!r}: {_NO_MASKS}; engines that can: {able}")
+    return engine
+
+
+def current_platform() -> str:
+    """The platform of JAX's default device: "cpu", "tpu", "cuda" or "rocm"."""
+    device = _devices()[0]
+    if device.platform != "gpu":
+        return device.platform
+    return "rocm" if "rocm" in device.client.platform_version else "cuda"
+
+
+@contextlib.contextmanager
+def as_if_on(devices: Sequence[Any]) -> Iterator[None]:
+    """Choose engines as if these devices were here, to compile for them elsewhere.
+
+    A function that `jax.jit` has traced before is not traced again: it does not look
+    at this.
+
+    Args:
+        devices: as `jax.experimental.topologies` describes them: all that is read is
+            their number, and the first one's `platform` and `device_kind`.
+    """
+    before = _ELSEWHERE.set(tuple(devices))
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(before)
+
+
+def _devices() -> Sequence[Any]:
+    return _ELSEWHERE.get() or jax.devices()
+
+
+def _inside_shard_map() -> bool:
+    """Whether every device has its own rows already: none are left to spread."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return not mesh.empty and set(mesh.manual_axes) == set(mesh.axis_names)

@@ -1,0 +1,207 @@
+"""The Mogrifier's recurrence with a hand-written gradient, as `fused` has it.
+
+The loop keeps what scaled what, s = 2 σ(u) of every round, and the opened gates. From
+those, everything that needs no gradient is made again outside the loop back in time,
+for all steps at once; the products of the weight gradients follow after it.
+
+    back, each step                      after the loop
+    dz      = as in `fused`              dw   = [x, h]ᵀ dz
+    [dx, dh] = dz @ wᵀ                   dq_n = sourceᵀ du
+    for each round, the last one first:
+        du      = dtarget * target * s (1 - s / 2)
+        dtarget = dtarget * s
+        dsource = dsource + du @ q_nᵀ
+
+2 σ(u) = 1 + tanh(u / 2), so here too there is no function but tanh.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from lstm_jax.cells.lstm import GATES, LSTMState
+from lstm_jax.cells.mogrifier import places
+from lstm_jax.engines.fused import opening, state_before
+from lstm_jax.ops.matmul import added_up, factor_dtype, times, weight_gradient
+from lstm_jax.typing import Flags, GateBias, Hidden, Inputs
+
+
+class Way(NamedTuple):
+    """What is decided before tracing."""
+
+    capped: bool
+    factors: DTypeLike  # the type in which matrices are multiplied
+
+
+class Weights(NamedTuple):
+    """A matrix for each round, and [w_x; w_h], [D + H, 4H], with the bias [4H]."""
+
+    rounds: tuple[Array, ...]
+    gates: Array
+    b: GateBias
+
+
+def run_mogrified(
+    weights: Weights, xs: Inputs, state: LSTMState, valid: Flags | None, capped: bool
+) -> tuple[Hidden, LSTMState]:
+    """Run the recurrence over inputs [T, B, D].
+
+    Args:
+        weights: of the layer.
+        xs: time first.
+        state: before the first step.
+        valid: [T, B] or None: rows that step t advances; others keep their state.
+        capped: whether the input gate is at most 1 - f.
+
+    Returns:
+        The hidden states [T, B, H], any number where not valid; and the last state.
+    """
+    way = Way(capped, factor_dtype(weights.gates.dtype))
+    hs, h, c = _recur(way, weights, xs, state.h, state.c, valid)
+    return hs, LSTMState(h=h, c=c)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recur(
+    way: Way, weights: Weights, xs: Array, h: Array, c: Array, valid: Array | None
+) -> tuple[Array, Array, Array]:
+    (h, c), (hs, _) = _forward_loop(way, weights, xs, h, c, valid, keep=False)
+    return hs, h, c
+
+
+def _forward(
+    way: Way, weights: Weights, xs: Array, h: Array, c: Array, valid: Array | None
+) -> tuple[tuple[Array, Array, Array], tuple]:
+    (h_last, c_last), (hs, kept) = _forward_loop(
+        way, weights, xs, h, c, valid, keep=True
+    )
+    return (hs, h_last, c_last), (weights, xs, h, c, valid, hs, kept)
+
+
+def _forward_loop(
+    way: Way,
+    weights: Weights,
+    xs: Array,
+    h: Array,
+    c: Array,
+    valid: Array | None,
+    keep: bool,
+) -> tuple[tuple[Array, Array], tuple]:
+    """The last h and c; every h, and for the gradient (if `keep`) what it needs."""
+    scale, shift = opening(h.shape[-1], c.dtype)
+
+    def prepared(w: Array) -> Callable[[Array], Array]:
+        return times(w, len(h), way.factors, c.dtype)
+
+    by_round = [prepared(0.5 * q) for q in weights.rounds]
+    by_gates = prepared(weights.gates * scale.astype(weights.gates.dtype))
+    b = weights.b * scale
+
+    def step(before: tuple, inputs: tuple) -> tuple[tuple, tuple]:
+        x, valid_t = inputs
+        pair, scales = [x, before[0]], []
+        for n, multiplied in enumerate(by_round):
+            source, target = places(n)
+            s = (1 + jnp.tanh(multiplied(pair[source]))).astype(x.dtype)
+            pair[target] = s * pair[target]
+            scales.append(s)
+        z = by_gates(jnp.concatenate(pair, axis=-1)) + b
+        gates = jnp.tanh(z) * scale + shift
+        i, f, g, o = _opened(gates, way.capped)
+        c = f * before[1] + i * g
+        h = (o * jnp.tanh(c)).astype(before[0].dtype)
+        if valid_t is not None:
+            h = jnp.where(valid_t[:, None], h, before[0])
+            c = jnp.where(valid_t[:, None], c, before[1])
+        kept = (scales, gates.astype(x.dtype), c) if keep else None
+        return (h, c), (h, kept)
+
+    return jax.lax.scan(step, (h, c), (xs, valid))
+
+
+def _opened(gates: Array, capped: bool) -> tuple[Array, Array, Array, Array]:
+    i, f, g, o = jnp.split(gates, len(GATES), axis=-1)
+    return (jnp.minimum(i, 1 - f) if capped else i), f, g, o
+
+
+def _backward(way: Way, residuals: tuple, cotangents: tuple) -> tuple:
+    weights, xs, h, c, valid, hs, (scales, gates, cs) = residuals
+    dhs, dh, dc = cotangents
+    c_before = state_before(c, cs, None, reverse=False)
+    gates = gates.astype(c.dtype)
+
+    # Everything that needs no gradient yet, for all steps at once.
+    pair = [xs, state_before(h, hs, None, reverse=False)]
+    sources, turns = [], []
+    for n, s in enumerate(scales):
+        source, target = places(n)
+        sources.append(pair[source])
+        turns.append(pair[target] * s * (1 - 0.5 * s))
+        pair[target] = s * pair[target]
+    f, dc_per_dh, slope = _slopes(gates, cs, c_before, way.capped)
+
+    def prepared(w: Array) -> Callable[[Array], Array]:
+        return times(w.T, len(h), way.factors, c.dtype)
+
+    by_round = [prepared(q) for q in weights.rounds]
+    by_gates = prepared(weights.gates)
+
+    def step(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
+        dh_t, dc_per_dh_t, slope_t, f_t, scales_t, turns_t, valid_t = inputs
+        dh = carry[0] + dh_t
+        dc = carry[1] + dh * dc_per_dh_t
+        dz = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slope_t
+        if valid_t is not None:
+            dz = jnp.where(valid_t[:, None], dz, 0)
+        pair = jnp.split(by_gates(dz), [xs.shape[-1]], axis=-1)
+        dus = []
+        for n in reversed(range(len(by_round))):
+            source, target = places(n)
+            du = pair[target] * turns_t[n]
+            pair[target] = pair[target] * scales_t[n]
+            pair[source] = pair[source] + by_round[n](du)
+            dus.insert(0, du)
+        dx, dh_before = pair
+        dc_before = dc * f_t
+        if valid_t is not None:
+            dh_before = jnp.where(valid_t[:, None], dh_before, dh)
+            dc_before = jnp.where(valid_t[:, None], dc_before, carry[1])
+        return (dh_before, dc_before), (dx.astype(xs.dtype), dz, dus)
+
+    inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, scales, turns, valid)
+    (dh, dc), (dxs, dz, dus) = jax.lax.scan(
+        step, (dh.astype(c.dtype), dc), inputs, reverse=True
+    )
+    found = Weights(
+        tuple(
+            weight_gradient(source, du, q, way.factors)
+            for source, du, q in zip(sources, dus, weights.rounds, strict=True)
+        ),
+        weight_gradient(jnp.concatenate(pair, -1), dz, weights.gates, way.factors),
+        added_up(dz.sum((0, 1)).astype(weights.b.dtype), weights.b),
+    )
+    return found, dxs, dh.astype(h.dtype), dc, None
+
+
+_recur.defvjp(_forward, _backward)
+
+
+def _slopes(
+    gates: Array, cs: Array, c_before: Array, capped: bool
+) -> tuple[Array, Array, Array]:
+    """f, dc/dh, and what turns [dc, dc, dc, dh] into dz, for all steps."""
+    i, f, g, o = _opened(gates, capped)
+    tanh_c = jnp.tanh(cs)
+    by_input, by_forgetting = g * i * (1 - i), c_before * f * (1 - f)
+    if capped:
+        at_cap = gates[..., : i.shape[-1]] > 1 - f
+        by_input = jnp.where(at_cap, 0, by_input)
+        by_forgetting = jnp.where(at_cap, (c_before - g) * f * (1 - f), by_forgetting)
+    by_output = tanh_c * o * (1 - o)
+    parts = [by_input, by_forgetting, i * (1 - g * g), by_output]
+    return f, o * (1 - tanh_c * tanh_c), jnp.concatenate(parts, axis=-1)

@@ -1,0 +1,193 @@
+"""Cross-validation of a text: contiguous blocks, each predicted by who never saw it."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lstm_jax.data.folds import Indices, block_folds
+from lstm_jax.data.special_ids import NO_PREDICTION, UNKNOWN
+from lstm_jax.data.text import encode_text
+from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.errors import InputError
+from lstm_jax.lm.config import TrainConfig
+from lstm_jax.lm.evaluation import all_scores, stream_symbols, window_measures
+from lstm_jax.lm.joint_training import Job, train_alone, train_together
+from lstm_jax.lm.sizing import fit_to
+from lstm_jax.lm.task import build_optimizer, check_machine, loss_of
+from lstm_jax.metrics.classification import Measures
+from lstm_jax.models.language import LanguageModel
+from lstm_jax.training.compiled import Programs
+from lstm_jax.training.cross_validation import (
+    CrossValidation,
+    FoldOutcome,
+    collect,
+    cross_validate,
+)
+from lstm_jax.training.signals import Stop
+
+_FEWEST = 2  # symbols of a block: the first is read, the second predicted
+
+
+def cross_validate_text(
+    text: str | bytes,
+    config: TrainConfig,
+    folds: int,
+    seeds: Sequence[int] = (0,),
+    *,
+    together: bool = False,
+    stop: Stop | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[CrossValidation]:
+    """Cut a text into blocks; train on all but one, test on that one; for every block.
+
+    The vocabulary is that of the training part: symbols that only the block has count
+    as one that was never seen. Every model is trained to the end of its run, since a
+    choice by the test block would be no test.
+
+    Args:
+        text: characters, or bytes if the vocabulary is of bytes.
+        config: of every model; nothing of a training part is held out.
+        folds: k, the number of blocks.
+        seeds: cross-validate once for each.
+        together: train all models of equal shapes as one program.
+        stop: ends it early when asked to.
+        say: is handed a line of text now and then.
+
+    Returns:
+        For every seed the folds' `evaluation.all_scores`, named `stream_loss`,
+        `window256_loss` and so on; and for every symbol of the text, as `predicted`,
+        the code point or byte that was thought likeliest and, as `nats`, -ln p of what
+        came, both of the stream protocol.
+
+    Raises:
+        InputError: the text is too short for so many folds, or what training raises.
+        Interrupted: `stop` was asked to. What was said of the folds before stands.
+    """
+    check_folds(text, config, folds)
+    runs = [_configured(config, seed) for seed in seeds]
+    stop = stop or Stop()
+    if together:
+        return _all_at_once(text, runs, folds, stop, say)
+    return [_one_by_one(text, run, folds, stop, say) for run in runs]
+
+
+def check_folds(text: str | bytes, config: TrainConfig, folds: int) -> None:
+    """Refuse a cross-validation that can't be done, before anything is computed.
+
+    Raises:
+        InputError: the text is too short for so many folds, there are too few of them,
+            or this machine can't train such a model.
+    """
+    if len(text) < _FEWEST * folds:
+        raise InputError(
+            f"folds: expected blocks of at least {_FEWEST} symbols, found {folds} "
+            f"folds of a text of {len(text)}"
+        )
+    fold = block_folds(len(text), folds)[0]
+    check_machine(fit_to(config, len(fold.train) - 1))
+
+
+def fold_job(text: str | bytes, test: Indices, config: TrainConfig) -> Job:
+    """What is trained where a block is held out: nothing here has seen the block."""
+    start, end = int(test[0]), int(test[-1]) + 1
+    before, after = text[:start], text[end:]
+    rest = before + after  # pyrefly: ignore[unsupported-operation]
+    corpus, vocab = encode_text(rest, config.text.vocab, 0.0)
+    if before and after:
+        corpus = dataclasses.replace(corpus, seam=start)
+    return Job(fit_to(config, corpus.train_size - 1), corpus, vocab)
+
+
+def _configured(config: TrainConfig, seed: int) -> TrainConfig:
+    return dataclasses.replace(
+        config,
+        text=dataclasses.replace(config.text, validation_fraction=0.0),
+        run=dataclasses.replace(config.run, seed=seed, evaluations=0, patience=None),
+    )
+
+
+def _one_by_one(
+    text: str | bytes,
+    config: TrainConfig,
+    folds: int,
+    stop: Stop,
+    say: Callable[[str], None],
+) -> CrossValidation:
+    programs = Programs(loss_of(config), build_optimizer(config))
+
+    def fit_and_predict(train: Indices, test: Indices, fold: int) -> FoldOutcome:
+        job = fold_job(text, test, config)
+        trained = train_alone(job, programs, stop)
+        stop.check(
+            f"fold {fold + 1} of {folds} is not finished; of the folds before it there "
+            "is what was printed, and no mean"
+        )
+        outcome = _tested(trained.model, job.vocab, text, test)
+        seconds = trained.clock.seconds()
+        say(_summary(config, fold, folds, outcome) + f", trained in {seconds:.1f} s")
+        return outcome
+
+    return cross_validate(fit_and_predict, block_folds(len(text), folds))
+
+
+def _all_at_once(
+    text: str | bytes,
+    configs: Sequence[TrainConfig],
+    folds: int,
+    stop: Stop,
+    say: Callable[[str], None],
+) -> list[CrossValidation]:
+    blocks = block_folds(len(text), folds)
+    jobs = [fold_job(text, block.test, run) for run in configs for block in blocks]
+    started = time.perf_counter()
+    models = train_together(jobs, stop)
+    stop.check("no fold is finished, since they train together; nothing was kept")
+    seconds = time.perf_counter() - started
+    say(f"{len(jobs)} models trained together in {seconds:.1f} s")
+    results = []
+    for run in configs:
+        outcomes = []
+        for k, block in enumerate(blocks):
+            model, job = models.pop(0), jobs.pop(0)
+            outcomes.append(_tested(model, job.vocab, text, block.test))
+            say(_summary(run, k, folds, outcomes[-1]))
+        results.append(collect(outcomes, blocks))
+    return results
+
+
+def _tested(
+    model: LanguageModel, vocab: Vocab, text: str | bytes, test: Indices
+) -> FoldOutcome:
+    """The scores of a block, and what was predicted for each symbol of it."""
+    ids = vocab.encode(text[int(test[0]) : int(test[-1]) + 1])
+    whole, predicted, nats = stream_symbols(model, ids)
+    cut = window_measures(model, ids)
+    return FoldOutcome(
+        metrics={**_named("window256", cut), **_named("stream", whole)},
+        predictions={
+            "predicted": np.append(NO_PREDICTION, _codes(vocab)[predicted]),
+            "nats": np.append(np.float32(np.nan), nats),
+        },
+    )
+
+
+def _named(protocol: str, found: Measures) -> dict[str, float]:
+    return {f"{protocol}_{name}": value for name, value in all_scores(found).items()}
+
+
+def _codes(vocab: Vocab) -> np.ndarray:
+    """The code point or byte of every id; U+FFFD for what was never seen."""
+    if vocab.kind == "byte":
+        return np.arange(len(vocab), dtype=np.int32)
+    codes = [ord(character) for character in vocab.characters]
+    return np.insert(np.array(codes, np.int32), UNKNOWN, 0xFFFD)
+
+
+def _summary(config: TrainConfig, fold: int, folds: int, outcome: FoldOutcome) -> str:
+    bits = outcome.metrics["stream_bits_per_char"]
+    return (
+        f"seed {config.run.seed}, fold {fold + 1} of {folds}: "
+        f"stream {bits:.4f} bits per character"
+    )

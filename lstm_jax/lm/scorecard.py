@@ -1,0 +1,34 @@
+"""What was measured of a classification, whole: averages, classes and mistakes."""
+
+from collections.abc import Sequence
+
+from lstm_jax.lm.evaluation import all_scores
+from lstm_jax.metrics.classification import Confusion, Measures, class_report
+from lstm_jax.storage.files import Fields
+
+
+def scorecard(found: Measures, names: Sequence[str]) -> Fields:
+    """All of it as a JSON object.
+
+    Args:
+        found: the totals.
+        names: of the C classes.
+
+    Returns:
+        `evaluation.all_scores`; `classes`, for every class its precision, recall, F1,
+        support and how often it was predicted; and `confusion`, the counts [C][C] with
+        the target first, None where there were too many classes for a matrix.
+    """
+    report = class_report(found.class_counts())
+    columns = ("precision", "recall", "f1", "support", "predicted")
+    rows = zip(*(getattr(report, name).tolist() for name in columns), strict=True)
+    return {
+        **all_scores(found),
+        "classes": [
+            {"name": name, **dict(zip(columns, row, strict=True))}
+            for name, row in zip(names, rows, strict=True)
+        ],
+        "confusion": found.classes.matrix.tolist()
+        if isinstance(found.classes, Confusion)
+        else None,
+    }

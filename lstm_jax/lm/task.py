@@ -1,0 +1,170 @@
+"""The language model as a task: what a configuration and a text make of the loop.
+
+The pieces a run is built from: model, optimizer, first state, batches, plan.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from lstm_jax.data.bptt import lane_batch, steps_per_epoch
+from lstm_jax.data.text import Corpus
+from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.distributed.host import multiplies_bfloat16
+from lstm_jax.distributed.mesh import row_mesh
+from lstm_jax.engines.dispatch import EngineChoice, explain_engine
+from lstm_jax.errors import InputError
+from lstm_jax.lm.config import TrainConfig
+from lstm_jax.lm.evaluation import ROW_AXES, WINDOW, window256
+from lstm_jax.lm.sizing import DEFAULT_EPOCHS
+from lstm_jax.models.language import LanguageModel, language_loss
+from lstm_jax.models.mogrifier import MogrifierModel
+from lstm_jax.ops.matmul import rounded_products
+from lstm_jax.training.loop import Task
+from lstm_jax.training.optimizer import make_optimizer
+from lstm_jax.training.schedule import Plan
+from lstm_jax.training.step import Loss, TrainState, init_state
+
+_VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
+
+
+def engine_of(config: TrainConfig) -> EngineChoice:
+    """The engine a run's model is run by on this machine, and why.
+
+    Raises:
+        InputError: the one asked for by name can't run it here.
+    """
+    assert config.model.hidden is not None, "fit_to has been called"
+    if not config.model.plain:
+        return EngineChoice(
+            "mogrified", "a Mogrifier or capped gates have no other", {}
+        )
+    try:
+        return explain_engine(
+            config.model.engine,
+            steps=config.optimizer.length,
+            rows=config.optimizer.batch,
+            hidden=config.model.hidden,
+            dtype=config.model.dtype,
+            inputs=False,
+            masks=config.regularizer.in_loop,
+        )
+    except ValueError as error:
+        raise InputError(f"--engine: {error}") from None
+
+
+def check_machine(config: TrainConfig) -> None:
+    """Refuse a run that this machine can't do, before anything is written for it.
+
+    Args:
+        config: its settings, which have been through `fit_to`.
+
+    Raises:
+        InputError: the engine can't run here, or there are no such devices.
+    """
+    engine_of(config)
+    row_mesh(config.optimizer.batch, config.run.devices)
+
+
+def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
+    """The untrained model of a run, whose settings have been through `fit_to`."""
+    model = config.model
+    assert model.hidden is not None and model.dropout is not None
+    if model.plain:
+        build = functools.partial(LanguageModel, engine=model.engine, remat=model.remat)
+    else:
+        build = functools.partial(
+            MogrifierModel, rounds=model.mogrifier, capped=model.capped_gate
+        )
+    return build(
+        len(vocab),
+        model.hidden,
+        model.layers,
+        rngs=nnx.Rngs(config.run.seed),
+        dropout=model.dropout,
+        dtype=model.dtype,
+        regularizer=config.regularizer,
+        top_only=model.top_only,
+    )
+
+
+def first_state(config: TrainConfig, vocab: Vocab) -> TrainState:
+    """The state of a run before its first step."""
+    model = build_model(config, vocab)
+    carry = model.blank(config.optimizer.batch)
+    key = jax.random.key(config.run.seed)
+    return init_state(model, build_optimizer(config), carry, key)
+
+
+def build_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """The optimizer of a run."""
+    chosen = config.optimizer
+    return make_optimizer(
+        chosen.weight_decay, chosen.clip_norm, chosen.beta2, chosen.average
+    )
+
+
+def loss_of(config: TrainConfig) -> Loss:
+    """What the optimizer of a run sees; validations have `language_loss` itself."""
+    return (
+        rounded_products(language_loss) if multiplies_rounded(config) else language_loss
+    )
+
+
+def multiplies_rounded(config: TrainConfig) -> bool:
+    """Whether training rounds the factors of products: asked for, and faster here."""
+    return config.model.precision == "mixed" and multiplies_bfloat16()
+
+
+def text_task(config: TrainConfig, corpus: Corpus) -> Task:
+    """Learning to predict the next symbol of a corpus."""
+    batch, length = config.optimizer.batch, config.optimizer.length
+
+    def lanes(n: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+        return lane_batch(
+            corpus.train,
+            n,
+            batch=batch,
+            length=length,
+            seed=config.run.seed,
+            reset_probability=config.optimizer.reset_probability,
+            rows=rows,
+            seam=corpus.seam,
+        )
+
+    # As many windows of the training text as of what was held out, spread over it.
+    held_out = -(-(len(corpus.validation) - 1) // WINDOW)
+    limit = min(_VALIDATION_WINDOWS, held_out)
+    validated = corpus.has_validation
+    return Task(
+        loss=loss_of(config),
+        batch=lanes,
+        batch_rows=lanes,
+        row_axes=ROW_AXES,
+        rows=batch,
+        steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
+        symbols_per_step=batch * length,
+        evaluate=(lambda model: window256(model, corpus.validation, limit))
+        if validated
+        else None,
+        evaluate_training=(lambda model: window256(model, corpus.train, limit))
+        if validated
+        else None,
+    )
+
+
+def plan_of(config: TrainConfig, epoch_steps: int) -> Plan:
+    """When a run ends."""
+    epochs, seconds = config.run.epochs, config.run.max_seconds
+    if epochs is None and seconds is None:
+        epochs = DEFAULT_EPOCHS
+    return Plan(
+        total_steps=None if epochs is None else epochs * epoch_steps,
+        max_seconds=seconds,
+        peak=config.optimizer.learning_rate,
+        warmup=config.optimizer.warmup,
+        final_rate=config.optimizer.final_rate,
+    )

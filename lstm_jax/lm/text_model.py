@@ -1,0 +1,103 @@
+"""A trained model of a text: keep it, load it, score a text with it.
+
+What the commands call, and notebooks too.
+"""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import jax
+
+from lstm_jax.config import expanded
+from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.errors import InputError
+from lstm_jax.lm.claim import Claim
+from lstm_jax.lm.config import TrainConfig
+from lstm_jax.lm.evaluation import all_scores, measure_ids
+from lstm_jax.lm.run_directory import RunDirectory, open_run
+from lstm_jax.lm.task import (
+    build_model,
+    build_optimizer,
+    engine_of,
+    first_state,
+)
+from lstm_jax.models.language import LanguageModel
+from lstm_jax.training.loop import Clock
+from lstm_jax.training.recorder import Keeper, open_checkpoints
+from lstm_jax.training.step import init_state
+
+
+@dataclasses.dataclass(frozen=True)
+class TextModel:
+    """A trained model with all that is needed to use it."""
+
+    config: TrainConfig
+    vocab: Vocab
+    model: LanguageModel
+
+
+def evaluate_text(trained: TextModel, text: str) -> dict[str, dict[str, float]]:
+    """All scores of a text by protocol, from the loss to the F1.
+
+    They are those of `evaluation.all_scores`. Characters unknown to the vocabulary
+    count as one symbol that the model never saw.
+
+    Raises:
+        InputError: there is nothing to predict.
+    """
+    ids = trained.vocab.encode(text)
+    if len(ids) < 2:
+        raise InputError(f"expected a text of at least 2 characters, found {len(ids)}")
+    found = measure_ids(trained.model, ids)
+    return {protocol: all_scores(measures) for protocol, measures in found.items()}
+
+
+def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
+    """Keep a trained model in a run directory.
+
+    Args:
+        trained: the model.
+        path: where; a leading ~ is the home directory.
+        overwrite: replace a former run there. Files that no run writes stay.
+
+    Raises:
+        InputError: there is a run at the path and no leave to replace it, or something
+            else; or it can't be written to.
+    """
+    hint = "overwrite=True replaces it"
+    claim = Claim(expanded(path), overwrite=overwrite, hint=hint)
+    first = first_state(trained.config, trained.vocab)
+    optimizer = build_optimizer(trained.config)
+    state = init_state(trained.model, optimizer, first.carry, first.key)
+    with claim.held():
+        run = RunDirectory(claim.path)
+        run.announce()
+        run.start(trained.config, trained.vocab)
+        with contextlib.closing(Keeper(run, Clock())) as keeper:
+            keeper.finish(state, "finished")
+
+
+def load(path: Path | str) -> TextModel:
+    """The best model of a run directory.
+
+    Where the engine it was trained with can't run, "auto" takes its place.
+
+    Raises:
+        InputError: it is no run directory, or a damaged one.
+    """
+    run = open_run(Path(path))
+    config, vocab = _for_this_machine(run.config()), run.vocab()
+    like = jax.eval_shape(lambda: build_model(config, vocab))
+    with open_checkpoints(run) as checkpoints:
+        model = checkpoints.best_model(like)
+    return TextModel(config, vocab, model)
+
+
+def _for_this_machine(config: TrainConfig) -> TrainConfig:
+    try:
+        engine_of(config)
+    except InputError:
+        model = dataclasses.replace(config.model, engine="auto")
+        return dataclasses.replace(config, model=model)
+    return config

@@ -1,0 +1,19 @@
+"""Sums that add up over batches and devices, divided once, at the end."""
+
+from typing import TYPE_CHECKING
+
+from lstm_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from lstm_jax.metrics.classification import ClassCounts as ClassCounts
+    from lstm_jax.metrics.classification import ClassReport as ClassReport
+    from lstm_jax.metrics.classification import Confusion as Confusion
+    from lstm_jax.metrics.classification import class_report as class_report
+    from lstm_jax.metrics.classification import confusion as confusion
+    from lstm_jax.metrics.edit_distance import Edits as Edits
+    from lstm_jax.metrics.edit_distance import count_all_edits as count_all_edits
+    from lstm_jax.metrics.edit_distance import count_edits as count_edits
+    from lstm_jax.metrics.losses import Sums as Sums
+    from lstm_jax.metrics.losses import cross_entropy as cross_entropy
+else:
+    __getattr__, __dir__, __all__ = lazy(__name__)

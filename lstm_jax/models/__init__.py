@@ -1,0 +1,25 @@
+"""A network and its loss, a file per family. Arrays in, logits out."""
+
+from typing import TYPE_CHECKING
+
+from lstm_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from lstm_jax.models.classifier import SequenceClassifier as SequenceClassifier
+    from lstm_jax.models.classifier import classifier_loss as classifier_loss
+    from lstm_jax.models.ctc import Transcriber as Transcriber
+    from lstm_jax.models.ctc import transcribe_loss as transcribe_loss
+    from lstm_jax.models.forecaster import ForecastModel as ForecastModel
+    from lstm_jax.models.forecaster import build_ensemble as build_ensemble
+    from lstm_jax.models.forecaster import each_forecast as each_forecast
+    from lstm_jax.models.forecaster import forecast_loss as forecast_loss
+    from lstm_jax.models.forecaster import pinball as pinball
+    from lstm_jax.models.language import LanguageModel as LanguageModel
+    from lstm_jax.models.language import language_loss as language_loss
+    from lstm_jax.models.mogrifier import MogrifierModel as MogrifierModel
+    from lstm_jax.models.seq2seq import DecoderStates as DecoderStates
+    from lstm_jax.models.seq2seq import Translator as Translator
+    from lstm_jax.models.seq2seq import build_translator as build_translator
+    from lstm_jax.models.seq2seq import translation_loss as translation_loss
+else:
+    __getattr__, __dir__, __all__ = lazy(__name__)

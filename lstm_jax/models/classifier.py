@@ -1,0 +1,246 @@
+"""The sequence classifier: a whole sequence in, scores of its class out.
+
+    symbols -> embedding --+
+                           +-> LSTM stack, one way or both -> pooling -> softmax
+    dense inputs ----------+
+
+The LSTM's outputs at all real steps are pooled into one vector of fixed size: their
+mean, their largest values, the last of each direction, or several of these side by
+side. Rows are padded at the end to a common length, and what is there never counts.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.config import PLAIN, RegularizerConfig
+from lstm_jax.data.special_ids import IGNORED
+from lstm_jax.engines.padding import only_real
+from lstm_jax.metrics.classification import Measures, measure
+from lstm_jax.metrics.losses import Sums, cross_entropy
+from lstm_jax.nn.layers import StackedLSTM
+from lstm_jax.nn.regularizers import (
+    check_rate,
+    dropout,
+    symbol_factors,
+    tempered,
+    weight_penalty,
+)
+from lstm_jax.ops.lookup import take_rows
+from lstm_jax.typing import (
+    BatchHidden,
+    Ids,
+    Inputs,
+    LabelScores,
+    Lengths,
+    PRNGKey,
+    RowVectors,
+)
+
+Pooling = Literal["mean", "max", "last"]
+
+
+class SequenceClassifier(nnx.Module):
+    """A stack of LSTM layers over a sequence, pooled, with a softmax over classes.
+
+    Args:
+        features: D, the width of the inputs, or of the embedding of symbols.
+        hidden_size: H, the width of every layer, in each direction.
+        num_layers: how many layers.
+        classes: how many classes there are.
+        rngs: where the initial parameters come from.
+        vocab_size: V, if the inputs are ids of symbols; None if they are dense.
+        bidirectional: whether every layer reads both ways.
+        pooling: what the softmax sees of the top layer's outputs.
+        dropout: share of activations dropped after the embedding, between layers and
+            before the softmax.
+        engine: see `lstm_jax.lstm`.
+        remat: see `lstm_jax.lstm`.
+        regularizer: more than dropout; the training loss obeys it. `input_dropout` is
+            the share of symbols dropped, or of dense inputs.
+
+    Raises:
+        ValueError: an unknown or no pooling, or a rate or penalty it can't have.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden_size: int,
+        num_layers: int,
+        classes: int,
+        *,
+        rngs: nnx.Rngs,
+        vocab_size: int | None = None,
+        bidirectional: bool = True,
+        pooling: Sequence[Pooling] = ("mean", "max"),
+        dropout: float = 0.0,
+        engine: str = "auto",
+        remat: bool = False,
+        regularizer: RegularizerConfig = PLAIN,
+    ) -> None:
+        self.pooling = _check_pooling(pooling)
+        self.dropout = check_rate("dropout", dropout)
+        self.regularizer = _check_penalties(regularizer)
+        self.table = _new_table(rngs, vocab_size, features) if vocab_size else None
+        if vocab_size:
+            # Symbols are dropped whole, here; no elements of their embedding below.
+            regularizer = dataclasses.replace(regularizer, input_dropout=0.0)
+        self.stack = StackedLSTM(
+            features,
+            hidden_size,
+            num_layers,
+            rngs=rngs,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            engine=engine,
+            remat=remat,
+            regularizer=regularizer,
+        )
+        pooled = len(self.pooling) * hidden_size * (2 if bidirectional else 1)
+        glorot = jax.nn.initializers.glorot_uniform()
+        self.w_out = nnx.Param(glorot(rngs.params(), (pooled, classes)))
+        self.b_out = nnx.Param(jnp.zeros(classes))
+
+    def __call__(
+        self,
+        inputs: Ids | Inputs,
+        lengths: Lengths | None = None,
+        *,
+        key: PRNGKey | None = None,
+    ) -> LabelScores:
+        """Scores of each row's class, [B, classes].
+
+        Args:
+            inputs: ids [T, B], or dense inputs [T, B, D]; time first.
+            lengths: [B], how many steps of each row are real; all of them if None. A
+                row of length 0 is scored by the biases alone.
+            key: of dropout and its like, which are absent without one.
+        """
+        keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
+        xs = jnp.swapaxes(self._embed(inputs, keys[0], keys[1]), 0, 1)
+        hs, states = self.stack(xs, lengths=lengths, key=keys[2])
+        if lengths is None:
+            lengths = jnp.full(len(xs), xs.shape[1])
+        pooled = pool(hs, lengths, states[-1], self.pooling)
+        if keys[3] is not None:
+            pooled = dropout(keys[3], pooled, self.dropout)
+        return pooled @ self.w_out[...] + self.b_out[...]
+
+    def _embed(
+        self, inputs: Ids | Inputs, noise: PRNGKey | None, drop: PRNGKey | None
+    ) -> Inputs:
+        """What the LSTM reads, [T, B, D]."""
+        if self.table is None:
+            return inputs
+        table, rates = self.table[...], self.regularizer
+        xs = take_rows(table, inputs)
+        if noise is not None and rates.input_dropout:
+            xs *= symbol_factors(
+                noise, inputs, len(table), rates.input_dropout, rates.variational
+            )
+        if drop is not None:
+            xs = dropout(drop, xs, self.dropout, 0 if rates.variational else None)
+        return xs
+
+
+def pool(
+    hs: BatchHidden,
+    lengths: Lengths,
+    last: LSTMState | tuple[LSTMState, LSTMState],
+    kinds: Sequence[Pooling],
+) -> RowVectors:
+    """The outputs of real steps as one vector per row, [B, kinds times the width].
+
+    Args:
+        hs: outputs [B, T, H], or [B, T, 2H] of both directions.
+        lengths: [B]; a row of length 0 gives zeros.
+        last: the state after the last real step, of each direction.
+        kinds: what is put side by side.
+    """
+    real = jnp.arange(hs.shape[1]) < lengths[:, None]
+
+    def one(kind: Pooling) -> RowVectors:
+        if kind == "last":
+            return jnp.concatenate([state.h for state in _each(last)], axis=-1)
+        if kind == "mean":
+            return only_real(hs, real).sum(axis=1) / jnp.maximum(lengths, 1)[:, None]
+        largest = jnp.max(jnp.where(real[..., None], hs, -jnp.inf), axis=1)
+        return jnp.where(lengths[:, None] > 0, largest, 0)
+
+    return jnp.concatenate([one(kind) for kind in kinds], axis=-1)
+
+
+def _each(last: LSTMState | tuple[LSTMState, LSTMState]) -> tuple[LSTMState, ...]:
+    return (last,) if isinstance(last, LSTMState) else last
+
+
+def classifier_loss(
+    model: SequenceClassifier,
+    carry: tuple,
+    batch: dict[str, Array],
+    key: PRNGKey | None,
+) -> tuple[Sums, tuple]:
+    """Cross-entropy of the rows' classes; `key` makes it the training loss.
+
+    Only then are there dropout and the other regularizers of the model.
+
+    Args:
+        model: the model.
+        carry: nothing: rows have no past.
+        batch: `inputs` [T, B] or [T, B, D], `lengths` [B] and `targets` [B], the
+            classes; IGNORED for a row that is not counted, which is then not read.
+        key: for dropout, or None.
+
+    Returns:
+        The sums, and the carry as it was.
+    """
+    unread = batch["targets"] == IGNORED
+    lengths = jnp.where(unread, 0, batch["lengths"])
+    scores = model(batch["inputs"], lengths, key=key)
+    if key is None:
+        return cross_entropy(scores, batch["targets"]), carry
+    rates = model.regularizer
+    sums = cross_entropy(
+        tempered(scores, rates), batch["targets"], rates.label_smoothing
+    )
+    if rates.l1 or rates.l2:
+        penalty = weight_penalty(model, rates.l1, rates.l2) * sums.count
+        penalty += 0 if sums.penalty is None else sums.penalty
+        sums = dataclasses.replace(sums, penalty=penalty)
+    return sums, carry
+
+
+def classifier_measures(model: SequenceClassifier, batch: dict[str, Array]) -> Measures:
+    """All metrics of the rows' classes; the batch is that of `classifier_loss`."""
+    return measure(model(batch["inputs"], batch["lengths"]), batch["targets"])
+
+
+def _new_table(rngs: nnx.Rngs, symbols: int, features: int) -> nnx.Param:
+    """An embedding [V, D] of vectors about 1 long."""
+    normal = jax.random.normal(rngs.params(), (symbols, features))
+    return nnx.Param(features**-0.5 * normal)
+
+
+def _check_pooling(pooling: Sequence[Pooling]) -> tuple[Pooling, ...]:
+    kinds = tuple(pooling)
+    if not kinds or set(kinds) - set(get_args(Pooling)):
+        expected = ", ".join(get_args(Pooling))
+        raise ValueError(f"pooling: expected some of {expected}, found {kinds}")
+    return kinds
+
+
+def _check_penalties(rates: RegularizerConfig) -> RegularizerConfig:
+    """The rates, if their penalties are of weights: outputs here end at a padding."""
+    if rates.activation_penalty or rates.temporal_penalty:
+        raise ValueError(
+            "SequenceClassifier: expected no activation or temporal penalty, which "
+            "are for language models"
+        )
+    return rates

@@ -1,0 +1,172 @@
+"""A model of many time series: an LSTM reads the past, another one writes the future.
+
+    past    y_(t-P) ... y_t            in units of the series, around its level
+    reader  an LSTM over the last points, each beside those a season earlier
+    writer  an LSTM over the horizon that starts from the reader's state; at each step
+            it sees what the same phase of each season was, and how far ahead it is
+    out     per step the median and the distances to the other quantiles
+
+All steps of the horizon are forecast at once (directly, not one from the other). To the
+writer's median a learned mix of the seasonal points it saw is added: an untrained
+model is a seasonal naive forecast, and the recurrence learns what that misses.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from lstm_jax.data.series import Frame
+from lstm_jax.metrics.losses import Sums
+from lstm_jax.nn.layers import StackedLSTM
+from lstm_jax.typing import Forecasts, Future, Past, PRNGKey, Quantiles
+
+LEVELS = (0.025, 0.25, 0.5, 0.75, 0.975)  # M4's intervals hold 95 %
+
+
+class ForecastModel(nnx.Module):
+    """Quantiles of the next points of any series, from its last ones.
+
+    Args:
+        frame: what is read and what is forecast.
+        hidden_size: units of each layer.
+        num_layers: layers of the reader, and of the writer.
+        rngs: where the initial parameters come from.
+        levels: of the quantiles, rising, the median among them.
+        dropout: see `StackedLSTM`.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        rngs: nnx.Rngs,
+        levels: Sequence[float] = LEVELS,
+        dropout: float = 0.0,
+    ) -> None:
+        if 0.5 not in levels or list(levels) != sorted(levels):
+            raise ValueError(f"levels: expected to rise through 0.5, got {levels}")
+        seasons = len(frame.seasons)
+        sizes = (hidden_size, num_layers)
+        self.frame = frame
+        self.levels = tuple(levels)
+        self.reader = StackedLSTM(1 + seasons, *sizes, rngs=rngs, dropout=dropout)
+        self.writer = StackedLSTM(2 + 2 * seasons, *sizes, rngs=rngs, dropout=dropout)
+        self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons))
+        self.w_out = nnx.Param(jnp.zeros((hidden_size, len(levels))))
+        self.b_out = nnx.Param(jnp.zeros(len(levels)))
+
+    def __call__(self, past: Past, key: PRNGKey | None = None) -> Quantiles:
+        """Quantiles [B, horizon, Q], never crossing. No key, no dropout."""
+        keys = (None, None) if key is None else jax.random.split(key)
+        _, states = self.reader(recent(past, self.frame), key=keys[0])
+        seasonal = same_phase(past, self.frame)
+        hs, _ = self.writer(self._shown(past, seasonal), states, key=keys[1])
+        out = hs @ self.w_out[...] + self.b_out[...]
+        base = seasonal @ self.mix[...]
+        return spread_out(out, self.levels.index(0.5)) + base[..., None]
+
+    def _shown(self, past: Past, seasonal: Array) -> Array:
+        """What the writer sees of each step: the seasons, the last point, how far."""
+        rows, steps, _ = seasonal.shape
+        last = jnp.broadcast_to(past[:, -1:, None], (rows, steps, 1))
+        ahead = jnp.arange(1, steps + 1, dtype=past.dtype) / steps
+        ahead = jnp.broadcast_to(ahead[None, :, None], (rows, steps, 1))
+        return jnp.concatenate([seasonal, last, ahead], axis=-1)
+
+
+def recent(past: Past, frame: Frame) -> Array:
+    """The points to be read, each beside those one season of each kind earlier."""
+    first = past.shape[1] - frame.reads
+    lags = (0, *frame.seasons)
+    shifted = [past[:, first - lag : past.shape[1] - lag] for lag in lags]
+    return jnp.stack(shifted, axis=-1)
+
+
+def same_phase(past: Past, frame: Frame) -> Array:
+    """Known points of the same phase as each step to come, [B, horizon, 2 seasons].
+
+    Of each season the last one, again and again, and the one before.
+    """
+    steps = jnp.arange(frame.horizon)
+    columns = []
+    for season in frame.seasons:
+        for back in (season, 2 * season):
+            columns.append(past[:, past.shape[1] - back + steps % season])
+    return jnp.stack(columns, axis=-1)
+
+
+def spread_out(out: Array, middle: int) -> Array:
+    """A median and steps away from it, [..., Q], as quantiles that can't cross."""
+    steps = jax.nn.softplus(out)
+    above = jnp.cumsum(steps[..., middle + 1 :], axis=-1)
+    below = jnp.cumsum(steps[..., :middle][..., ::-1], axis=-1)[..., ::-1]
+    apart = [-below, jnp.zeros_like(out[..., :1]), above]
+    return jnp.concatenate(apart, axis=-1) + out[..., middle, None]
+
+
+def pinball(quantiles: Quantiles, truth: Future, levels: Sequence[float]) -> Future:
+    """The quantile loss of each point, averaged over the levels, times 2: [B, F].
+
+    2 max(q e, (q - 1) e) with e = truth - quantile is the absolute error at the median;
+    its mean is least when a share q of the truth lies below the quantile (Koenker and
+    Bassett 1978).
+    """
+    q = jnp.asarray(levels, quantiles.dtype)
+    error = truth[..., None] - quantiles
+    return 2 * jnp.mean(jnp.maximum(q * error, (q - 1) * error), axis=-1)
+
+
+def forecast_loss(
+    models: ForecastModel, carry: tuple, batch: dict[str, Array], key: PRNGKey | None
+) -> tuple[Sums, tuple]:
+    """The pinball loss of an ensemble, each member on rows of its own.
+
+    Args:
+        models: E models stacked, see `build_ensemble`.
+        carry: nothing.
+        batch: `past` [B, E, P], `future` [B, E, F] and `weight` [B, E] of each row.
+        key: for dropout, or None.
+
+    Returns:
+        The sums: of the E members' losses, over B F points, so that every member gets
+        the gradient it would get alone; and nothing.
+    """
+    count = batch["weight"].shape[1]
+    keys = None if key is None else jax.random.split(key, count)
+
+    def member(
+        model: ForecastModel,
+        past: Past,
+        future: Future,
+        weight: Array,
+        key: PRNGKey | None,
+    ) -> Array:
+        points = pinball(model(past, key), future, model.levels)
+        return jnp.sum(weight[:, None] * points)
+
+    over = (0, 1, 1, 1, None if keys is None else 0)
+    rows = (batch["past"], batch["future"], batch["weight"])
+    losses = jax.vmap(member, over)(models, *rows, keys)
+    points = batch["future"].shape[0] * batch["future"].shape[2]
+    return Sums(losses.sum(), jnp.float32(jnp.nan), jnp.float32(points)), carry
+
+
+def build_ensemble(
+    frame: Frame, hidden_size: int, num_layers: int, *, members: int, seed: int
+) -> ForecastModel:
+    """Models of one shape as a single pytree, their parameters stacked: [E, ...]."""
+    models = [
+        ForecastModel(frame, hidden_size, num_layers, rngs=nnx.Rngs(seed + k))
+        for k in range(members)
+    ]
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *models)
+
+
+def each_forecast(models: ForecastModel, past: Past) -> Forecasts:
+    """The quantiles of every member of an ensemble, [E, B, F, Q]."""
+    return jax.vmap(lambda model: model(past))(models)

@@ -1,0 +1,227 @@
+"""The translator: a sentence in, scores of the next symbol of its translation out.
+
+    source -> embedding -> bidirectional LSTM layers -> memory
+    target -> embedding -> LSTM -> attention over the memory -> LSTM -> softmax
+
+The lower LSTM of the decoder knows what was written so far and asks the memory; the
+upper one keeps account of what the memory answered. As no answer goes back to the lower
+one, the whole of a known target is read by two recurrences and one attention for all
+steps at once, and by the same function that writes symbol after symbol.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.distributed.bounded import bounded_jit
+from lstm_jax.metrics.losses import Sums, cross_entropy
+from lstm_jax.nn.attention import attend
+from lstm_jax.nn.layers import LSTM, StackedLSTM
+from lstm_jax.nn.regularizers import check_rate, dropout
+from lstm_jax.typing import (
+    AttentionWeights,
+    BatchHidden,
+    BatchIds,
+    BatchLogits,
+    Keys,
+    Lengths,
+    PRNGKey,
+    SourceIds,
+    Values,
+)
+
+DecoderStates = tuple[LSTMState, LSTMState]  # of the lower and the upper layer
+_EMBEDDING_SCALE = 0.1
+
+
+class Memory(NamedTuple):
+    """What was read: a key and a value per source step, and how many are real."""
+
+    keys: Keys
+    values: Values
+    lengths: Lengths
+
+
+class Translator(nnx.Module):
+    """An encoder, a decoder with attention, and a softmax tied to its embedding.
+
+    Args:
+        source_size: V of the source.
+        target_size: V of the target.
+        embedding: D, the width of the embeddings of both.
+        hidden: H, the width of the decoder's layers and of the memory; even, for each
+            direction of the encoder has half of it.
+        layers: how many layers the encoder has.
+        rngs: where the initial parameters come from.
+        dropout: share of activations dropped: of the embeddings, between layers and
+            before the softmax.
+    """
+
+    def __init__(
+        self,
+        source_size: int,
+        target_size: int,
+        embedding: int,
+        hidden: int,
+        layers: int,
+        *,
+        rngs: nnx.Rngs,
+        dropout: float = 0.0,
+    ) -> None:
+        if hidden % 2:
+            raise ValueError(f"Translator: expected an even width, found {hidden}")
+        normal = jax.nn.initializers.normal(_EMBEDDING_SCALE)
+        glorot = jax.nn.initializers.glorot_uniform()
+
+        def matrix(rows: int, columns: int) -> nnx.Param[Array]:
+            return nnx.Param(glorot(rngs.params(), (rows, columns)))
+
+        self.source_table = nnx.Param(normal(rngs.params(), (source_size, embedding)))
+        self.target_table = nnx.Param(normal(rngs.params(), (target_size, embedding)))
+        self.encoder = StackedLSTM(
+            embedding,
+            hidden // 2,
+            layers,
+            rngs=rngs,
+            dropout=dropout,
+            bidirectional=True,
+        )
+        self.w_key = matrix(hidden, hidden)
+        self.w_start = matrix(hidden, 4 * hidden)
+        self.lower = LSTM(embedding, hidden, rngs=rngs)
+        self.upper = LSTM(2 * hidden, hidden, rngs=rngs)
+        self.w_out = matrix(2 * hidden, embedding)
+        self.b_out = nnx.Param(jnp.zeros(target_size))
+        self.dropout = check_rate("dropout", dropout)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The arguments besides the vocabularies that decide the shapes."""
+        embedding, layers = self.source_table.shape[1], len(self.encoder.layers)
+        return {"embedding": embedding, "hidden": len(self.w_key), "layers": layers}
+
+    def __call__(
+        self,
+        sources: SourceIds,
+        lengths: Lengths,
+        inputs: BatchIds,
+        *,
+        key: PRNGKey | None = None,
+    ) -> BatchLogits:
+        """Scores [B, T, V] of each next symbol of the targets (teacher forcing).
+
+        Without a key there is no dropout.
+        """
+        keys = (None, None) if key is None else jax.random.split(key)
+        memory, states = self.read(sources, lengths, key=keys[0])
+        return self.write(inputs, states, memory, key=keys[1])[0]
+
+    def read(
+        self, sources: SourceIds, lengths: Lengths, *, key: PRNGKey | None = None
+    ) -> tuple[Memory, DecoderStates]:
+        """The memory of the sentences, and the states to begin to write with."""
+        xs = self._drop(self.source_table[...][sources], key, 0)
+        inner = None if key is None else jax.random.fold_in(key, 1)
+        values, states = self.encoder(xs, lengths=lengths, key=inner)
+        ends = jnp.concatenate([state.h for state in states[-1]], axis=-1)
+        starts = jnp.split(jnp.tanh(ends @ self.w_start[...]), 4, axis=-1)
+        memory = Memory(values @ self.w_key[...], values, lengths)
+        return memory, (LSTMState(*starts[:2]), LSTMState(*starts[2:]))
+
+    def write(
+        self,
+        inputs: BatchIds,
+        states: DecoderStates,
+        memory: Memory,
+        *,
+        key: PRNGKey | None = None,
+    ) -> tuple[BatchLogits, AttentionWeights, DecoderStates]:
+        """Go on writing: the symbols [B, T] were written, which come next?
+
+        The memory may have fewer rows, each for the same number of neighbours.
+
+        Returns:
+            Scores [B, T, V], the attention [B, T, S] they were made with, and the
+            states after the last symbol.
+        """
+        xs = self._drop(self.target_table[...][inputs], key, 0)
+        below, lower = self.lower(xs, states[0])
+        contexts, weights = _ask(below, memory)
+        both = jnp.concatenate([below, contexts], axis=-1)
+        above, upper = self.upper(self._drop(both, key, 1), states[1])
+        both = jnp.concatenate([above, contexts], axis=-1)
+        out = jnp.tanh(self._drop(both, key, 2) @ self.w_out[...])
+        out = self._drop(out, key, 3)
+        scores = out @ self.target_table[...].T + self.b_out[...]
+        return scores, weights, (lower, upper)
+
+    def _drop(self, xs: Array, key: PRNGKey | None, place: int) -> Array:
+        if key is None:
+            return xs
+        return dropout(jax.random.fold_in(key, place), xs, self.dropout)
+
+
+def build_translator(
+    source_size: int,
+    target_size: int,
+    seed: int,
+    *,
+    embedding: int,
+    hidden: int,
+    layers: int,
+    dropout: float = 0.0,
+) -> Translator:
+    """An untrained translator, see there, made by one compiled program."""
+
+    def build() -> Translator:
+        return Translator(
+            source_size,
+            target_size,
+            embedding,
+            hidden,
+            layers,
+            rngs=nnx.Rngs(seed),
+            dropout=dropout,
+        )
+
+    return bounded_jit(build)()
+
+
+def _ask(queries: BatchHidden, memory: Memory) -> tuple[BatchHidden, AttentionWeights]:
+    """Attention, where the beams of a sentence share its memory.
+
+    They are so many more queries to it, as if they were steps of time.
+    """
+    beams_and_steps = queries.reshape(len(memory.lengths), -1, queries.shape[-1])
+    answers = attend(beams_and_steps, *memory)
+    contexts, weights = (a.reshape(*queries.shape[:2], -1) for a in answers)
+    return contexts, weights
+
+
+def translation_loss(
+    model: Translator,
+    carry: tuple[()],
+    batch: dict[str, Array],
+    key: PRNGKey | None,
+    *,
+    smoothing: float = 0.0,
+) -> tuple[Sums, tuple[()]]:
+    """Cross-entropy of the targets' symbols; `key` makes it the training loss.
+
+    Only then are there dropout and label smoothing.
+
+    Args:
+        model: the model.
+        carry: nothing; sentences do not go on from each other.
+        batch: `sources` [B, S] and their `lengths` [B]; `inputs` and `targets` [B, T],
+            padded with IGNORED targets.
+        key: for dropout, or None.
+        smoothing: share of each target spread evenly over all symbols.
+    """
+    scores = model(batch["sources"], batch["lengths"], batch["inputs"], key=key)
+    share = 0.0 if key is None else smoothing
+    return cross_entropy(scores, batch["targets"], share), carry

@@ -1,0 +1,237 @@
+"""Flax (NNX) faces of the recurrence: `LSTM`, `Bidirectional`, `StackedLSTM`.
+
+The modules hold nothing but parameters and sizes, so `jax.jit`, `jax.grad`,
+`jax.vmap`, `jax.lax.scan` and optax take them as the plain pytrees they are. Dropout
+asks for a key and is absent without one: no hidden random state, no train/eval mode.
+
+This is the one file that is batch-major, [B, T, D], as Flax layers are.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from lstm_jax.cells.lstm import LSTMParams, LSTMState, init_lstm
+from lstm_jax.cells.noise import LoopMasks
+from lstm_jax.config import PLAIN, RegularizerConfig
+from lstm_jax.engines.dispatch import check_engine_name
+from lstm_jax.nn.recurrence import lstm
+from lstm_jax.nn.regularizers import (
+    check_rate,
+    check_rates,
+    drop_connect,
+    dropout,
+    loop_masks,
+)
+from lstm_jax.typing import (
+    BatchFlags,
+    BatchHidden,
+    BatchInputs,
+    Lengths,
+    PRNGKey,
+    RecurrentWeights,
+)
+
+
+class LSTM(nnx.Module):
+    """One LSTM layer over sequences [B, T, D].
+
+    Args:
+        in_features: D, the width of the inputs.
+        hidden_features: H, the width of the state and of the outputs.
+        rngs: where the initial parameters come from.
+        dtype: type of the parameters and of the arithmetic.
+        engine: see `lstm_jax.lstm`.
+        remat: see `lstm_jax.lstm`.
+        regularizer: of its fields a layer heeds `weight_drop`, `recurrent_dropout`,
+            `zoneout_hidden` and `zoneout_cell`, and of `variational` what they do.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike = jnp.float32,
+        engine: str = "auto",
+        remat: bool = False,
+        regularizer: RegularizerConfig = PLAIN,
+    ) -> None:
+        params = init_lstm(rngs.params(), in_features, hidden_features, dtype)
+        self.w_x = nnx.Param(params.w_x)
+        self.w_h = nnx.Param(params.w_h)
+        self.b = nnx.Param(params.b)
+        self.engine = check_engine_name(engine, masks=regularizer.in_loop)
+        self.remat = remat
+        self.regularizer = check_rates(regularizer)
+
+    @property
+    def params(self) -> LSTMParams:
+        """The parameters as the functional core takes them."""
+        return LSTMParams(self.w_x[...], self.w_h[...], self.b[...])
+
+    def __call__(
+        self,
+        xs: BatchInputs,
+        state: LSTMState | None = None,
+        *,
+        lengths: Lengths | None = None,
+        resets: BatchFlags | None = None,
+        reverse: bool = False,
+        key: PRNGKey | None = None,
+    ) -> tuple[BatchHidden, LSTMState]:
+        """Outputs [B, T, H] and the last state; the arguments are those of `lstm`.
+
+        Without a key there is no noise.
+        """
+        params = self.params
+        w_h, masks = self.regularize(key, params.w_h, (xs.shape[1], xs.shape[0]))
+        ys, state = lstm(
+            dataclasses.replace(params, w_h=w_h),
+            jnp.swapaxes(xs, 0, 1),
+            state,
+            lengths=lengths,
+            resets=None if resets is None else resets.T,
+            reverse=reverse,
+            engine=self.engine,
+            remat=self.remat,
+            masks=masks,
+        )
+        return jnp.swapaxes(ys, 0, 1), state
+
+    def regularize(
+        self, key: PRNGKey | None, w_h: RecurrentWeights, steps: tuple[int, ...]
+    ) -> tuple[RecurrentWeights, LoopMasks | None]:
+        """The recurrent weights and the masks for one reading of [T, B] = `steps`."""
+        rates = self.regularizer
+        if key is not None and rates.weight_drop:
+            w_h = drop_connect(jax.random.fold_in(key, 0), w_h, rates.weight_drop)
+        if not rates.in_loop:
+            return w_h, None
+        inner = None if key is None else jax.random.fold_in(key, 1)
+        return w_h, loop_masks(inner, (*steps, len(w_h)), rates)
+
+
+class Bidirectional(nnx.Module):
+    """Two LSTM layers, one reading each way; outputs side by side, [B, T, 2H]."""
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike = jnp.float32,
+        engine: str = "auto",
+        remat: bool = False,
+        regularizer: RegularizerConfig = PLAIN,
+    ) -> None:
+        def layer() -> LSTM:
+            return LSTM(
+                in_features,
+                hidden_features,
+                rngs=rngs,
+                dtype=dtype,
+                engine=engine,
+                remat=remat,
+                regularizer=regularizer,
+            )
+
+        self.forward = layer()
+        self.backward = layer()
+
+    def __call__(
+        self,
+        xs: BatchInputs,
+        state: tuple[LSTMState, LSTMState] | None = None,
+        *,
+        lengths: Lengths | None = None,
+        resets: BatchFlags | None = None,
+        key: PRNGKey | None = None,
+    ) -> tuple[BatchHidden, tuple[LSTMState, LSTMState]]:
+        """Outputs [B, T, 2H] and each direction's last state, forward first."""
+        before = (None, None) if state is None else state
+        keys = (None, None) if key is None else jax.random.split(key)
+        ahead, last = self.forward(
+            xs, before[0], lengths=lengths, resets=resets, key=keys[0]
+        )
+        back, first = self.backward(
+            xs, before[1], lengths=lengths, resets=resets, reverse=True, key=keys[1]
+        )
+        return jnp.concatenate([ahead, back], axis=-1), (last, first)
+
+
+class StackedLSTM(nnx.Module):
+    """LSTM layers on top of each other, with dropout between them.
+
+    Args:
+        in_features: D, the width of the inputs.
+        hidden_features: H, the width of every layer.
+        num_layers: how many.
+        dropout: the share of activations dropped between layers, at each step anew.
+        bidirectional: every layer reads both ways, and is 2H wide.
+        regularizer: as for `LSTM`; besides, `input_dropout` is the share dropped of
+            what the first layer reads, and `variational` masks serve all steps.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        num_layers: int,
+        *,
+        rngs: nnx.Rngs,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: DTypeLike = jnp.float32,
+        engine: str = "auto",
+        remat: bool = False,
+        regularizer: RegularizerConfig = PLAIN,
+    ) -> None:
+        if num_layers < 1:
+            raise ValueError(f"StackedLSTM: expected 1 layer or more, got {num_layers}")
+        kind = Bidirectional if bidirectional else LSTM
+        width = hidden_features * (2 if bidirectional else 1)
+        self.layers = nnx.List(
+            kind(
+                width if depth else in_features,
+                hidden_features,
+                rngs=rngs,
+                dtype=dtype,
+                engine=engine,
+                remat=remat,
+                regularizer=regularizer,
+            )
+            for depth in range(num_layers)
+        )
+        self.dropout = check_rate("dropout", dropout)
+        self.regularizer = regularizer
+
+    def __call__(
+        self,
+        xs: BatchInputs,
+        state: tuple | None = None,
+        *,
+        lengths: Lengths | None = None,
+        resets: BatchFlags | None = None,
+        key: PRNGKey | None = None,
+    ) -> tuple[BatchHidden, tuple]:
+        """The top layer's outputs and every layer's state. No key, no dropout."""
+        before = (None,) * len(self.layers) if state is None else state
+        after = []
+        for depth, layer in enumerate(self.layers):
+            rate = self.dropout if depth else self.regularizer.input_dropout
+            inner = None
+            if key is not None:
+                time_axis = 1 if self.regularizer.variational else None
+                xs = dropout(jax.random.fold_in(key, depth), xs, rate, time_axis)
+                inner = jax.random.fold_in(key, len(self.layers) + depth)
+            xs, state_of_layer = layer(
+                xs, before[depth], lengths=lengths, resets=resets, key=inner
+            )
+            after.append(state_of_layer)
+        return xs, tuple(after)

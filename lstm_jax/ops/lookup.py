@@ -1,0 +1,57 @@
+"""Rows of a table by their ids, with a gradient that is one matrix product.
+
+JAX's own gradient adds up row by row, which is slow for a small table and many ids.
+"""
+
+import functools
+
+import jax
+from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
+
+from lstm_jax.ops.matmul import factor_dtype, weight_gradient
+from lstm_jax.typing import Ids
+
+# Up to this many symbols the table's gradient is a product with one-hot rows; beyond
+# it, adding up row by row is the lesser work.
+_ONE_HOT_LIMIT = 1024
+
+
+def take_rows(table: Array, ids: Ids) -> Array:
+    """table[ids], with a gradient that is one matrix product."""
+    return _take_rows(factor_dtype(table.dtype), table, ids)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _take_rows(factors: DTypeLike, table: Array, ids: Ids) -> Array:
+    return _gather_rows(table, ids)
+
+
+def _gather_rows(table: Array, ids: Ids) -> Array:
+    places = jax.typeof(ids).sharding
+    if not any(places.spec):
+        return table[ids]
+    # Under explicit sharding the result has to be told to lie where the ids do.
+    places = NamedSharding(places.mesh, PartitionSpec(*places.spec, None))
+    return table.at[ids].get(out_sharding=places)
+
+
+def _take_forward(
+    factors: DTypeLike, table: Array, ids: Ids
+) -> tuple[Array, tuple[Array, Array]]:
+    return _gather_rows(table, ids), (table, ids)
+
+
+def _take_backward(
+    factors: DTypeLike, residuals: tuple[Array, Array], dz: Array
+) -> tuple[Array, None]:
+    table, ids = residuals
+    if len(table) > _ONE_HOT_LIMIT:
+        _, transposed = jax.vjp(lambda table: _gather_rows(table, ids), table)
+        return *transposed(dz), None
+    rows = jax.nn.one_hot(ids, len(table), dtype=factors)
+    return weight_gradient(rows, dz, table, factors), None
+
+
+_take_rows.defvjp(_take_forward, _take_backward)

@@ -1,0 +1,17 @@
+"""Looks at runs and networks: numbers, advice, pictures.
+
+The only importer of matplotlib.
+"""
+
+from typing import TYPE_CHECKING
+
+from lstm_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from lstm_jax.report.confusion import draw_confusion as draw_confusion
+    from lstm_jax.report.curves import draw_curves as draw_curves
+    from lstm_jax.report.style import TRAINING as TRAINING
+    from lstm_jax.report.style import VALIDATION as VALIDATION
+    from lstm_jax.report.style import new_figure as new_figure
+else:
+    __getattr__, __dir__, __all__ = lazy(__name__)

@@ -1,0 +1,168 @@
+"""What an LSTM practitioner looks at, as numbers: gates, memory, gradients, units.
+
+Everything is measured on excerpts of a text, ids [T + 1, B], each read from the zero
+state: T symbols are read, and the last one is there to be predicted.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from lstm_jax.cells.lstm import GATES, LSTMState
+from lstm_jax.distributed.bounded import bounded_jit
+from lstm_jax.metrics.losses import cross_entropy
+from lstm_jax.models.language import LanguageModel, States
+from lstm_jax.typing import Gates, Hidden, Ids
+
+CLOSED, OPEN = 0.1, 0.9  # a gate below or above is saturated
+DEAD = 0.01  # a unit whose |h| never reaches this is
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One layer over a text: `z` [T, B, 4H], all that opens the gates, and `h`."""
+
+    z: Gates
+    h: Hidden
+
+    def gate(self, name: str) -> Hidden:
+        """The sigmoid gate i, f or o over the text, [T, B, H]."""
+        return jax.nn.sigmoid(self._part(name))
+
+    def time_constants(self) -> Array:
+        """How many steps each unit remembers, [H]: -1 / ln f, f its usual forget gate.
+
+        After so many steps with such a gate 1/e of what was in the cell is left. Usual
+        means the median over the text: a mean would tell of the few steps at which a
+        unit forgets everything at once, as good units do.
+        """
+        return -1 / jnp.median(jax.nn.log_sigmoid(self._part("f")), axis=(0, 1))
+
+    def dead(self) -> Array:
+        """The units that show nothing all through the text, [H]."""
+        return jnp.max(jnp.abs(self.h), axis=(0, 1)) < DEAD
+
+    def _part(self, name: str) -> Array:
+        return jnp.split(self.z, len(GATES), axis=-1)[GATES.index(name)]
+
+
+def excerpts(ids: np.ndarray, steps: int, rows: int) -> Ids:
+    """Up to `rows` pieces of a text, evenly spread, of `steps` symbols and one more.
+
+    A text that is shorter is one piece.
+    """
+    steps = min(steps, len(ids) - 1)
+    rows = min(rows, len(ids) - steps)
+    starts = np.linspace(0, len(ids) - steps - 1, rows).astype(int)
+    return jnp.asarray(ids[starts + np.arange(steps + 1)[:, None]], jnp.int32)
+
+
+@bounded_jit
+def watch(model: LanguageModel, ids: Ids) -> list[tuple[Gates, Hidden]]:
+    """Every layer's gate pre-activations and outputs while it reads ids [T, B]."""
+    hs, _ = model.read(ids)
+    outputs = jnp.split(hs, len(model.layers), axis=-1)
+    seen = []
+    for depth, h in enumerate(outputs):
+        below = outputs[depth - 1] if depth else ids
+        before = jnp.concatenate([jnp.zeros_like(h[:1]), h[:-1]])
+        seen.append((model.gates(depth, below, before), h))
+    return seen
+
+
+def layers_of(model: LanguageModel, ids: Ids) -> list[Layer]:
+    """The layers of a model over a text."""
+    return [Layer(z, h) for z, h in watch(model, ids)]
+
+
+def saturation(gate: Hidden) -> tuple[Array, Array]:
+    """The shares of the text in which each unit's gate is closed, and open, [H]."""
+    closed = jnp.mean(gate < CLOSED, axis=(0, 1))
+    return closed, jnp.mean(gate > OPEN, axis=(0, 1))
+
+
+@bounded_jit
+def gradient_by_lag(model: LanguageModel, ids: Ids) -> list[LSTMState]:
+    """How strongly the last loss depends on the states before: norms [T] by lag.
+
+    The loss is that of the last symbol of ids [T + 1, B]. Entry k of `h` and `c` is the
+    norm of its gradient with respect to a layer's h and c after the symbol k places
+    before the last one read; that of every row, and the mean of those. It is how far
+    back learning reaches: what is nothing here cannot be learned from so far away.
+    """
+    read, last = ids[:-1], ids[-1]
+    blank = model.blank(ids.shape[1])
+    nudges = jax.tree.map(lambda a: jnp.zeros((len(read), *a.shape), a.dtype), blank)
+
+    def loss(nudges: States) -> Array:
+        def step(states: States, inputs: tuple) -> tuple[States, None]:
+            symbols, nudge = inputs
+            return jax.tree.map(jnp.add, model.step(symbols, states), nudge), None
+
+        states, _ = jax.lax.scan(step, blank, (read, nudges))
+        return cross_entropy(model.next_scores(states)[None], last[None]).loss
+
+    def norms(slope: Array) -> Array:
+        return jnp.linalg.norm(slope, axis=-1).mean(axis=-1)[::-1]
+
+    return list(jax.tree.map(norms, jax.grad(loss)(nudges)))
+
+
+def cell_norms(lags: Sequence[LSTMState]) -> np.ndarray:
+    """The gradient with respect to the memory of all layers together, [T] by lag."""
+    return np.sqrt(sum(np.asarray(layer.c, np.float64) ** 2 for layer in lags))
+
+
+def reach(norms: np.ndarray, share: float = 0.01) -> int:
+    """The largest lag at which there is still this share of the largest norm."""
+    return int(np.flatnonzero(norms >= share * norms.max()).max())
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerFindings:
+    """What was measured of one layer of `units`.
+
+    `closed` and `open` are the mean shares of saturated gates by the gate's name;
+    `memory` the 10th, 50th and 90th percentile of the time constants, in symbols;
+    `dead` and `hidden` count units that show nothing, and whose output gate is closed.
+    """
+
+    units: int
+    closed: dict[str, float]
+    open: dict[str, float]
+    memory: tuple[float, float, float]
+    dead: int
+    hidden: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What was measured of a model; `norms` is the gradient by lag, `reach` its end."""
+
+    layers: tuple[LayerFindings, ...]
+    norms: np.ndarray
+    reach: int
+
+
+def find(layers: Sequence[Layer], lags: Sequence[LSTMState]) -> Findings:
+    """The few numbers in which all that was measured is told."""
+    norms = cell_norms(lags)
+    found = tuple(_find_layer(layer) for layer in layers)
+    return Findings(found, norms, reach(norms))
+
+
+def _find_layer(layer: Layer) -> LayerFindings:
+    shares = {name: saturation(layer.gate(name)) for name in ("i", "f", "o")}
+    low, middle, high = np.quantile(layer.time_constants(), (0.1, 0.5, 0.9)).tolist()
+    return LayerFindings(
+        units=layer.h.shape[-1],
+        closed={name: float(closed.mean()) for name, (closed, _) in shares.items()},
+        open={name: float(opened.mean()) for name, (_, opened) in shares.items()},
+        memory=(low, middle, high),
+        dead=int(layer.dead().sum()),
+        hidden=int((shares["o"][0] == 1).sum()),
+    )

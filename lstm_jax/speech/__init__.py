@@ -1,1 +1,0 @@
-"""Sounds: WAV files, log-mel spectrograms, variations, transcripts off CTC scores."""

@@ -1,0 +1,33 @@
+"""The one loop: a task in, a trained state and its history out."""
+
+from typing import TYPE_CHECKING
+
+from lstm_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from lstm_jax.training.compiled import Programs as Programs
+    from lstm_jax.training.cross_validation import CrossValidation as CrossValidation
+    from lstm_jax.training.cross_validation import FoldOutcome as FoldOutcome
+    from lstm_jax.training.cross_validation import cross_validate as cross_validate
+    from lstm_jax.training.cross_validation import fold_table as fold_table
+    from lstm_jax.training.ensemble import average_members as average_members
+    from lstm_jax.training.ensemble import ensemble_loss as ensemble_loss
+    from lstm_jax.training.ensemble import members_of as members_of
+    from lstm_jax.training.ensemble import stack_members as stack_members
+    from lstm_jax.training.loop import NotFinite as NotFinite
+    from lstm_jax.training.loop import Task as Task
+    from lstm_jax.training.loop import fit as fit
+    from lstm_jax.training.optimizer import make_optimizer as make_optimizer
+    from lstm_jax.training.optimizer import running_average as running_average
+    from lstm_jax.training.schedule import Plan as Plan
+    from lstm_jax.training.signals import Stop as Stop
+    from lstm_jax.training.signals import interruptible as interruptible
+    from lstm_jax.training.step import Loss as Loss
+    from lstm_jax.training.step import TrainState as TrainState
+    from lstm_jax.training.step import init_state as init_state
+    from lstm_jax.training.step import train_step as train_step
+    from lstm_jax.training.step import train_steps as train_steps
+    from lstm_jax.training.trainer import Trained as Trained
+    from lstm_jax.training.trainer import train_model as train_model
+else:
+    __getattr__, __dir__, __all__ = lazy(__name__)

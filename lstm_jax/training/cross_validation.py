@@ -1,0 +1,166 @@
+"""Cross-validation: fit once per fold, average over the folds. NumPy only.
+
+What a model is fitted with, its vocabulary and scalers as much as its weights, has to
+be made from the training rows of a fold alone. So all of it belongs inside the function
+that is handed to `cross_validate`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_jax.data.folds import Fold, Indices
+
+Predictions = Mapping[str, NDArray]
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldOutcome:
+    """What one fold left.
+
+    Attributes:
+        metrics: numbers by name, measured on the fold's test rows.
+        predictions: arrays by name, [n, ...] each, a row for each of the n test rows in
+            their order.
+    """
+
+    metrics: Mapping[str, float]
+    predictions: Predictions = dataclasses.field(default_factory=dict)
+
+
+FitAndPredict = Callable[[Indices, Indices, int], FoldOutcome]
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossValidation:
+    """The folds put together.
+
+    Attributes:
+        folds: the metrics of each fold, in order.
+        predictions: the arrays of all folds [N, ...], each row predicted by the one
+            model that had not seen it.
+        tested_in: the fold that each row was tested in, [N].
+    """
+
+    folds: list[dict[str, float]]
+    predictions: dict[str, NDArray]
+    tested_in: Indices
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """The mean over the folds, each counting the same."""
+        return {name: float(np.mean(each)) for name, each in self._columns()}
+
+    @property
+    def deviation(self) -> dict[str, float]:
+        """The standard deviation between folds, with k - 1 in the denominator.
+
+        It tells how far a fold's score lies from the mean. Folds share most of their
+        training rows, so dividing it by √k would understate the error of the mean.
+        """
+        return {name: float(np.std(each, ddof=1)) for name, each in self._columns()}
+
+    def _columns(self) -> list[tuple[str, list[float]]]:
+        return [(name, [fold[name] for fold in self.folds]) for name in self.folds[0]]
+
+    def save(self, folder: Path) -> None:
+        """Write `crossval.json` and the out-of-fold `predictions.npz`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"mean": self.mean, "deviation": self.deviation, "folds": self.folds}
+        text = json.dumps(record, indent=2) + "\n"
+        (folder / "crossval.json").write_text(text, encoding="utf-8")
+        arrays = {"tested_in": self.tested_in, **self.predictions}
+        np.savez_compressed(folder / "predictions.npz", allow_pickle=False, **arrays)
+
+
+def cross_validate(
+    fit_and_predict: FitAndPredict, folds: Sequence[Fold]
+) -> CrossValidation:
+    """Fit and test once per fold.
+
+        def fit_and_predict(train, test, fold):
+            vocab = Vocab(sentences[i] for i in train)
+            ...
+            return FoldOutcome({"accuracy": 0.77}, {"scores": scores})
+
+        cross_validate(fit_and_predict, stratified_folds(labels, 10)).mean["accuracy"]
+
+    Args:
+        fit_and_predict: is handed the training rows, the test rows and the number of
+            the fold; returns what it measured and predicted on the test rows.
+        folds: a partition, of this library's `folds` for one.
+    """
+    return collect(
+        [fit_and_predict(fold.train, fold.test, k) for k, fold in enumerate(folds)],
+        folds,
+    )
+
+
+def collect(outcomes: Sequence[FoldOutcome], folds: Sequence[Fold]) -> CrossValidation:
+    """Put together what the folds left, each row of a prediction in its place.
+
+    Raises:
+        ValueError: the folds measured different things, or predicted more or fewer rows
+            than they were to test.
+    """
+    count = sum(len(fold.test) for fold in folds)
+    tested_in = np.empty(count, np.int64)
+    for k, fold in enumerate(folds):
+        tested_in[fold.test] = k
+    return CrossValidation(
+        folds=[_same_names(outcome, outcomes[0]) for outcome in outcomes],
+        predictions={
+            name: _in_place([outcome.predictions[name] for outcome in outcomes], folds)
+            for name in outcomes[0].predictions
+        },
+        tested_in=tested_in,
+    )
+
+
+def _same_names(outcome: FoldOutcome, first: FoldOutcome) -> dict[str, float]:
+    for found, expected in (
+        (outcome.metrics, first.metrics),
+        (outcome.predictions, first.predictions),
+    ):
+        if set(found) != set(expected):
+            raise ValueError(f"expected {sorted(expected)}, found {sorted(found)}")
+    return {name: float(outcome.metrics[name]) for name in first.metrics}
+
+
+def _in_place(parts: Sequence[NDArray], folds: Sequence[Fold]) -> NDArray:
+    """The rows of all test parts, in the order of the data."""
+    for part, fold in zip(parts, folds, strict=True):
+        if len(part) != len(fold.test):
+            raise ValueError(f"expected {len(fold.test)} rows, found {len(part)}")
+    joined = np.concatenate(parts)
+    whole = np.empty_like(joined)
+    whole[np.concatenate([fold.test for fold in folds])] = joined
+    return whole
+
+
+def fold_table(
+    result: CrossValidation, columns: Mapping[str, str] | None = None, of: str = "fold"
+) -> str:
+    """A line per fold, then their mean and standard deviation.
+
+    Args:
+        result: the folds.
+        columns: the metrics to show and what to call them; all of them if None.
+        of: what a line is.
+    """
+    columns = columns or {name: name for name in result.folds[0]}
+    names = list(columns)
+    rows = [[of, *columns.values()]]
+    for k, fold in enumerate(result.folds):
+        rows.append([str(k + 1), *(f"{fold[name]:.4f}" for name in names)])
+    for label, values in (("mean", result.mean), ("s.d.", result.deviation)):
+        rows.append([label, *(f"{values[name]:.4f}" for name in names)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )

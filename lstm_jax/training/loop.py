@@ -1,0 +1,291 @@
+"""The training loop: the only one.
+
+`fit` is a generator. It yields the state and a line of history after every compiled
+call; whoever runs it decides what to print, draw, save, and when to stop.
+"""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from lstm_jax.config import Devices
+from lstm_jax.data.bptt import Batch
+from lstm_jax.distributed.mesh import (
+    replicate,
+    row_mesh,
+    shard,
+    spread,
+    spread_batch,
+    spread_own,
+)
+from lstm_jax.distributed.multihost import first_number
+from lstm_jax.errors import InputError
+from lstm_jax.metrics.losses import Sums
+from lstm_jax.training.compiled import Programs
+from lstm_jax.training.history import Line
+from lstm_jax.training.schedule import Plan
+from lstm_jax.training.step import Loss, StepReport, TrainState
+from lstm_jax.typing import Model
+
+_NOTHING = (None, None)  # was measured: neither training nor validation
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is to be learned.
+
+    Attributes:
+        loss: see `lstm_jax.training.step`.
+        batch: batch n of training, a function of n alone; called by a thread, ahead of
+            the device.
+        row_axes: the axis of the rows in each of a batch's arrays.
+        rows: B, rows per batch.
+        batch_rows: some rows of batch n, so that of several processes each makes its
+            own; without it each makes the whole batch and takes its part.
+        steps_per_epoch: batches that make one pass over the data.
+        symbols_per_step: what is counted in symbols per second.
+        evaluate: the validation sums of a model; None if nothing was held out.
+        evaluate_training: the same of as much of the training data, to compare with.
+    """
+
+    loss: Loss
+    batch: Callable[[int], Batch]
+    row_axes: Mapping[str, int]
+    rows: int
+    steps_per_epoch: int
+    symbols_per_step: int
+    evaluate: Callable[[Model], Sums] | None = None
+    evaluate_training: Callable[[Model], Sums] | None = None
+    batch_rows: Callable[[int, slice], Batch] | None = None
+
+
+@dataclasses.dataclass
+class Clock:
+    """Seconds of a run: in the loop, and how much of them went where.
+
+    `spent` is what was spent before a resume; `final` is the evaluation after the
+    loop, which the loop's own seconds leave out. `saving` is how long checkpoints held
+    up the loop, not how long they were written beside it. No clock that is set changes
+    any of these.
+    """
+
+    spent: float = 0.0
+    compiling: float = 0.0
+    evaluating: float = 0.0
+    saving: float = 0.0
+    final: float = 0.0
+    started: float = dataclasses.field(default_factory=time.perf_counter)
+    running: bool = True
+
+    def seconds(self) -> float:
+        """Time spent in the loop so far."""
+        now = time.perf_counter() - self.started if self.running else 0.0
+        return self.spent + now
+
+    def go_on_from(self, other: "Clock") -> None:
+        """Take over the seconds of another clock."""
+        self.spent, self.started = other.seconds(), time.perf_counter()
+        self.compiling, self.evaluating = other.compiling, other.evaluating
+        self.saving = other.saving
+
+    def stop(self) -> None:
+        """The loop is over."""
+        self.spent, self.running = self.seconds(), False
+
+
+class NotFinite(InputError):
+    """The loss or its gradient at `step` is no finite number.
+
+    `state` is the one before that step. It is finite, if hardly of use: the loss that
+    failed was its own.
+    """
+
+    def __init__(self, step: int, state: TrainState) -> None:
+        super().__init__(
+            f"step {step}: expected a finite loss and gradient, found none; a lower "
+            "--learning-rate or --clip-norm may help"
+        )
+        self.step = step
+        self.state = state
+
+
+def fit(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    plan: Plan,
+    clock: Clock,
+    *,
+    steps_per_call: int = 16,
+    evaluations: int = 0,
+    devices: Devices = None,
+    shard_model: bool = False,
+    programs: Programs | None = None,
+) -> Iterator[tuple[TrainState, Line]]:
+    """Train until the plan is over.
+
+    Args:
+        task: what to learn.
+        optimizer: of `make_optimizer`.
+        state: where to start: the first state, or that of a checkpoint. The same one
+            in every process; all of them walk the loop together.
+        plan: when to end, and the learning rate until then.
+        clock: is read, and told how long compiling and evaluating took.
+        steps_per_call: K, optimizer steps per compiled call. Batches K n to K (n + 1)
+            must have equal shapes; from call to call the shapes may differ.
+        evaluations: validations, evenly spread. The last falls on the last line, when
+            the clock has been stopped.
+        devices: how many to use, or "all"; None for as many as pay.
+        shard_model: spread parameters and optimizer state over them.
+        programs: those of this loss and optimizer that another run has compiled.
+
+    Yields:
+        The state, valid until the generator is resumed, and a line of history.
+
+    Raises:
+        InputError: the time is over before the first step.
+        NotFinite: the loss or its gradient is no longer a finite number.
+    """
+    mesh = row_mesh(task.rows, devices)
+    state = _place(mesh, state, shard_model)
+    step = int(state.step)
+    now = functools.partial(_now, clock)
+    x64 = jax.dtypes.canonicalize_dtype(float) == np.float64
+    prepare = functools.partial(_stacked, task, mesh, steps_per_call, x64)
+    pace = 0.0  # seconds per step, unknown at first
+    if not plan.steps_left(step, now(), pace):
+        if step == 0 and plan.max_seconds is not None:  # nothing was ever learned
+            raise InputError(
+                f"--max-seconds: expected time for a step, found {plan.max_seconds:g} "
+                f"for this model; getting ready took {now():.1f}"
+            )
+        return
+    programs = programs or Programs(task.loss, optimizer)
+    # Not of each call by itself: time passes between them too, when a line is read.
+    passed = math.floor(plan.progress(step, now()) * evaluations)
+    batches = prepare(step)
+    with ThreadPoolExecutor(1) as ahead:
+        while clock.running:
+            advance, compiling = programs.for_shapes(state, batches)
+            clock.compiling += compiling
+            started = now()
+            # The line before was not the last one, however late its reader comes back.
+            count = max(1, min(plan.steps_left(step, started, pace), steps_per_call))
+            rates = plan.rates(step, started, pace, count)
+            padded = np.zeros(steps_per_call, np.float32)
+            padded[:count] = rates
+            upcoming = ahead.submit(prepare, step + count)  # while the device works
+            state, report = advance(state, batches, padded, np.int32(count))
+            batches = upcoming.result()
+            report, taken = jax.device_get((report, state.step))
+            if taken < step + count:
+                raise NotFinite(int(taken) + 1, state)
+            step += count
+            seconds = now()
+            pace = (seconds - started) / count
+            if not plan.steps_left(step, seconds, pace):
+                clock.stop()
+            mark = math.floor(plan.progress(step, seconds) * evaluations)
+            due, passed = mark > passed or not clock.running, mark
+            measured = _validate(task, state.result, clock) if due else _NOTHING
+            yield state, _line(task, step, clock, pace, rates[-1], report, measured)
+
+
+def _line(
+    task: Task,
+    step: int,
+    clock: Clock,
+    pace: float,
+    learning_rate: float,
+    report: StepReport,
+    measured: tuple[Sums | None, Sums | None],
+) -> Line:
+    training = report.sums
+    (train_loss, train_accuracy), (val_loss, val_accuracy) = map(_means, measured)
+    return Line(
+        step=step,
+        epoch=step / task.steps_per_epoch,
+        characters=step * task.symbols_per_step,
+        seconds=clock.seconds(),
+        train_loss=training.mean_loss(),
+        train_accuracy=training.accuracy(),
+        train_eval_loss=train_loss,
+        train_eval_accuracy=train_accuracy,
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
+        learning_rate=learning_rate,
+        gradient_norm=float(report.gradient_norm),
+        chars_per_second=task.symbols_per_step / pace,
+    )
+
+
+def _means(sums: Sums | None) -> tuple[float | None, float | None]:
+    return (None, None) if sums is None else (sums.mean_loss(), sums.accuracy())
+
+
+def _validate(
+    task: Task, model: Model, clock: Clock
+) -> tuple[Sums | None, Sums | None]:
+    """The sums of the training part and of what was held out."""
+    if task.evaluate is None:
+        return _NOTHING
+    started = time.perf_counter()
+    validation = task.evaluate(model)
+    training = task.evaluate_training(model) if task.evaluate_training else None
+    seconds = time.perf_counter() - started
+    if clock.running:
+        clock.evaluating += seconds
+    else:
+        clock.final += seconds
+    return training, validation
+
+
+def _now(clock: Clock) -> float:
+    """The seconds of the run by the clock of process 0: all decide by the same ones."""
+    return first_number(clock.seconds())
+
+
+def _place(mesh: Mesh, state: TrainState, shard_model: bool) -> TrainState:
+    place = shard if shard_model else replicate
+    return TrainState(
+        step=replicate(mesh, state.step),
+        model=place(mesh, state.model),
+        optimizer=place(mesh, state.optimizer),
+        carry=spread(mesh, state.carry),
+        key=replicate(mesh, state.key),
+    )
+
+
+def _stacked(
+    task: Task, mesh: Mesh, count: int, x64: bool, first: int
+) -> dict[str, jax.Array]:
+    """Batches first, first + 1, ... on the devices, stacked along a leading axis.
+
+    Whether there is float64 is told by the caller: JAX keeps that by thread.
+    """
+    numbers = range(first, first + count)
+
+    def stack(batches: Iterable[Batch]) -> Batch:
+        several = list(batches)
+        return {name: np.stack([b[name] for b in several]) for name in several[0]}
+
+    some = task.batch_rows
+    with jax.enable_x64(x64):
+        if some is None:
+            whole = stack(task.batch(n) for n in numbers)
+            return spread_batch(mesh, whole, task.row_axes, lead=1)
+        return spread_own(
+            mesh,
+            task.rows,
+            lambda rows: stack(some(n, rows) for n in numbers),
+            task.row_axes,
+            lead=1,
+        )

@@ -1,1 +1,0 @@
-"""From one language to another: parallel texts, subwords, and translators at work."""

@@ -1,0 +1,84 @@
+"""The letters of every array shape in this library, and the types built on them.
+
+    T   time steps                  D   input features
+    B   batch rows                  H   hidden units
+    L   layers                      G   gate pre-activations: 4H, order i, f, g, o
+    V   symbols in the vocabulary   K   optimizer steps per compiled call
+    W   width of a beam             M   last symbols remembered
+    S   steps that are attended to  A   width of queries and keys, C of values
+    P   points of a series' past    F   points of its forecast, Q quantiles of each
+    E   models of an ensemble
+    N   symbols of a transcript
+
+Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
+tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
+"""
+
+from typing import Any
+
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key
+
+# One step of the cell: any leading dimensions, none included.
+StepInput = Float[Array, "*n D"]
+StepGates = Float[Array, "*n G"]
+StepState = Float[Array, "*n H"]
+Activations = Float[Array, "*n"]  # of any shape
+
+# A whole sequence.
+Inputs = Float[Array, "T B D"]
+Gates = Float[Array, "T B G"]
+Hidden = Float[Array, "T B H"]
+State = Float[Array, "B H"]
+Lengths = Int[Array, " B"]
+Flags = Bool[Array, "T B"]
+
+# The same, batch first, as Flax layers have it.
+BatchInputs = Float[Array, "B T D"]
+BatchHidden = Float[Array, "B T H"]
+BatchFlags = Bool[Array, "B T"]
+
+# Attention, batch first: queries over keys [B, S, A] and values [B, S, C].
+Queries = Float[Array, "B T A"]
+Keys = Float[Array, "B S A"]
+Values = Float[Array, "B S C"]
+Contexts = Float[Array, "B T C"]
+AttentionWeights = Float[Array, "B T S"]
+
+# Parameters.
+InputWeights = Float[Array, "D G"]
+RecurrentWeights = Float[Array, "H G"]
+GateBias = Float[Array, " G"]
+
+# Time series, batch first like the layers that read them.
+Past = Float[Array, "B P"]
+Future = Float[Array, "B F"]
+Quantiles = Float[Array, "B F Q"]
+Forecasts = Float[Array, "E B F Q"]
+
+# Symbols and scores.
+Ids = Int[Array, "T B"]
+StepIds = Int[Array, " B"]
+BatchIds = Int[Array, "B T"]
+SourceIds = Int[Array, "B S"]
+BatchLogits = Float[Array, "B T V"]
+RecentIds = Int[Array, "B M"]  # the last symbols of every row, the newest at the end
+Logits = Float[Array, "T B V"]
+StepLogits = Float[Array, "B V"]
+FrameScores = Float[Array, "B T V"]
+Transcripts = Int[Array, "B N"]
+RowVectors = Float[Array, "B F"]  # one vector per row, of any width
+BeamScores = Float[Array, "B W"]
+BeamLengths = Int[Array, "B W"]
+BeamIds = Int[Array, "B W T"]
+Labels = Int[Array, "*n"]
+LabelMask = Bool[Array, "*n"]
+LabelScores = Float[Array, "*n V"]
+Scalar = Float[Array, ""]
+Count = Int[Array, ""]
+PRNGKey = Key[Array, ""]
+PRNGKeys = Key[Array, " B"]
+
+Model = Any  # a pytree of parameters, an NNX module for one
+Carry = Any  # what a task hands from batch to batch: states, or ()
+Batch = Any  # a pytree of arrays

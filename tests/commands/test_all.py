@@ -1,0 +1,171 @@
+"""What all commands have in common: help, mistyped flags, damaged runs."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.commands import (
+    PATIENCE,
+    arguments,
+    assert_refused,
+    contents,
+    environment,
+    read_json,
+    run,
+)
+
+
+def _edit(name: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
+    """Damage: change a JSON file."""
+
+    def damage(path: Path) -> None:
+        record = read_json(path / name)
+        del record["sha256"]  # as who edits on purpose does
+        change(record)
+        (path / name).write_text(json.dumps(record), encoding="utf-8")
+
+    return damage
+
+
+def _cut(pattern: str) -> Callable[[Path], None]:
+    """Damage: cut files to half their size."""
+
+    def damage(path: Path) -> None:
+        files = [found for found in path.glob(pattern) if found.is_file()]
+        assert files, pattern
+        for file in files:
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+    return damage
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (shutil.rmtree, "found no folder"),
+    "no config": (lambda path: (path / "config.json").unlink(), "config.json"),
+    "cut config": (_cut("config.json"), "damaged file"),
+    "other width": (
+        _edit("config.json", lambda record: record["model"].update(hidden=24)),
+        "to be float32(96,), found float32(64,)",
+    ),
+    "nonsense": (
+        _edit("config.json", lambda record: record["model"].update(hidden=-24)),
+        "--hidden",
+    ),
+    "no vocabulary": (lambda path: (path / "vocab.json").unlink(), "vocab.json"),
+    "cut vocabulary": (_cut("vocab.json"), "vocab.json"),
+    "other vocabulary": (
+        _edit("vocab.json", lambda record: record["characters"].append("Z")),
+        "to be float32(17,), found float32(16,)",
+    ),
+    "no checkpoints": (
+        lambda path: shutil.rmtree(path / "checkpoints"),
+        "found none",
+    ),
+    "cut arrays": (_cut("checkpoints/*/*.safetensors"), "checkpoints"),
+    "cut checkpoint": (_cut("checkpoints/*/*"), "checkpoints"),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "damage"),
+    [
+        *(("generate", damage) for damage in DAMAGES),
+        *(("evaluate", damage) for damage in ("no folder", "cut arrays")),
+        *(("resume", damage) for damage in ("no config", "other width", "cut arrays")),
+    ],
+)
+def test_a_damaged_run_is_refused(command: str, damage: str, copied: Path) -> None:
+    inflict, message = DAMAGES[damage]
+    inflict(copied)
+    before = contents(copied.parent)
+    cwd = copied.parent
+    if command == "generate":
+        done = run("generate", copied, "--prompt", "the", "--length", 3, cwd=cwd)
+    elif command == "evaluate":
+        done = run("evaluate", copied, cwd=cwd)
+    else:
+        done = run("train", "--run-dir", copied, "--resume", "--epochs", 9, cwd=cwd)
+        done.stdout = ""  # the text is announced before the checkpoint is read
+    assert_refused(done, message, str(copied))
+    assert contents(copied.parent) == before
+
+
+# Help.
+
+HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "scipy"}
+FLAGS = {
+    "train": """--data --vocab --layers --hidden --dropout --precision --engine --batch
+        --mogrifier --capped-gate --top-only --length --learning-rate
+        --weight-decay --average --run-dir --epochs --max-seconds --seed --preset
+        --checkpoint-seconds --checkpoint-steps --on-nan
+        --patience --min-improvement --tensorboard --variational --input-dropout
+        --weight-drop --recurrent-dropout --zoneout-hidden --zoneout-cell
+        --label-smoothing --training-temperature
+        --l1 --l2 --activation-penalty --temporal-penalty
+        --resume --overwrite""",
+    "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --min-p
+        --repetition-penalty --repetition-window --beam --length-penalty --stop
+        --samples --seed --json""",
+    "evaluate": "RUN_DIR --data --dynamic --json",
+    "inspect": "RUN_DIR --text --json",
+    "crossval": """--data --folds --seeds --together --epochs --max-seconds --hidden
+        --dropout --learning-rate --weight-drop --run-dir --overwrite""",
+}
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_help_answers_without_jax(command: str, tmp_path: Path) -> None:
+    line = arguments(command, "--help")
+    done = subprocess.run(
+        [line[0], "-X", "importtime", *line[1:]],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0
+    for flag in FLAGS[command].split():
+        assert flag in done.stdout
+        if flag != "RUN_DIR":
+            described = done.stdout[done.stdout.index(f"│ {flag}") :]
+            assert "(default: " in described.split("│ --")[1], flag
+    imported = {
+        found.rsplit("|", 1)[1].strip().split(".")[0]
+        for found in done.stderr.splitlines()
+        if found.startswith("import time:")
+    }
+    assert "lstm_jax" in imported and "argparse" in imported
+    assert not imported & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "meant"),
+    [
+        ("train", ("--hiden", "32"), "--hidden"),
+        ("train", ("--max-second", "3"), "--max-seconds"),
+        ("generate", ("run", "--temprature", "1"), "--temperature"),
+        ("evaluate", ("run", "--jsn"), "--json"),
+    ],
+)
+def test_a_mistyped_flag_says_what_was_meant(
+    command: str, given: Sequence[str], meant: str, place: Path
+) -> None:
+    done = run(command, *given, cwd=place)
+    assert done.returncode == 2 and done.stdout == ""
+    assert meant in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "given", [("--hidden", "many"), ("--precision", "float8"), ("--epochs", "1.5")]
+)
+def test_a_value_of_another_kind_is_refused(given: Sequence[str], place: Path) -> None:
+    done = run("train", *given, cwd=place)
+    assert done.returncode == 2 and done.stdout == ""
+    assert given[0] in done.stderr and given[1] in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,177 @@
+"""`python -m lstm_jax.generate` as a person runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lstm_jax import generate
+from lstm_jax.errors import InputError
+from tests.helpers.commands import (
+    Trained,
+    assert_done,
+    assert_refused,
+    contents,
+    environment,
+    run,
+    started,
+)
+
+# Generation.
+
+
+def made(trained: Trained, *given: object) -> str:
+    """What the generate command prints."""
+    done = run("generate", trained.path, *given, cwd=trained.path.parent)
+    assert_done(done)
+    return done.stdout
+
+
+def test_greedy_is_one_text(trained: Trained) -> None:
+    before = contents(trained.path)
+    given = ("--prompt", "the cat", "--length", 100)
+    text = made(trained, *given)
+    assert text.startswith("the cat") and text.endswith("\n")
+    assert len(text) == len("the cat") + 100 + 1
+    # The same whatever the seed; with a stop it ends before that.
+    continuation = text[len("the cat") : -1]
+    stop = continuation[70:74]
+    expected = "the cat" + continuation[: continuation.index(stop)]
+    assert made(trained, *given, "--seed", 9, "--stop", stop) == expected + "\n"
+    assert contents(trained.path) == before
+
+
+def test_draws_are_decided_by_the_seed(trained: Trained) -> None:
+    given = ("--prompt", "the ", "--length", 60, "--temperature", 1)
+    one, other = (made(trained, *given, "--seed", seed) for seed in (1, 2))
+    three = made(trained, *given, "--seed", 1, "--samples", 3)
+    parts = three.split("--- sample ")[1:]
+    assert [part.split("\n", 1)[0] for part in parts] == ["1", "2", "3"]
+    texts = [part.split("\n", 1)[1] for part in parts]
+    assert texts[0] == one, "the first sample does not depend on how many there are"
+    assert len({*texts, other}) == 4
+    for text in (*texts, other):
+        assert text.startswith("the ") and len(text) == len("the ") + 60 + 1
+
+
+def test_text_is_shown_as_it_is_made(trained: Trained) -> None:
+    """The beginning of an endless text is there at once; who has enough may leave."""
+    given = (trained.path, "--prompt", "the", "--length", 10**8, "--temperature", 1)
+    with started("generate", *given, cwd=trained.path.parent) as process:
+        assert process.stdout and process.stderr
+        text = process.stdout.read(500)
+        process.stdout.close()
+        errors = process.stderr.read()
+        code = process.wait()
+    assert text.startswith("the") and len(text) == 500
+    assert (code, errors) == (141, "")
+
+
+def test_a_reader_that_left_is_no_error(tmp_path: Path) -> None:
+    """Whatever is still in Python's buffers, which it flushes once more at its end."""
+    script = tmp_path / "half.py"
+    script.write_text(
+        "import sys\n"
+        "from lstm_jax.cli import run_command\n"
+        "def main():\n"
+        "    sys.stdin.read()\n"
+        "    print('half a line', end='')\n"
+        "    raise BrokenPipeError\n"
+        "run_command(main)\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**environment(), "PYTHONUNBUFFERED": ""},
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+def test_an_unknown_character_is_named(trained: Trained, tmp_path: Path) -> None:
+    given = (trained.path, "--prompt", "the Ω cat", "--length", 10)
+    done = run("generate", *given, cwd=tmp_path)
+    assert_refused(done, "prompt", "'Ω' (U+03A9)")
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a command that is called here leave JAX's own cache as it is."""
+    monkeypatch.setattr("lstm_jax.distributed.host.keep_programs", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *(("--length", value) for value in ("-1",)),
+        *(("--samples", value) for value in ("0", "-2")),
+        *(("--seed", value) for value in ("-1", str(2**64))),
+        *(("--temperature", value) for value in ("-1", "nan", "inf")),
+        *(("--top-k", value) for value in ("-1",)),
+        *(("--top-p", value) for value in ("0", "1.5", "nan")),
+        *(("--min-p", value) for value in ("-0.1", "1.5")),
+        *(("--repetition-penalty", value) for value in ("0.5",)),
+        *(("--repetition-window", value) for value in ("0", "257")),
+    ],
+)
+@pytest.mark.usefixtures("in_process")
+def test_generation_refuses_nonsense(flag: str, value: str, trained: Trained) -> None:
+    name = flag.strip("-").replace("-", "[-_]")
+    with pytest.raises(InputError, match=rf"{name}: expected .*, found {value}"):
+        generate.main(
+            [
+                *(str(trained.path), "--prompt", "the", "--length", "3"),
+                *(() if flag == "--temperature" else ("--temperature", "1")),
+                *(flag, value),
+            ]
+        )
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_beam_and_its_scores(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sorted, and with the log-probability of every character."""
+    given = [str(trained.path), "--prompt", "the", "--length", "12", "--beam", "3"]
+    generate.main([*given, "--samples", "2", "--json"])
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["sample"] for record in records] == [1, 2]
+    for record in records:
+        assert len(record["text"]) == len(record["log_probs"]) == 12
+        assert record["log_prob"] == pytest.approx(sum(record["log_probs"]), abs=1e-2)
+    assert records[0]["log_prob"] > records[1]["log_prob"]
+    generate.main(given)
+    assert capsys.readouterr().out == "the" + records[0]["text"] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--beam", "2", "--samples", "3"], "--samples: expected at most the --beam"),
+        (["--beam", "2", "--temperature", "1"], "--temperature: expected none"),
+        (["--beam", "2", "--seed", "1"], "--seed: expected none"),
+        (["--beam", "-1"], "--beam: expected 0 or more, found -1"),
+        (["--length-penalty", "1"], "--length-penalty: expected none without --beam"),
+    ],
+)
+def test_a_beam_draws_nothing(given: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        generate.main([str(tmp_path), *given])
+
+
+@pytest.mark.usefixtures("in_process")
+def test_more_candidates_than_symbols_are_all_of_them(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(trained.path), "--prompt", "the", "--temperature", "1"]
+    for k in (0, 1_000, 2**40):
+        generate.main([*given, "--length", "40", "--top-k", str(k)])
+    texts = capsys.readouterr().out.splitlines()
+    assert len(texts) == 3 and len(set(texts)) == 1

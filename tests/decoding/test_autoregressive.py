@@ -1,0 +1,431 @@
+"""From a prompt to a continuation: the model's own scores, and the laws of sampling."""
+
+import functools
+from collections.abc import Callable, Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from numpy.typing import NDArray
+
+from lstm_jax.decoding.autoregressive import (
+    Snapshot,
+    branch,
+    continue_from,
+    generate_ids,
+    read_prompt,
+    row_keys,
+    sample_keys,
+)
+from lstm_jax.decoding.sampling import GREEDY, MEMORY, Sampling
+from lstm_jax.models.language import LanguageModel, States
+from lstm_jax.typing import Ids, PRNGKey, StepIds, StepLogits
+
+V, H, L = 6, 8, 2
+RNG = np.random.default_rng(0)
+TEXT = RNG.integers(V, size=150).astype(np.uint8)
+ROWS = 32  # samples in the tests of chance: 32 x 128 draws
+CHANCES = np.array([0.35, 0.25, 0.2, 0.1, 0.06, 0.04])
+
+
+class Recorder(LanguageModel):
+    """A language model that writes down every score it gives."""
+
+    def next_scores(self, states: States) -> StepLogits:
+        """The scores, after a copy of them went into the book."""
+        scores = super().next_scores(states)
+        jax.debug.callback(lambda s: BOOK.append(np.array(s)), scores, ordered=True)
+        return scores
+
+
+class Counter(LanguageModel):
+    """A language model that counts how often a program is made of it."""
+
+    def step(self, ids: StepIds, states: States) -> States:
+        """The step, and a note that this is no run of a compiled program."""
+        TRACES.append("step")
+        return super().step(ids, states)
+
+    def read(
+        self,
+        ids: Ids,
+        states: States | None = None,
+        *,
+        key: PRNGKey | None = None,
+        lengths: jax.Array | None = None,
+    ) -> tuple[jax.Array, States]:
+        """The same for reading."""
+        TRACES.append("read")
+        return super().read(ids, states, key=key, lengths=lengths)
+
+
+BOOK: list[NDArray] = []
+TRACES: list[str] = []
+
+
+@functools.cache
+def lively(kind: type[LanguageModel] = LanguageModel) -> LanguageModel:
+    """A model whose greedy text goes on changing.
+
+    Its weights are large, and the seed was chosen for that. In the texts made here the
+    first and second choice are never closer than 5e-4: far more than rounding.
+    """
+    rng = np.random.default_rng(1)
+    model = kind(V, H, L, rngs=nnx.Rngs(0))
+    return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), model)
+
+
+@functools.cache
+def known() -> LanguageModel:
+    """A model that draws every symbol from CHANCES, whatever it has read."""
+    model = LanguageModel(V, 2, 1, rngs=nnx.Rngs(0))
+    model.w_out[...] *= 0
+    model.b_out[...] = jnp.log(CHANCES)
+    return model
+
+
+def continuation(
+    model: LanguageModel,
+    prompt: NDArray,
+    length: int,
+    sampling: Sampling = GREEDY,
+    samples: int = 1,
+    seed: int = 0,
+    allowed: NDArray | None = None,
+) -> NDArray:
+    """All pieces in one, ids [length, samples]."""
+    pieces = generate_ids(
+        model, prompt, length, sampling, samples=samples, seed=seed, allowed=allowed
+    )
+    return np.concatenate(list(pieces))
+
+
+def full_scores(model: LanguageModel, ids: NDArray) -> NDArray:
+    """The scores after each symbol, in one forward pass [T, V]."""
+    forward = jax.jit(LanguageModel.__call__)
+    return np.asarray(forward(model, jnp.asarray(ids, jnp.int32)[:, None])[0][:, 0])
+
+
+# The model's own scores.
+
+
+@pytest.mark.parametrize("prompt_length", [1, 20, 64, 65, 129])
+def test_generating_is_reading_forward(prompt_length: int) -> None:
+    """At generated places too: the scores, and the symbol chosen by them."""
+    BOOK.clear()
+    model, length = lively(Recorder), 100
+    prompt = TEXT[:prompt_length]
+    made = continuation(model, prompt, length)[:, 0]
+    jax.effects_barrier()
+    whole = full_scores(model, np.concatenate([prompt, made]))
+    expected = whole[prompt_length - 1 : -1]
+    found = np.concatenate(BOOK)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(made, expected.argmax(axis=-1))
+    assert len(np.unique(made)) > 3  # not a text that any mistake would make
+
+
+def test_reading_in_pieces_is_reading_at_once() -> None:
+    """Whatever the length leaves of the last piece."""
+    model = lively()
+    whole = full_scores(model, TEXT)
+    scores = jax.jit(LanguageModel.next_scores)
+    for length in (1, 2, 63, 64, 65, 127, 128, 129, 150):
+        found = scores(model, read_prompt(model, TEXT[:length]).states)
+        np.testing.assert_allclose(found[0], whole[length - 1], rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_read_may_have_any_type_of_ids() -> None:
+    model = lively()
+    for dtype in (np.uint16, np.uint32, np.int64):
+        a, b = read_prompt(model, TEXT), read_prompt(model, TEXT.astype(dtype))
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_without_a_prompt_the_zero_state_speaks() -> None:
+    model = lively()
+    made = continuation(model, TEXT[:0], 20)
+    assert made[0] == np.argmax(model.b_out[...])
+    np.testing.assert_array_equal(made[1:], continuation(model, made[0], 19))
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(), Sampling(1.0)], ids=["greedy", "drawn"]
+)
+def test_a_longer_text_begins_with_the_shorter(sampling: Sampling) -> None:
+    model = lively()
+    long = continuation(model, TEXT[:3], 140, sampling=sampling)
+    for length in (1, 63, 64, 65, 128):
+        short = continuation(model, TEXT[:3], length, sampling=sampling)
+        np.testing.assert_array_equal(short, long[:length])
+
+
+def test_pieces_come_as_they_are_made() -> None:
+    pieces = generate_ids(lively(), TEXT[:3], 130, samples=2)
+    assert [piece.shape for piece in pieces] == [(64, 2), (64, 2), (2, 2)]
+    assert list(generate_ids(lively(), TEXT[:3], 0)) == []
+
+
+def traces(calls: Iterable[Callable[[], NDArray]]) -> list[int]:
+    """How often the model was traced before the first call, and after each."""
+    counts = []
+    for call in calls:
+        counts.append(len(TRACES))
+        call()
+    return [*counts, len(TRACES)]
+
+
+def test_other_lengths_compile_nothing() -> None:
+    model = lively(Counter)
+    sizes = [(5, 3), (0, 1), (1, 64), (64, 65), (150, 200)]
+    first, *others = traces(
+        functools.partial(continuation, model, TEXT[:prompt_length], length)
+        for prompt_length, length in sizes
+    )
+    assert first < others[0]
+    assert len(set(others)) == 1
+
+
+def test_other_settings_compile_nothing() -> None:
+    """The numbers of the rules and the seed are data."""
+    drawing = functools.partial(continuation, lively(Counter), TEXT[:3], 3, samples=2)
+    choices = [
+        (1.0, 2, 1.0, 0.1, 1.1, 9),
+        (0.5, 3, 1.0, 0.2, 1.2, 8),
+        (2.0, 0, 0.5, 0.9, 1.3, 7),
+        (1.5, 1, 0.1, 0.3, 1.4, 1),
+    ]
+    first, *others = traces(
+        functools.partial(drawing, sampling=Sampling(*choice), seed=seed)
+        for seed, choice in enumerate(choices)
+    )
+    assert first < others[0]
+    assert len(set(others)) == 1
+
+
+# The laws of chance.
+
+
+def frequencies(
+    sampling: Sampling, seed: int = 0, allowed: NDArray | None = None
+) -> NDArray:
+    """How often each symbol is drawn from CHANCES."""
+    made = continuation(
+        known(),
+        TEXT[:0],
+        128,
+        sampling=sampling,
+        samples=ROWS,
+        seed=seed,
+        allowed=allowed,
+    )
+    return np.bincount(made.ravel(), minlength=V)
+
+
+def assert_drawn_from(counts: NDArray, weights: NDArray) -> None:
+    """Pearson's chi-square, at a level a right sampler passes 9999 times in 10000.
+
+    The thresholds are those of the degrees of freedom 1 to 5.
+    """
+    possible = weights > 0
+    assert not counts[~possible].any()
+    expected = counts.sum() * weights[possible] / weights.sum()
+    distance = ((counts[possible] - expected) ** 2 / expected).sum()
+    assert distance < [15.2, 18.5, 21.2, 23.6, 25.8][possible.sum() - 2]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_temperature(temperature: float, seed: int) -> None:
+    """A symbol's chance is its own to the power of one over the temperature."""
+    counts = frequencies(Sampling(temperature), seed)
+    assert_drawn_from(counts, CHANCES ** (1 / temperature))
+
+
+@pytest.mark.parametrize(
+    ("sampling", "kept"),
+    [
+        (Sampling(1.0, top_k=1), 1),
+        (Sampling(1.0, top_k=3), 3),
+        (Sampling(1.0, top_k=V), V),
+        (Sampling(1.0, top_k=V + 9), V),
+        (Sampling(1.0, top_p=0.01), 1),
+        (Sampling(1.0, top_p=0.34), 1),
+        (Sampling(1.0, top_p=0.36), 2),
+        (Sampling(1.0, top_p=0.7), 3),
+        (Sampling(1.0, top_p=0.999), V),
+        # Of three symbols the shares are .44, .31, .25.
+        (Sampling(1.0, top_k=3, top_p=0.7), 2),
+        (Sampling(1.0, top_k=3, top_p=0.8), 3),
+        # Those of the squares are .48, .25, ..., of the square roots .26, .22, .19, ...
+        (Sampling(0.5, top_p=0.47), 1),
+        (Sampling(0.5, top_p=0.7), 2),
+        (Sampling(2.0, top_p=0.5), 3),
+        (Sampling(1.0, min_p=0.9), 1),
+        (Sampling(1.0, min_p=0.5), 3),
+        (Sampling(2.0, min_p=0.5), 4),
+        (Sampling(1.0, top_k=4, min_p=0.7), 2),
+    ],
+    ids=str,
+)
+def test_only_the_likely_are_drawn(sampling: Sampling, kept: int) -> None:
+    weights = CHANCES ** (1 / sampling.temperature)
+    weights[kept:] = 0
+    counts = frequencies(sampling)
+    if kept == 1:
+        assert counts[0] == counts.sum()
+    else:
+        assert_drawn_from(counts, weights)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(1.0, 2), Sampling()])
+def test_what_is_not_allowed_never_appears(sampling: Sampling) -> None:
+    """The others share its chance; and it takes no place among the top k."""
+    allowed = np.array([False, True, True, False, True, True])
+    counts = frequencies(sampling, allowed=allowed)
+    weights = np.where(allowed, CHANCES, 0)
+    if sampling.greedy:
+        assert counts[1] == counts.sum()
+    else:
+        weights[3 if sampling.top_k else V :] = 0
+        assert_drawn_from(counts, weights)
+
+
+def test_a_greedy_text_leaves_nothing_to_chance() -> None:
+    texts = [continuation(lively(), TEXT[:5], 20, seed=seed) for seed in range(3)]
+    np.testing.assert_array_equal(texts[0], texts[1])
+    np.testing.assert_array_equal(texts[0], texts[2])
+    rows = continuation(lively(), TEXT[:5], 20, samples=3)
+    np.testing.assert_array_equal(rows, np.repeat(texts[0], 3, axis=1))
+
+
+def test_a_low_temperature_is_greedy() -> None:
+    greedy = continuation(lively(), TEXT[:5], 20)
+    for temperature in (1e-4, 1e-30, 1e-38, 1e-300):
+        sampling = Sampling(temperature)
+        made = continuation(lively(), TEXT[:5], 20, sampling=sampling)
+        np.testing.assert_array_equal(made, greedy)
+
+
+def drawn(samples: int, seed: int) -> NDArray:
+    return continuation(
+        lively(), TEXT[:5], 70, sampling=Sampling(1.0), samples=samples, seed=seed
+    )
+
+
+def test_a_seed_decides_every_draw() -> None:
+    np.testing.assert_array_equal(drawn(3, seed=1), drawn(3, seed=1))
+    assert (drawn(3, seed=1) != drawn(3, seed=2)).mean() > 0.2
+
+
+def test_every_place_has_its_own_draw() -> None:
+    """Also from one piece to the next: two draws from CHANCES differ in 76 %."""
+    made = continuation(known(), TEXT[:0], 128, Sampling(1.0), samples=ROWS)
+    for distance in (1, 64):
+        differ = made[distance:] != made[:-distance]
+        assert abs(differ.mean() - (1 - (CHANCES**2).sum())) < 0.05
+
+
+def test_samples_differ_but_not_with_their_number() -> None:
+    few, many = drawn(3, seed=1), drawn(5, seed=1)
+    np.testing.assert_array_equal(few, many[:, :3])
+    for a in range(5):
+        for b in range(a):
+            assert (many[:, a] != many[:, b]).mean() > 0.2
+
+
+# Repetition.
+
+
+@pytest.mark.parametrize("window", [2, 100])
+def test_a_penalty_by_hand(window: int) -> None:
+    """Greedy, at a generated place: symbol after symbol by the full forward pass."""
+    model, prompt, penalty = lively(), TEXT[:5], 3.0
+    sampling = Sampling(repetition_penalty=penalty, repetition_window=window)
+    made = continuation(model, prompt, 70, sampling)[:, 0]
+    text = np.concatenate([prompt, made])
+    scores = full_scores(model, text)
+    for place in range(len(prompt), len(text)):
+        row = scores[place - 1].astype(np.float64)
+        chances = row - np.log(np.exp(row).sum())
+        said = np.unique(text[max(0, place - window) : place])
+        chances[said] *= penalty
+        assert chances[text[place]] > chances.max() - 1e-3
+    assert (made != continuation(model, prompt, 70)[:, 0]).any()
+
+
+# Snapshots.
+
+
+def go_on(
+    snapshot: Snapshot, length: int, sampling: Sampling
+) -> tuple[NDArray, Snapshot]:
+    keys = sample_keys(3, len(snapshot.recent))
+    pieces = list(continue_from(lively(), snapshot, length, sampling, keys))
+    return np.concatenate([piece.ids for piece in pieces]), pieces[-1].after
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(), Sampling(1.0), Sampling(1.0, repetition_penalty=2.0)],
+    ids=["greedy", "drawn", "penalized"],
+)
+def test_going_on_from_a_snapshot_is_not_having_stopped(sampling: Sampling) -> None:
+    start = branch(read_prompt(lively(), TEXT[:7]), 2)
+    whole, end = go_on(start, 150, sampling)
+    first, middle = go_on(start, 90, sampling)
+    second, other_end = go_on(middle, 60, sampling)
+    np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+    jax.tree.map(np.testing.assert_array_equal, end, other_end)
+    again, _ = go_on(middle, 60, sampling)  # a snapshot is not used up
+    np.testing.assert_array_equal(again, second)
+
+
+def test_reading_on_is_reading_all_at_once() -> None:
+    model = lively()
+    halves = read_prompt(model, TEXT[70:], read_prompt(model, TEXT[:70]))
+    whole = read_prompt(model, TEXT)
+    np.testing.assert_array_equal(halves.recent, whole.recent)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, atol=1e-5), halves, whole
+    )
+    assert (whole.recent[0, -len(TEXT) :] == TEXT).all() and len(TEXT) < MEMORY
+
+
+def test_a_seed_of_its_own_for_every_row() -> None:
+    model, sampling = lively(), Sampling(1.0)
+    start = branch(read_prompt(model, TEXT[:5]), 3)
+    (piece,) = continue_from(model, start, 40, sampling, row_keys([5, 6, 5]))
+    for seed, row in zip((5, 6, 5), piece.ids.T, strict=True):
+        alone = continuation(model, TEXT[:5], 40, sampling, seed=seed)
+        np.testing.assert_array_equal(row, alone[:, 0])
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(), Sampling(1.0, repetition_penalty=2.0)],
+    ids=["greedy", "penalized"],
+)
+def test_rows_spread_over_devices_are_the_same(sampling: Sampling) -> None:
+    """Many rows lie on two devices, few on one; and so does what follows them."""
+    model, prompt = lively(), TEXT[:9]
+    many = continuation(model, prompt, 100, sampling, samples=16)
+    few = continuation(model, prompt, 100, sampling, samples=3)
+    np.testing.assert_array_equal(many[:, :3], few)
+
+    start = branch(read_prompt(model, prompt), 16)
+    (piece,) = continue_from(model, start, 40, sampling, sample_keys(0, 16))
+    assert len(piece.after.recent.sharding.device_set) == jax.device_count() == 2
+    on = list(continue_from(model, piece.after, 60, sampling, sample_keys(0, 16)))
+    both = np.concatenate([piece.ids, *(more.ids for more in on)])
+    np.testing.assert_array_equal(both, many)
+
+    read_on = read_prompt(model, TEXT[:5], piece.after)
+    alone = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), piece.after)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, atol=1e-5),
+        read_on,
+        read_prompt(model, TEXT[:5], alone),
+    )

@@ -1,0 +1,227 @@
+"""The experiment on spoken digits: its splits, its batches, a file of the user's."""
+
+import dataclasses
+import hashlib
+import json
+import wave
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.known_data import FSDD
+from experiments.results import DataFile
+from experiments.speech import __main__ as speech
+from experiments.speech import data, evaluation, task
+from experiments.speech.features import log_mel
+from experiments.speech.plots import draw_transcript
+from lstm_jax import InputError
+from lstm_jax.metrics import Edits
+from lstm_jax.storage import save_model
+
+RECORDINGS = data.tones()
+SMALL = task.Settings(4, 1, 6, 1.2, layers=1)
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int, channels: int) -> None:
+    whole = np.repeat(np.int16(20000 * samples / np.abs(samples).max()), channels)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(whole.astype("<i2").tobytes())
+
+
+def test_recordings_are_read_by_their_names(tmp_path: Path) -> None:
+    for name, rate in (("3_ann_12", 8000), ("0_bob_1", 16000), ("not_one", 8000)):
+        write_wav(tmp_path / f"{name}.wav", np.ones(rate // 10), rate, 1)
+    found = data.read_recordings(tmp_path)
+    assert [r[:3] for r in found] == [("ann", 3, 12), ("bob", 0, 1)]
+    assert [len(r.samples) for r in found] == [800, 800]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="expected WAV files like 7_jackson_32"):
+        data.read_recordings(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("validate", [False, True])
+def test_the_parts_of_a_split_have_nothing_in_common(validate: bool) -> None:
+    made = [data.Recording("x", 0, n, np.zeros(1)) for n in range(50)]
+    known, tested = data.official_split(made, validate)
+    numbers = [r.number for r in tested]
+    assert numbers == (list(range(5, 10)) if validate else list(range(5)))
+    assert [r.number for r in known] == list(range(max(numbers) + 1, 50))
+
+
+def test_utterances_join_each_recording_of_one_speaker_once_a_round() -> None:
+    # A sample of its own for each: silence and noise are all there is besides.
+    marked = [r._replace(digit=k % 10) for k, r in enumerate(RECORDINGS)]
+    sounds, transcripts = data.utterances(marked, rounds=2)
+    assert {len(t) for t in transcripts} == set(range(3, 8))
+    used = Counter(symbol - 1 for t in transcripts for symbol in t)
+    there = Counter(r.digit for r in marked)
+    left = sum(2 * there[d] - used[d] for d in there)
+    assert 0 <= left <= 2 * 2 * 2 and all(used[d] <= 2 * there[d] for d in there)
+    again, _ = data.utterances(marked, rounds=2)
+    for one, other in zip(sounds, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    one_speaker = [r for r in marked if r.speaker == "low"]
+    alone, _ = data.utterances(one_speaker, rounds=1)
+    assert sum(map(len, alone)) > sum(len(r.samples) for r in one_speaker[:-2])
+
+
+def test_batches_are_functions_of_seed_and_number() -> None:
+    for make in (task.isolated_batch, task.joined_batch):
+        one, same, other, seed = (
+            make(RECORDINGS, SMALL, *place)
+            for place in ((0, 3), (0, 3), (0, 4), (1, 3))
+        )
+        for name in one:
+            np.testing.assert_array_equal(one[name], same[name])
+            assert one[name].shape == other[name].shape == seed[name].shape
+        name = "frames" if "frames" in one else "inputs"
+        assert not np.array_equal(one[name], other[name])
+        assert not np.array_equal(one[name], seed[name])
+
+
+def test_a_joined_batch_says_what_is_in_it() -> None:
+    batch = task.joined_batch(RECORDINGS, SMALL, 0, 0)
+    assert batch["frames"].shape == (6, 30, 160)
+    assert batch["transcripts"].min() == 0 and batch["transcripts"].max() <= 10
+    counts = (batch["transcripts"] > 0).sum(axis=1)
+    assert counts.min() >= 1
+    # A recording takes 0.15 s at least, played 12 % faster at most.
+    assert (counts * 0.15 / 1.12 <= batch["lengths"] * 0.04 + 0.04).all()
+    batch = task.isolated_batch(RECORDINGS, SMALL, 0, 0)
+    assert batch["inputs"].shape == (30, 6, 160) and batch["lengths"].max() <= 9
+
+
+def test_templates_name_tones_and_what_is_between_pauses() -> None:
+    known, tested = data.official_split(RECORDINGS, validate=False)
+    found = evaluation.examine_templates(known, tested, rounds=1)
+    assert found.accuracy > 80 and found.beam.error_rate < 0.6
+    assert found.tested == 100
+
+
+def test_a_result_holds_every_number(tmp_path: Path) -> None:
+    edits = Edits(1, 2, 3, 600, 100, 5)
+    one = evaluation.Report(297, 300, edits, edits)
+    other = one._replace(right=240)
+    official = evaluation.Comparison(one, other)
+    unseen = {"ann": official, "bob": evaluation.Comparison(other, other)}
+    evaluation.write_results(tmp_path, False, "some command", official, unseen, 1.5)
+    isolated = json.loads((tmp_path / "isolated" / "result.json").read_text())
+    joined = json.loads((tmp_path / "result.json").read_text())
+    assert isolated["ours"] == "99.00; unseen speakers 89.50 (ann 99.0, bob 80.0)"
+    assert "80.00; unseen speakers 80.00 (ann" in isolated["floor"]
+    assert joined["ours"] == "1.00; unseen speakers 1.00 (ann 1.0, bob 1.0)"
+    assert isolated["task"] != joined["task"]
+    for own in (isolated, joined):
+        assert own["data"] == "2 speakers" and own["licence"] == own["published"] == "-"
+    files = [DataFile("wav, 3,000 recordings", 1, *FSDD["sha256"])]
+    results = official, unseen, 1.5
+    evaluation.write_results(tmp_path, False, "some command", *results, files)
+    for place in (tmp_path, tmp_path / "isolated"):
+        row = json.loads((place / "result.json").read_text())
+        assert row["data"] == FSDD["data"] and row["licence"] == "CC BY-SA 4.0"
+    evaluation.write_results(tmp_path, True, "some command", *results)
+    row = json.loads((tmp_path / "result.json").read_text())
+    assert row["data"] == "generated tones, 2 speakers"
+
+
+def test_recordings_are_described_whether_packed_or_not(tmp_path: Path) -> None:
+    contents = {"3_ann_12.wav": b"three", "0_bob_1.wav": b"nought"}
+    for name, content in {**contents, "song.wav": b"no digit"}.items():
+        (tmp_path / "plain").mkdir(exist_ok=True)
+        (tmp_path / "plain" / name).write_bytes(content)
+    (tmp_path / "packed").mkdir()
+    for k, name in enumerate(contents):
+        with zipfile.ZipFile(tmp_path / "packed" / f"{k}.zip", "w") as archive:
+            archive.writestr(f"deep/{name}", contents[name])
+    plain, packed = (
+        data.describe_recordings(tmp_path / name) for name in ("plain", "packed")
+    )
+    # printf nought | sha256sum and printf three | sha256sum, a line for each.
+    lines = "".join(
+        f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n"
+        for name in sorted(contents)
+    )
+    assert plain == DataFile(
+        "plain, 2 recordings", 11, hashlib.sha256(lines.encode()).hexdigest()
+    )
+    assert packed == dataclasses.replace(plain, name="packed, 2 recordings")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--seed", "-1"), ("--seed", "4294967296")]
+)
+def test_flags_that_make_no_sense_are_refused(flag: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"{flag}: expected 0 to 4294967295, found"):
+        speech.main(["--smoke", flag, value])
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run leaves, with networks of random weights."""
+    path = tmp_path_factory.mktemp("run")
+    for place, build in (
+        (path / "isolated", task.build_isolated),
+        (path, task.build_joined),
+    ):
+        rng = np.random.default_rng(0)
+        shapes = jax.eval_shape(lambda build=build: build(SMALL, 0))
+        model = jax.tree.map(
+            lambda a, rng=rng: np.float32(rng.normal(size=a.shape)), shapes
+        )
+        save_model(place, model, dataclasses.asdict(SMALL))
+    return path
+
+
+def test_a_file_of_the_users_is_heard(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    samples = np.sin(np.arange(16000) / 10)
+    for rate, channels in ((8000, 1), (16000, 2)):
+        path = tmp_path / f"{rate}.wav"
+        write_wav(path, samples[: rate // 2], rate, channels)
+        picture = tmp_path / "heard.png"
+        words = [str(path), "--run-dir", str(run_dir), "--picture", str(picture)]
+        speech.main(["predict", *words])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith("heard: ") and "(probability 0." in lines[0]
+        assert (
+            lines[-1][:-1] == "if it is one digit: " and lines[-1][-1] in "0123456789"
+        )
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "song.wav").write_bytes(b"no sound")
+    with pytest.raises(InputError, match=r"song\.wav: expected a WAV file"):
+        speech.main(["predict", str(tmp_path / "song.wav"), "--run-dir", str(run_dir)])
+    write_wav(tmp_path / "good.wav", np.ones(800), 8000, 1)
+    save_model(tmp_path / "other" / "isolated", {}, {"horizon": 48})
+    with pytest.raises(InputError, match="expected a run on speech"):
+        speech.main(
+            ["predict", str(tmp_path / "good.wav"), "--run-dir", f"{tmp_path}/other"]
+        )
+    with pytest.raises(InputError, match="--data: expected a folder of recordings"):
+        speech.main(["--run-dir", str(tmp_path / "new")])
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_picture_names_what_is_likely(tmp_path: Path) -> None:
+    features = log_mel(RECORDINGS[0].samples, data.EAR.bands)
+    posteriors = np.full((4, 11), 0.01)
+    posteriors[:, 0] = 0.9
+    posteriors[2] = 0.01
+    posteriors[2, 3] = 0.9
+    path = tmp_path / "one.png"
+    bands, names = data.EAR.bands, data.NAMES
+    draw_transcript(path, features, bands, posteriors, 0.04, names, "a title")
+    likely = path.read_bytes()
+    posteriors[2] = posteriors[0]
+    draw_transcript(path, features, bands, posteriors, 0.04, names, "a title")
+    assert len(likely) > 5000 and likely != path.read_bytes()

@@ -1,0 +1,161 @@
+"""Sentences as a task, and a translator at work: searching, keeping, looking."""
+
+import functools
+import math
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.translate.inference import (
+    Search,
+    TextTranslator,
+    attention_of,
+    load_translator,
+    save_translator,
+    translate,
+    translate_ids,
+)
+from experiments.translate.plots import draw_attention
+from experiments.translate.task import (
+    Examples,
+    encode_pairs,
+    evaluate_pairs,
+    translation_task,
+)
+from lstm_jax.data.special_ids import END, IGNORED, START, UNKNOWN
+from lstm_jax.data.tokenizers.subwords import learn_subwords
+from lstm_jax.errors import InputError
+from lstm_jax.models.seq2seq import Translator, build_translator, translation_loss
+from lstm_jax.storage.model_directory import save_model
+
+PAIRS = [("der hund", "the dog runs"), ("ein", "a"), ("der alte hund da", "old dog")]
+GERMAN, ENGLISH = (learn_subwords([p[k] for p in 2 * PAIRS], 60) for k in (0, 1))
+LIMIT = math.ceil(1.5 * 8) + 10  # of sources that are rounded up to 8 symbols
+EXAMPLES = encode_pairs(PAIRS, GERMAN, ENGLISH)
+forward = jax.jit(Translator.__call__)
+
+
+@functools.cache
+def translator() -> TextTranslator:
+    """Untrained, but with opinions."""
+    sizes = {"embedding": 6, "hidden": 8, "layers": 1}
+    model = build_translator(len(GERMAN), len(ENGLISH), 3, **sizes)
+    model = jax.tree.map(lambda a: a * 4, model)
+    model.b_out[END] += 0.5  # or it would never stop
+    model.b_out[UNKNOWN] += 9.0  # what it likes most, and must not write
+    return TextTranslator(model, GERMAN, ENGLISH, lower_case=True)
+
+
+def slow_greedy(source: np.ndarray) -> list[int]:
+    """The whole translation read anew for every symbol."""
+    written: list[int] = []
+    while len(written) < LIMIT:
+        inputs = np.zeros((1, LIMIT), np.int32)
+        inputs[0, : len(written) + 1] = [START, *written]
+        sizes = np.array([len(source)], np.int32)
+        scores = forward(translator().model, source[None], sizes, inputs)
+        best = np.array(scores[0, len(written)])
+        best[[UNKNOWN, START]] = -np.inf
+        if best.argmax() == END:
+            break
+        written.append(int(best.argmax()))
+    return written
+
+
+def chance(source: np.ndarray, written: list[int]) -> float:
+    """Ln P(translation and its END), as the search has it."""
+    inputs = np.zeros((1, LIMIT), np.int32)
+    inputs[0, : len(written) + 1] = [START, *written]
+    sizes = np.array([len(source)], np.int32)
+    scores = np.array(forward(translator().model, source[None], sizes, inputs)[0])
+    scores[:, [UNKNOWN, START]] = -np.inf
+    logs = jax.nn.log_softmax(scores[: len(written) + 1])
+    ids = [*written, END][: len(logs)]
+    return float(sum(logs[k, symbol] for k, symbol in enumerate(ids)))
+
+
+def test_greedy_takes_the_likeliest_symbol_each_time() -> None:
+    found = translate_ids(translator().model, EXAMPLES.sources)
+    assert len(set(map(tuple, found))) > 1 and max(map(len, found)) > 1
+    for source, ids in zip(EXAMPLES.sources, found, strict=True):
+        assert ids == slow_greedy(source)
+
+
+def test_a_beam_finds_what_is_likelier() -> None:
+    greedy = translate_ids(translator().model, EXAMPLES.sources)
+    beam = translate_ids(translator().model, EXAMPLES.sources, Search(8))
+    gains = [
+        chance(source, theirs) - chance(source, ours)
+        for source, ours, theirs in zip(EXAMPLES.sources, greedy, beam, strict=True)
+    ]
+    assert min(gains) > -1e-3 and max(gains) > 0.1
+
+
+def test_texts_come_back_in_their_order() -> None:
+    texts = ["Der alte Hund da", "", "ein", " "]
+    found = translate(translator(), texts)
+    assert found[1] == found[3] == ""
+    for text, translation in zip(texts, found, strict=True):
+        assert translate(translator(), [text.lower()]) == [translation]
+    assert translate(translator(), []) == []
+
+
+def test_where_it_looked(tmp_path: Path) -> None:
+    read, written, weights = attention_of(translator(), "Der Hund")
+    assert "".join(read) == " der hund" and written[-1] == ""
+    assert "".join(written).strip() == translate(translator(), ["der hund"])[0]
+    assert weights.shape == (len(written), len(read))
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
+    draw_attention(read, written, weights, tmp_path / "attention.png")
+    assert (tmp_path / "attention.png").stat().st_size > 5000
+
+
+def test_a_translator_comes_back(tmp_path: Path) -> None:
+    save_translator(tmp_path, translator())
+    found = load_translator(tmp_path)
+    assert translate(found, ["der hund"]) == translate(translator(), ["der hund"])
+    assert (found.source, found.target) == (GERMAN, ENGLISH)
+
+
+def test_another_run_is_no_translator(tmp_path: Path) -> None:
+    save_model(tmp_path, {"w": np.zeros(2)}, {"units": 3})
+    with pytest.raises(InputError, match="expected a translator, found other settings"):
+        load_translator(tmp_path)
+
+
+# The task.
+
+
+def test_a_batch_is_what_the_loss_reads() -> None:
+    batch = EXAMPLES.batch(np.array([1, 0, -1]), (5, 6))
+    a, dog = EXAMPLES.targets[1].tolist(), EXAMPLES.targets[0].tolist()
+    assert batch["lengths"].tolist() == [1, len(EXAMPLES.sources[0]), 0]
+    assert batch["inputs"][0].tolist() == [START, *a] + [END] * (5 - len(a))
+    assert batch["targets"][0].tolist() == [*a, END] + [IGNORED] * (5 - len(a))
+    assert batch["targets"][1, : len(dog) + 1].tolist() == [*dog, END]
+    assert np.all(batch["targets"][2] == IGNORED) and np.all(batch["sources"][2] == 0)
+
+
+def test_the_sums_of_all_are_those_of_each() -> None:
+    model = translator().model
+    total = evaluate_pairs(model, EXAMPLES)
+    alone = [
+        evaluate_pairs(model, Examples([source], [target]))
+        for source, target in zip(EXAMPLES.sources, EXAMPLES.targets, strict=True)
+    ]
+    assert total.count == EXAMPLES.lengths[:, 1].sum()
+    np.testing.assert_allclose(total.loss, sum(s.loss for s in alone), rtol=1e-5)
+
+
+def test_the_task_goes_over_all_pairs() -> None:
+    task = translation_task(
+        EXAMPLES, EXAMPLES, translation_loss, rows=2, buckets=2, seed=0
+    )
+    assert task.steps_per_epoch == 2
+    batches = [task.batch(n) for n in range(2)]
+    assert set(task.row_axes) == set(batches[0])
+    counted = sum((batch["targets"] != IGNORED).sum() for batch in batches)
+    assert counted == EXAMPLES.lengths[:, 1].sum()
+    assert task.symbols_per_step == counted // 2

@@ -1,0 +1,99 @@
+"""A text, a network that is trained on it in seconds, and runs of it."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from lstm_jax.data.text import encode_text
+from lstm_jax.lm.config import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainConfig,
+)
+from lstm_jax.lm.run_directory import RunDirectory
+from lstm_jax.lm.task import first_state
+from lstm_jax.lm.training import Outcome, train_text
+from lstm_jax.storage.files import Fields
+from lstm_jax.training.history import Line
+from lstm_jax.training.recorder import open_checkpoints
+from lstm_jax.training.step import TrainState
+from tests.helpers.tiny_models import create_run
+
+WORDS = "the cat sat on a mat and ran to see what was in that hat of mine".split()
+TEXT = " ".join(np.random.default_rng(0).choice(WORDS, size=150))
+CORPUS, VOCAB = encode_text(TEXT, "char", 0.2)
+# Dropout, resets, a decaying rate, and states that are carried from call to call; 16
+# rows are spread over two devices. An epoch is 5 steps: calls end inside of epochs.
+CONFIG = TrainConfig(
+    text=DataConfig(validation_fraction=0.2),
+    model=ModelConfig(layers=2, hidden=8, dropout=0.3),
+    optimizer=OptimizerConfig(
+        batch=16, length=7, learning_rate=0.02, warmup=0.2, reset_probability=0.3
+    ),
+    run=RunConfig(epochs=6, evaluations=4, steps_per_call=3, seed=5),
+)
+# What depends on the clock and not on the computation.
+OF_THE_CLOCK = {"seconds", "chars_per_second"}
+
+
+def run_once(
+    run: RunDirectory,
+    config: TrainConfig = CONFIG,
+    *,
+    calls: int | None = None,
+    resume: bool = False,
+) -> Outcome:
+    """Train for some calls, or to the end."""
+    seen: list[Line] = []
+    return train_text(
+        config,
+        CORPUS,
+        VOCAB,
+        run,
+        resume=resume,
+        on_line=seen.append,
+        interrupted=lambda: len(seen) == calls,
+    )
+
+
+def new_run(path: Path, config: TrainConfig = CONFIG) -> RunDirectory:
+    """A run directory, as the train command prepares it."""
+    run = create_run(path)
+    run.start(config, VOCAB)
+    return run
+
+
+def last_state(run: RunDirectory, config: TrainConfig = CONFIG) -> TrainState:
+    """The state of the latest checkpoint."""
+    like = jax.eval_shape(lambda: first_state(config, VOCAB))
+    with open_checkpoints(run) as checkpoints:
+        return checkpoints.load_state(checkpoints.latest().step, like)
+
+
+def checkpoint_steps(run: RunDirectory) -> list[int]:
+    """The steps on disk."""
+    with open_checkpoints(run) as checkpoints:
+        return checkpoints.steps()[::-1]
+
+
+def assert_same(found: object, expected: object) -> None:
+    """Equal bit for bit."""
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(
+        jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+    ):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        if jax.numpy.issubdtype(one.dtype, jax.dtypes.prng_key):
+            one, other = jax.random.key_data(one), jax.random.key_data(other)
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def computed(lines: list[Fields]) -> list[Fields]:
+    """The history without what the clock says."""
+    return [
+        {key: value for key, value in line.items() if key not in OF_THE_CLOCK}
+        for line in lines
+    ]

@@ -1,0 +1,188 @@
+"""Cross-validation of a text: blocks, vocabularies, and that nothing leaks."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lstm_jax import crossval
+from lstm_jax.data.folds import block_folds
+from lstm_jax.data.special_ids import NO_PREDICTION
+from lstm_jax.errors import InputError
+from lstm_jax.lm.config import ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from lstm_jax.lm.cross_validation import cross_validate_text, fold_job
+from lstm_jax.training.cross_validation import CrossValidation
+
+CONFIG = TrainConfig(
+    model=ModelConfig(layers=1, hidden=8, dropout=0.1),
+    optimizer=OptimizerConfig(batch=2, length=8, learning_rate=0.02),
+    run=RunConfig(epochs=4, steps_per_call=8),
+)
+# Three blocks of 200: Z is in the second one alone.
+TEXT = "abc abd " * 25 + "abZ abd " * 25 + "abc abd " * 25
+BLOCKS = block_folds(600, 3)
+
+
+def test_a_fold_is_the_text_without_its_block() -> None:
+    text = "abcdefghij"
+    for fold, (rest, seam) in zip(
+        block_folds(10, 3),
+        (("efghij", None), ("abcdhij", 4), ("abcdefg", None)),
+        strict=True,
+    ):
+        job = fold_job(text, fold.test, CONFIG)
+        assert job.vocab.decode(job.corpus.ids) == rest
+        assert job.corpus.seam == seam and not job.corpus.has_validation
+
+
+def test_the_block_leaves_no_trace() -> None:
+    """Whatever stands there: vocabulary and training text are the same."""
+    for fold in BLOCKS:
+        symbols = list(TEXT)
+        symbols[fold.test[0] : fold.test[-1] + 1] = "§" * len(fold.test)
+        clean, poisoned = (
+            fold_job(text, fold.test, CONFIG) for text in (TEXT, "".join(symbols))
+        )
+        assert poisoned.vocab == clean.vocab and poisoned.config == clean.config
+        np.testing.assert_array_equal(poisoned.corpus.ids, clean.corpus.ids)
+    has_z = ["Z" in fold_job(TEXT, f.test, CONFIG).vocab.characters for f in BLOCKS]
+    assert has_z == [True, False, True]
+
+
+@pytest.fixture(scope="module")
+def found() -> CrossValidation:
+    """One seed, fold by fold."""
+    (result,) = cross_validate_text(TEXT, CONFIG, 3)
+    return result
+
+
+def test_every_symbol_is_predicted_out_of_fold(found: CrossValidation) -> None:
+    """The scores of a fold are those of its predictions."""
+    predicted, nats = found.predictions["predicted"], found.predictions["nats"]
+    assert len(predicted) == len(nats) == len(TEXT)
+    codes = np.array([ord(c) for c in TEXT])
+    for fold, block in zip(found.folds, BLOCKS, strict=True):
+        first, rest = block.test[0], block.test[1:]
+        assert predicted[first] == NO_PREDICTION and np.isnan(nats[first])
+        assert fold["stream_loss"] == pytest.approx(nats[rest].mean(), rel=1e-5)
+        right = (predicted[rest] == codes[rest]).mean()
+        assert fold["stream_accuracy"] == pytest.approx(right)
+        assert right > 0.6, "something was learned"
+    assert ord("Z") not in predicted[BLOCKS[1].test], "never seen, never predicted"
+    z = np.flatnonzero(codes == ord("Z"))
+    assert nats[z].min() > 2, "and a surprise"
+
+
+def test_together_is_fold_by_fold(found: CrossValidation) -> None:
+    seeds = cross_validate_text(TEXT, CONFIG, 3, (0, 1), together=True)
+    assert len(seeds) == 2
+    for one, other in zip(seeds[0].folds, found.folds, strict=True):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-4)
+    for name, values in found.predictions.items():
+        np.testing.assert_allclose(seeds[0].predictions[name], values, rtol=2e-3)
+    assert seeds[1].mean["stream_loss"] != pytest.approx(
+        seeds[0].mean["stream_loss"], rel=1e-3
+    )
+
+
+def test_bytes_can_be_folded() -> None:
+    """Also those that are no text."""
+    text = dataclasses.replace(CONFIG.text, vocab="byte")
+    config = dataclasses.replace(CONFIG, text=text)
+    raw = bytes([200, 10, 255, 0] * 12)
+    job = fold_job(raw, np.arange(7, 20), config)
+    assert bytes(job.corpus.ids) == raw[:7] + raw[20:] and len(job.vocab) == 256
+
+
+def test_a_text_too_short_is_refused() -> None:
+    with pytest.raises(InputError, match="blocks of at least 2 symbols, found 4 folds"):
+        cross_validate_text("abcdefg", CONFIG, 4)
+
+
+# The command.
+
+
+@pytest.mark.parametrize(
+    ("given", "mentioned"),
+    [
+        ((), "--data: expected a text file, found none"),
+        (("--data", "missing.txt"), "missing.txt: expected a text file"),
+        (("--data", "t.txt", "--seeds", "0"), "--seeds: expected 1 or more"),
+        (("--data", "t.txt", "--hidden", "0"), "--hidden: expected .*found 0"),
+        (
+            ("--data", "t.txt", "--together", "--max-seconds", "3"),
+            "--together: expected --epochs, found --max-seconds",
+        ),
+        (("--data", "t.txt", "--run-dir", "full"), "expected an empty folder or a run"),
+        (("--data", "t.txt", "--run-dir", "node", "--overwrite"), "or a run"),
+        (("--data", "t.txt", "--run-dir", "t.txt/a"), "expected a folder to write to"),
+        (("--data", "t.txt", "--folds", "1"), "folds: expected"),
+        (("--data", "t.txt", "--folds", "301"), "folds: expected blocks"),
+        (("--data", "t.txt", "--engine", "cudnn"), "--engine: engine 'cudnn': needs"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    given: tuple[str, ...],
+    mentioned: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.txt").write_text(TEXT)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").touch()
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / "config.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=mentioned):
+        crossval.main(given)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command_prints_and_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("keep_programs", "show_cores"):  # they are the process's own
+        monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.txt").write_text(TEXT)
+    small = "--hidden 8 --layers 1 --batch 2 --length 8 --epochs 1 --folds 2"
+    crossval.main(["--data", "t.txt", *small.split(), "--seeds", "2", "--together"])
+    folder = tmp_path / "runs" / "t-crossval"
+    printed = capsys.readouterr().out
+    assert "4 models trained together" in printed and "means over folds" in printed
+    for seed in (0, 1):
+        kept = json.loads((folder / f"seed-{seed}" / "crossval.json").read_text())
+        assert len(kept["folds"]) == 2
+        assert f"{kept['mean']['stream_loss']:.4f}" in printed
+        with np.load(folder / f"seed-{seed}" / "predictions.npz") as arrays:
+            assert arrays["nats"].shape == (600,)
+    assert (folder / "config.json").is_file()
+    again = ["--data", "t.txt", *small.split()]
+    with pytest.raises(InputError, match=r"found a run; --overwrite replaces it$"):
+        crossval.main(again)
+    (folder / "seed-0" / "notes.txt").touch()
+    crossval.main([*again, "--overwrite"])
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == {
+        *("config.json", "crossval.json", "predictions.npz", "seed-0/notes.txt")
+    }
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), KeyboardInterrupt()])
+def test_folds_that_came_to_nothing_leave_nothing(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*given: object, **named: object) -> None:
+        assert any(tmp_path.rglob("config.json.draft"))
+        raise error
+
+    for name in ("keep_programs", "show_cores"):
+        monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
+    monkeypatch.setattr("lstm_jax.lm.cross_validation.cross_validate_text", failing)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.txt").write_text(TEXT)
+    with pytest.raises(type(error)):
+        crossval.main(["--data", "t.txt", "--hidden", "8"])
+    assert [path.name for path in tmp_path.iterdir()] == ["t.txt"]

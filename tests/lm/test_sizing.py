@@ -1,0 +1,98 @@
+"""Sizes that follow from the text and the time."""
+
+import typing
+
+import jax
+import pytest
+from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_jax.lm.config import ModelConfig, PresetName, RunConfig, TrainConfig, check
+from lstm_jax.lm.presets import preset
+from lstm_jax.lm.sizing import (
+    fit_to,
+    fitting_dropout,
+    fitting_hidden,
+    passes,
+    square_matrices,
+)
+from lstm_jax.models.language import LanguageModel
+from lstm_jax.models.mogrifier import MogrifierModel
+
+SHAKESPEARE = 1_003_853
+ONE, TWO = square_matrices(1), square_matrices(2)
+
+
+@given(
+    symbols=st.integers(1, 10**10),
+    seconds=st.none() | st.floats(0.1, 1e6),
+    layers=st.integers(1, 6),
+    epochs=st.none() | st.integers(1, 1000),
+)
+def test_whatever_is_left_open_is_filled(
+    symbols: int, seconds: float | None, layers: int, epochs: int | None
+) -> None:
+    run = RunConfig(max_seconds=seconds, epochs=epochs)
+    config = TrainConfig(model=ModelConfig(layers=layers), run=run)
+    found = fit_to(config, symbols)
+    check(found)
+    assert found.model.hidden is not None and found.model.dropout is not None
+    assert found.model.hidden % 32 == 0 and 32 <= found.model.hidden <= 1024
+    assert 0 <= found.model.dropout <= 0.5
+    assert fit_to(found, symbols) == found
+
+
+@pytest.mark.parametrize("name", typing.get_args(PresetName))
+def test_a_preset_makes_sense_and_is_kept(name: str) -> None:
+    check(preset(name))
+    assert fit_to(preset(name), SHAKESPEARE) == preset(name)
+
+
+def test_what_was_said_is_kept() -> None:
+    model, run = ModelConfig(hidden=777, dropout=0.0), RunConfig(max_seconds=1e5)
+    assert fit_to(TrainConfig(model=model, run=run), 1000).model == model
+
+
+def test_matrices_are_those_of_the_models() -> None:
+    """Counted in the models themselves, at a width where nothing else is as large."""
+    for layers, rounds in ((1, 0), (3, 0), (1, 1), (2, 4)):
+        rngs = nnx.Rngs(0)
+        model = (
+            MogrifierModel(5, 64, layers, rngs=rngs, rounds=rounds)
+            if rounds
+            else LanguageModel(5, 64, layers, rngs=rngs)
+        )
+        sizes = [leaf.size // 64**2 for leaf in jax.tree.leaves(model)]
+        assert square_matrices(layers, rounds) == sum(sizes)
+
+
+def test_more_time_makes_it_wider_and_a_short_text_narrower() -> None:
+    widths = [fitting_hidden(10**9, seconds, TWO) for seconds in (20, 180, 600, 3600)]
+    assert widths == sorted(set(widths)) and widths[1] == 256
+    widths = [fitting_hidden(symbols, 1e5, TWO) for symbols in (10**4, 10**5, 10**6)]
+    assert widths == sorted(set(widths))
+    assert fitting_hidden(SHAKESPEARE, 180, ONE) > fitting_hidden(SHAKESPEARE, 180, TWO)
+    # Without a limit as with three minutes.
+    assert fitting_hidden(SHAKESPEARE, None, TWO) == fitting_hidden(
+        SHAKESPEARE, 180, TWO
+    )
+
+
+def test_a_text_that_is_read_more_often_gets_more_dropout() -> None:
+    rates = [fitting_dropout(times) for times in (0.01, 1, 4, 8, 16, 32, 1e9)]
+    assert rates == [0, 0, 0, 0.15, 0.3, 0.45, 0.5]
+
+
+def test_how_often_a_text_is_read() -> None:
+    assert passes(RunConfig(), 1000, 64, TWO) == 10
+    assert passes(RunConfig(epochs=3), 1000, 64, TWO) == 3
+    assert passes(RunConfig(epochs=3, max_seconds=1e9), 1000, 64, TWO) == 3
+    once = passes(RunConfig(max_seconds=180), SHAKESPEARE, 256, TWO)
+    assert 3 < once < 12
+    for more, expected in (
+        (passes(RunConfig(max_seconds=360), SHAKESPEARE, 256, TWO), 2 * once),
+        (passes(RunConfig(max_seconds=180), SHAKESPEARE, 128, TWO), 4 * once),
+        (passes(RunConfig(max_seconds=180), SHAKESPEARE, 256, ONE), 3 * once),
+    ):
+        assert more == pytest.approx(expected)

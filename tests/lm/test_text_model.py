@@ -1,0 +1,131 @@
+"""From a text to a model: learn a little text, score it, keep it."""
+
+import dataclasses
+import errno
+from pathlib import Path
+
+import pytest
+
+from lstm_jax.errors import InputError
+from lstm_jax.lm.generation import generate_text
+from lstm_jax.lm.text_model import TextModel, evaluate_text, load, save
+from lstm_jax.lm.training import fit_text
+from tests.helpers.tiny_models import LESSON, config, lesson_learned, untrained
+
+
+@pytest.fixture(scope="module")
+def learned() -> TextModel:
+    return lesson_learned()
+
+
+# Learning.
+
+
+def test_a_lesson_is_learned(learned: TextModel) -> None:
+    """Guessing among seven characters costs ln 7 = 1.95 nats; knowing, nothing."""
+    for found in evaluate_text(learned, LESSON).values():
+        assert found["loss"] < 0.1
+        assert found["accuracy"] > 0.97
+        assert found["characters"] == len(LESSON) - 1
+    nonsense = evaluate_text(learned, LESSON[::-1])["stream"]
+    assert nonsense["loss"] > 1
+
+
+def test_learning_is_repeatable(learned: TextModel) -> None:
+    again = fit_text(LESSON, config())
+    assert evaluate_text(again, LESSON) == evaluate_text(learned, LESSON)
+
+
+def test_a_short_text_makes_a_small_batch() -> None:
+    """Of eleven characters nine are for learning: eight pairs, in a single row."""
+    trained = fit_text("hello world", config())
+    assert trained.config.optimizer.batch == 1
+    assert trained.config.optimizer.length == 8
+    assert trained.vocab.characters == " ehlorw"
+    assert len(generate_text(trained, "hel", 8)) == 8
+
+
+@pytest.mark.parametrize("text", ["", "a"])
+def test_too_short_texts_are_refused(learned: TextModel, text: str) -> None:
+    message = f"expected a text of at least 2 characters, found {len(text)}"
+    with pytest.raises(InputError, match=message):
+        fit_text(text)
+    with pytest.raises(InputError, match=message):
+        evaluate_text(learned, text)
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(InputError, match="--beta2: expected"):
+        fit_text(LESSON, config(beta2=1.5))
+
+
+def test_unknown_characters_can_be_scored(learned: TextModel) -> None:
+    """As one symbol the model never saw: it costs, and its neighbours are affected."""
+    known = evaluate_text(learned, "abcdé, abcdé, ")["stream"]
+    foreign = evaluate_text(learned, "abcdé, xyzdé, ")["stream"]
+    assert foreign["characters"] == known["characters"]
+    assert foreign["loss"] > known["loss"] + 0.5
+
+
+# Keeping.
+
+
+def test_a_saved_model_is_the_same_model(learned: TextModel, tmp_path: Path) -> None:
+    save(learned, tmp_path / "run")
+    loaded = load(str(tmp_path / "run"))
+    assert (loaded.config, loaded.vocab) == (learned.config, learned.vocab)
+    assert evaluate_text(loaded, LESSON) == evaluate_text(learned, LESSON)
+    for temperature in (0.0, 1.5):
+        texts = [
+            generate_text(trained, "cd", 100, temperature=temperature, seed=3)
+            for trained in (learned, loaded)
+        ]
+        assert texts[0] == texts[1]
+
+
+def test_a_saved_model_is_replaced_on_request(
+    learned: TextModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    save(untrained(LESSON), path)
+    with pytest.raises(InputError, match=r"a run; overwrite=True replaces it$"):
+        save(learned, path)
+    save(learned, path, overwrite=True)
+    assert evaluate_text(load(path), LESSON) == evaluate_text(learned, LESSON)
+    (path / "config.json").write_text("{}")
+    (path / "notes.txt").write_text("precious")
+    with pytest.raises(InputError, match="expected an empty folder or a run"):
+        save(learned, path, overwrite=True)
+    assert (path / "notes.txt").read_text() == "precious"
+
+
+def test_what_cannot_be_saved_leaves_nothing(
+    learned: TextModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lstm_jax.storage.checkpoints.write_parts", full)
+        with pytest.raises(InputError, match="No space left"):
+            save(learned, tmp_path / "run")
+    assert not any(tmp_path.iterdir())
+    save(learned, tmp_path / "run")
+
+
+def test_what_is_not_there_cannot_be_loaded(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found no folder"):
+        load(tmp_path / "run")
+
+
+def test_an_engine_that_is_not_here(tmp_path: Path) -> None:
+    """A run trained elsewhere is read by another one; a new run is refused."""
+    trained = untrained(LESSON)
+    model = dataclasses.replace(config().model, engine="cudnn")
+    elsewhere = dataclasses.replace(config(), model=model)
+    save(dataclasses.replace(trained, config=elsewhere), tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    assert loaded.config == config()
+    assert evaluate_text(loaded, LESSON) == evaluate_text(trained, LESSON)
+    with pytest.raises(InputError, match="--engine: engine 'cudnn': needs"):
+        fit_text(LESSON, elsewhere)

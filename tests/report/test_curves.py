@@ -1,0 +1,96 @@
+"""Pictures: what is drawn, read from the figure before it becomes pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from lstm_jax.report.curves import draw_curves
+from lstm_jax.storage.files import Fields
+from tests.helpers.figures import drawn
+
+
+def history(validated: bool, overfitting: bool) -> list[Fields]:
+    """Twelve lines, a validation on every other one; an epoch is 10 steps."""
+    lines = []
+    for k in range(1, 13):
+        due = validated and k % 2 == 0
+        trained, held_out = 3 / k, 3 / k + (0.05 * k**1.5 if overfitting else 0.1)
+        lines.append(
+            {
+                "step": 5 * k,
+                "epoch": k / 2,
+                "train_loss": trained + 0.1,
+                "train_accuracy": 1 - trained / 4,
+                "train_eval_loss": trained if due else None,
+                "train_eval_accuracy": 1 - trained / 5 if due else None,
+                "val_loss": held_out if due else None,
+                "val_accuracy": 1 - held_out / 5 if due else None,
+                "learning_rate": 0.01 * (13 - k),
+                "gradient_norm": 1 / k,
+            }
+        )
+    return lines
+
+
+@pytest.fixture
+def figure(monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """The figure that the next drawing will use."""
+    made = Figure()
+    monkeypatch.setattr("lstm_jax.report.curves.new_figure", lambda *size: made)
+    return made
+
+
+def labels(figure: Figure, panel: int) -> list[str]:
+    """The legend of a panel."""
+    legend = figure.axes[panel].get_legend()
+    assert legend
+    return [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize(("panel", "quantity"), [(0, "loss"), (1, "accuracy")])
+def test_curves_are_those_of_the_history(
+    panel: int, quantity: str, figure: Figure, tmp_path: Path
+) -> None:
+    lines = history(validated=True, overfitting=True)
+    draw_curves(lines, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    curves = drawn(figure, panel)
+    for name, label in (
+        ("train", "training, as it went"),
+        ("train_eval", "training, without dropout"),
+        ("val", "validation"),
+    ):
+        key = f"{name}_{quantity}"
+        points = [(x["epoch"], x[key]) for x in lines if x[key] is not None]
+        np.testing.assert_allclose(curves[label], points)
+    # The validation loss is lowest at the 4th line and rises from the 6th on.
+    assert "best: step 20, loss 1.150" in labels(figure, panel)
+    assert "overfitting, from step 30" in labels(figure, panel)
+    np.testing.assert_allclose(curves["best: step 20, loss 1.150"][:, 0], 2.0)
+    (shade,) = figure.axes[panel].patches
+    assert shade.get_extents().transformed(
+        figure.axes[panel].transData.inverted()
+    ).intervalx == pytest.approx([3.0, 6.0])
+
+
+def test_rate_and_norm_have_panels(figure: Figure, tmp_path: Path) -> None:
+    lines = history(validated=True, overfitting=False)
+    draw_curves(lines, tmp_path / "curves.png")
+    for panel, name in ((2, "learning_rate"), (3, "gradient_norm")):
+        (points,) = drawn(figure, panel).values()
+        np.testing.assert_allclose(points, [(x["epoch"], x[name]) for x in lines])
+    assert not any("overfitting" in text for text in labels(figure, 0))
+    above = figure.axes[0].child_axes[0]
+    assert above.get_xlabel() == "step"
+    np.testing.assert_allclose(
+        above.get_xlim(), 10 * np.array(figure.axes[0].get_xlim())
+    )
+
+
+def test_a_run_without_validation_has_curves_too(
+    figure: Figure, tmp_path: Path
+) -> None:
+    draw_curves(history(validated=False, overfitting=False), tmp_path / "curves.png")
+    assert labels(figure, 0) == ["training"]

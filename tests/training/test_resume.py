@@ -1,0 +1,381 @@
+"""An interrupted and resumed run is the run that was not interrupted, bit for bit."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from lstm_jax import train
+from lstm_jax.data.text import Corpus
+from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.errors import InputError
+from lstm_jax.lm.config import (
+    TrainConfig,
+    load_config,
+)
+from lstm_jax.lm.run_directory import RunDirectory
+from lstm_jax.lm.task import first_state
+from lstm_jax.lm.text_model import load
+from lstm_jax.lm.training import Outcome, train_text
+from lstm_jax.storage.checkpoints import Checkpoints, Record
+from lstm_jax.training.recorder import open_checkpoints
+from lstm_jax.training.step import TrainState
+from tests.helpers.tiny_runs import (
+    CONFIG,
+    CORPUS,
+    TEXT,
+    VOCAB,
+    assert_same,
+    checkpoint_steps,
+    computed,
+    last_state,
+    new_run,
+    run_once,
+)
+
+
+def assert_same_run(
+    run: RunDirectory, outcome: Outcome, whole: tuple[RunDirectory, Outcome]
+) -> None:
+    """Everything that a run comes to is the same in both."""
+    expected_run, expected = whole
+    assert outcome.ended == expected.ended == "finished"
+    assert_same(last_state(run), last_state(expected_run))
+    assert computed(run.lines()) == computed(expected_run.lines())
+    assert run.lines() == outcome.lines
+    assert outcome.best_step == expected.best_step
+    assert_same(outcome.best.model, expected.best.model)
+    assert_same(load(run.path).model, expected.best.model)
+    assert {expected.best_step, 30} <= set(checkpoint_steps(run))
+    seconds = [line["seconds"] for line in run.lines()]
+    assert seconds == sorted(seconds), "time goes on where it was"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Outcome]:
+    """The run that nothing interrupts."""
+    run = new_run(tmp_path_factory.mktemp("whole") / "run")
+    return run, run_once(run)
+
+
+def test_the_whole_run_is_as_it_is_meant(whole: tuple[RunDirectory, Outcome]) -> None:
+    run, outcome = whole
+    assert outcome.ended == "finished"
+    assert [line["step"] for line in run.lines()] == list(range(3, 31, 3))
+    validated = [line["step"] for line in run.lines() if line["val_loss"] is not None]
+    assert validated == [9, 15, 24, 30]
+    assert int(last_state(run).step) == 30
+    assert run.lines()[-1]["train_loss"] < run.lines()[0]["train_loss"]
+
+
+def test_a_resumed_run_is_the_same_run(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    first = run_once(run, calls=4)
+    assert first.ended == "interrupted"
+    assert [line["step"] for line in run.lines()] == [3, 6, 9, 12]
+    assert int(last_state(run).step) == 12
+    second = run_once(run, resume=True)
+    assert_same_run(run, second, whole)
+
+
+# The runs above compile their programs anew, as separate processes do. All that follow
+# are about other things, and take them from a cache where they are the same.
+
+
+@pytest.mark.parametrize("calls", [1, 9])
+@pytest.mark.usefixtures("cached")
+def test_whenever_it_was_interrupted(
+    calls: int, whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=calls)
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_run_may_be_interrupted_again_and_again(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=2)
+    run_once(run, calls=1, resume=True)
+    run_once(run, calls=3, resume=True)
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_what_was_logged_after_the_last_checkpoint_is_done_again(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    """A killed run has lines that its checkpoint does not know; the last is torn."""
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=4)
+    later = whole[0].lines()[4:7]
+    for line in later:
+        run.append_line(line | {"train_loss": 99.0})
+    path = run.path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert len(run.lines()) == 6
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_finished_run_that_is_resumed_stays_as_it_is(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run)
+    before = run.lines()
+    again = run_once(run, resume=True)
+    assert run.lines() == before
+    assert again.clock.seconds() == pytest.approx(before[-1]["seconds"], abs=5)
+    assert_same_run(run, again, whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_longer_plan_continues_a_finished_run(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run)
+    longer = dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, epochs=8))
+    outcome = run_once(run, longer, resume=True)
+    lines = run.lines()
+    before = whole[0].lines()
+    before[-1]["ended"] = None  # it went on
+    assert computed(lines[:10]) == computed(before)
+    assert [line["step"] for line in lines] == [*range(3, 40, 3), 40]
+    assert outcome.lines == lines
+    assert int(last_state(run).step) == 40
+
+
+@pytest.mark.usefixtures("cached")
+def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> None:
+    # A rate that ruins everything: what was best before is best at the end.
+    run = new_run(tmp_path / "run")
+    first = run_once(run, calls=9)  # one call after what turns out to be the best
+    assert checkpoint_steps(run) == [24, 27]
+    optimizer = dataclasses.replace(CONFIG.optimizer, learning_rate=500.0)
+    ruined = dataclasses.replace(CONFIG, optimizer=optimizer)
+    second = run_once(run, ruined, resume=True)
+    losses = [line["val_loss"] for line in run.lines() if line["val_loss"] is not None]
+    assert losses[-1] > 2 * min(losses)
+    assert second.best_step == first.best_step == 24
+    assert_same(second.best.model, first.best.model)
+    assert_same(load(run.path).model, first.best.model)
+    assert checkpoint_steps(run) == [24, 27, 30]
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_best_that_is_no_number_is_none(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    """As in runs whose first validation was NaN, which was the best for good then."""
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=6)
+    like = jax.eval_shape(lambda: first_state(CONFIG, VOCAB))
+    with open_checkpoints(run) as checkpoints:
+        state, record = checkpoints.load_state(18, like), checkpoints.record(18)
+        shutil.rmtree(run.checkpoint_path / "18")
+        record = dataclasses.replace(record, best_step=9, best_loss=float("nan"))
+        checkpoints.save(state, record)
+        checkpoints.wait()
+        found = checkpoints.record(18)
+        assert (found.best_step, found.best_loss) == (18, None)
+        assert_same(checkpoints.best_model(like.model), state.result)
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("run", {"devices": 1, "steps_per_call": 16}),
+        ("run", {"evaluations": 0}),
+        ("model", {"engine": "scan", "precision": "bfloat16"}),
+        ("text", {"validation_fraction": 0.0}),
+        ("optimizer", {"average": 0.9}),
+        ("regularizer", {"zoneout_cell": 0.3, "weight_drop": 0.3, "l2": 0.01}),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,
+)
+@pytest.mark.usefixtures("cached")
+def test_so_is_any_other_run(
+    section: str, change: dict[str, object], tmp_path: Path
+) -> None:
+    part = dataclasses.replace(getattr(CONFIG, section), **change)
+    config = dataclasses.replace(CONFIG, **{section: part})
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, epochs=4))
+    whole, run = (new_run(tmp_path / name, config) for name in ("whole", "run"))
+    expected = run_once(whole, config)
+    run_once(run, config, calls=1)
+    found = run_once(run, config, resume=True)
+    assert_same(last_state(run, config), last_state(whole, config))
+    assert computed(run.lines()) == computed(whole.lines())
+    assert found.best_step == expected.best_step
+    assert_same(found.best.model, expected.best.model)
+
+
+@pytest.mark.usefixtures("cached")
+def test_without_a_directory_it_is_the_same_run(
+    whole: tuple[RunDirectory, Outcome],
+) -> None:
+    outcome = train_text(CONFIG, CORPUS, VOCAB)
+    assert_same(outcome.best.model, whole[1].best.model)
+    assert computed(outcome.lines) == computed(whole[1].lines)
+
+
+@pytest.mark.usefixtures("cached")
+def test_the_same_seed_gives_the_same_bits_and_another_one_others(
+    whole: tuple[RunDirectory, Outcome],
+) -> None:
+    again = train_text(CONFIG, CORPUS, VOCAB)
+    assert_same(again.best.model, whole[1].best.model)
+    settings = dataclasses.replace(CONFIG.run, seed=6)
+    other = train_text(dataclasses.replace(CONFIG, run=settings), CORPUS, VOCAB)
+    assert computed(other.lines)[0] != computed(again.lines)[0]
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_budget_goes_on_with_the_time_already_spent(tmp_path: Path) -> None:
+    """Its schedule follows the clock: no two such runs are the same, but none loses."""
+    settings = dataclasses.replace(CONFIG.run, epochs=None, max_seconds=8.0)
+    config = dataclasses.replace(CONFIG, run=settings)
+    run = new_run(tmp_path / "run", config)
+    first = run_once(run, config, calls=2)
+    spent = first.clock.seconds()
+    outcome = run_once(run, config, resume=True)
+    lines = run.lines()
+    assert lines == outcome.lines and outcome.ended == "finished"
+    steps = [line["step"] for line in lines]
+    assert steps == sorted(set(steps)) and len(steps) > 2
+    assert lines[1]["seconds"] <= spent <= lines[2]["seconds"]
+    assert lines[-1]["seconds"] == pytest.approx(outcome.clock.seconds())
+    assert spent < outcome.clock.seconds() < 8.0 + 4.0  # no call is cut short
+    rates = [line["learning_rate"] for line in lines]
+    assert rates[-1] < rates[2]
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ({"checkpoint_steps": 6}, [0, 6, 12, 18, 24, 30]),
+        ({"checkpoint_steps": 7}, [0, 9, 15, 21, 30]),
+        ({"checkpoint_seconds": 3600.0}, [0, 30]),
+        ({"checkpoint_seconds": 1e-9}, [0, *range(3, 31, 3)]),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("cached")
+def test_checkpoints_come_at_the_interval_asked_for(
+    interval: dict[str, Any],
+    expected: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(Checkpoints, "busy", lambda checkpoints: False)
+    save = Checkpoints.save
+
+    def noted(checkpoints: Checkpoints, state: TrainState, record: Record) -> None:
+        saved.append(record.step)
+        save(checkpoints, state, record)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    settings = dataclasses.replace(CONFIG.run, evaluations=0, **interval)
+    config = dataclasses.replace(CONFIG, run=settings)
+    outcome = run_once(new_run(tmp_path / "run", config), config)
+    assert saved == expected
+    assert 0 < outcome.clock.saving < outcome.clock.seconds()
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_history_changed_behind_our_back_is_not_resumed(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=3)
+    path = run.path / "metrics.jsonl"
+    good, lines = path.read_bytes(), run.lines()
+    for bad in (
+        good.replace(b'"train_loss": ', b'"train_loss": 1'),
+        good.split(b"\n")[0],
+    ):
+        path.write_bytes(bad)
+        with pytest.raises(InputError, match=r"metrics\.jsonl: expected the 3 lines"):
+            run_once(run, resume=True)
+        assert path.read_bytes() == bad
+    path.unlink()  # then it is not missed
+    outcome = run_once(run, resume=True)
+    assert run.lines() == outcome.lines and outcome.lines[0]["step"] == 12
+    assert lines[-1]["step"] == 9
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_run_stopped_before_its_first_checkpoint_begins_anew(
+    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    assert_same_run(run, run_once(run, resume=True), whole)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_run_whose_checkpoints_are_gone_is_not_resumed(tmp_path: Path) -> None:
+    """It has a history, and a history is not replaced."""
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=1)
+    shutil.rmtree(run.checkpoint_path)
+    with pytest.raises(InputError, match=r"expected a checkpoint in .*, found none"):
+        run_once(run, resume=True)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_damaged_history_is_not_resumed(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    run_once(run, calls=2)
+    path = run.path / "metrics.jsonl"
+    path.write_text("{\n" + path.read_text())
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"metrics\.jsonl: expected .* line 1"):
+        run_once(run, resume=True)
+    assert path.read_bytes() == before
+
+
+def test_settings_are_on_disk_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the command hands to the loop is what the directory already holds."""
+
+    class Reached(Exception):
+        pass
+
+    def instead(
+        config: TrainConfig,
+        corpus: Corpus,
+        vocab: Vocab,
+        run: RunDirectory,
+        **_: object,
+    ) -> None:
+        assert load_config(run.path / "config.json") == config
+        assert run.vocab() == vocab
+        np.testing.assert_array_equal(run.corpus(config, vocab).ids, corpus.ids)
+        assert run.corpus(config, vocab).train_size == corpus.train_size
+        # Resolved: what was not asked for is written too, and fits the text.
+        assert (config.model.hidden, config.model.layers) == (9, 2)
+        assert config.optimizer.batch * config.optimizer.length < corpus.train_size
+        raise Reached
+
+    monkeypatch.setattr("lstm_jax.lm.training.train_text", instead)
+    for name in ("show_cores", "keep_programs"):  # they change JAX for good
+        monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *_, **__: None)
+    (tmp_path / "text.txt").write_text(TEXT)
+    with pytest.raises(Reached):
+        train.main(
+            [
+                *("--data", str(tmp_path / "text.txt"), "--hidden", "9"),
+                *("--run-dir", str(tmp_path / "run")),
+            ]
+        )
