@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_programs()
     trained, run = load(options.run_dir), open_run(options.run_dir)
     corpus = run.corpus(trained.config, trained.vocab)
-    length = trained.config.optimizer.length
+    optimizer = trained.config.optimizer
+    length = optimizer.length
     ids = corpus.validation if corpus.has_validation else corpus.train
     some = excerpts(ids, max(_STEPS, 2 * length), _ROWS)
     layers = layers_of(trained.model, some[:-1])
@@ -60,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     reading = layers_of(trained.model, excerpts(shown, len(shown) - 1, 1))
 
     findings = find(layers, lags)
-    sentences = advise(findings, trained.config, run.lines())
+    sentences = advise(
+        findings, run.lines(), length=length, clip_norm=optimizer.clip_norm
+    )
     _show(findings, sentences)
     folder = options.run_dir / "inspect"
     folder.mkdir(exist_ok=True)

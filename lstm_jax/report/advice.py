@@ -25,19 +25,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_jax.lm.config import TrainConfig
 from lstm_jax.report.inspection import Findings, LayerFindings
 from lstm_jax.storage.files import Fields
 from lstm_jax.training.history import best_validation, overfitting_began, validations
 
 
 def advise(
-    findings: Findings, config: TrainConfig, lines: Sequence[Fields]
+    findings: Findings, lines: Sequence[Fields], *, length: int, clip_norm: float
 ) -> list[str]:
-    """What stands out, in sentences; an empty list if nothing does."""
+    """Say what stands out, in sentences; an empty list if nothing does.
+
+    Args:
+        findings: what was measured of the network.
+        lines: the history of the run.
+        length: symbols through which gradients flow.
+        clip_norm: the largest gradient norm, 0 for any.
+    """
     return [
-        *_on_truncation(findings, config.optimizer.length),
-        *_on_steps(lines, config.optimizer.clip_norm),
+        *_on_truncation(findings, length),
+        *_on_steps(lines, clip_norm),
         *_on_layers(findings.layers),
         *_on_fit(lines),
     ]

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_jax.lm.config import OptimizerConfig, TrainConfig
 from lstm_jax.report.advice import advise
 from lstm_jax.report.inspection import Findings, LayerFindings
 from lstm_jax.storage.files import Fields
 
 LENGTH = 8
-CONFIG = TrainConfig(optimizer=OptimizerConfig(length=LENGTH, clip_norm=1.0))
+SETTINGS = {"length": LENGTH, "clip_norm": 1.0}
 HEALTHY = LayerFindings(
     units=100,
     closed={"i": 0.1, "f": 0.1, "o": 0.2},
@@ -58,8 +57,8 @@ CALM = history([3.0, 2.0, 1.9, 1.9], [3.0, 2.0, 1.8, 1.9])
 
 
 def test_nothing_stands_out() -> None:
-    assert advise(found(), CONFIG, CALM) == []
-    assert advise(found(), CONFIG, []) == []
+    assert advise(found(), CALM, **SETTINGS) == []
+    assert advise(found(), [], **SETTINGS) == []
 
 
 LAYERS: dict[str, dict[str, Any]] = {
@@ -72,7 +71,7 @@ LAYERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("sentence", LAYERS)
 def test_layers(sentence: str) -> None:
     layer = dataclasses.replace(HEALTHY, **LAYERS[sentence])
-    (said,) = advise(found(layer), CONFIG, CALM)
+    (said,) = advise(found(layer), CALM, **SETTINGS)
     assert said.startswith(sentence) and " Try " in said
 
 
@@ -84,14 +83,13 @@ def test_layers(sentence: str) -> None:
     ],
 )
 def test_truncation(findings: Findings, sentence: str) -> None:
-    (said,) = advise(findings, CONFIG, CALM)
+    (said,) = advise(findings, CALM, **SETTINGS)
     assert re.match(sentence, said) and "--length" in said
 
 
 def test_no_clipping_is_not_too_much_of_it() -> None:
-    unclipped = TrainConfig(optimizer=OptimizerConfig(length=LENGTH, clip_norm=0.0))
     lines = history([3.0, 2, 2, 2], [3.0, 2, 1.8, 1.9], norm=1.1)
-    assert not advise(found(), unclipped, lines)
+    assert not advise(found(), lines, length=LENGTH, clip_norm=0.0)
 
 
 @pytest.mark.parametrize(
@@ -116,12 +114,12 @@ def test_no_clipping_is_not_too_much_of_it() -> None:
     ],
 )
 def test_history(lines: list[Fields], sentence: str) -> None:
-    (said,) = advise(found(), CONFIG, lines)
+    (said,) = advise(found(), lines, **SETTINGS)
     assert said.startswith(sentence)
 
 
 def test_a_small_jump_is_none_and_a_wide_gap_is_no_call_for_more() -> None:
     calm = history([3.0, 2, 2, 2], [3.0, 2, 1.8, 1.9], seen=[3, 2.0, 2.5, 2])
-    assert advise(found(), CONFIG, calm) == []
+    assert advise(found(), calm, **SETTINGS) == []
     gap = history([3.0, 2.0, 1.5], [3.0, 2.0, 1.65])
-    assert advise(found(), CONFIG, gap) == []
+    assert advise(found(), gap, **SETTINGS) == []
