@@ -56,8 +56,6 @@ EXCEPTIONS = {
     "storage.checkpoints": {"training.step"},
     # The recorder is to have a policy of its own, and to be told a folder.
     "training.recorder": {"lm.config", "lm.run_directory"},
-    # The caller is to draw.
-    "training.trainer": {"report.curves"},
 }
 
 

@@ -193,16 +193,18 @@ def train(
     optimizer = lstm_jax.make_optimizer(0.01, options.members**0.5, 0.99)
     peak = options.learning_rate
     plan = lstm_jax.Plan(options.steps, options.max_seconds, peak, 0.05, 0.0)
-    return lstm_jax.train_model(
+    trained = lstm_jax.train_model(
         task,
         model,
         plan,
         lstm_jax.training.Programs(task.loss, optimizer),
         steps_per_call=8,
         run_dir=options.run_dir,
-        unit="OWA of the pinball loss",
         interrupted=stop,
-    ).model
+    )
+    picture = options.run_dir / "curves.png"
+    lstm_jax.report.draw_curves(trained.lines, picture, "OWA of the pinball loss")
+    return trained.model
 
 
 def compare(

@@ -29,6 +29,7 @@ from lstm_jax.data import (
 )
 from lstm_jax.distributed import bounded_jit
 from lstm_jax.models import classifier_loss
+from lstm_jax.report import draw_curves
 from lstm_jax.storage import load_model, load_settings, save_model
 from lstm_jax.training import Programs, average_members, ensemble_loss, stack_members
 from lstm_jax.typing import Ids, LabelScores, Lengths, Model, PRNGKey
@@ -126,9 +127,10 @@ def train_classifier(
         seed=recipe.seed,
         evaluations=0,
         run_dir=run_dir,
-        unit="nats per text",
         interrupted=interrupted,
     )
+    if run_dir:
+        draw_curves(trained.lines, run_dir / "curves.png", "nats per text")
     return TextClassifier(recipe, words, data.classes, trained.model)
 
 

@@ -189,6 +189,8 @@ def learn(
     loss = f"{last['train_loss']:.3f} nats per digit"
     print(f"  {last['step']} steps in {last['seconds']:.0f} s, training loss {loss}")
     if run_dir:
+        picture = run_dir / "curves.png"
+        lstm_jax.report.draw_curves(trained.lines, picture, "nats per digit")
         lstm_jax.storage.save_model(run_dir, trained.model, dataclasses.asdict(how))
         stop.check(f"the last network is kept in {run_dir}, unfinished, not scored")
     stop.check("what the official split gave is kept; of the speakers, what is printed")

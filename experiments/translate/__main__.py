@@ -258,9 +258,10 @@ def train(options: Options, parts: ParallelParts, stop: Stop) -> TextTranslator:
         seed=options.seed,
         evaluations=2 if options.smoke else options.epochs,
         run_dir=options.run_dir,
-        unit="nats per subword",
         interrupted=stop,
     )
+    picture = options.run_dir / "curves.png"
+    lstm_jax.report.draw_curves(trained.lines, picture, "nats per subword")
     return TextTranslator(trained.model, source, target, not options.capitals)
 
 

@@ -15,11 +15,18 @@ _FAINT, _MARK = "#a9c1d9", "#606060"
 def draw_curves(
     lines: Sequence[Fields], path: Path, unit: str = "nats per symbol"
 ) -> None:
-    """Loss, accuracy, learning rate and gradient norm over epochs and steps.
+    """Draw loss, accuracy, learning rate and gradient norm over epochs and steps.
 
     The best validation is marked, and where overfitting began if it did. A task without
     an accuracy leaves its place empty.
+
+    Args:
+        lines: the history; of none there is no picture.
+        path: where to.
+        unit: what a loss is counted in.
     """
+    if not lines:
+        return
     figure = new_figure(10, 6.5)
     panels = figure.subplots(2, 2, sharex=True)
     (losses, accuracies), (rates, norms) = panels

@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 
 from lstm_jax.distributed.multihost import any_says, leads
-from lstm_jax.report.curves import draw_curves
 from lstm_jax.storage.files import Fields
 from lstm_jax.training.compiled import Programs
 from lstm_jax.training.history import Line, out_of_patience
@@ -52,7 +51,6 @@ def train_model(
     patience: int | None = None,
     min_improvement: float = 0.0,
     run_dir: Path | None = None,
-    unit: str = "nats",
     say: Callable[[str], None] = print,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Trained:
@@ -69,8 +67,7 @@ def train_model(
         evaluations: validations, evenly spread.
         patience: end after so many validations without an improvement. Default: never.
         min_improvement: by how much the loss must fall to count as improved.
-        run_dir: where to write `metrics.jsonl` and `curves.png`, if anywhere.
-        unit: what a loss is counted in, for the picture.
+        run_dir: where to write `metrics.jsonl`, if anywhere.
         say: is handed a line of text per validation.
         interrupted: asked after every compiled call; True ends the run early, with the
             best model so far.
@@ -106,7 +103,7 @@ def train_model(
     clock.stop()
     keeper.finish(state, ended or "finished")
     if run_dir and keeper.lines and leads():
-        write_history(run_dir, keeper.lines, unit)
+        write_history(run_dir, keeper.lines)
     return Trained(
         keeper.best_model, keeper.best_step, keeper.lines, clock, ended or "finished"
     )
@@ -128,9 +125,8 @@ def _loss_and_accuracy(loss: float | None, accuracy: float | None) -> str:
     return f"{loss:.4f}{beside}"
 
 
-def write_history(run_dir: Path, lines: list[Fields], unit: str) -> None:
-    """The lines as `metrics.jsonl`, and as a picture."""
+def write_history(run_dir: Path, lines: list[Fields]) -> None:
+    """Write the lines as `metrics.jsonl`."""
     run_dir.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (run_dir / "metrics.jsonl").write_text(text)
-    draw_curves(lines, run_dir / "curves.png", unit)

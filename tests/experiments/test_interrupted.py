@@ -55,6 +55,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         return Trained(model, 1, [line], Clock(), ended)
 
     monkeypatch.setattr(lstm_jax, "train_model", untrained)
+    monkeypatch.setattr(lstm_jax.report, "draw_curves", lambda *given: None)
+    monkeypatch.setattr("experiments.sentiment.task.draw_curves", lambda *given: None)
     monkeypatch.setattr("experiments.sentiment.task.train_model", untrained)
 
     def ask(*answers: bool) -> None:

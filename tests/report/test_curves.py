@@ -94,3 +94,8 @@ def test_a_run_without_validation_has_curves_too(
 ) -> None:
     draw_curves(history(validated=False, overfitting=False), tmp_path / "curves.png")
     assert labels(figure, 0) == ["training"]
+
+
+def test_no_history_has_no_picture(tmp_path: Path) -> None:
+    draw_curves([], tmp_path / "curves.png")
+    assert not list(tmp_path.iterdir())
