@@ -54,8 +54,8 @@ HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib"}
 EXCEPTIONS = {
     # Checkpoints are to store named trees, and the recorder to know a TrainState.
     "storage.checkpoints": {"training.step"},
-    # The recorder is to have a policy of its own, and to be told a folder.
-    "training.recorder": {"lm.config", "lm.run_directory"},
+    # The recorder is to be told a folder.
+    "training.recorder": {"lm.run_directory"},
 }
 
 

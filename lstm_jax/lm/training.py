@@ -24,7 +24,7 @@ from lstm_jax.storage.files import Fields
 from lstm_jax.training.compiled import Programs
 from lstm_jax.training.history import Line, out_of_patience
 from lstm_jax.training.loop import Clock, NotFinite, fit
-from lstm_jax.training.recorder import Keeper
+from lstm_jax.training.recorder import CheckpointPolicy, Keeper
 from lstm_jax.training.step import TrainState
 
 
@@ -87,7 +87,10 @@ def train_text(
     """
     engine_of(config)  # refuses one that can't run here
     clock = Clock()
-    keeper = Keeper(run, clock, config.run)
+    saving = CheckpointPolicy(
+        config.run.checkpoint_seconds, config.run.checkpoint_steps
+    )
+    keeper = Keeper(run, clock, saving, tensorboard=config.run.tensorboard)
     patience, least = config.run.patience, config.run.min_improvement
     if resume and leads() and keeper.has_begun():
         state = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))

@@ -8,7 +8,6 @@ import jax
 
 from lstm_jax.distributed.multihost import any_says, first_says, leads, readable, tell
 from lstm_jax.errors import InputError, note
-from lstm_jax.lm.config import RunConfig
 from lstm_jax.lm.run_directory import RunDirectory, refuse_links
 from lstm_jax.storage.checkpoints import Checkpoints, Damaged, Record
 from lstm_jax.storage.files import Fields
@@ -19,6 +18,26 @@ from lstm_jax.training.tensorboard import Board
 from lstm_jax.typing import Model
 
 _LEAST_SCALE = 2.0**-10  # of the learning rate, after which backing off is given up
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointPolicy:
+    """When a checkpoint is due that no validation asks for.
+
+    Attributes:
+        seconds: once so many have passed since the last one, if that one is written.
+        steps: after so many steps instead, whatever time they take.
+    """
+
+    seconds: float = 120.0
+    steps: int | None = None
+
+    def is_due(self, step: int, saved: int, waited: float, busy: bool) -> bool:
+        """Tell whether one is due at a step, so long after the last, `saved`."""
+        if self.steps is not None:
+            return step // self.steps > saved // self.steps
+        # A slow disk delays the next checkpoint, and not the loop.
+        return waited > self.seconds and not busy
 
 
 def open_checkpoints(run: RunDirectory) -> Checkpoints:
@@ -35,7 +54,8 @@ class Keeper:
     Args:
         run: where to keep it.
         clock: of the run; it is told how long saving held up the loop.
-        settings: when to save, and whether there are TensorBoard event files too.
+        policy: when to save between validations.
+        tensorboard: write TensorBoard event files too.
 
     Attributes:
         lines: the history so far.
@@ -46,7 +66,12 @@ class Keeper:
     """
 
     def __init__(
-        self, run: RunDirectory | None, clock: Clock, settings: RunConfig | None = None
+        self,
+        run: RunDirectory | None,
+        clock: Clock,
+        policy: CheckpointPolicy | None = None,
+        *,
+        tensorboard: bool = False,
     ) -> None:
         self.lines: list[Fields] = []
         self.best_model: Model = None
@@ -57,7 +82,8 @@ class Keeper:
             refuse_links(run)
         self._run = run
         self._clock = clock
-        self._settings = settings or RunConfig()
+        self._policy = policy or CheckpointPolicy()
+        self._tensorboard = tensorboard
         self._checkpoints: Checkpoints | None = open_checkpoints(run) if run else None
         self._saved_at = time.perf_counter()
         self._saved_step = -1
@@ -181,14 +207,9 @@ class Keeper:
     def _is_due(self, step: int) -> bool:
         """Whether a checkpoint is due for its interval alone."""
         assert self._checkpoints is not None
-        interval = self._settings.checkpoint_steps
-        if interval is not None:
-            return step // interval > self._saved_step // interval
         waited = time.perf_counter() - self._saved_at
-        # A slow disk delays the next checkpoint, and not the loop.
-        return waited > self._settings.checkpoint_seconds and not (
-            self._checkpoints.busy()
-        )
+        busy = self._checkpoints.busy()
+        return self._policy.is_due(step, self._saved_step, waited, busy)
 
     def _history_of(self, run: RunDirectory, record: Record) -> list[Fields]:
         """The lines that lead to a checkpoint."""
@@ -218,7 +239,7 @@ class Keeper:
     def _show(self, run: RunDirectory, record: Fields) -> None:
         if self._board:
             self._board.add(record)
-        elif self._settings.tensorboard:
+        elif self._tensorboard:
             self._board = Board(run.path / "tensorboard", self.lines)
 
     def _save(self, state: TrainState, step: int, loss: float | None) -> None:
