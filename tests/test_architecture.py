@@ -52,8 +52,6 @@ WITHOUT_JAX = {"data", "config", "cli", "errors", "_lazy", *COMMANDS}
 HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib"}
 # Imports that go up, until what they are for is cut in two.
 EXCEPTIONS = {
-    # Checkpoints are to store named trees, and the recorder to know a TrainState.
-    "storage.checkpoints": {"training.step"},
     # The recorder is to be told a folder.
     "training.recorder": {"lm.run_directory"},
 }

@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -35,7 +35,6 @@ from lstm_jax.storage.files import (
     writing,
 )
 from lstm_jax.storage.safetensors import Difference, parts_of, read_arrays
-from lstm_jax.training.step import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +82,7 @@ def _is_real(value: object) -> bool:
 Tree = TypeVar("Tree")
 Found = TypeVar("Found")
 Arrays = dict[str, np.ndarray]
-_MODEL, _TRAINING = "model.safetensors", "training.safetensors"
+_SUFFIX = ".safetensors"
 _RECORD = "record.json"
 
 
@@ -116,17 +115,18 @@ class Checkpoints:
         names = (path.name for path in self._folder.iterdir())
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
-    def save(self, state: TrainState, record: Record) -> None:
-        """Write a checkpoint in the background; the state may be donated at once.
+    def save(self, trees: Mapping[str, object], record: Record) -> None:
+        """Write a checkpoint in the background; the arrays may be donated at once.
+
+        Args:
+            trees: by name, which is that of a file; `model` is one of them.
+            record: what is known beside them.
 
         Raises:
             InputError: the last one could not be written.
         """
         self.wait()
-        files = {
-            _MODEL: on_host(state.result),
-            _TRAINING: on_host(_beside_the_model(state)),
-        }
+        files = {f"{name}{_SUFFIX}": on_host(tree) for name, tree in trees.items()}
         self._pending = self._writer.submit(self._write, files, record)
 
     def busy(self) -> bool:
@@ -154,19 +154,17 @@ class Checkpoints:
         """The record of the newest checkpoint whose record is good."""
         return self._first_good(self.steps(), self.record)
 
-    def resume(
-        self, like: TrainState, before: int | None = None
-    ) -> tuple[Record, TrainState]:
-        """The newest checkpoint that is good, of the same shapes as `like`.
+    def newest(
+        self, read: Callable[[int], Found], before: int | None = None
+    ) -> tuple[Record, Found]:
+        """Read the newest checkpoint that is good, and its record.
 
         Args:
-            like: the shapes of its state.
+            read: what is wanted of a step.
             before: only checkpoints of earlier steps.
         """
         steps = [step for step in self.steps() if before is None or step < before]
-        return self._first_good(
-            steps, lambda step: (self.record(step), self.load_state(step, like))
-        )
+        return self._first_good(steps, lambda step: (self.record(step), read(step)))
 
     def best_model(self, like: Tree) -> Tree:
         """The model of the lowest validation loss; if damaged, the best before it."""
@@ -199,15 +197,29 @@ class Checkpoints:
 
     def load_model(self, step: int, like: Tree) -> Tree:
         """The model of a checkpoint, of the same shapes as `like`."""
-        return self._load(step, _MODEL, like)
+        return self.load(step, "model", like)
 
-    def load_state(self, step: int, like: TrainState) -> TrainState:
-        """All of a checkpoint, of the same shapes as `like`."""
-        model = self._load(step, _MODEL, like.model)
-        training = self._load(step, _TRAINING, _beside_the_model(like))
-        if like.averages:  # it has the model; the other was read to see that it is good
-            return training
-        return dataclasses.replace(training, model=model)
+    def load(self, step: int, name: str, like: Tree) -> Tree:
+        """Read a tree of a checkpoint, of the same shapes as `like`.
+
+        The checksum is compared, then names, shapes and types; only then are there
+        arrays.
+        """
+        where = self._folder / str(step) / f"{name}{_SUFFIX}"
+        written = self._record(step)["files"].get(where.name)
+        try:
+            with open_regular(where) as file:
+                if written != sha256_of(file):
+                    raise ValueError("not what was written (sha256)")
+                file.seek(0)
+                arrays = read_arrays(file, described(like))
+        except Difference as error:
+            raise InputError(f"{where}: {error}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise Damaged(
+                f"expected a checkpoint at {where}, found a damaged one: {error!s:.200}"
+            ) from None
+        return filled(like, arrays)
 
     def forget_after(self, step: int) -> None:
         """Move newer checkpoints out of the way, and remove what was never finished."""
@@ -262,24 +274,6 @@ class Checkpoints:
                 (self._folder / str(step)).rename(gone)
                 shutil.rmtree(gone)
 
-    def _load(self, step: int, name: str, like: Tree) -> Tree:
-        """Compare the checksum, then names, shapes and types; only then make arrays."""
-        where = self._folder / str(step) / name
-        written = self._record(step)["files"].get(name)
-        try:
-            with open_regular(where) as file:
-                if written != sha256_of(file):
-                    raise ValueError("not what was written (sha256)")
-                file.seek(0)
-                arrays = read_arrays(file, described(like))
-        except Difference as error:
-            raise InputError(f"{where}: {error}") from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise Damaged(
-                f"expected a checkpoint at {where}, found a damaged one: {error!s:.200}"
-            ) from None
-        return filled(like, arrays)
-
     def _record(self, step: int) -> Fields:
         """All that the record says."""
         try:
@@ -291,8 +285,3 @@ class Checkpoints:
             where = self._folder / str(step)
             raise Damaged(f"{where}: expected a list of files, found {files!r:.60}")
         return fields
-
-
-def _beside_the_model(state: TrainState) -> TrainState:
-    """What training needs beyond the model that is used."""
-    return state if state.averages else dataclasses.replace(state, model=())

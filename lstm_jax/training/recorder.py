@@ -13,6 +13,7 @@ from lstm_jax.storage.checkpoints import Checkpoints, Damaged, Record
 from lstm_jax.storage.files import Fields
 from lstm_jax.training.history import Fingerprint, Line, validations
 from lstm_jax.training.loop import Clock, NotFinite
+from lstm_jax.training.states import resume_state, trees_of
 from lstm_jax.training.step import TrainState
 from lstm_jax.training.tensorboard import Board
 from lstm_jax.typing import Model
@@ -113,7 +114,7 @@ class Keeper:
                 been changed then.
         """
         assert self._run is not None and self._checkpoints is not None
-        record, state = self._checkpoints.resume(like, before)
+        record, state = resume_state(self._checkpoints, like, before)
         self.lines = self._history_of(self._run, record)
         self._clock.spent = record.seconds
         self._clock.compiling = record.compile_seconds
@@ -259,6 +260,6 @@ class Keeper:
             rate_scale=self.rate_scale,
             history=str(self._fingerprint),
         )
-        self._checkpoints.save(state, record)
+        self._checkpoints.save(trees_of(state), record)
         self._saved_at, self._saved_step = time.perf_counter(), step
         self._clock.saving += self._saved_at - started

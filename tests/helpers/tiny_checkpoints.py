@@ -11,6 +11,7 @@ from lstm_jax.data.tokenizers.characters import Vocab
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.task import first_state
 from lstm_jax.storage.checkpoints import Checkpoints, Record
+from lstm_jax.training.states import trees_of
 from lstm_jax.training.step import TrainState
 
 Tree = TypeVar("Tree")
@@ -55,6 +56,6 @@ def saved(folder: Path, *pairs: tuple[TrainState, Record]) -> Checkpoints:
     """A folder with these checkpoints, written and opened again."""
     checkpoints = Checkpoints(folder)
     for state, record in pairs:
-        checkpoints.save(state, record)
+        checkpoints.save(trees_of(state), record)
     checkpoints.close()
     return Checkpoints(folder)

@@ -19,6 +19,7 @@ from lstm_jax.lm.training import Outcome, train_text
 from lstm_jax.storage.files import Fields
 from lstm_jax.training.history import Line
 from lstm_jax.training.recorder import open_checkpoints
+from lstm_jax.training.states import load_state
 from lstm_jax.training.step import TrainState
 from tests.helpers.tiny_models import create_run
 
@@ -70,7 +71,7 @@ def last_state(run: RunDirectory, config: TrainConfig = CONFIG) -> TrainState:
     """The state of the latest checkpoint."""
     like = jax.eval_shape(lambda: first_state(config, VOCAB))
     with open_checkpoints(run) as checkpoints:
-        return checkpoints.load_state(checkpoints.latest().step, like)
+        return load_state(checkpoints, checkpoints.latest().step, like)
 
 
 def checkpoint_steps(run: RunDirectory) -> list[int]:

@@ -18,6 +18,7 @@ from lstm_jax.lm.config import TrainConfig
 from lstm_jax.storage.arrays import Stored
 from lstm_jax.storage.checkpoints import Checkpoints, Record
 from lstm_jax.storage.safetensors import parts_of, read_arrays
+from lstm_jax.training.states import load_state, trees_of
 from lstm_jax.training.step import TrainState
 from tests.helpers.tiny_checkpoints import (
     RECORD,
@@ -89,7 +90,7 @@ def kept(state: TrainState, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_of_a_state_comes_back(state: TrainState, kept: Path) -> None:
     checkpoints = Checkpoints(kept)
     like = shapes_of(settings())
-    loaded = checkpoints.load_state(STEP, like)
+    loaded = load_state(checkpoints, STEP, like)
     assert_same(loaded, state)
     assert_same(checkpoints.load_model(STEP, like.model), state.model)
     # The key is one again, and draws what the first would have drawn.
@@ -146,14 +147,14 @@ def test_a_state_may_be_overwritten_once_saved(tmp_path: Path) -> None:
     state = dataclasses.replace(state, carry=on_host(state.carry))
     expected = on_host(state)
     checkpoints = Checkpoints(tmp_path / "c")
-    checkpoints.save(state, RECORD)
+    checkpoints.save(trees_of(state), RECORD)
     jax.tree.map(lambda a: a.fill(-1), state.carry)
     donate = jax.jit(
         lambda model: jax.tree.map(lambda a: a * 0 - 1, model), donate_argnums=0
     )
     jax.block_until_ready(donate(state.model))
     checkpoints.close()
-    loaded = Checkpoints(tmp_path / "c").load_state(STEP, shapes_of(settings()))
+    loaded = load_state(Checkpoints(tmp_path / "c"), STEP, shapes_of(settings()))
     assert_same(on_host(loaded), expected)
 
 
@@ -166,7 +167,7 @@ def test_a_sharded_state_is_loaded_on_one_device(
     placed = dataclasses.replace(placed, carry=spread(mesh, state.carry))
     assert all(len(a.devices()) == 2 for a in jax.tree.leaves(placed))
     checkpoints = saved(tmp_path / "c", (placed, RECORD))
-    loaded = checkpoints.load_state(STEP, shapes_of(settings()))
+    loaded = load_state(checkpoints, STEP, shapes_of(settings()))
     assert_same(loaded, state)
     assert all(len(a.devices()) == 1 for a in jax.tree.leaves(loaded))
     checkpoints.close()
@@ -206,7 +207,7 @@ def test_another_model_is_refused_by_name(
     like = shapes_of(config, characters)
     checkpoints = Checkpoints(kept)
     with pytest.raises(InputError, match=message) as raised:
-        checkpoints.load_state(STEP, like)
+        load_state(checkpoints, STEP, like)
     assert "\n" not in str(raised.value)
     checkpoints.close()
 
@@ -275,7 +276,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(
         damage(folder / file)
         try:
             with Checkpoints(folder) as checkpoints:
-                found = (checkpoints.load_state(STEP, state), checkpoints.latest())
+                found = (load_state(checkpoints, STEP, state), checkpoints.latest())
         except InputError as error:
             assert "\n" not in str(error) and str(folder) in str(error), file
             refused.add(file)
@@ -297,7 +298,7 @@ def test_a_missing_part_is_refused(
     checkpoints = Checkpoints(folder)
     with pytest.raises(InputError, match=f"{STEP}/{item}"):
         checkpoints.latest()
-        checkpoints.load_state(STEP, state)
+        load_state(checkpoints, STEP, state)
     checkpoints.close()
 
 
@@ -346,7 +347,7 @@ def test_a_checkpoint_that_cannot_be_written_is_said_at_the_next_wait(
 ) -> None:
     (tmp_path / "c").write_text("in the way")
     checkpoints = Checkpoints(tmp_path / "c")
-    checkpoints.save(state, RECORD)
+    checkpoints.save(trees_of(state), RECORD)
     with pytest.raises(InputError, match="could not be written: Not a directory"):
         checkpoints.wait()
     checkpoints.close()

@@ -31,6 +31,7 @@ from lstm_jax.storage.files import seal
 from lstm_jax.storage.model_directory import load_model, load_settings
 from lstm_jax.storage.safetensors import parts_of, read_arrays
 from lstm_jax.training.history import best_validation, overfitting_began, waited
+from lstm_jax.training.states import resume_state
 from tests.helpers.tiny_checkpoints import RECORD, STEP, random_state, saved
 
 CASES = [100, pytest.param(2500, marks=pytest.mark.slow)]
@@ -236,7 +237,7 @@ def test_arrays_of_checkpoints(cases: int, kept: Path) -> None:
 
     def read() -> None:
         with Checkpoints(kept) as checkpoints:
-            checkpoints.resume(like)
+            resume_state(checkpoints, like)
 
     try:
         survives(read, write, cases, raws)

@@ -20,6 +20,7 @@ from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.lm.task import first_state
 from lstm_jax.lm.text_model import load
 from lstm_jax.storage.checkpoints import Checkpoints
+from lstm_jax.training.states import resume_state
 from lstm_jax.training.step import TrainState
 from tests.helpers.commands import (
     PATIENCE,
@@ -93,7 +94,7 @@ def last_state(found: RunDirectory) -> TrainState:
     config, vocab = found.config(), found.vocab()
     like = jax.eval_shape(lambda: first_state(config, vocab))
     with Checkpoints(found.checkpoint_path) as checkpoints:
-        return checkpoints.resume(like)[1]
+        return resume_state(checkpoints, like)[1]
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])

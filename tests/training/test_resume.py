@@ -23,7 +23,7 @@ from lstm_jax.lm.text_model import load
 from lstm_jax.lm.training import Outcome, train_text
 from lstm_jax.storage.checkpoints import Checkpoints, Record
 from lstm_jax.training.recorder import open_checkpoints
-from lstm_jax.training.step import TrainState
+from lstm_jax.training.states import load_state, trees_of
 from tests.helpers.tiny_runs import (
     CONFIG,
     CORPUS,
@@ -181,10 +181,10 @@ def test_a_best_that_is_no_number_is_none(
     run_once(run, calls=6)
     like = jax.eval_shape(lambda: first_state(CONFIG, VOCAB))
     with open_checkpoints(run) as checkpoints:
-        state, record = checkpoints.load_state(18, like), checkpoints.record(18)
+        state, record = load_state(checkpoints, 18, like), checkpoints.record(18)
         shutil.rmtree(run.checkpoint_path / "18")
         record = dataclasses.replace(record, best_step=9, best_loss=float("nan"))
-        checkpoints.save(state, record)
+        checkpoints.save(trees_of(state), record)
         checkpoints.wait()
         found = checkpoints.record(18)
         assert (found.best_step, found.best_loss) == (18, None)
@@ -282,9 +282,9 @@ def test_checkpoints_come_at_the_interval_asked_for(
     monkeypatch.setattr(Checkpoints, "busy", lambda checkpoints: False)
     save = Checkpoints.save
 
-    def noted(checkpoints: Checkpoints, state: TrainState, record: Record) -> None:
+    def noted(checkpoints: Checkpoints, trees: dict, record: Record) -> None:
         saved.append(record.step)
-        save(checkpoints, state, record)
+        save(checkpoints, trees, record)
 
     monkeypatch.setattr(Checkpoints, "save", noted)
     settings = dataclasses.replace(CONFIG.run, evaluations=0, **interval)

@@ -1,0 +1,40 @@
+"""What of a training state is in which file of a checkpoint."""
+
+import dataclasses
+
+from lstm_jax.storage.checkpoints import Checkpoints, Record
+from lstm_jax.training.step import TrainState
+from lstm_jax.typing import Model
+
+
+def trees_of(state: TrainState) -> dict[str, Model | TrainState]:
+    """Divide a state by the files of a checkpoint.
+
+    `model` is what whoever loads it needs, the running average if there is one;
+    `training` is what training needs beyond that.
+    """
+    beside = state if state.averages else dataclasses.replace(state, model=())
+    return {"model": state.result, "training": beside}
+
+
+def load_state(checkpoints: Checkpoints, step: int, like: TrainState) -> TrainState:
+    """Read all of a checkpoint, of the same shapes as `like`."""
+    shapes = trees_of(like)
+    model = checkpoints.load_model(step, shapes["model"])
+    training = checkpoints.load(step, "training", shapes["training"])
+    if like.averages:  # it has the model; the other was read to see that it is good
+        return training
+    return dataclasses.replace(training, model=model)
+
+
+def resume_state(
+    checkpoints: Checkpoints, like: TrainState, before: int | None = None
+) -> tuple[Record, TrainState]:
+    """Read the newest checkpoint that is good, of the same shapes as `like`.
+
+    Args:
+        checkpoints: of the run.
+        like: the shapes of its state.
+        before: only checkpoints of earlier steps.
+    """
+    return checkpoints.newest(lambda step: load_state(checkpoints, step, like), before)
