@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     findings = find(layers, lags)
     sentences = advise(
-        findings, run.lines(), length=length, clip_norm=optimizer.clip_norm
+        findings, run.history.read(), length=length, clip_norm=optimizer.clip_norm
     )
     _show(findings, sentences)
     folder = options.run_dir / "inspect"

@@ -50,11 +50,6 @@ DOORS = {
 }
 WITHOUT_JAX = {"data", "config", "cli", "errors", "_lazy", *COMMANDS}
 HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib"}
-# Imports that go up, until what they are for is cut in two.
-EXCEPTIONS = {
-    # The recorder is to be told a folder.
-    "training.recorder": {"lm.run_directory"},
-}
 
 
 class Import(NamedTuple):
@@ -145,7 +140,7 @@ def test_imports_go_down(module: str) -> None:
         for name in asked
         if part(name) != part(module) and LEVEL[part(name)] >= LEVEL[part(module)]
     }
-    assert up == EXCEPTIONS.get(module, set())
+    assert not up
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:

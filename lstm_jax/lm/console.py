@@ -168,4 +168,4 @@ def _draw(run: RunDirectory) -> None:
     # Matplotlib takes as long to import as JAX: runs that keep nothing do without.
     from lstm_jax.report.curves import draw_curves
 
-    draw_curves(run.lines(), run.path / "curves.png")
+    draw_curves(run.history.read(), run.path / "curves.png")

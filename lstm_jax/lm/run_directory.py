@@ -19,7 +19,6 @@ too.
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from lstm_jax.config import ClusterConfig, expanded
@@ -30,7 +29,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import DRAFT
 from lstm_jax.lm.config import TrainConfig, load_config, save_config
 from lstm_jax.storage.files import Fields, replace_file, writing
-from lstm_jax.training.history import line_of
+from lstm_jax.training.history import HistoryFile
 
 _WRITTEN = ("config.json", "metrics.jsonl", "checkpoints", "summary.json")
 _WRITTEN += ("samples.txt", "curves.png", "tensorboard", "inspect")
@@ -75,6 +74,11 @@ class RunDirectory:
         """Where the states are."""
         return self.path / "checkpoints"
 
+    @property
+    def history(self) -> HistoryFile:
+        """What was measured, line by line."""
+        return HistoryFile(self.path / "metrics.jsonl")
+
     def save_corpus(self, corpus: Corpus) -> None:
         """Write a text that is in memory."""
         ids = corpus.ids
@@ -95,47 +99,6 @@ class RunDirectory:
         lasting = dataclasses.replace(config.run, resume=False, overwrite=False)
         config = dataclasses.replace(config, run=lasting, cluster=ClusterConfig())
         save_config(config, self.path / "config.json")
-
-    def append_line(self, line: Fields) -> None:
-        """Add a line of history."""
-        path = self.path / "metrics.jsonl"
-        with writing(path), open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def sync_lines(self) -> None:
-        """Have the history on the disk itself before a checkpoint counts on it."""
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            with writing(path), open(path, "rb") as file:
-                os.fsync(file.fileno())
-
-    def lines(self, last_step: int | None = None) -> list[Fields]:
-        """The history, up to and with `last_step`; what a line lacks is None in it.
-
-        Raises:
-            InputError: a line is damaged. One cut short at the very end is no damage:
-                the run was stopped while writing it.
-        """
-        path = self.path / "metrics.jsonl"
-        texts = path.read_bytes().splitlines() if path.exists() else []
-        lines = []
-        for number, text in enumerate(texts, 1):
-            line = line_of(text)
-            if line is None:
-                if number == len(texts):
-                    break
-                raise InputError(
-                    f"{path}: expected a JSON object with a step on line {number}, "
-                    f"found {text[:60]!r}"
-                )
-            if last_step is None or line["step"] <= last_step:
-                lines.append(line)
-        return lines
-
-    def rewrite_lines(self, lines: list[Fields]) -> None:
-        """Replace the history."""
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        replace_file(self.path / "metrics.jsonl", text.encode())
 
     def write_summary(self, summary: Fields) -> None:
         """Write the results."""

@@ -15,7 +15,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import Claim
 from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.evaluation import all_scores, measure_ids
-from lstm_jax.lm.run_directory import RunDirectory, open_run
+from lstm_jax.lm.run_directory import RunDirectory, open_run, refuse_links
 from lstm_jax.lm.task import (
     build_model,
     build_optimizer,
@@ -74,7 +74,8 @@ def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
         run = RunDirectory(claim.path)
         run.announce()
         run.start(trained.config, trained.vocab)
-        with contextlib.closing(Keeper(run, Clock())) as keeper:
+        refuse_links(run)
+        with contextlib.closing(Keeper(run.path, Clock())) as keeper:
             keeper.finish(state, "finished")
 
 
@@ -89,7 +90,7 @@ def load(path: Path | str) -> TextModel:
     run = open_run(Path(path))
     config, vocab = _for_this_machine(run.config()), run.vocab()
     like = jax.eval_shape(lambda: build_model(config, vocab))
-    with open_checkpoints(run) as checkpoints:
+    with open_checkpoints(run.path) as checkpoints:
         model = checkpoints.best_model(like)
     return TextModel(config, vocab, model)
 

@@ -10,7 +10,7 @@ from lstm_jax.data.tokenizers.characters import Vocab
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.multihost import any_says, first_number, leads, tell
 from lstm_jax.lm.config import TrainConfig, check
-from lstm_jax.lm.run_directory import RunDirectory
+from lstm_jax.lm.run_directory import RunDirectory, refuse_links
 from lstm_jax.lm.sizing import fit_to
 from lstm_jax.lm.task import (
     build_optimizer,
@@ -90,7 +90,10 @@ def train_text(
     saving = CheckpointPolicy(
         config.run.checkpoint_seconds, config.run.checkpoint_steps
     )
-    keeper = Keeper(run, clock, saving, tensorboard=config.run.tensorboard)
+    if run:
+        refuse_links(run)
+    folder = run.path if run else None
+    keeper = Keeper(folder, clock, saving, tensorboard=config.run.tensorboard)
     patience, least = config.run.patience, config.run.min_improvement
     if resume and leads() and keeper.has_begun():
         state = keeper.resume(jax.eval_shape(lambda: first_state(config, vocab)))

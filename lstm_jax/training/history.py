@@ -9,9 +9,12 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from lstm_jax.storage.files import Fields
+from lstm_jax.errors import InputError
+from lstm_jax.storage.files import Fields, replace_file, writing
 
 # Of a line of history, see `history.Line`.
 _NUMBERS = ("step", "epoch", "characters", "seconds", "chars_per_second")
@@ -149,3 +152,48 @@ class Line:
     gradient_norm: float
     chars_per_second: float
     ended: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryFile:
+    """The lines of a run on the disk, `metrics.jsonl`: a JSON object each."""
+
+    path: Path
+
+    def append(self, line: Fields) -> None:
+        """Add a line."""
+        with writing(self.path), open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def sync(self) -> None:
+        """Have all of it on the disk itself before a checkpoint counts on it."""
+        if self.path.exists():
+            with writing(self.path), open(self.path, "rb") as file:
+                os.fsync(file.fileno())
+
+    def read(self, last_step: int | None = None) -> list[Fields]:
+        """Read the lines up to and with `last_step`; what one lacks is None in it.
+
+        Raises:
+            InputError: a line is damaged. One cut short at the very end is no damage:
+                the run was stopped while writing it.
+        """
+        texts = self.path.read_bytes().splitlines() if self.path.exists() else []
+        lines = []
+        for number, text in enumerate(texts, 1):
+            line = line_of(text)
+            if line is None:
+                if number == len(texts):
+                    break
+                raise InputError(
+                    f"{self.path}: expected a JSON object with a step on line "
+                    f"{number}, found {text[:60]!r}"
+                )
+            if last_step is None or line["step"] <= last_step:
+                lines.append(line)
+        return lines
+
+    def rewrite(self, lines: Sequence[Fields]) -> None:
+        """Replace all of them, or none."""
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        replace_file(self.path, text.encode())

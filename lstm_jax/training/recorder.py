@@ -3,15 +3,15 @@
 import dataclasses
 import math
 import time
+from pathlib import Path
 
 import jax
 
 from lstm_jax.distributed.multihost import any_says, first_says, leads, readable, tell
 from lstm_jax.errors import InputError, note
-from lstm_jax.lm.run_directory import RunDirectory, refuse_links
 from lstm_jax.storage.checkpoints import Checkpoints, Damaged, Record
 from lstm_jax.storage.files import Fields
-from lstm_jax.training.history import Fingerprint, Line, validations
+from lstm_jax.training.history import Fingerprint, HistoryFile, Line, validations
 from lstm_jax.training.loop import Clock, NotFinite
 from lstm_jax.training.states import resume_state, trees_of
 from lstm_jax.training.step import TrainState
@@ -41,19 +41,19 @@ class CheckpointPolicy:
         return waited > self.seconds and not busy
 
 
-def open_checkpoints(run: RunDirectory) -> Checkpoints:
-    """The states of a run."""
-    return Checkpoints(run.checkpoint_path)
+def open_checkpoints(folder: Path) -> Checkpoints:
+    """Open the states that a keeper has left in the folder of a run."""
+    return Checkpoints(folder / "checkpoints")
 
 
 class Keeper:
-    """Remembers the best model in memory and, given a run directory, all on disk.
+    """Remembers the best model in memory and, given a folder, all on disk.
 
     Of several processes each has a keeper and calls it at the same time; only that of
-    process 0 is given the run directory.
+    process 0 is given the folder.
 
     Args:
-        run: where to keep it.
+        folder: where to keep it: `metrics.jsonl`, `checkpoints`, `tensorboard`.
         clock: of the run; it is told how long saving held up the loop.
         policy: when to save between validations.
         tensorboard: write TensorBoard event files too.
@@ -68,7 +68,7 @@ class Keeper:
 
     def __init__(
         self,
-        run: RunDirectory | None,
+        folder: Path | None,
         clock: Clock,
         policy: CheckpointPolicy | None = None,
         *,
@@ -79,13 +79,12 @@ class Keeper:
         self.best_step = 0
         self.rate_scale = 1.0
         self._best_loss: float | None = None
-        if run:
-            refuse_links(run)
-        self._run = run
+        self._folder = folder
+        self._history = HistoryFile(folder / "metrics.jsonl") if folder else None
         self._clock = clock
         self._policy = policy or CheckpointPolicy()
         self._tensorboard = tensorboard
-        self._checkpoints: Checkpoints | None = open_checkpoints(run) if run else None
+        self._checkpoints = open_checkpoints(folder) if folder else None
         self._saved_at = time.perf_counter()
         self._saved_step = -1
         self._backed_to: int | None = None
@@ -99,8 +98,8 @@ class Keeper:
 
     def has_begun(self) -> bool:
         """Whether there is something to resume, be it damaged."""
-        assert self._run is not None and self._checkpoints is not None
-        return bool(self._checkpoints.steps() or self._run.lines())
+        assert self._history is not None and self._checkpoints is not None
+        return bool(self._checkpoints.steps() or self._history.read())
 
     def resume(self, like: TrainState, before: int | None = None) -> TrainState:
         """The state of the latest good checkpoint; the history after it is forgotten.
@@ -113,9 +112,9 @@ class Keeper:
             InputError: there is none, or the history up to it is damaged. Nothing has
                 been changed then.
         """
-        assert self._run is not None and self._checkpoints is not None
+        assert self._history is not None and self._checkpoints is not None
         record, state = resume_state(self._checkpoints, like, before)
-        self.lines = self._history_of(self._run, record)
+        self.lines = self._lines_up_to(self._history, record)
         self._clock.spent = record.seconds
         self._clock.compiling = record.compile_seconds
         self._clock.evaluating = record.evaluate_seconds
@@ -129,7 +128,7 @@ class Keeper:
             self.lines[-1]["ended"] = None  # it goes on
         self._fingerprint = Fingerprint(self.lines)
         self._checkpoints.forget_after(record.step)
-        self._run.rewrite_lines(self.lines)
+        self._history.rewrite(self.lines)
         return state
 
     def back_off(self, like: TrainState, why: NotFinite) -> TrainState:
@@ -166,9 +165,9 @@ class Keeper:
             self._checkpoints.wait()  # for the first state: no line without a state
         self.lines.append(record)
         self._fingerprint.add(record)
-        if self._run:
-            self._run.append_line(record)
-            self._show(self._run, record)
+        if self._folder and self._history:
+            self._history.append(record)
+            self._show(self._folder, record)
         loss = line.val_loss
         lowest = math.inf if self._best_loss is None else self._best_loss
         better = loss is not None and math.isfinite(loss) and loss < lowest
@@ -184,8 +183,8 @@ class Keeper:
         step = int(state.step)
         if self.lines:
             self.lines[-1]["ended"] = ended
-            if self._run:
-                self._run.rewrite_lines(self.lines)
+            if self._history:
+                self._history.rewrite(self.lines)
         if self._board:
             self._board.close()
         if self._best_loss is None:
@@ -196,7 +195,7 @@ class Keeper:
             last = jax.device_get(readable(state.result))
             self.best_model = last if self.best_model is None else self.best_model
         self.best_model = tell(self.best_model)
-        if first_says(bool(self._run) and step != self._saved_step):
+        if first_says(bool(self._folder) and step != self._saved_step):
             self._save(readable(state), step, None)
         self.close()
 
@@ -212,16 +211,16 @@ class Keeper:
         busy = self._checkpoints.busy()
         return self._policy.is_due(step, self._saved_step, waited, busy)
 
-    def _history_of(self, run: RunDirectory, record: Record) -> list[Fields]:
+    def _lines_up_to(self, history: HistoryFile, record: Record) -> list[Fields]:
         """The lines that lead to a checkpoint."""
-        lines = run.lines(record.step)
-        missing = not (run.path / "metrics.jsonl").exists()
+        lines = history.read(record.step)
+        missing = not history.path.exists()
         if missing and record.step and record.history:
-            note(f"{run.path} has no history; it begins anew")
+            note(f"{history.path.parent} has no history; it begins anew")
         elif record.history and record.history != str(Fingerprint(lines)):
             count = record.history.split()[0]
             raise InputError(
-                f"{run.path / 'metrics.jsonl'}: expected the {count} lines up to step "
+                f"{history.path}: expected the {count} lines up to step "
                 f"{record.step} as they were written, found {len(lines)} lines, or "
                 "damaged ones; without the file --resume goes on without a history"
             )
@@ -237,17 +236,17 @@ class Keeper:
             self._best_loss, self.best_step = None, self._saved_step
             return None
 
-    def _show(self, run: RunDirectory, record: Fields) -> None:
+    def _show(self, folder: Path, record: Fields) -> None:
         if self._board:
             self._board.add(record)
         elif self._tensorboard:
-            self._board = Board(run.path / "tensorboard", self.lines)
+            self._board = Board(folder / "tensorboard", self.lines)
 
     def _save(self, state: TrainState, step: int, loss: float | None) -> None:
-        if not self._run or not self._checkpoints:
+        if not self._history or not self._checkpoints:
             return  # process 0 has them
         started = time.perf_counter()
-        self._run.sync_lines()
+        self._history.sync()
         record = Record(
             step=step,
             loss=loss,

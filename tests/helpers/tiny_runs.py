@@ -70,13 +70,13 @@ def new_run(path: Path, config: TrainConfig = CONFIG) -> RunDirectory:
 def last_state(run: RunDirectory, config: TrainConfig = CONFIG) -> TrainState:
     """The state of the latest checkpoint."""
     like = jax.eval_shape(lambda: first_state(config, VOCAB))
-    with open_checkpoints(run) as checkpoints:
+    with open_checkpoints(run.path) as checkpoints:
         return load_state(checkpoints, checkpoints.latest().step, like)
 
 
 def checkpoint_steps(run: RunDirectory) -> list[int]:
     """The steps on disk."""
-    with open_checkpoints(run) as checkpoints:
+    with open_checkpoints(run.path) as checkpoints:
         return checkpoints.steps()[::-1]
 
 

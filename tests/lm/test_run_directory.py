@@ -128,7 +128,7 @@ def test_a_folder_of_other_files_is_never_replaced(
 
 
 def test_a_run_is_replaced_only_on_request(tmp_path: Path) -> None:
-    a_run(tmp_path / "r").append_line(HISTORY[0])
+    a_run(tmp_path / "r").history.append(HISTORY[0])
     before = contents(tmp_path)
     with pytest.raises(InputError, match="found a run; --overwrite replaces it"):
         create_run(tmp_path / "r")
@@ -241,14 +241,14 @@ def test_an_array_of_something_else_is_refused(
 
 def test_lines_come_back(tmp_path: Path) -> None:
     run = a_run(tmp_path / "r")
-    assert run.lines() == []
+    assert run.history.read() == []
     for line in HISTORY:
-        run.append_line(line)
-    assert run.lines() == HISTORY
-    run.rewrite_lines(HISTORY[:2])
-    assert run.lines() == HISTORY[:2]
-    run.append_line(HISTORY[2])
-    assert run.lines() == HISTORY[:3]
+        run.history.append(line)
+    assert run.history.read() == HISTORY
+    run.history.rewrite(HISTORY[:2])
+    assert run.history.read() == HISTORY[:2]
+    run.history.append(HISTORY[2])
+    assert run.history.read() == HISTORY[:3]
 
 
 @pytest.mark.parametrize(
@@ -258,17 +258,17 @@ def test_lines_after_a_step_are_left_out(
     last: int | None, count: int, tmp_path: Path
 ) -> None:
     run = a_run(tmp_path / "r")
-    run.rewrite_lines(HISTORY)
-    assert run.lines(last) == HISTORY[:count]
+    run.history.rewrite(HISTORY)
+    assert run.history.read(last) == HISTORY[:count]
 
 
 @pytest.mark.parametrize("removed", range(1, len(json.dumps(HISTORY[-1])) + 1))
 def test_a_last_line_cut_short_is_dropped(removed: int, tmp_path: Path) -> None:
     run = a_run(tmp_path / "r")
-    run.rewrite_lines(HISTORY)
+    run.history.rewrite(HISTORY)
     path = run.path / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[: -1 - removed])
-    assert run.lines() == HISTORY[:-1]
+    assert run.history.read() == HISTORY[:-1]
 
 
 DAMAGED = [
@@ -289,19 +289,21 @@ DAMAGED = [
 def test_a_line_older_than_a_field_has_none_of_it(tmp_path: Path) -> None:
     run = a_run(tmp_path / "r")
     (run.path / "metrics.jsonl").write_text('{"step": 3, "more": [1]}\n')
-    assert run.lines() == [MEASURED | {"step": 3, "more": [1]}]
-    assert str(Fingerprint(run.lines())) == str(Fingerprint([{"step": 3, "more": [1]}]))
+    assert run.history.read() == [MEASURED | {"step": 3, "more": [1]}]
+    assert str(Fingerprint(run.history.read())) == str(
+        Fingerprint([{"step": 3, "more": [1]}])
+    )
 
 
 @pytest.mark.parametrize("raw", DAMAGED, ids=lambda raw: raw[:20])
 def test_a_damaged_line_in_the_middle_is_refused(raw: bytes, tmp_path: Path) -> None:
     run = a_run(tmp_path / "r")
-    run.rewrite_lines(HISTORY)
+    run.history.rewrite(HISTORY)
     path = run.path / "metrics.jsonl"
     first, _, *rest = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join([first, raw, *rest, b""]))
     with pytest.raises(InputError, match=r"metrics\.jsonl: expected .*line 2") as error:
-        run.lines()
+        run.history.read()
     assert "\n" not in str(error.value)
 
 
@@ -372,7 +374,7 @@ def test_the_history_says_how_the_run_went(
     trained: tuple[RunDirectory, Outcome],
 ) -> None:
     run, outcome = trained
-    lines = run.lines()
+    lines = run.history.read()
     assert lines == outcome.lines
     assert all(line.keys() == LINE_KEYS for line in lines)
     steps = -(-(encoded()[0].train_size - 1) // (4 * 8))  # of one epoch
@@ -400,11 +402,11 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
         assert found.keys() == SCORES
         assert found["bits_per_char"] == pytest.approx(found["loss"] / math.log(2))
         assert found["perplexity"] == pytest.approx(math.exp(found["loss"]))
-    best = min(run.lines(), key=lambda line: line["val_loss"] or math.inf)
+    best = min(run.history.read(), key=lambda line: line["val_loss"] or math.inf)
     assert summary["best_step"] == best["step"] == outcome.best_step
     assert summary["validation"]["window256"]["loss"] == pytest.approx(best["val_loss"])
     assert summary["ended"] == "finished"
-    assert summary["steps"] == run.lines()[-1]["step"] and summary["epochs"] == 1
+    assert summary["steps"] == run.history.read()[-1]["step"] and summary["epochs"] == 1
     # [V, 4H] table, [H, 4H], [4H], [H, V] and [V], with V = 14 characters and unknown.
     hidden, symbols = 8, len(encoded()[1])
     assert summary["parameters"] == (
@@ -414,10 +416,10 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
     assert seconds["loop"] == pytest.approx(
         sum(seconds[name] for name in ("compile", "train", "evaluate", "save"))
     )
-    assert seconds["loop"] == pytest.approx(run.lines()[-1]["seconds"])
+    assert seconds["loop"] == pytest.approx(run.history.read()[-1]["seconds"])
     assert all(seconds[name] > 0 for name in (*seconds,))
     assert summary["chars_per_second"] == pytest.approx(
-        run.lines()[-1]["characters"] / seconds["train"]
+        run.history.read()[-1]["characters"] / seconds["train"]
     )
     assert summary["engine"]["name"] == "fused" and "cpu" in summary["device"]
     assert "on CPU" in summary["engine"]["reason"]

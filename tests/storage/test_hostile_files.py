@@ -163,7 +163,7 @@ def test_histories(cases: int, tmp_path: Path) -> None:
     line = {"step": 3, "val_loss": 1.0, "train_eval_loss": 0.5, "ended": None}
 
     def read() -> None:
-        lines = run.lines()
+        lines = run.history.read()
         best_validation(lines), waited(lines, 0.1), overfitting_began(lines)
 
     raws = st.lists(json_bytes(line), max_size=4).map(b"\n".join)

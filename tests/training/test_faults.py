@@ -374,7 +374,7 @@ def test_nothing_is_written_where_a_link_leads(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     run = new_run(tmp_path / "run")
     (run.path / "metrics.jsonl.draft").symlink_to(tmp_path / "precious")
-    run.rewrite_lines([])
+    run.history.rewrite([])
     (run.path / "samples.txt").symlink_to(tmp_path / "precious")
     run.write_samples("text")
     assert (tmp_path / "precious").read_text() == "precious"
@@ -401,7 +401,7 @@ def test_a_clock_that_jumps_changes_nothing(
     monkeypatch.setattr(time, "time", jumping)
     run = new_run(tmp_path / "run")
     run_once(run, calls=4)
-    assert calls[0] and run.lines()[-1]["seconds"] < 3600
+    assert calls[0] and run.history.read()[-1]["seconds"] < 3600
     settings = dataclasses.replace(CONFIG.run, checkpoint_seconds=3600.0)
     config = dataclasses.replace(CONFIG, run=settings)
     assert_same_run(run, run_once(run, config, resume=True), finished)

@@ -205,8 +205,10 @@ def test_a_run_without_improvement_ends_and_keeps_the_best(
     outcome = train(run)
     assert outcome.ended == "no improvement in 3 validations"
     assert [line["step"] for line in outcome.lines] == [2, 4, 6, 8]
-    assert run.lines() == outcome.lines
-    assert [line["ended"] for line in run.lines()] == [None] * 3 + [outcome.ended]
+    assert run.history.read() == outcome.lines
+    assert [line["ended"] for line in run.history.read()] == [None] * 3 + [
+        outcome.ended
+    ]
     best = best_validation(outcome.lines)
     assert best and outcome.best_step == best["step"]
     found = window256(outcome.best.model, CORPUS.validation)
@@ -223,7 +225,7 @@ def test_a_run_without_improvement_ends_and_keeps_the_best(
     longer = train(run, dataclasses.replace(CONFIG, run=patient), resume=True)
     assert longer.ended == "no improvement in 5 validations"
     assert [line["step"] for line in longer.lines] == [2, 4, 6, 8, 10, 12]
-    assert [line["ended"] for line in run.lines()] == [None] * 5 + [longer.ended]
+    assert [line["ended"] for line in run.history.read()] == [None] * 5 + [longer.ended]
 
 
 @pytest.mark.usefixtures("cached")
@@ -232,7 +234,7 @@ def test_patience_survives_an_interruption(run: RunDirectory, tmp_path: Path) ->
     whole.start(CONFIG, VOCAB)
     expected = train(whole)
     first = train(run, calls=3)
-    assert first.ended == run.lines()[-1]["ended"] == "interrupted"
+    assert first.ended == run.history.read()[-1]["ended"] == "interrupted"
     assert measured(train(run, resume=True)) == measured(expected)
 
 

@@ -126,8 +126,8 @@ def test_a_killed_run_comes_to_the_same(kills: int, tmp_path: Path) -> None:
     whole, found = open_run(tmp_path / "whole"), open_run(path)
     assert_same(last_state(found), last_state(whole))
     assert_same(load(path).model, load(whole.path).model)
-    assert computed(found.lines()) == computed(whole.lines())
-    steps = [line["step"] for line in found.lines()]
+    assert computed(found.history.read()) == computed(whole.history.read())
+    steps = [line["step"] for line in found.history.read()]
     assert steps == sorted(set(steps)) and steps[-1] == EPOCHS_PER_KILL * kills * 15
     before, after = load_config(whole.path / "config.json"), found.config()
     assert before.optimizer == after.optimizer and before.text == after.text

@@ -102,14 +102,14 @@ def test_the_run_stops_and_names_the_step(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     with pytest.raises(NotFinite, match=r"^step \d+: expected a finite loss") as raised:
         run_once(run)
-    last = run.lines()[-1]["step"]
+    last = run.history.read()[-1]["step"]
     assert last < raised.value.step <= last + CONFIG.run.steps_per_call
     # What is in memory is the state before that very step, what is on disk a good one.
     state = raised.value.state
     assert int(state.step) == raised.value.step - 1
     assert optax.tree.norm(state.model) > LIMIT, "whose loss it is"
     assert np.isfinite(length_of(run))
-    assert all(np.isfinite(line["train_loss"]) for line in run.lines())
+    assert all(np.isfinite(line["train_loss"]) for line in run.history.read())
     like = jax.eval_shape(lambda: first_state(CONFIG, VOCAB))
     assert jax.tree.structure(state) == jax.tree.structure(like)
 
@@ -121,7 +121,7 @@ def test_backing_off_goes_on_to_the_end(
     config = with_run(on_nan="backoff", checkpoint_steps=3)
     whole, run = (new_run(tmp_path / name, config) for name in ("whole", "run"))
     outcome = run_once(whole, config)
-    lines = whole.lines()
+    lines = whole.history.read()
     assert outcome.ended == "finished" and lines == outcome.lines
     assert [line["step"] for line in lines] == list(range(3, 31, 3))
     assert all(np.isfinite(line["train_loss"]) for line in lines)
@@ -133,7 +133,7 @@ def test_backing_off_goes_on_to_the_end(
     # Killed on the way and resumed, it is the same run: the rate is in the checkpoint.
     run_once(run, config, calls=6)
     found = run_once(run, config, resume=True)
-    assert computed(run.lines()) == computed(lines)
+    assert computed(run.history.read()) == computed(lines)
     assert_same(found.best.model, outcome.best.model)
 
 
@@ -148,7 +148,7 @@ def test_backing_off_ends_if_nothing_helps(
     run = new_run(tmp_path / "run", config)
     with pytest.raises(NotFinite, match=r"^step 1:"):
         run_once(run, config)
-    assert run.lines() == [] and np.isfinite(length_of(run))
+    assert run.history.read() == [] and np.isfinite(length_of(run))
 
 
 def test_without_a_directory_there_is_nothing_to_go_back_to(

@@ -45,13 +45,13 @@ def assert_same_run(
     expected_run, expected = whole
     assert outcome.ended == expected.ended == "finished"
     assert_same(last_state(run), last_state(expected_run))
-    assert computed(run.lines()) == computed(expected_run.lines())
-    assert run.lines() == outcome.lines
+    assert computed(run.history.read()) == computed(expected_run.history.read())
+    assert run.history.read() == outcome.lines
     assert outcome.best_step == expected.best_step
     assert_same(outcome.best.model, expected.best.model)
     assert_same(load(run.path).model, expected.best.model)
     assert {expected.best_step, 30} <= set(checkpoint_steps(run))
-    seconds = [line["seconds"] for line in run.lines()]
+    seconds = [line["seconds"] for line in run.history.read()]
     assert seconds == sorted(seconds), "time goes on where it was"
 
 
@@ -65,11 +65,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Outco
 def test_the_whole_run_is_as_it_is_meant(whole: tuple[RunDirectory, Outcome]) -> None:
     run, outcome = whole
     assert outcome.ended == "finished"
-    assert [line["step"] for line in run.lines()] == list(range(3, 31, 3))
-    validated = [line["step"] for line in run.lines() if line["val_loss"] is not None]
+    assert [line["step"] for line in run.history.read()] == list(range(3, 31, 3))
+    validated = [
+        line["step"] for line in run.history.read() if line["val_loss"] is not None
+    ]
     assert validated == [9, 15, 24, 30]
     assert int(last_state(run).step) == 30
-    assert run.lines()[-1]["train_loss"] < run.lines()[0]["train_loss"]
+    assert run.history.read()[-1]["train_loss"] < run.history.read()[0]["train_loss"]
 
 
 def test_a_resumed_run_is_the_same_run(
@@ -78,7 +80,7 @@ def test_a_resumed_run_is_the_same_run(
     run = new_run(tmp_path / "run")
     first = run_once(run, calls=4)
     assert first.ended == "interrupted"
-    assert [line["step"] for line in run.lines()] == [3, 6, 9, 12]
+    assert [line["step"] for line in run.history.read()] == [3, 6, 9, 12]
     assert int(last_state(run).step) == 12
     second = run_once(run, resume=True)
     assert_same_run(run, second, whole)
@@ -116,12 +118,12 @@ def test_what_was_logged_after_the_last_checkpoint_is_done_again(
     """A killed run has lines that its checkpoint does not know; the last is torn."""
     run = new_run(tmp_path / "run")
     run_once(run, calls=4)
-    later = whole[0].lines()[4:7]
+    later = whole[0].history.read()[4:7]
     for line in later:
-        run.append_line(line | {"train_loss": 99.0})
+        run.history.append(line | {"train_loss": 99.0})
     path = run.path / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
-    assert len(run.lines()) == 6
+    assert len(run.history.read()) == 6
     assert_same_run(run, run_once(run, resume=True), whole)
 
 
@@ -131,9 +133,9 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(
 ) -> None:
     run = new_run(tmp_path / "run")
     run_once(run)
-    before = run.lines()
+    before = run.history.read()
     again = run_once(run, resume=True)
-    assert run.lines() == before
+    assert run.history.read() == before
     assert again.clock.seconds() == pytest.approx(before[-1]["seconds"], abs=5)
     assert_same_run(run, again, whole)
 
@@ -146,8 +148,8 @@ def test_a_longer_plan_continues_a_finished_run(
     run_once(run)
     longer = dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, epochs=8))
     outcome = run_once(run, longer, resume=True)
-    lines = run.lines()
-    before = whole[0].lines()
+    lines = run.history.read()
+    before = whole[0].history.read()
     before[-1]["ended"] = None  # it went on
     assert computed(lines[:10]) == computed(before)
     assert [line["step"] for line in lines] == [*range(3, 40, 3), 40]
@@ -164,7 +166,9 @@ def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> N
     optimizer = dataclasses.replace(CONFIG.optimizer, learning_rate=500.0)
     ruined = dataclasses.replace(CONFIG, optimizer=optimizer)
     second = run_once(run, ruined, resume=True)
-    losses = [line["val_loss"] for line in run.lines() if line["val_loss"] is not None]
+    losses = [
+        line["val_loss"] for line in run.history.read() if line["val_loss"] is not None
+    ]
     assert losses[-1] > 2 * min(losses)
     assert second.best_step == first.best_step == 24
     assert_same(second.best.model, first.best.model)
@@ -180,7 +184,7 @@ def test_a_best_that_is_no_number_is_none(
     run = new_run(tmp_path / "run")
     run_once(run, calls=6)
     like = jax.eval_shape(lambda: first_state(CONFIG, VOCAB))
-    with open_checkpoints(run) as checkpoints:
+    with open_checkpoints(run.path) as checkpoints:
         state, record = load_state(checkpoints, 18, like), checkpoints.record(18)
         shutil.rmtree(run.checkpoint_path / "18")
         record = dataclasses.replace(record, best_step=9, best_loss=float("nan"))
@@ -216,7 +220,7 @@ def test_so_is_any_other_run(
     run_once(run, config, calls=1)
     found = run_once(run, config, resume=True)
     assert_same(last_state(run, config), last_state(whole, config))
-    assert computed(run.lines()) == computed(whole.lines())
+    assert computed(run.history.read()) == computed(whole.history.read())
     assert found.best_step == expected.best_step
     assert_same(found.best.model, expected.best.model)
 
@@ -250,7 +254,7 @@ def test_a_budget_goes_on_with_the_time_already_spent(tmp_path: Path) -> None:
     first = run_once(run, config, calls=2)
     spent = first.clock.seconds()
     outcome = run_once(run, config, resume=True)
-    lines = run.lines()
+    lines = run.history.read()
     assert lines == outcome.lines and outcome.ended == "finished"
     steps = [line["step"] for line in lines]
     assert steps == sorted(set(steps)) and len(steps) > 2
@@ -299,7 +303,7 @@ def test_a_history_changed_behind_our_back_is_not_resumed(tmp_path: Path) -> Non
     run = new_run(tmp_path / "run")
     run_once(run, calls=3)
     path = run.path / "metrics.jsonl"
-    good, lines = path.read_bytes(), run.lines()
+    good, lines = path.read_bytes(), run.history.read()
     for bad in (
         good.replace(b'"train_loss": ', b'"train_loss": 1'),
         good.split(b"\n")[0],
@@ -310,7 +314,7 @@ def test_a_history_changed_behind_our_back_is_not_resumed(tmp_path: Path) -> Non
         assert path.read_bytes() == bad
     path.unlink()  # then it is not missed
     outcome = run_once(run, resume=True)
-    assert run.lines() == outcome.lines and outcome.lines[0]["step"] == 12
+    assert run.history.read() == outcome.lines and outcome.lines[0]["step"] == 12
     assert lines[-1]["step"] == 9
 
 
