@@ -43,9 +43,8 @@ from lstm_jax.training import FoldOutcome, Stop, fold_table, interruptible
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
     from experiments.results import DataFile
-    from experiments.sentiment.data import Labelled
     from lstm_jax.metrics import ClassReport, Confusion
-    from lstm_jax.training import CrossValidation, FoldOutcome, Programs
+    from lstm_jax.training import CrossValidation, Programs
 
 OURS, BAYES = "LSTM", "naive Bayes"
 SMOKE = {
