@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lstm_jax.distributed import heartbeat as room
+from lstm_jax.distributed import heartbeat
 from lstm_jax.distributed.heartbeat import connect, watch
 
 Pair = tuple[socket.socket, socket.socket]
@@ -15,8 +15,8 @@ Pair = tuple[socket.socket, socket.socket]
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """Two ends of a connection, and little patience."""
-    monkeypatch.setattr(room, "_EVERY", 0.1)
-    monkeypatch.setattr(room, "SILENCE", 0.6)
+    monkeypatch.setattr(heartbeat, "_EVERY", 0.1)
+    monkeypatch.setattr(heartbeat, "SILENCE", 0.6)
     both = socket.socketpair()
     yield both
     for end in both:

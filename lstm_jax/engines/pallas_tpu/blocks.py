@@ -3,7 +3,7 @@
 A kernel is called once for every block of time steps, in the order of the walk. The
 blocks of the sequences change from call to call; w_h and the state have one block for
 all, which therefore stays in VMEM. Where the last state is to be written is where the
-kernel keeps the state; it is moved to HBM after the last call. See `vmem.py` for the
+kernel keeps the state; it is moved to HBM after the last call. See `layout.py` for the
 sizes.
 
 Time steps that fill no block are a shorter last one: what lies beyond is not visited.

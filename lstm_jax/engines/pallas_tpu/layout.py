@@ -1,7 +1,7 @@
 """How a recurrence is laid out in a TPU's VMEM, and how much of it that takes.
 
 A TPU computes on VMEM, some megabytes beside its units; all else lies in HBM, an order
-of magnitude slower to read. The kernels of `tpu_kernels.py` hold w_h and the state
+of magnitude slower to read. The kernels of `kernels.py` hold w_h and the state
 there from the first step to the last. Sequences pass through in blocks of a few steps,
 one block being worked on while its neighbours are moved. So what is needed depends on
 the rows and units, never on the number of steps.
