@@ -21,6 +21,7 @@ from lstm_jax.lm.config import HELLO_WORLD, TrainConfig, check
 from lstm_jax.lm.presets import preset
 from lstm_jax.lm.run import begin_run, begin_together, continue_run, refuse_changes
 from lstm_jax.lm.run_directory import RunDirectory, open_run
+from lstm_jax.training.callbacks import INTERRUPTED
 from lstm_jax.training.signals import interruptible
 from lstm_jax.training.tensorboard import require_tensorboard
 
@@ -51,20 +52,14 @@ def _train(
 
     keep_programs()
     from lstm_jax.lm.console import Reporter
+    from lstm_jax.lm.task import set_up
     from lstm_jax.lm.training import train_text
 
-    reporter = Reporter(config, corpus)
+    setup = set_up(config, corpus, vocab)
+    reporter = Reporter(setup)
     with interruptible() as stop:
-        outcome = train_text(
-            config,
-            corpus,
-            vocab,
-            run,
-            resume=config.run.resume,
-            on_line=reporter.line,
-            interrupted=stop,
-        )
-    if outcome.ended == "interrupted":
+        outcome = train_text(setup, run, callbacks=[reporter.progress(), stop])
+    if outcome.ended == INTERRUPTED:
         reporter.interrupted(run)
         return stop.code
     reporter.finish(outcome, run)

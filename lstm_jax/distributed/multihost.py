@@ -5,7 +5,7 @@ order. With one process there is nothing to tell, and nothing is done.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import jax
@@ -34,6 +34,25 @@ def any_says(answer: bool) -> bool:
 def first_says(answer: bool) -> bool:
     """The answer of process 0."""
     return bool(tell(np.bool_(answer)))
+
+
+def settle(anyone: Sequence[bool], first: Sequence[bool]) -> list[bool]:
+    """Settle several questions in one exchange.
+
+    Args:
+        anyone: questions to which any process may say yes.
+        first: questions that process 0 answers.
+
+    Returns:
+        The answers, in the same order.
+    """
+    if jax.process_count() == 1:
+        return [*anyone, *first]
+    answers = _everyones(np.array([*anyone, *first], np.uint32))
+    settled = np.concatenate(
+        [answers.max(axis=0)[: len(anyone)], answers[0, len(anyone) :]]
+    )
+    return [bool(answer) for answer in settled]
 
 
 def first_number(number: float) -> float:

@@ -1,14 +1,11 @@
 """What a training run tells: lines while it goes, results and files at its end."""
 
 import dataclasses
-import importlib.metadata
-import platform
 import time
 
 import jax
 from rich.console import Console
 
-import lstm_jax
 from lstm_jax.data.text import Corpus
 from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.distributed.multihost import leads
@@ -16,72 +13,61 @@ from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig
 from lstm_jax.lm.evaluation import evaluate_ids
 from lstm_jax.lm.generation import generate_text
 from lstm_jax.lm.run_directory import RunDirectory
-from lstm_jax.lm.task import engine_of, multiplies_rounded, plan_of, text_task
+from lstm_jax.lm.task import Setup, multiplies_rounded
 from lstm_jax.lm.text_model import TextModel
-from lstm_jax.lm.training import Outcome
+from lstm_jax.report.progress import Progress
+from lstm_jax.report.summary import summarize
 from lstm_jax.storage.files import Fields
-from lstm_jax.training.history import Line
+from lstm_jax.training.callbacks import Callback
+from lstm_jax.training.trainer import Trained
 
-_LINES = 20  # printed over a run, besides those with a validation
 HELLO_PROMPT = "hel"
 _PROMPT_LENGTH = 32
 _SAMPLE_LENGTH = 400
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class Reporter:
-    """Prints the progress of a run and writes what it leaves."""
+    """Says what a run is, shows its progress, and writes what it leaves.
 
-    def __init__(self, config: TrainConfig, corpus: Corpus) -> None:
-        task = text_task(config, corpus)
-        self._config = config
-        self._corpus = corpus
-        self._plan = plan_of(config, task.steps_per_epoch)
-        self._printed = 0
+    Args:
+        setup: what the run is made of.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        config, corpus, engine = setup.config, setup.corpus, setup.engine
         # Of several processes one speaks.
         self._console = Console(highlight=False, soft_wrap=True, quiet=not leads())
-        count = row_mesh(task.rows, config.run.devices).size
+        count = row_mesh(setup.task.rows, config.run.devices).size
         self._device = f"{count} x {jax.devices()[0].device_kind}"
-        self._engine = engine_of(config)
         self._say(
             f"{corpus.train_size:,} characters to learn from, "
             f"{len(corpus.ids) - corpus.train_size:,} held out; "
             f"{config.model.layers} layers of {config.model.hidden}, dropout "
             f"{config.model.dropout}; "
-            f"engine {self._engine.name} on {self._device} ({self._engine.reason})"
+            f"engine {engine.name} on {self._device} ({engine.reason})"
             f"{_precision(config)}"
         )
 
-    def line(self, line: Line) -> None:
-        """Show a line of history, if it is time for one."""
-        share = self._plan.progress(line.step, line.seconds)
-        mark = int(share * _LINES)
-        if mark == self._printed and line.val_loss is None:
-            return
-        self._printed = mark
-        validation = ""
-        if line.val_loss is not None:
-            validation = f"  val {line.val_loss:.4f} (acc {line.val_accuracy:.3f})"
-        self._say(
-            f"{share:4.0%}  step {line.step:>7,}  epoch {line.epoch:6.2f}  "
-            f"{line.seconds:6.1f} s  {line.chars_per_second:>9,.0f} chars/s  "
-            f"train {line.train_loss:.4f} (acc {line.train_accuracy:.3f}){validation}"
-        )
+    def progress(self) -> Callback:
+        """Make the callback that shows how far the run is."""
+        return Progress(self._setup.plan, "chars", self._say)
 
     def interrupted(self, run: RunDirectory | None) -> None:
         """Say what an interrupted run left behind."""
         kept = f"; --resume continues {run.path}" if run else "; nothing was kept"
         self._say(f"interrupted{kept}")
 
-    def finish(self, outcome: Outcome, run: RunDirectory | None) -> None:
+    def finish(self, outcome: Trained, run: RunDirectory | None) -> None:
         """Evaluate the best model, show it, and write the last files."""
-        corpus, clock = self._corpus, outcome.clock
+        config, corpus, clock = self._setup.config, self._setup.corpus, outcome.clock
+        best = TextModel(config, self._setup.vocab, outcome.model)
         if outcome.ended != "finished":
             self._say(f"stopped: {outcome.ended}; the best step is kept")
         part = "validation" if corpus.has_validation else "training"
         ids = corpus.validation if corpus.has_validation else corpus.train
         started = time.perf_counter()
-        results = evaluate_ids(outcome.best.model, ids)
+        results = evaluate_ids(best.model, ids)
         clock.final += time.perf_counter() - started
         for protocol, found in results.items():
             self._say(
@@ -98,46 +84,27 @@ class Reporter:
         )
         if not leads():
             return
-        if not self._config.text.data:
+        if not config.text.data:
             length = len(HELLO_WORLD_TEXT) - len(HELLO_PROMPT)
-            made = generate_text(outcome.best, HELLO_PROMPT, length)
+            made = generate_text(best, HELLO_PROMPT, length)
             self._say(f"from {HELLO_PROMPT!r}: {HELLO_PROMPT}{made}")
         if run:
             run.write_summary(self._summary(outcome, part, results))
-            run.write_samples(_samples(outcome.best, corpus))
+            run.write_samples(_samples(best, corpus))
             _draw(run)
             self._say(f"kept in {run.path}")
 
     def _summary(
-        self, outcome: Outcome, part: str, results: dict[str, dict[str, float]]
+        self, outcome: Trained, part: str, results: dict[str, dict[str, float]]
     ) -> Fields:
-        clock, last = outcome.clock, outcome.lines[-1]
-        leaves = jax.tree.leaves(outcome.best.model)
-        besides = clock.compiling + clock.evaluating + clock.saving
-        training = clock.seconds() - besides
+        summary = summarize(outcome)
         return {
-            "ended": outcome.ended,
+            "ended": summary.pop("ended"),
             part: results,
-            "best_step": outcome.best_step,
-            "steps": last["step"],
-            "epochs": last["epoch"],
-            "parameters": sum(leaf.size for leaf in leaves),
-            "seconds": {
-                "loop": clock.seconds(),
-                "compile": clock.compiling,
-                "train": training,
-                "evaluate": clock.evaluating,
-                "save": clock.saving,
-                "final_evaluation": clock.final,
-            },
-            "chars_per_second": last["characters"] / training,
-            "engine": dataclasses.asdict(self._engine),
+            **summary,
+            "chars_per_second": summary["items_per_second"],
+            "engine": dataclasses.asdict(self._setup.engine),
             "device": self._device,
-            "versions": {
-                "python": platform.python_version(),
-                "lstm_jax": lstm_jax.__version__,
-                **{name: importlib.metadata.version(name) for name in _PACKAGES},
-            },
         }
 
     def _say(self, text: str) -> None:

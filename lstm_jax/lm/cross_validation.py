@@ -13,9 +13,10 @@ from lstm_jax.data.tokenizers.characters import Vocab
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.evaluation import all_scores, stream_symbols, window_measures
-from lstm_jax.lm.joint_training import Job, train_alone, train_together
+from lstm_jax.lm.joint_training import Job, train_together
 from lstm_jax.lm.sizing import fit_to
-from lstm_jax.lm.task import build_optimizer, check_machine, loss_of
+from lstm_jax.lm.task import build_optimizer, check_machine, loss_of, set_up
+from lstm_jax.lm.training import train_text
 from lstm_jax.metrics.classification import Measures
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.training.compiled import Programs
@@ -119,7 +120,8 @@ def _one_by_one(
 
     def fit_and_predict(train: Indices, test: Indices, fold: int) -> FoldOutcome:
         job = fold_job(text, test, config)
-        trained = train_alone(job, programs, stop)
+        setup = set_up(job.config, job.corpus, job.vocab)
+        trained = train_text(setup, callbacks=[stop], programs=programs)
         stop.check(
             f"fold {fold + 1} of {folds} is not finished; of the folds before it there "
             "is what was printed, and no mean"
@@ -142,7 +144,7 @@ def _all_at_once(
     blocks = block_folds(len(text), folds)
     jobs = [fold_job(text, block.test, run) for run in configs for block in blocks]
     started = time.perf_counter()
-    models = train_together(jobs, stop)
+    models = train_together(jobs, [stop])
     stop.check("no fold is finished, since they train together; nothing was kept")
     seconds = time.perf_counter() - started
     say(f"{len(jobs)} models trained together in {seconds:.1f} s")

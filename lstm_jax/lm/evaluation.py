@@ -164,13 +164,14 @@ def scores(sums: Sums) -> dict[str, float]:
         `loss` in nats per symbol, the same as `bits_per_char` (loss / ln 2) and as
         `perplexity` (exp loss), `accuracy` and how many `characters` were predicted.
     """
-    loss = sums.mean_loss()
+    found = sums.values()
+    loss = found["loss"]
     return {
         "loss": loss,
         "bits_per_char": loss / math.log(2),
         "perplexity": math.exp(min(loss, 700.0)),
-        "accuracy": float(sums.correct) / float(sums.count),
-        "characters": int(sums.count),
+        "accuracy": found["accuracy"],
+        "characters": int(sums.loss.weight),
     }
 
 
@@ -185,7 +186,7 @@ def all_scores(found: Measures) -> dict[str, float]:
     averages = class_report(found.class_counts()).averages
     return {
         **scores(found.sums),
-        f"top{TOP}_accuracy": float(found.top) / float(found.sums.count),
+        f"top{TOP}_accuracy": float(found.top) / float(found.sums.loss.weight),
         "calibration_error": calibration_error(found.calibration),
         **{
             f"{name}_{average}": value

@@ -6,7 +6,7 @@ by itself, up to rounding.
 """
 
 import dataclasses
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,12 @@ from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.evaluation import ROW_AXES
 from lstm_jax.lm.task import build_optimizer, first_state, plan_of, text_task
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.training.callbacks import Callback
 from lstm_jax.training.compiled import Programs
 from lstm_jax.training.ensemble import members_of
-from lstm_jax.training.loop import Clock, Task, fit
+from lstm_jax.training.loop import Task
 from lstm_jax.training.step import TrainState, train_steps_together
-from lstm_jax.training.trainer import Trained, train_model
+from lstm_jax.training.trainer import train_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,37 +36,8 @@ class Job:
     vocab: Vocab
 
 
-def train_alone(
-    job: Job, programs: Programs, interrupted: Callable[[], bool] = lambda: False
-) -> Trained:
-    """The last model of one job.
-
-    Args:
-        job: what to train.
-        programs: of `loss_of` and the optimizer of its settings, shared between jobs.
-        interrupted: see `train_model`.
-
-    Raises:
-        InputError: there is no time for a step, or the loss is no longer a finite
-            number.
-    """
-    task, run = text_task(job.config, job.corpus), job.config.run
-    first = first_state(job.config, job.vocab)
-    return train_model(
-        task,
-        first.model,
-        plan_of(job.config, task.steps_per_epoch),
-        programs,
-        carry=first.carry,
-        seed=run.seed,
-        steps_per_call=run.steps_per_call,
-        evaluations=0,
-        interrupted=interrupted,
-    )
-
-
 def train_together(
-    jobs: Sequence[Job], interrupted: Callable[[], bool] = lambda: False
+    jobs: Sequence[Job], callbacks: Sequence[Callback] = ()
 ) -> list[LanguageModel]:
     """The last model of every job, in their order.
 
@@ -74,7 +46,7 @@ def train_together(
 
     Args:
         jobs: with settings that differ in their seed only.
-        interrupted: asked after every compiled call; True ends the training early.
+        callbacks: see `train_model`; one that ends the training ends that of all.
 
     Raises:
         InputError: the length of the run is given in seconds, which mean something
@@ -87,7 +59,7 @@ def train_together(
         groups.setdefault(_shape(job), []).append(k)
     trained = dict[int, LanguageModel]()
     for places in groups.values():
-        models = _train([jobs[k] for k in places], interrupted)
+        models = _train([jobs[k] for k in places], callbacks)
         trained.update(zip(places, models, strict=True))
     return [trained[k] for k in range(len(jobs))]
 
@@ -98,26 +70,19 @@ def _shape(job: Job) -> Hashable:
     return len(job.vocab), job.config.model, sizes
 
 
-def _train(jobs: Sequence[Job], interrupted: Callable[[], bool]) -> list[LanguageModel]:
-    """The jobs of one shape."""
+def _train(jobs: Sequence[Job], callbacks: Sequence[Callback]) -> list[LanguageModel]:
+    """Train the jobs of one shape."""
     config = jobs[0].config
     task, optimizer = _joint_task(jobs), build_optimizer(config)
-    state = _joint_state(jobs)
-    loop = fit(
+    trained = train_model(
         task,
-        optimizer,
-        state,
+        lambda: _joint_state(jobs),
         plan_of(config, task.steps_per_epoch),
-        Clock(),
-        steps_per_call=config.run.steps_per_call,
-        devices=1,
-        programs=Programs(task.loss, optimizer, train_steps_together),
+        Programs(task.loss, optimizer, train_steps_together),
+        dataclasses.replace(config.run, evaluations=0, patience=None, devices=1),
+        callbacks=callbacks,
     )
-    for after, _ in loop:
-        state = after
-        if interrupted():
-            break
-    return members_of(jax.device_get(state.result))
+    return members_of(trained.model)
 
 
 def _joint_state(jobs: Sequence[Job]) -> TrainState:
@@ -141,5 +106,5 @@ def _joint_task(jobs: Sequence[Job]) -> Task:
         row_axes=dict.fromkeys(ROW_AXES, 0),
         rows=len(jobs),  # a model is a row
         steps_per_epoch=tasks[0].steps_per_epoch,
-        symbols_per_step=sum(task.symbols_per_step for task in tasks),
+        items_per_step=sum(task.items_per_step for task in tasks),
     )

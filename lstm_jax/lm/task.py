@@ -1,8 +1,10 @@
 """The language model as a task: what a configuration and a text make of the loop.
 
-The pieces a run is built from: model, optimizer, first state, batches, plan.
+The pieces a run is built from: model, optimizer, first state, batches, plan. `set_up`
+makes them once, and everything that trains or tells of a run is handed its `Setup`.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -119,6 +121,51 @@ def multiplies_rounded(config: TrainConfig) -> bool:
     return config.model.precision == "mixed" and multiplies_bfloat16()
 
 
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """All that a run is made of, made once.
+
+    Attributes:
+        config: the resolved settings.
+        corpus: what is learned from.
+        vocab: its vocabulary.
+        task: batches and validation.
+        plan: when the run ends, and the learning rate until then.
+        optimizer: the optax chain.
+        engine: what runs the recurrence, and why.
+    """
+
+    config: TrainConfig
+    corpus: Corpus
+    vocab: Vocab
+    task: Task
+    plan: Plan
+    optimizer: optax.GradientTransformation
+    engine: EngineChoice
+
+    def first_state(self) -> TrainState:
+        """Make the state before the first step."""
+        return first_state(self.config, self.vocab)
+
+
+def set_up(config: TrainConfig, corpus: Corpus, vocab: Vocab) -> Setup:
+    """Make what a run is made of.
+
+    Args:
+        config: the settings, which have been through `fit_to`.
+        corpus: what to learn from.
+        vocab: its vocabulary.
+
+    Raises:
+        InputError: the engine asked for by name can't run here.
+    """
+    engine = engine_of(config)
+    task = text_task(config, corpus)
+    plan = plan_of(config, task.steps_per_epoch)
+    optimizer = build_optimizer(config)
+    return Setup(config, corpus, vocab, task, plan, optimizer, engine)
+
+
 def text_task(config: TrainConfig, corpus: Corpus) -> Task:
     """Learning to predict the next symbol of a corpus."""
     batch, length = config.optimizer.batch, config.optimizer.length
@@ -146,7 +193,8 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
         row_axes=ROW_AXES,
         rows=batch,
         steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
-        symbols_per_step=batch * length,
+        items_per_step=batch * length,
+        items="bytes" if config.text.vocab == "byte" else "characters",
         evaluate=(lambda model: window256(model, corpus.validation, limit))
         if validated
         else None,

@@ -24,7 +24,7 @@ from lstm_jax.lm.task import (
 )
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.training.loop import Clock
-from lstm_jax.training.recorder import Keeper, open_checkpoints
+from lstm_jax.training.recorder import RunRecorder, open_checkpoints
 from lstm_jax.training.step import init_state
 
 
@@ -75,8 +75,8 @@ def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
         run.announce()
         run.start(trained.config, trained.vocab)
         refuse_links(run)
-        with contextlib.closing(Keeper(run.path, Clock())) as keeper:
-            keeper.finish(state, "finished")
+        with contextlib.closing(RunRecorder(run.path, Clock())) as recorder:
+            recorder.finish(state, "finished")
 
 
 def load(path: Path | str) -> TextModel:

@@ -7,7 +7,7 @@ the end, so it does not depend on how the data were cut.
 
 import dataclasses
 import math
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -34,32 +34,67 @@ Totals = TypeVar("Totals", bound=Additive)
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class Mean(Additive):
+    """A weighted mean in the making: a `total`, and the `weight` to divide it by."""
+
+    total: Array
+    weight: Array
+
+    def value(self) -> float:
+        """Divide: the mean over everything that was added up; NaN of nothing."""
+        weight = float(self.weight)
+        return float(self.total) / weight if weight else math.nan
+
+
+class Metric(Protocol):
+    """What a task may measure: totals that add up, and one number of them."""
+
+    def __add__(self: Same, other: Same) -> Same:
+        """Add the totals of other data."""
+        ...
+
+    def value(self) -> float:
+        """Make the number of the totals."""
+        ...
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Sums(Additive):
-    """Totals over counted positions: `loss` in nats, `correct` and `count`.
+    """Named totals of a batch: what was measured, and what is to be minimized.
 
-    The counts of `cross_entropy` are int32, exact below 2^31; float32 would stop at
-    2^24, and no longer text than that was counted right.
-
-    `penalty`, in nats too, is what the training objective adds to the loss; it is None
-    where there is none, and in no report.
+    `metrics` has "loss", a `Mean` in nats or whatever the task's loss is counted in,
+    and whatever else the task measures, by name; a task that knows no right and wrong
+    has no "accuracy". `penalty`, in units of the loss's total, is what the training
+    objective adds to it; it is None where there is none, and in no report.
     """
 
-    loss: Array
-    correct: Array
-    count: Array
+    metrics: dict[str, Metric]
     penalty: Array | None = None
 
-    def mean_loss(self) -> float:
-        """Nats per counted position."""
-        return float(self.loss) / float(self.count)
+    @property
+    def loss(self) -> Mean:
+        """The totals of the loss."""
+        loss = self.metrics["loss"]
+        assert isinstance(loss, Mean)
+        return loss
 
-    def accuracy(self) -> float | None:
-        """The share of counted positions where the highest score was the target's.
+    def values(self) -> dict[str, float]:
+        """Make a number of every metric, by its name, the loss first."""
+        names = dict.fromkeys(("loss", *self.metrics))  # compiled code sorts them
+        return {name: self.metrics[name].value() for name in names}
 
-        None for a task that knows no right and wrong, whose `correct` is not a number.
-        """
-        share = float(self.correct) / float(self.count)
-        return None if math.isnan(share) else share
+
+def loss_sums(loss: Array, weight: Array, **means: Array) -> Sums:
+    """Name the totals of a batch that are all divided by the same weight.
+
+    Args:
+        loss: the total loss.
+        weight: what it is divided by, the count of positions for one.
+        means: totals of other metrics, by name.
+    """
+    totals = {"loss": loss, **means}
+    return Sums({name: Mean(total, weight) for name, total in totals.items()})
 
 
 def cross_entropy(logits: LabelScores, targets: Labels, smoothing: float = 0.0) -> Sums:
@@ -80,9 +115,11 @@ def cross_entropy(logits: LabelScores, targets: Labels, smoothing: float = 0.0) 
         evenly = nats + score - jnp.mean(logits, axis=-1)  # mean of -ln softmax
         penalty = smoothing * jnp.sum(jnp.where(counted, evenly - nats, 0))
     correct = argmax(logits) == targets
-    return Sums(
-        loss=jnp.sum(jnp.where(counted, nats, 0)),
-        correct=jnp.sum(correct & counted, dtype=jnp.int32),
-        count=jnp.sum(counted, dtype=jnp.int32),
-        penalty=penalty,
+    found = loss_sums(
+        jnp.sum(jnp.where(counted, nats, 0)),
+        # int32 is exact below 2^31; float32 would stop at 2^24, and no longer text
+        # than that would be counted right.
+        weight=jnp.sum(counted, dtype=jnp.int32),
+        accuracy=jnp.sum(correct & counted, dtype=jnp.int32),
     )
+    return dataclasses.replace(found, penalty=penalty)

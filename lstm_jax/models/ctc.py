@@ -15,7 +15,7 @@ from jax import Array
 
 from lstm_jax.data.special_ids import BLANK
 from lstm_jax.engines.padding import only_real
-from lstm_jax.metrics.losses import Sums
+from lstm_jax.metrics.losses import Sums, loss_sums
 from lstm_jax.nn.layers import StackedLSTM
 from lstm_jax.nn.regularizers import dropout
 from lstm_jax.typing import BatchInputs, FrameScores, Lengths, PRNGKey, Transcripts
@@ -77,13 +77,13 @@ def transcribe_loss(
         key: for dropout, or None.
 
     Returns:
-        The sums, whose `correct` is no number: a transcript is right or wrong only
-        once it is decoded.
+        The sums, which have no accuracy: a transcript is right or wrong only once it
+        is decoded.
     """
     scores = model(batch["frames"], batch["lengths"], key=key)
     nats = transcript_nats(scores, batch["lengths"], batch["transcripts"])
     count = jnp.sum(batch["transcripts"] != BLANK, dtype=jnp.int32)
-    return Sums(jnp.sum(nats), jnp.float32(jnp.nan), count), carry
+    return loss_sums(jnp.sum(nats), count), carry
 
 
 def transcript_nats(

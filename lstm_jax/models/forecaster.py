@@ -19,7 +19,7 @@ from flax import nnx
 from jax import Array
 
 from lstm_jax.data.series import Frame
-from lstm_jax.metrics.losses import Sums
+from lstm_jax.metrics.losses import Sums, loss_sums
 from lstm_jax.nn.layers import StackedLSTM
 from lstm_jax.typing import Forecasts, Future, Past, PRNGKey, Quantiles
 
@@ -153,7 +153,7 @@ def forecast_loss(
     rows = (batch["past"], batch["future"], batch["weight"])
     losses = jax.vmap(member, over)(models, *rows, keys)
     points = batch["future"].shape[0] * batch["future"].shape[2]
-    return Sums(losses.sum(), jnp.float32(jnp.nan), jnp.float32(points)), carry
+    return loss_sums(losses.sum(), jnp.float32(points)), carry
 
 
 def build_ensemble(

@@ -26,12 +26,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_jax.report.inspection import Findings, LayerFindings
-from lstm_jax.storage.files import Fields
-from lstm_jax.training.history import best_validation, overfitting_began, validations
+from lstm_jax.training.history import (
+    Line,
+    best_validation,
+    overfitting_began,
+    validations,
+)
 
 
 def advise(
-    findings: Findings, lines: Sequence[Fields], *, length: int, clip_norm: float
+    findings: Findings, lines: Sequence[Line], *, length: int, clip_norm: float
 ) -> list[str]:
     """Say what stands out, in sentences; an empty list if nothing does.
 
@@ -65,19 +69,19 @@ def _on_truncation(findings: Findings, length: int) -> list[str]:
     return []
 
 
-def _on_steps(lines: Sequence[Fields], clip_norm: float) -> list[str]:
+def _on_steps(lines: Sequence[Line], clip_norm: float) -> list[str]:
     said = []
     lowest = float("inf")
     for line in lines:
-        jump = line["train_loss"] - lowest
+        jump = line.train_loss - lowest
         if jump > 0.5:
             said.append(
                 f"The training loss jumped by {jump:.1f} nats at step "
-                f"{line['step']:,}. Try a lower --learning-rate."
+                f"{line.step:,}. Try a lower --learning-rate."
             )
             break
-        lowest = min(lowest, line["train_loss"])
-    clipped = [line["gradient_norm"] > clip_norm for line in lines]
+        lowest = min(lowest, line.train_loss)
+    clipped = [line.gradient_norm > clip_norm for line in lines]
     if clip_norm and lines and np.mean(clipped) > 0.5:
         said.append(
             f"Most gradients are longer than --clip-norm {clip_norm:g}. Try a lower "
@@ -107,18 +111,18 @@ def _on_layers(layers: Sequence[LayerFindings]) -> list[str]:
     return said
 
 
-def _on_fit(lines: Sequence[Fields]) -> list[str]:
+def _on_fit(lines: Sequence[Line]) -> list[str]:
     measured, best = validations(lines), best_validation(lines)
     began = overfitting_began(lines)
     if began:
         return [
-            f"Overfitting began at step {began['step']:,}. Try --dropout, "
+            f"Overfitting began at step {began.step:,}. Try --dropout, "
             "--weight-drop or a smaller network; --patience ends such a run."
         ]
     last = measured[-1] if measured else None
-    if not last or last is not best or last["train_eval_loss"] is None:
+    if not last or last is not best or not last.train_eval:
         return []
-    gap = last["val_loss"] - last["train_eval_loss"]
+    gap = last.val["loss"] - last.train_eval["loss"]
     if gap > 0.1:
         return []
     return [

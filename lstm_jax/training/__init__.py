@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from lstm_jax._lazy import lazy
 
 if TYPE_CHECKING:
+    from lstm_jax.training.callbacks import INTERRUPTED as INTERRUPTED
+    from lstm_jax.training.callbacks import Callback as Callback
+    from lstm_jax.training.callbacks import EarlyStopping as EarlyStopping
     from lstm_jax.training.compiled import Programs as Programs
     from lstm_jax.training.cross_validation import CrossValidation as CrossValidation
     from lstm_jax.training.cross_validation import FoldOutcome as FoldOutcome
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from lstm_jax.training.ensemble import ensemble_loss as ensemble_loss
     from lstm_jax.training.ensemble import members_of as members_of
     from lstm_jax.training.ensemble import stack_members as stack_members
+    from lstm_jax.training.history import HistoryFile as HistoryFile
+    from lstm_jax.training.history import Line as Line
     from lstm_jax.training.loop import NotFinite as NotFinite
     from lstm_jax.training.loop import Task as Task
     from lstm_jax.training.loop import fit as fit

@@ -5,14 +5,13 @@ model's loss that of all of them. They differ in their first parameters and in t
 noise, read the same batches, and never meet before their probabilities are averaged.
 """
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lstm_jax.metrics.losses import Sums
+from lstm_jax.metrics.losses import Mean, Metric, Sums
 from lstm_jax.training.step import Loss
 from lstm_jax.typing import Batch, Carry, Model, PRNGKey
 
@@ -42,7 +41,8 @@ def ensemble_loss(loss: Loss) -> Loss:
 
     The members' gradients are those they would have alone, divided by their number, to
     which Adam is indifferent; a norm to clip to is that of all of them. The reported
-    accuracy is the members' own, not that of their average.
+    accuracy is the members' own, not that of their average. All metrics have to be a
+    `Mean`, of the same weight for every member.
     """
 
     def mean_of_members(
@@ -52,8 +52,12 @@ def ensemble_loss(loss: Loss) -> Loss:
         keys = None if key is None else jax.random.split(key, members)
         axes = (0, 0, None, None if key is None else 0)
         sums, carry = jax.vmap(loss, in_axes=axes)(models, carry, batch, keys)
-        means = jax.tree.map(lambda each: each.mean(axis=0), sums)
-        return dataclasses.replace(means, count=sums.count[0]), carry
+        means: dict[str, Metric] = {}
+        for name, metric in sums.metrics.items():
+            assert isinstance(metric, Mean)
+            means[name] = Mean(metric.total.mean(axis=0), metric.weight[0])
+        penalty = None if sums.penalty is None else sums.penalty.mean(axis=0)
+        return Sums(means, penalty), carry
 
     return mean_of_members
 

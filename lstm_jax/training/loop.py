@@ -30,12 +30,10 @@ from lstm_jax.distributed.multihost import first_number
 from lstm_jax.errors import InputError
 from lstm_jax.metrics.losses import Sums
 from lstm_jax.training.compiled import Programs
-from lstm_jax.training.history import Line
+from lstm_jax.training.history import Line, Metrics
 from lstm_jax.training.schedule import Plan
-from lstm_jax.training.step import Loss, StepReport, TrainState
+from lstm_jax.training.step import Loss, TrainState
 from lstm_jax.typing import Model
-
-_NOTHING = (None, None)  # was measured: neither training nor validation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +49,9 @@ class Task:
         batch_rows: some rows of batch n, so that of several processes each makes its
             own; without it each makes the whole batch and takes its part.
         steps_per_epoch: batches that make one pass over the data.
-        symbols_per_step: what is counted in symbols per second.
+        items_per_step: how many items a step reads.
+        items: what they are: characters, frames, points.
+        unit: what a loss is counted in.
         evaluate: the validation sums of a model; None if nothing was held out.
         evaluate_training: the same of as much of the training data, to compare with.
     """
@@ -61,10 +61,12 @@ class Task:
     row_axes: Mapping[str, int]
     rows: int
     steps_per_epoch: int
-    symbols_per_step: int
+    items_per_step: int
     evaluate: Callable[[Model], Sums] | None = None
     evaluate_training: Callable[[Model], Sums] | None = None
     batch_rows: Callable[[int, slice], Batch] | None = None
+    items: str = "items"
+    unit: str = "nats"
 
 
 @dataclasses.dataclass
@@ -157,7 +159,7 @@ def fit(
     mesh = row_mesh(task.rows, devices)
     state = _place(mesh, state, shard_model)
     step = int(state.step)
-    now = functools.partial(_now, clock)
+    now = functools.partial(_now, clock, plan)
     x64 = jax.dtypes.canonicalize_dtype(float) == np.float64
     prepare = functools.partial(_stacked, task, mesh, steps_per_call, x64)
     pace = 0.0  # seconds per step, unknown at first
@@ -195,51 +197,31 @@ def fit(
                 clock.stop()
             mark = math.floor(plan.progress(step, seconds) * evaluations)
             due, passed = mark > passed or not clock.running, mark
-            measured = _validate(task, state.result, clock) if due else _NOTHING
-            yield state, _line(task, step, clock, pace, rates[-1], report, measured)
+            measured = _validate(task, state.result, clock) if due else ({}, {})
+            yield (
+                state,
+                Line(
+                    step=step,
+                    epoch=step / task.steps_per_epoch,
+                    items=step * task.items_per_step,
+                    seconds=clock.seconds(),
+                    learning_rate=rates[-1],
+                    gradient_norm=float(report.gradient_norm),
+                    items_per_second=task.items_per_step / pace,
+                    train=report.sums.values(),
+                    train_eval=measured[0],
+                    val=measured[1],
+                ),
+            )
 
 
-def _line(
-    task: Task,
-    step: int,
-    clock: Clock,
-    pace: float,
-    learning_rate: float,
-    report: StepReport,
-    measured: tuple[Sums | None, Sums | None],
-) -> Line:
-    training = report.sums
-    (train_loss, train_accuracy), (val_loss, val_accuracy) = map(_means, measured)
-    return Line(
-        step=step,
-        epoch=step / task.steps_per_epoch,
-        characters=step * task.symbols_per_step,
-        seconds=clock.seconds(),
-        train_loss=training.mean_loss(),
-        train_accuracy=training.accuracy(),
-        train_eval_loss=train_loss,
-        train_eval_accuracy=train_accuracy,
-        val_loss=val_loss,
-        val_accuracy=val_accuracy,
-        learning_rate=learning_rate,
-        gradient_norm=float(report.gradient_norm),
-        chars_per_second=task.symbols_per_step / pace,
-    )
-
-
-def _means(sums: Sums | None) -> tuple[float | None, float | None]:
-    return (None, None) if sums is None else (sums.mean_loss(), sums.accuracy())
-
-
-def _validate(
-    task: Task, model: Model, clock: Clock
-) -> tuple[Sums | None, Sums | None]:
-    """The sums of the training part and of what was held out."""
+def _validate(task: Task, model: Model, clock: Clock) -> tuple[Metrics, Metrics]:
+    """Measure the training data and what was held out, if anything was."""
     if task.evaluate is None:
-        return _NOTHING
+        return {}, {}
     started = time.perf_counter()
-    validation = task.evaluate(model)
-    training = task.evaluate_training(model) if task.evaluate_training else None
+    validation = task.evaluate(model).values()
+    training = task.evaluate_training(model).values() if task.evaluate_training else {}
     seconds = time.perf_counter() - started
     if clock.running:
         clock.evaluating += seconds
@@ -248,9 +230,10 @@ def _validate(
     return training, validation
 
 
-def _now(clock: Clock) -> float:
-    """The seconds of the run by the clock of process 0: all decide by the same ones."""
-    return first_number(clock.seconds())
+def _now(clock: Clock, plan: Plan) -> float:
+    """Read the seconds of the run; if it ends by them, all processes read the same."""
+    seconds = clock.seconds()
+    return seconds if plan.max_seconds is None else first_number(seconds)
 
 
 def _place(mesh: Mesh, state: TrainState, shard_model: bool) -> TrainState:

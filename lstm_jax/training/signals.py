@@ -12,19 +12,28 @@ import threading
 from collections.abc import Iterator
 
 from lstm_jax.errors import Interrupted
+from lstm_jax.training.callbacks import INTERRUPTED, Callback
+from lstm_jax.training.history import Line
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stop:
-    """What has been asked for. `code` is the exit code that says so: 130 or 143."""
+class Stop(Callback):
+    """What has been asked for, and a callback that ends a run if it has been.
+
+    `code` is the exit code that says so: 130 or 143.
+    """
 
     def __init__(self) -> None:
         self._number: int | None = None
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """Tell whether to stop."""
         return self._number is not None
+
+    def on_row(self, row: Line) -> str | None:
+        """End a run that was asked to stop."""
+        return INTERRUPTED if self() else None
 
     @property
     def code(self) -> int:

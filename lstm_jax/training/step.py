@@ -79,9 +79,10 @@ def train_step(
     def mean_loss(model: Model) -> tuple[Array, tuple[Sums, Carry]]:
         key = jax.random.fold_in(state.key, state.step)
         sums, carry = loss(model, state.carry, batch, key)
-        total = sums.loss if sums.penalty is None else sums.loss + sums.penalty
+        total, weight = sums.loss.total, sums.loss.weight
+        total = total if sums.penalty is None else total + sums.penalty
         plain = dataclasses.replace(sums, penalty=None)
-        return total / jnp.maximum(sums.count, 1), (plain, carry)
+        return total / jnp.maximum(weight, 1), (plain, carry)
 
     gradient, (sums, carry) = jax.grad(mean_loss, has_aux=True)(state.model)
     direction, optimizer_state = optimizer.update(
@@ -128,7 +129,8 @@ def train_steps(
         k, state, total, _ = carried
         batch = jax.tree.map(lambda a: a[k], batches)
         new, report = train_step(loss, optimizer, state, batch, learning_rates[k])
-        finite = jnp.isfinite(report.sums.loss) & jnp.isfinite(report.gradient_norm)
+        total_loss, norm = report.sums.loss.total, report.gradient_norm
+        finite = jnp.isfinite(total_loss) & jnp.isfinite(norm)
         state, total = jax.tree.map(
             lambda after, before: jnp.where(finite, after, before),
             (new, jax.tree.map(jnp.add, total, report)),
@@ -136,13 +138,20 @@ def train_steps(
         )
         return k + 1, state, total, finite
 
-    zero = jnp.float32(0)
-    total = StepReport(Sums(zero, zero, zero), zero)
-    start = (jnp.int32(0), state, total, jnp.bool(True))
+    start = (jnp.int32(0), state, _nothing_yet(loss, state, batches), jnp.bool(True))
     _, state, total, _ = jax.lax.while_loop(going, one, start)
     return state, dataclasses.replace(
         total, gradient_norm=total.gradient_norm / jnp.maximum(count, 1)
     )
+
+
+def _nothing_yet(loss: Loss, state: TrainState, batches: Batch) -> StepReport:
+    """Make the report of no step: zeros for whatever the loss will measure."""
+    first = jax.tree.map(lambda a: a[0], batches)
+    sums, _ = jax.eval_shape(loss, state.model, state.carry, first, state.key)
+    plain = dataclasses.replace(sums, penalty=None)
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, jnp.float32), plain)
+    return StepReport(zeros, jnp.float32(0))
 
 
 def train_steps_together(

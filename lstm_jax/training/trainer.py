@@ -1,132 +1,168 @@
-"""Training any model on any task: the loop, the best model, its curves.
+"""Training any model on any task: the one driver of the loop.
 
-`train` runs a language model with checkpoints and a resume; the experiments, whose runs
-are shorter, go through here.
+The text generator, every application, cross-validation and models trained side by side
+go through `train_model`, which adds to the loop what a run needs: a folder to keep it
+in, checkpoints and a resume, the best model, early stopping, going back when a loss is
+no finite number, callbacks.
 """
 
 import dataclasses
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
 
-from lstm_jax.distributed.multihost import any_says, leads
-from lstm_jax.storage.files import Fields
+from lstm_jax.distributed.bounded import bounded_jit
+from lstm_jax.distributed.multihost import first_number, leads, settle, tell
+from lstm_jax.lm.config import RunConfig
+from lstm_jax.training.callbacks import (
+    INTERRUPTED,
+    Callback,
+    EarlyStopping,
+    begin_all,
+    tell_all,
+)
 from lstm_jax.training.compiled import Programs
-from lstm_jax.training.history import Line, out_of_patience
-from lstm_jax.training.loop import Clock, Task, fit
-from lstm_jax.training.recorder import Keeper
+from lstm_jax.training.history import Line
+from lstm_jax.training.loop import Clock, NotFinite, Task, fit
+from lstm_jax.training.recorder import CheckpointPolicy, RunRecorder
+from lstm_jax.training.recovery import BackOff
 from lstm_jax.training.schedule import Plan
-from lstm_jax.training.step import init_state
-from lstm_jax.typing import Carry, Model
+from lstm_jax.training.step import TrainState
+from lstm_jax.training.tensorboard import Board
+from lstm_jax.typing import Model
+
+FirstState = Callable[[], TrainState]
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """The best model by validation loss, on the host, and how it came about.
 
-    Without a finite validation loss it is the last one. `lines` is the history (see
-    `lstm_jax.training.history.Line`), `clock` says where the seconds went, `ended` why
-    it was over.
+    Without a finite validation loss it is the last one. `lines` is the history, `clock`
+    says where the seconds went, `ended` why it was over: "finished", "interrupted", or
+    what early stopping says.
     """
 
     model: Model
     step: int
-    lines: list[Fields]
+    lines: list[Line]
     clock: Clock
     ended: str
 
 
 def train_model(
     task: Task,
-    model: Model,
+    first_state: FirstState,
     plan: Plan,
     programs: Programs,
+    run: RunConfig | None = None,
     *,
-    carry: Carry = (),
-    seed: int = 0,
-    steps_per_call: int = 1,
-    evaluations: int = 10,
-    patience: int | None = None,
-    min_improvement: float = 0.0,
-    run_dir: Path | None = None,
-    say: Callable[[str], None] = print,
-    interrupted: Callable[[], bool] = lambda: False,
+    folder: Path | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """Train a model from where it is until the plan is over.
+    """Train a model until its plan is over, or a callback ends the run.
 
     Args:
         task: what to learn. The loss must be that of the programs.
-        model: the first parameters, kept as they are.
+        first_state: makes the state before the first step, as `init_state` does; it is
+            compiled, and on a resume only asked for its shapes.
         plan: when to end, and the learning rate until then.
         programs: loss and optimizer, and what was compiled of them before.
-        carry: what the first batch goes on from.
-        seed: of dropout and its like.
-        steps_per_call: see `fit`.
-        evaluations: validations, evenly spread.
-        patience: end after so many validations without an improvement. Default: never.
-        min_improvement: by how much the loss must fall to count as improved.
-        run_dir: where to write `metrics.jsonl`, if anywhere.
-        say: is handed a line of text per validation.
-        interrupted: asked after every compiled call; True ends the run early, with the
-            best model so far.
+        run: how often to validate and to save, and the like. `epochs` and
+            `max_seconds` are the plan's business, `run_dir` that of the caller.
+        folder: where to keep `metrics.jsonl`, checkpoints and what TensorBoard reads;
+            None keeps nothing. With `run.resume` it goes on from the newest good
+            checkpoint there, bit for bit; one that was stopped before its first begins
+            anew. Of several processes, process 0 alone writes.
+        callbacks: are told of every row of history, and may end the run.
 
     Raises:
-        InputError: there is no time for a step, or the loss is no longer a finite
-            number.
+        InputError: there is no time for a step, the run can't be resumed, or the loss
+            is no longer a finite number.
     """
+    run = run or RunConfig()
+    folder = folder if leads() else None
     clock = Clock()
-    keeper = Keeper(None, clock)
-    own = jax.tree.map(lambda array: array.copy(), model)  # `fit` gives its state away
-    state = init_state(own, programs.optimizer, carry, jax.random.key(seed))
-    loop = fit(
-        task,
-        programs.optimizer,
-        state,
-        plan,
-        clock,
-        steps_per_call=steps_per_call,
-        evaluations=evaluations,
-        programs=programs,
-    )
-    ended = None
-    for state, line in loop:
-        keeper.keep(state, line)
-        if line.val_loss is not None:
-            say(progress(line, plan))
-        ended = out_of_patience(keeper.lines, patience, min_improvement)
-        if any_says(interrupted()):
-            ended = "interrupted"
-        if ended:
-            break
-    clock.stop()
-    keeper.finish(state, ended or "finished")
-    if run_dir and keeper.lines and leads():
-        write_history(run_dir, keeper.lines)
+    recorder = RunRecorder(folder, clock, CheckpointPolicy.of(run))
+    callbacks = [*callbacks, EarlyStopping(run.patience, run.min_improvement)]
+    if run.tensorboard and folder:
+        callbacks.append(Board(folder / "tensorboard", task.items))
+    try:
+        state = _begin(recorder, first_state, run.resume)
+        ended = begin_all(callbacks, recorder.lines)
+        attempts = _attempts(
+            task, first_state, state, plan, programs, run, recorder, callbacks
+        )
+        for state, line in () if ended else attempts:
+            recorder.append(line)
+            ended = tell_all(callbacks, line)
+            answers = recorder.is_best(line), recorder.is_due(line)
+            asked = ended is not None, ended == INTERRUPTED
+            stop, interrupted, best, save = settle(asked, answers)
+            recorder.keep(state, line, best=best, save=save)
+            if interrupted:  # another process may have been asked to stop
+                ended = INTERRUPTED
+            if stop:
+                break
+        ended = ended or "finished"
+        clock.stop()
+        recorder.finish(state, ended)
+    except Exception:
+        recorder.close()  # what was being written is written
+        raise
+    finally:
+        for callback in callbacks:
+            callback.end()
     return Trained(
-        keeper.best_model, keeper.best_step, keeper.lines, clock, ended or "finished"
+        recorder.best_model, recorder.best_step, recorder.lines, clock, ended
     )
 
 
-def progress(line: Line, plan: Plan) -> str:
-    """A line of history in words."""
-    share = plan.progress(line.step, line.seconds)
-    training = _loss_and_accuracy(line.train_loss, line.train_accuracy)
-    validation = _loss_and_accuracy(line.val_loss, line.val_accuracy)
-    return (
-        f"{share:4.0%}  step {line.step:>6,}  epoch {line.epoch:6.2f}  "
-        f"{line.seconds:6.1f} s  train {training}  val {validation}"
-    )
+def _begin(recorder: RunRecorder, first_state: FirstState, resume: bool) -> TrainState:
+    """The state to start from: the first one, or that of a checkpoint."""
+    if resume and recorder.has_begun():
+        state = recorder.resume(jax.eval_shape(first_state))
+    else:
+        state = bounded_jit(first_state)()
+        recorder.begin(state)
+    return tell(state)
 
 
-def _loss_and_accuracy(loss: float | None, accuracy: float | None) -> str:
-    beside = "" if accuracy is None else f" (acc {accuracy:.3f})"
-    return f"{loss:.4f}{beside}"
-
-
-def write_history(run_dir: Path, lines: list[Fields]) -> None:
-    """Write the lines as `metrics.jsonl`."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (run_dir / "metrics.jsonl").write_text(text)
+def _attempts(
+    task: Task,
+    first_state: FirstState,
+    state: TrainState,
+    plan: Plan,
+    programs: Programs,
+    run: RunConfig,
+    recorder: RunRecorder,
+    callbacks: Sequence[Callback],
+) -> Iterator[tuple[TrainState, Line]]:
+    """The loop; with --on-nan backoff, the loop again from the last good state."""
+    back_off = BackOff(recorder)
+    while True:
+        scale = first_number(recorder.rate_scale)
+        try:
+            yield from fit(
+                task,
+                programs.optimizer,
+                state,
+                dataclasses.replace(plan, peak=plan.peak * scale),
+                recorder.clock,
+                steps_per_call=run.steps_per_call,
+                evaluations=run.evaluations,
+                devices=run.devices,
+                shard_model=run.shard_model,
+                programs=programs,
+            )
+            return
+        except NotFinite as why:
+            if run.on_nan == "stop":
+                raise
+            if leads():
+                state = back_off(jax.eval_shape(first_state), why)
+            else:
+                state = bounded_jit(first_state)()
+            state = tell(state)
+            begin_all(callbacks, recorder.lines)

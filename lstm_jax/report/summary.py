@@ -1,0 +1,45 @@
+"""What a training run came to, for `summary.json`."""
+
+import importlib.metadata
+import platform
+
+import jax
+
+import lstm_jax
+from lstm_jax.storage.files import Fields
+from lstm_jax.training.trainer import Trained
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def summarize(trained: Trained) -> Fields:
+    """Say how a run ended, how far it came, where its seconds went, with what software.
+
+    Seconds are those of all attempts, resumed ones included; `items_per_second` is
+    that of the optimizer steps, without compilation, validation and saving.
+    """
+    clock, last = trained.clock, trained.lines[-1]
+    besides = clock.compiling + clock.evaluating + clock.saving
+    training = clock.seconds() - besides
+    return {
+        "ended": trained.ended,
+        "best_step": trained.step,
+        "steps": last.step,
+        "epochs": last.epoch,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.model)),
+        "seconds": {
+            "loop": clock.seconds(),
+            "compile": clock.compiling,
+            "train": training,
+            "evaluate": clock.evaluating,
+            "save": clock.saving,
+            "final_evaluation": clock.final,
+        },
+        "items_per_second": last.items / training,
+        "device": f"{jax.devices()[0].device_kind}",
+        "versions": {
+            "python": platform.python_version(),
+            "lstm_jax": lstm_jax.__version__,
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+    }
