@@ -1,13 +1,17 @@
-"""What the applications' commands share: learn or predict, and how they were called."""
+"""What the applications' commands share: learn, evaluate, predict."""
 
+import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.runs import kept_options, refuse_changes
 from lstm_jax.cli import parse
+from lstm_jax.config import expanded
 
+_NOT_SHOWN = ("run_dir", "overwrite", "resume", "tensorboard")
 Verb = tuple[type[Any], Callable[[Any], int | None]]  # options, and what they are for
 
 
@@ -17,7 +21,7 @@ def run_experiment(
     argv: Sequence[str] | None,
     *,
     learn: Verb,
-    predict: Verb,
+    **verbs: Verb,
 ) -> int | None:
     """Do what the command line of an experiment asks for.
 
@@ -25,20 +29,40 @@ def run_experiment(
         name: the command is `python -m experiments.NAME`.
         description: its first paragraph is shown by --help.
         argv: what stands behind it; None for the process's own.
-        learn: done unless the first word is `predict`; options and a function of them.
-        predict: done if it is, with the words after it.
+        learn: done unless the first word is one of the others; options and a function
+            of them. With --resume the options are those of the run, which the command
+            line may not change.
+        verbs: done if the first word is theirs, with the words after it.
 
     Returns:
         The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     about = (description or "").split("\n\n")[0]
-    about += f"\n\nWith your own input: python -m experiments.{name} predict --help"
+    for verb in verbs:
+        about += f"\n\n    python -m experiments.{name} {verb} --help"
+    if words and words[0] in verbs:
+        kind, work = verbs[words[0]]
+        title = f"{name} {words[0]}"
+        return work(parse(kind, title, about, words[1:], package="experiments"))
     kind, work = learn
-    if words[:1] == ["predict"]:
-        name, words = f"{name} predict", words[1:]
-        kind, work = predict
-    return work(parse(kind, name, about, words, package="experiments"))
+    kept = _kept(kind, name, words)
+    options = parse(kind, name, about, words, kept, package="experiments")
+    if kept is not None:
+        refuse_changes(kept, options)
+    return work(options)
+
+
+def _kept(kind: type[Any], name: str, words: Sequence[str]) -> Any:  # noqa: ANN401
+    """With --resume, the options of the run that is to be continued."""
+    if "--resume" not in words:
+        return None
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--run-dir", "--run_dir", type=Path)
+    given = parser.parse_known_args(words)[0].run_dir
+    run_dir = expanded(given or kind().run.run_dir)
+    kept = kept_options(kind, name, run_dir)
+    return dataclasses.replace(kept, run=dataclasses.replace(kept.run, run_dir=run_dir))
 
 
 def command_line(name: str, options: object) -> str:
@@ -54,7 +78,7 @@ def command_line(name: str, options: object) -> str:
     if given.get("smoke"):
         return f"{words[0]} --smoke"
     for flag, value in given.items():
-        if value != usual[flag] and flag not in ("run_dir", "overwrite"):
+        if value != usual[flag] and flag not in _NOT_SHOWN:
             words += [f"--{flag.replace('_', '-')}", *_words(value)]
     return " ".join(words)
 

@@ -1,15 +1,12 @@
 """What a run leaves for the table of applications: `result.json`."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lstm_jax import InputError
 from lstm_jax.data import bytes_of
-from lstm_jax.lm import Claim
 from lstm_jax.storage import read_object
 
 _RESULT = "result.json"
@@ -65,32 +62,6 @@ class Result:
     minutes: float
     command: str
     files: tuple[DataFile, ...] = ()
-
-
-@contextlib.contextmanager
-def new_experiment(
-    name: str, run_dir: Path, overwrite: bool = False, spare: Sequence[Path] = ()
-) -> Iterator[None]:
-    """Have the folder of a run for an application, while this is open.
-
-    It is to be opened once all was checked, and before anything is computed. If that
-    fails before anything is written, nothing is left of the run.
-
-    Args:
-        name: of the application.
-        run_dir: its folder: a new one, or an empty one.
-        overwrite: or that of a former run. Of that one the files that it has written
-            are removed, and all others stay.
-        spare: files and folders that must outlive this.
-
-    Raises:
-        InputError: there is a run and no leave to replace it, or something else, or
-            another process at work; or it can't be written to.
-    """
-    claim = Claim(run_dir, name, overwrite, spare)
-    with claim.held():
-        claim.sign()
-        yield
 
 
 def write_result(run_dir: Path, result: Result) -> None:

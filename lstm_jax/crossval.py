@@ -26,7 +26,6 @@ from lstm_jax.lm.config import (
     check,
 )
 from lstm_jax.lm.run_directory import RunDirectory
-from lstm_jax.training.cross_validation import fold_table
 from lstm_jax.training.signals import interruptible
 
 if TYPE_CHECKING:
@@ -110,6 +109,7 @@ def _validate(
 ) -> None:
     """Cross-validate, print, keep."""
     from lstm_jax.lm.cross_validation import cross_validate_text
+    from lstm_jax.training.cross_validation import fold_table
 
     seeds = range(given.seed, given.seed + given.seeds)
     results: list[CrossValidation] = []
@@ -164,7 +164,7 @@ def _config(options: CrossvalOptions) -> TrainConfig:
 def _by_seed(results: "Sequence[CrossValidation]") -> str:
     """The seeds as if they were folds: how much is chance."""
     from lstm_jax.data.folds import block_folds
-    from lstm_jax.training.cross_validation import FoldOutcome, collect
+    from lstm_jax.training.cross_validation import FoldOutcome, collect, fold_table
 
     outcomes = [FoldOutcome(result.mean) for result in results]
     means = collect(outcomes, block_folds(len(results), len(results)))

@@ -75,7 +75,7 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
         default = preset(name)
     config = cli.parse(TrainConfig, "train", __doc__ or "", argv, default)
     check(config)
-    if config.run.preset and not config.text.data:
+    if config.preset and not config.text.data:
         raise InputError("--preset: expected --data, found none")
     if kept:
         refuse_changes(kept, config)

@@ -12,6 +12,8 @@ Protocol  10-fold cross-validation, stratified; vocabulary and models are made f
           chosen by a validation part inside the first fold's training part.
 Command   python -m experiments.sentiment --data rt-polarity.pos rt-polarity.neg
           python -m experiments.sentiment --data my.csv --text-column body
+          python -m experiments.sentiment --resume --run-dir RUN_DIR
+          python -m experiments.sentiment evaluate RUN_DIR --data my.csv
           python -m experiments.sentiment predict RUN_DIR "a film to forget"
 Published About 75 by LSTMs that start from nothing; 76.1 by a convolutional network
           that does, 81.5 by one with word2vec vectors (Kim 2014).
@@ -20,6 +22,7 @@ Published About 75 by LSTMs that start from nothing; 76.1 by a convolutional net
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,52 +35,82 @@ import lstm_jax
 from experiments import results
 from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
-from experiments.results import Result, describe_file, new_experiment
+from experiments.results import Result, describe_file
+from experiments.runs import RunOptions, begun, check_run
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
 from experiments.sentiment.config import Recipe, check_recipe
 from experiments.sentiment.data import Labelled, read_labelled
 from lstm_jax.cli import run_command
-from lstm_jax.config import check_flags
+from lstm_jax.config import RunConfig, check_flags
 from lstm_jax.data import stratified_folds, tokens
-from lstm_jax.training import FoldOutcome, Stop, fold_table, interruptible
+from lstm_jax.training import (
+    FoldOutcome,
+    Stop,
+    fold_folder,
+    fold_table,
+    interruptible,
+)
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
     from experiments.results import DataFile
+    from experiments.sentiment.task import TextClassifier
     from lstm_jax.metrics import ClassReport, Confusion
     from lstm_jax.training import CrossValidation, Programs
 
 OURS, BAYES = "LSTM", "naive Bayes"
 SMOKE = {
     **{"symbols": 40, "features": 8, "hidden": 8, "members": 2, "batch": 16},
-    **{"dropout": 0.1, "word_dropout": 0.0, "learning_rate": 2e-2, "epochs": 15},
+    **{"dropout": 0.1, "word_dropout": 0.0, "learning_rate": 2e-2},
 }
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(RunOptions):
     """Cross-validate a classifier on texts, then train one on all of them.
 
     Args:
         data: a file for each class, a text per line; or tables, `.csv` or `.tsv`.
         text_column: of a table: the column of texts.
         label_column: of a table: the column of labels.
-        run_dir: where the model, the scores and the pictures go.
-        overwrite: replace a former run in run_dir; other files in it stay.
-        max_seconds: end after so long; every fold gets its share.
         smoke: run in seconds, on a generated sample.
         folds: of the cross-validation.
+        validation_fraction: share of the texts to learn from that is held out to choose
+            the best step by, for --patience.
         recipe: the model and its training.
+        run: how long, and where it is kept. Every fold gets its share of --max-seconds.
     """
 
     data: tuple[Path, ...] = ()
     text_column: str = "text"
     label_column: str = "label"
-    run_dir: Path = Path("runs/sentiment")
-    overwrite: bool = False
-    max_seconds: float | None = None
     smoke: bool = False
     folds: int = 10
+    validation_fraction: float = 0.0
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    run: RunConfig = dataclasses.field(
+        default_factory=lambda: RunConfig(
+            run_dir=Path("runs/sentiment"), epochs=6, steps_per_call=1
+        )
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Score the model that a run has left on labelled texts of your own.
+
+    Args:
+        run_dir: folder of the run.
+        data: files, as for the training.
+        text_column: of a table: the column of texts.
+        label_column: of a table: the column of labels.
+        json: end with one line of JSON.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    data: tuple[Path, ...] = ()
+    text_column: str = "text"
+    label_column: str = "label"
+    json: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +142,13 @@ def generated(count: int = 160) -> Labelled:
 
 
 def load(options: Options) -> tuple[Labelled, Options]:
-    """The texts, and the options that suit them."""
+    """Read the texts; the options are then those that suit them."""
     if options.smoke:
         recipe = dataclasses.replace(options.recipe, **SMOKE)
-        return generated(), dataclasses.replace(options, folds=2, recipe=recipe)
+        run = dataclasses.replace(options.run, epochs=15)
+        return generated(), dataclasses.replace(
+            options, folds=2, recipe=recipe, run=run
+        )
     if not options.data:
         raise lstm_jax.InputError("--data: expected files, found none (or --smoke)")
     columns = options.text_column, options.label_column
@@ -126,32 +162,24 @@ def part(data: Labelled, rows: np.ndarray) -> Labelled:
 
 
 def cross_validate(
-    data: Labelled,
-    options: Options,
-    programs: Programs,
-    seconds: float | None,
-    stop: Stop,
+    data: Labelled, options: Options, programs: Programs, stop: Stop
 ) -> CrossValidation:
-    """Both methods on every fold, each fitted to its training part alone."""
-    from experiments.sentiment.task import class_chances, train_classifier
+    """Fit both methods to the training part of every fold, and test them."""
+    from experiments.sentiment.task import class_chances
 
-    recipe = options.recipe
+    assert options.run.run_dir is not None
+    folder = options.run.run_dir / "folds"
     terms = [with_pairs(tokens(text, "word")) for text in data.texts]
 
     def fit_and_predict(train: np.ndarray, test: np.ndarray, k: int) -> FoldOutcome:
         labels = data.labels[train]
         counts = (terms[row] for row in train)
         bayes = fit_naive_bayes(counts, labels, len(data.classes))
-        classifier = train_classifier(
-            part(data, train),
-            recipe,
-            programs=programs,
-            max_seconds=seconds,
-            interrupted=stop,
+        classifier = fit(
+            part(data, train), options, programs, fold_folder(folder, k), stop
         )
         stop.check(
-            f"fold {k + 1} of {options.folds} is not finished; of the folds before it "
-            "there is what was printed, and no mean and no model"
+            f"fold {k + 1} of {options.folds} is not finished; --resume goes on with it"
         )
         chances = class_chances(classifier, part(data, test).texts)
         by_counts = bayes.scores(terms[row] for row in test)
@@ -164,8 +192,47 @@ def cross_validate(
         print(f"fold {k + 1} of {options.folds}: {scores}", flush=True)
         return FoldOutcome(right, found | {"chances": chances})
 
-    folds = stratified_folds(data.labels, options.folds, recipe.seed)
-    return lstm_jax.training.cross_validate(fit_and_predict, folds)
+    folds = stratified_folds(data.labels, options.folds, options.run.seed)
+    return lstm_jax.training.cross_validate(fit_and_predict, folds, folder)
+
+
+def fit(
+    data: Labelled,
+    options: Options,
+    programs: Programs,
+    folder: Path,
+    stop: Stop,
+    *,
+    show: bool = False,
+) -> TextClassifier:
+    """Train a classifier in a folder, for its share of the time."""
+    from experiments.sentiment.task import train_classifier
+
+    seconds = options.run.max_seconds
+    share = None if seconds is None else seconds / (options.folds + 1)
+    held_out = None
+    if options.validation_fraction:
+        data, held_out = split(data, options)
+    classifier, trained, task = train_classifier(
+        data,
+        options.recipe,
+        dataclasses.replace(options.run, max_seconds=share),
+        programs=programs,
+        held_out=held_out,
+        folder=folder,
+        callbacks=lambda task, plan: (
+            [stop, lstm_jax.report.Progress(plan, task.items)] if show else [stop]
+        ),
+    )
+    lstm_jax.report.report_run(folder, trained, task)
+    return classifier
+
+
+def split(data: Labelled, options: Options) -> tuple[Labelled, Labelled]:
+    """Hold out some texts of every class."""
+    count = round(1 / options.validation_fraction)
+    fold = stratified_folds(data.labels, count, options.run.seed)[0]
+    return part(data, fold.train), part(data, fold.test)
 
 
 def confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> Confusion:
@@ -191,35 +258,49 @@ def report(counts: Confusion, classes: Sequence[str], title: str) -> ClassReport
     return found
 
 
+def check(options: Options) -> None:
+    """Refuse settings that make no sense."""
+    check_recipe(options.recipe)
+    check_run(options.run, validated=options.validation_fraction > 0)
+    check_flags(options, shares=("validation_fraction",))
+    if options.validation_fraction > 0.5:
+        found = options.validation_fraction
+        raise lstm_jax.InputError(
+            f"--validation-fraction: expected at most a half, found {found}"
+        )
+
+
 def learn(options: Options) -> None:
     """Check everything, then run."""
     started = time.perf_counter()
-    check_recipe(options.recipe)
-    check_flags(options, positive=("max_seconds",))
+    check(options)
     data, options = load(options)
     stratified_folds(data.labels, options.folds)  # refuses what can't be done
-    place = options.run_dir, options.overwrite, options.data
-    with new_experiment("sentiment", *place):
-        learn_from(options, data, started)
-
-
-def learn_from(options: Options, data: Labelled, started: float) -> None:
-    """The run: folds, then the model that is kept."""
-    from experiments.sentiment.task import (
-        classifier_programs,
-        save_classifier,
-        train_classifier,
-    )
-
-    recipe, run_dir = options.recipe, options.run_dir
-    lstm_jax.distributed.show_cores(recipe.batch)
-    lstm_jax.distributed.keep_programs()
     paths = () if options.smoke else options.data
     files = [describe_file(path) for path in paths]
-    share = options.max_seconds and options.max_seconds / (options.folds + 1)
-    programs = classifier_programs(recipe)
+    rows = options.recipe.batch
+    with begun("sentiment", options, rows=rows, files=files, spare=options.data):
+        learn_from(options, data, files, started)
+
+
+def learn_from(
+    options: Options, data: Labelled, files: Sequence[DataFile], started: float
+) -> None:
+    """Cross-validate, then train the model that is kept."""
+    from experiments.sentiment.task import classifier_programs
+
+    run_dir = options.run.run_dir
+    assert run_dir is not None
+    programs = classifier_programs(options.recipe, options.precision)
     with interruptible() as stop:
-        result = cross_validate(data, options, programs, share, stop)
+        result = cross_validate(data, options, programs, stop)
+        fit(data, options, programs, run_dir, stop, show=True)
+        stop.check(
+            "the folds' scores and the last classifier, unfinished, are kept in "
+            f"{run_dir}; --resume goes on"
+        )
+    if not lstm_jax.distributed.leads():
+        return
     result.save(run_dir)
     print("\n" + fold_table(result))
     reports = {}
@@ -232,21 +313,33 @@ def learn_from(options: Options, data: Labelled, started: float) -> None:
         )
     best = max(result.mean, key=result.mean.__getitem__)
     print(f"\nThe higher mean accuracy is that of {best}.")
-    with interruptible() as stop:
-        classifier = train_classifier(
-            data,
-            recipe,
-            programs=programs,
-            max_seconds=share,
-            run_dir=run_dir,
-            interrupted=stop,
-        )
-    save_classifier(run_dir, classifier)
-    stop.check(
-        f"the folds' scores and the last classifier, unfinished, are kept in {run_dir}"
-    )
     minutes = (time.perf_counter() - started) / 60
     write_result(options, data, files, result, reports, minutes)
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Score a trained model on labelled texts."""
+    from experiments.sentiment.task import class_chances, load_classifier
+
+    if not options.data:
+        raise lstm_jax.InputError("--data: expected files, found none")
+    columns = options.text_column, options.label_column
+    data = read_labelled(options.data, *columns)
+    classifier = load_classifier(options.run_dir)
+    if foreign := sorted(set(data.classes) - set(classifier.classes)):
+        known = ", ".join(classifier.classes)
+        raise lstm_jax.InputError(
+            f"--data: expected the labels {known}, found {', '.join(foreign)}"
+        )
+    names = np.array([classifier.classes.index(name) for name in data.classes])
+    found = class_chances(classifier, data.texts).argmax(axis=1)
+    counts = confusion(names[data.labels], found, len(classifier.classes))
+    scores = report(counts, classifier.classes, f"{len(data.texts):,} texts")
+    accuracy = float(np.mean(found == names[data.labels]))
+    print(f"accuracy {accuracy:.4f}")
+    if options.json:
+        macro = scores.averages["macro"]
+        print(json.dumps({"accuracy": accuracy, "texts": len(data.texts), **macro}))
 
 
 def write_result(
@@ -265,10 +358,12 @@ def write_result(
         scores = ", ".join(f"{each} {100 * macro[each]:.1f}" for each in macro)
         return f"{name} {100 * mean:.1f} ± {100 * spread:.1f} ({scores})"
 
+    run_dir = options.run.run_dir
+    assert run_dir is not None
     names = " ".join(file.name for file in files) or "generated"
     files = sorted(files, key=lambda file: file.sha256 or "")  # any order is the same
     results.write_result(
-        options.run_dir,
+        run_dir,
         Result(
             **described(
                 "Sentiment",
@@ -304,6 +399,7 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
         __doc__,
         arguments,
         learn=(Options, learn),
+        evaluate=(EvaluateOptions, evaluate),
         predict=(PredictOptions, predict),
     )
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from lstm_jax.config import check_flags
+from lstm_jax.config import Configuration, check_flags
 from lstm_jax.data import Level
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class Recipe(Configuration):
     """A bidirectional LSTM on words or characters, several times over."""
 
     level: Level = "word"
@@ -34,10 +34,6 @@ class Recipe:
     """Peak of the schedule: a short rise, then a linear decay to zero."""
     batch: int = 50
     """Texts per step."""
-    epochs: int = 6
-    """Passes over the texts."""
-    seed: int = 0
-    """Decides every random draw."""
 
 
 def check_recipe(recipe: Recipe) -> Recipe:
@@ -48,11 +44,10 @@ def check_recipe(recipe: Recipe) -> Recipe:
     """
     check_flags(
         recipe,
-        counts=("features", "hidden", "layers", "members", "batch", "epochs"),
+        counts=("features", "hidden", "layers", "members", "batch"),
         several=("symbols",),
         shares=("dropout", "word_dropout", "label_smoothing"),
         positive=("learning_rate",),
         amounts=("weight_decay",),
-        seeds=("seed",),
     )
     return recipe

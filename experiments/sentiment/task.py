@@ -1,137 +1,176 @@
 """From labelled texts to a trained classifier, and from texts to their classes."""
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 from numpy.typing import NDArray
 
-from experiments.sentiment.config import Recipe, check_recipe
+from experiments.sentiment.config import Recipe
 from experiments.sentiment.data import ROW_AXES, Labelled, padded_batch
-from lstm_jax import (
-    InputError,
-    Plan,
-    RegularizerConfig,
-    SequenceClassifier,
-    Task,
-    make_optimizer,
-    train_model,
-)
+from lstm_jax import InputError, Plan, Task, init_state, make_optimizer, train_model
+from lstm_jax.config import Precision, RegularizerConfig, RunConfig
 from lstm_jax.data import (
     BucketedBatches,
     Words,
     common_words,
     length_buckets,
+    load_tokenizer,
     pick_epoch,
+    save_tokenizer,
 )
-from lstm_jax.distributed import bounded_jit
-from lstm_jax.models import classifier_loss
-from lstm_jax.report import draw_curves
-from lstm_jax.storage import load_model, load_settings, save_model
-from lstm_jax.training import Programs, average_members, ensemble_loss, stack_members
-from lstm_jax.typing import Ids, LabelScores, Lengths, Model, PRNGKey
+from lstm_jax.distributed import bounded_jit, leads
+from lstm_jax.metrics import Sums
+from lstm_jax.models import ModelSpec, classifier_loss, load_model, write_spec
+from lstm_jax.training import (
+    Callback,
+    Programs,
+    Trained,
+    average_members,
+    ensemble_loss,
+    with_precision,
+)
+from lstm_jax.typing import Ids, LabelScores, Lengths, Model
 
 _LOSS = ensemble_loss(classifier_loss)
 _WARMUP = 0.1  # share of the run in which the learning rate rises
 _ROWS = 100  # texts classified at a time
+_NAME, _TOKENIZER = "sentiment", "tokenizer.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class TextClassifier:
     """What it takes to classify a text: symbols, classes and stacked models."""
 
-    recipe: Recipe
     words: Words
     classes: tuple[str, ...]
     models: Model
 
 
-def build_classifiers(recipe: Recipe, classes: int) -> Model:
-    """The untrained models of a recipe, stacked.
+def classifier_spec(recipe: Recipe, classes: int) -> ModelSpec:
+    """Describe the models of a recipe, stacked.
 
     Their tables have a row for every symbol there may be, used or not, so that models
     of different texts have the same shapes.
     """
-
-    def build(key: PRNGKey) -> SequenceClassifier:
-        return SequenceClassifier(
-            recipe.features,
-            recipe.hidden,
-            recipe.layers,
-            classes,
-            rngs=nnx.Rngs(params=key),
-            vocab_size=recipe.symbols,
-            dropout=recipe.dropout,
-            regularizer=RegularizerConfig(
-                input_dropout=recipe.word_dropout,
-                label_smoothing=recipe.label_smoothing,
-            ),
-        )
-
-    return stack_members(build, jax.random.key(recipe.seed), recipe.members)
+    arguments = {
+        "features": recipe.features,
+        "hidden_size": recipe.hidden,
+        "num_layers": recipe.layers,
+        "classes": classes,
+        "vocab_size": recipe.symbols,
+        "dropout": recipe.dropout,
+        "regularizer": RegularizerConfig(
+            input_dropout=recipe.word_dropout, label_smoothing=recipe.label_smoothing
+        ),
+    }
+    return ModelSpec("classifier", arguments, recipe.members)
 
 
-def classifier_programs(recipe: Recipe) -> Programs:
+def classifier_programs(recipe: Recipe, precision: Precision = "float32") -> Programs:
     """Training programs, which all classifiers of a recipe share."""
     # The ensemble's gradient is that of one member, a member-th of it for each.
     clip_norm = recipe.members**-0.5
-    return Programs(_LOSS, make_optimizer(recipe.weight_decay, clip_norm, beta2=0.99))
+    optimizer = make_optimizer(recipe.weight_decay, clip_norm, beta2=0.99)
+    return Programs(with_precision(_LOSS, precision), optimizer)
+
+
+def classifier_task(
+    data: Labelled, words: Words, programs: Programs, rows: int, seed: int
+) -> Task:
+    """Learning the classes of some texts.
+
+    Args:
+        data: what to learn from.
+        words: the table of symbols.
+        programs: of `classifier_programs`.
+        rows: of a batch.
+        seed: decides the order of the texts.
+    """
+    sequences = [words.encode(text) for text in data.texts]
+    rows = min(rows, len(sequences))
+    picks = BucketedBatches(length_buckets(sequences), rows, seed)
+    return Task(
+        loss=programs.loss,
+        batch=lambda n: padded_batch(sequences, data.labels, picks(n)),
+        row_axes=ROW_AXES,
+        rows=rows,
+        steps_per_epoch=picks.steps_per_epoch,
+        items_per_step=sum(map(len, sequences)) // picks.steps_per_epoch,
+        items="words" if words.level == "word" else "characters",
+        unit="nats per text",
+    )
 
 
 def train_classifier(
     data: Labelled,
     recipe: Recipe,
+    run: RunConfig,
     *,
-    programs: Programs | None = None,
-    max_seconds: float | None = None,
-    run_dir: Path | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
-) -> TextClassifier:
+    programs: Programs,
+    held_out: Labelled | None = None,
+    folder: Path | None = None,
+    callbacks: Callable[[Task, Plan], Sequence[Callback]] = lambda task, plan: (),
+) -> tuple[TextClassifier, Trained, Task]:
     """Learn to classify texts, and the table of symbols, from these texts alone.
 
     Args:
         data: what to learn from.
-        recipe: how.
+        recipe: the models.
+        run: how long, and how it is kept.
         programs: those of `classifier_programs` that another training has filled.
-        max_seconds: end after so long, if the epochs are not over before.
-        run_dir: where to leave the curves, if anywhere.
-        interrupted: asked now and then; True ends the training early.
+        held_out: what the best models are chosen by, if that is wanted.
+        folder: where to keep the run, if anywhere.
+        callbacks: makes what looks on, given what is learned and until when.
 
     Raises:
         InputError: there is no time for a step, or the loss is no longer a finite
             number.
     """
     words = common_words(data.texts, recipe.level, recipe.symbols)
-    sequences = [words.encode(text) for text in data.texts]
-    rows = min(recipe.batch, len(sequences))
-    picks = BucketedBatches(length_buckets(sequences), rows, recipe.seed)
-    task = Task(
-        loss=_LOSS,
-        batch=lambda n: padded_batch(sequences, data.labels, picks(n)),
-        row_axes=ROW_AXES,
-        rows=rows,
-        steps_per_epoch=picks.steps_per_epoch,
-        symbols_per_step=sum(map(len, sequences)) // picks.steps_per_epoch,
-    )
-    steps = recipe.epochs * picks.steps_per_epoch
+    task = classifier_task(data, words, programs, recipe.batch, run.seed)
+    if held_out is not None:
+        task = dataclasses.replace(
+            task, evaluate=functools.partial(evaluate_texts, words, held_out)
+        )
+    spec = classifier_spec(recipe, len(data.classes))
+    if folder and leads():
+        write_spec(folder, _NAME, spec, {"classes": data.classes})
+        save_tokenizer(words, folder / _TOKENIZER)
+    assert run.epochs is not None, "Options has a default"
+    steps = run.epochs * task.steps_per_epoch
+    plan = Plan(steps, run.max_seconds, recipe.learning_rate, _WARMUP, final_rate=0.0)
+    key = jax.random.key(run.seed)
     trained = train_model(
         task,
-        bounded_jit(build_classifiers, static_argnums=(0, 1))(
-            recipe, len(data.classes)
-        ),
-        Plan(steps, max_seconds, recipe.learning_rate, _WARMUP, final_rate=0.0),
-        programs or classifier_programs(recipe),
-        seed=recipe.seed,
-        evaluations=0,
-        run_dir=run_dir,
-        interrupted=interrupted,
+        lambda: init_state(spec.build(key), programs.optimizer, (), key),
+        plan,
+        programs,
+        run,
+        folder=folder,
+        callbacks=callbacks(task, plan),
     )
-    if run_dir:
-        draw_curves(trained.lines, run_dir / "curves.png", "nats per text")
-    return TextClassifier(recipe, words, data.classes, trained.model)
+    return TextClassifier(words, data.classes, trained.model), trained, task
+
+
+def evaluate_texts(words: Words, data: Labelled, models: Model) -> Sums:
+    """The sums of the members' loss over labelled texts, without dropout."""
+    sequences = [words.encode(text) for text in data.texts]
+    rows = min(_ROWS, len(sequences))
+    parts = [
+        _measure(models, padded_batch(sequences, data.labels, picked))
+        for picked in pick_epoch(length_buckets(sequences), rows, seed=0, epoch=0)
+    ]
+    return functools.reduce(operator.add, parts)
+
+
+@bounded_jit
+def _measure(models: Model, batch: dict[str, jax.Array]) -> Sums:
+    return _LOSS(models, (), batch, None)[0]
 
 
 def class_chances(
@@ -161,30 +200,14 @@ def _scores(models: Model, inputs: Ids, lengths: Lengths) -> LabelScores:
     return average_members(jax.vmap(lambda model: model(inputs, lengths))(models))
 
 
-def save_classifier(run_dir: Path, classifier: TextClassifier) -> None:
-    """Keep a classifier: `model.npz` and `settings.json`."""
-    settings = {
-        "recipe": dataclasses.asdict(classifier.recipe),
-        "classes": classifier.classes,
-        "symbols": classifier.words.symbols,
-    }
-    save_model(run_dir, classifier.models, settings)
-
-
 def load_classifier(run_dir: Path) -> TextClassifier:
-    """The classifier that `save_classifier` kept.
+    """Load the classifier that a run has left.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
-    settings = load_settings(run_dir)
-    try:
-        recipe = check_recipe(Recipe(**settings["recipe"]))
-        classes, symbols = tuple(settings["classes"]), tuple(settings["symbols"])
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{run_dir}: expected the settings of a classifier, found: {error!r}"
-        ) from None
-    like = jax.eval_shape(lambda: build_classifiers(recipe, len(classes)))
-    models = load_model(run_dir, like)
-    return TextClassifier(recipe, Words(recipe.level, symbols), classes, models)
+    saved = load_model(run_dir, _NAME)
+    words, classes = load_tokenizer(run_dir / _TOKENIZER), saved.settings.get("classes")
+    if not isinstance(words, Words) or not isinstance(classes, list):
+        raise InputError(f"{run_dir}: expected a table of words and its classes")
+    return TextClassifier(words, tuple(map(str, classes)), saved.model)

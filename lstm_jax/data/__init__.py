@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from lstm_jax.data.text import encode_text as encode_text
     from lstm_jax.data.text import read_text as read_text
     from lstm_jax.data.tokenizers.characters import Vocab as Vocab
+    from lstm_jax.data.tokenizers.saved import load_tokenizer as load_tokenizer
+    from lstm_jax.data.tokenizers.saved import save_tokenizer as save_tokenizer
     from lstm_jax.data.tokenizers.subwords import Subwords as Subwords
     from lstm_jax.data.tokenizers.subwords import learn_subwords as learn_subwords
     from lstm_jax.data.tokenizers.subwords import split_words as split_words

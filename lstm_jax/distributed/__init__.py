@@ -15,5 +15,7 @@ if TYPE_CHECKING:
     from lstm_jax.distributed.mesh import row_mesh as row_mesh
     from lstm_jax.distributed.mesh import spread as spread
     from lstm_jax.distributed.mesh import spread_batch as spread_batch
+    from lstm_jax.distributed.multihost import any_says as any_says
+    from lstm_jax.distributed.multihost import leads as leads
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

@@ -4,7 +4,7 @@ A run gets a folder that is new or empty or, on request, that of a former run. N
 passes for a former run by its name; its own record has to say so:
 
     config.json      of `train`, `crossval` and `save`: reads as a configuration
-    experiment.json  of an application: reads as `Claim.sign` writes it
+    experiment.json  of an application: names it
     result.json      of an application older than that record: reads as a result
 
 Of a former run only files that such a run writes are ever removed, those of the table
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from lstm_jax.errors import InputError, note
 from lstm_jax.lm.config import load_config
-from lstm_jax.storage.files import read_json, write_json, writing
+from lstm_jax.storage.files import read_json, writing
 from lstm_jax.storage.lock import locked
 
 RUN = "train"  # and what shares its configuration: crossval and save
@@ -41,19 +41,26 @@ def _inside(folder: str, names: Sequence[str]) -> tuple[str, ...]:
 
 _BEGINNING = ("config.json", "vocab.json", "corpus.npy", "corpus.sha256")
 _STATE = ("model.safetensors", "training.safetensors", "record.json")
-_TRAINED = (
-    *_BEGINNING,
-    *("metrics.jsonl", "summary.json", "samples.txt", "curves.png", "confusion.png"),
+_CHECKPOINTS = (
     *_inside("checkpoints/#", _STATE),
     *_inside("checkpoints/#.draft", _STATE),
     *_inside("checkpoints/#.aside", _STATE),
+)
+_TRAINED = (
+    *_BEGINNING,
+    *("metrics.jsonl", "summary.json", "samples.txt", "curves.png", "confusion.png"),
+    *_CHECKPOINTS,
     "tensorboard/events.out.tfevents.*",
     *_inside("inspect", ("gates.png", "lags.png", "units.png")),
 )
 _FOLDS = ("crossval.json", "predictions.npz")
+_TOKENIZERS = ("tokenizer.json", "source.json", "target.json")
 _LEARNED = (
-    *("experiment.json", "settings.json", "model.npz", "result.json"),
-    *("metrics.jsonl", "curves.png"),
+    *("experiment.json", "config.json", *_TOKENIZERS),
+    *("metrics.jsonl", "summary.json", "curves.png", "result.json"),
+    *_CHECKPOINTS,
+    "tensorboard/events.out.tfevents.*",
+    *("settings.json", "model.npz"),  # of former versions
 )
 # What a run of each kind writes; # is a number, * anything. An application that is not
 # listed writes what all of them do.
@@ -61,7 +68,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     RUN: (*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
     "forecast": (*_LEARNED, "forecasts.csv", "forecasts.png"),
     "sentiment": (
-        *(*_LEARNED, *_FOLDS),
+        *(*_LEARNED, *_FOLDS, "folds/fold-#.npz", *_inside("folds/fold-#", _LEARNED)),
         *("confusion-lstm.png", "confusion-naive-bayes.png"),
     ),
     "speech": (*_LEARNED, "joined.png", *_inside("isolated", _LEARNED)),
@@ -158,11 +165,6 @@ class Claim:
                 if not stay and self._is_worthless(error):
                     _remove(self.path, self.kind)
                 raise
-
-    def sign(self) -> None:
-        """Write the record that makes the folder an application's."""
-        record = {"format": _FORMAT, "experiment": self.kind}
-        write_json(self.path / _EXPERIMENT, record)
 
     def _refuse_neighbours(self, former: Former, found: Entries) -> None:
         """Refuse to go between files of the user's, or runs of their own."""
@@ -283,18 +285,20 @@ def _kind_in(path: Path) -> str | None:
     Raises:
         InputError: there is a file of that name, but it is no such record.
     """
-    if (path / _CONFIG).is_file():
-        record = read_json(path / _CONFIG, "a configuration")
-        if not record.keys() >= _SECTIONS:
-            raise InputError(f"{path / _CONFIG}: expected the settings of a run")
-        load_config(path / _CONFIG)
-        return RUN
     if (path / _EXPERIMENT).is_file():
         record = read_json(path / _EXPERIMENT, "the record of an application")
         kind = record.get("experiment")
         if record.get("format") != _FORMAT or not isinstance(kind, str):
             raise InputError(f"{path / _EXPERIMENT}: expected it from an application")
         return kind
+    if (path / _CONFIG).is_file():
+        record = read_json(path / _CONFIG, "a configuration")
+        if isinstance(record.get("application"), str):
+            return record["application"]
+        if not record.keys() >= _SECTIONS:
+            raise InputError(f"{path / _CONFIG}: expected the settings of a run")
+        load_config(path / _CONFIG)
+        return RUN
     if (path / _RESULT).is_file():
         record = read_json(path / _RESULT, "the result of an application")
         words = str(record.get("command")).split()
@@ -398,7 +402,7 @@ def _folders_of(kind: str) -> re.Pattern[str]:
 @functools.cache
 def _beginning() -> re.Pattern[str]:
     """The relative paths of what is written before the first step."""
-    names = (*_BEGINNING, _EXPERIMENT, "generated.txt")
+    names = (*_BEGINNING, *_TOKENIZERS, _EXPERIMENT, "generated.txt")
     return _pattern((*names, *_inside("checkpoints/*", _STATE)), r"(\.draft)?")
 
 

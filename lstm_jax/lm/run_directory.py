@@ -18,7 +18,6 @@ too.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 from lstm_jax.config import ClusterConfig, expanded
@@ -28,7 +27,7 @@ from lstm_jax.data.tokenizers.characters import Vocab, load_vocab, save_vocab
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import DRAFT
 from lstm_jax.lm.config import TrainConfig, load_config, save_config
-from lstm_jax.storage.files import Fields, replace_file, writing
+from lstm_jax.storage.files import Fields, replace_file, replace_json, writing
 from lstm_jax.training.history import HistoryFile
 
 _WRITTEN = ("config.json", "metrics.jsonl", "checkpoints", "summary.json")
@@ -102,8 +101,7 @@ class RunDirectory:
 
     def write_summary(self, summary: Fields) -> None:
         """Write the results."""
-        text = json.dumps(summary, indent=2) + "\n"
-        replace_file(self.path / "summary.json", text.encode())
+        replace_json(self.path / "summary.json", summary)
 
     def write_samples(self, text: str) -> None:
         """Write what the model wrote."""

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.models.mogrifier import MogrifierModel as MogrifierModel
+    from lstm_jax.models.saved import ModelSpec as ModelSpec
+    from lstm_jax.models.saved import SavedModel as SavedModel
+    from lstm_jax.models.saved import load_model as load_model
+    from lstm_jax.models.saved import save_model as save_model
+    from lstm_jax.models.saved import write_spec as write_spec
     from lstm_jax.models.seq2seq import DecoderStates as DecoderStates
     from lstm_jax.models.seq2seq import Translator as Translator
     from lstm_jax.models.seq2seq import build_translator as build_translator

@@ -10,8 +10,11 @@ from lstm_jax._lazy import lazy
 if TYPE_CHECKING:
     from lstm_jax.report.confusion import draw_confusion as draw_confusion
     from lstm_jax.report.curves import draw_curves as draw_curves
+    from lstm_jax.report.progress import Progress as Progress
+    from lstm_jax.report.run import report_run as report_run
     from lstm_jax.report.style import TRAINING as TRAINING
     from lstm_jax.report.style import VALIDATION as VALIDATION
     from lstm_jax.report.style import new_figure as new_figure
+    from lstm_jax.report.summary import summarize as summarize
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

@@ -6,9 +6,9 @@ from lstm_jax._lazy import lazy
 
 if TYPE_CHECKING:
     from lstm_jax.storage.checkpoints import Checkpoints as Checkpoints
+    from lstm_jax.storage.files import read_json as read_json
     from lstm_jax.storage.files import read_object as read_object
-    from lstm_jax.storage.model_directory import load_model as load_model
-    from lstm_jax.storage.model_directory import load_settings as load_settings
-    from lstm_jax.storage.model_directory import save_model as save_model
+    from lstm_jax.storage.files import write_json as write_json
+    from lstm_jax.storage.lock import locked as locked
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

@@ -108,6 +108,11 @@ def write_json(path: Path, record: Fields, indent: int | None = None) -> None:
     replace_file(path, f"{text}\n".encode())
 
 
+def replace_json(path: Path, record: Fields) -> None:
+    """Write a JSON object for people and scripts, without a checksum."""
+    replace_file(path, f"{json.dumps(record, indent=2)}\n".encode())
+
+
 def read_json(path: Path, what: str) -> Fields:
     """The JSON object of a file, without its checksum.
 

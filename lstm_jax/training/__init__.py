@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lstm_jax.training.cross_validation import CrossValidation as CrossValidation
     from lstm_jax.training.cross_validation import FoldOutcome as FoldOutcome
     from lstm_jax.training.cross_validation import cross_validate as cross_validate
+    from lstm_jax.training.cross_validation import fold_folder as fold_folder
     from lstm_jax.training.cross_validation import fold_table as fold_table
     from lstm_jax.training.ensemble import average_members as average_members
     from lstm_jax.training.ensemble import ensemble_loss as ensemble_loss
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lstm_jax.training.loop import fit as fit
     from lstm_jax.training.optimizer import make_optimizer as make_optimizer
     from lstm_jax.training.optimizer import running_average as running_average
+    from lstm_jax.training.precision import with_precision as with_precision
     from lstm_jax.training.schedule import Plan as Plan
     from lstm_jax.training.signals import Stop as Stop
     from lstm_jax.training.signals import interruptible as interruptible

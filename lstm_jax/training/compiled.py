@@ -38,7 +38,7 @@ class Programs:
         steps: Advance = train_steps,
     ) -> None:
         self.optimizer = optimizer
-        self._loss = loss
+        self.loss = loss
         self._steps = steps
         self._compiled: dict[Hashable, Advance] = {}
 
@@ -58,7 +58,7 @@ class Programs:
     def _compile(self, state: TrainState, batches: Batch) -> Advance:
         places = jax.tree.map(lambda array: array.sharding, state)
         mesh = mesh_of_parts(state.model)
-        loss = self._loss if mesh is None else _on_whole_models(self._loss, mesh)
+        loss = self.loss if mesh is None else _on_whole_models(self.loss, mesh)
         steps = functools.partial(self._steps, loss, self.optimizer)
         program = jax.jit(steps, donate_argnums=0, out_shardings=(places, None))
         rates = np.zeros(len(jax.tree.leaves(batches)[0]), np.float32)

@@ -1,4 +1,4 @@
-"""Cross-validation: fit once per fold, average over the folds. NumPy only.
+"""Cross-validation: fit once per fold, average over the folds.
 
 What a model is fitted with, its vocabulary and scalers as much as its weights, has to
 be made from the training rows of a fold alone. So all of it belongs inside the function
@@ -6,7 +6,9 @@ that is handed to `cross_validate`.
 """
 
 import dataclasses
+import io
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_jax.data.folds import Fold, Indices
+from lstm_jax.distributed.multihost import first_says, leads
+from lstm_jax.errors import InputError
+from lstm_jax.storage.files import replace_file
 
 Predictions = Mapping[str, NDArray]
 
@@ -78,7 +83,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    fit_and_predict: FitAndPredict, folds: Sequence[Fold]
+    fit_and_predict: FitAndPredict, folds: Sequence[Fold], folder: Path | None = None
 ) -> CrossValidation:
     """Fit and test once per fold.
 
@@ -93,10 +98,64 @@ def cross_validate(
         fit_and_predict: is handed the training rows, the test rows and the number of
             the fold; returns what it measured and predicted on the test rows.
         folds: a partition, of this library's `folds` for one.
+        folder: where to keep what a fold left as soon as it is there, so that a run
+            that was stopped does not begin again: a fold that is found there is not
+            fitted. While it fits, fold k may keep its own state in `fold_folder`,
+            which is removed afterwards.
+
+    Raises:
+        InputError: what was kept of a fold is damaged.
     """
-    return collect(
-        [fit_and_predict(fold.train, fold.test, k) for k, fold in enumerate(folds)],
-        folds,
+    outcomes = []
+    for k, fold in enumerate(folds):
+        kept = None if folder is None else fold_folder(folder, k).with_suffix(".npz")
+        if kept and first_says(kept.exists()):
+            outcomes.append(_read_outcome(kept))
+            continue
+        outcomes.append(fit_and_predict(fold.train, fold.test, k))
+        if kept and leads():
+            _write_outcome(kept, outcomes[-1])
+            shutil.rmtree(kept.with_suffix(""), ignore_errors=True)
+    return collect(outcomes, folds)
+
+
+def fold_folder(folder: Path, fold: int) -> Path:
+    """Name the folder in which a fold keeps the state of its training.
+
+    Args:
+        folder: the one that `cross_validate` is told.
+        fold: counted from 0.
+    """
+    return folder / f"fold-{fold + 1}"
+
+
+_METRIC = "metric "  # before the name of a metric, in the file of an outcome
+
+
+def _write_outcome(path: Path, outcome: FoldOutcome) -> None:
+    """Keep what a fold left, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = {f"{_METRIC}{name}": value for name, value in outcome.metrics.items()}
+    raw = io.BytesIO()
+    np.savez_compressed(raw, allow_pickle=False, **named, **outcome.predictions)
+    replace_file(path, raw.getvalue())
+
+
+def _read_outcome(path: Path) -> FoldOutcome:
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+    except Exception as error:  # of the many that a damaged archive can cause
+        raise InputError(
+            f"{path}: expected what a fold left, found: {error!s:.200}"
+        ) from None
+    return FoldOutcome(
+        metrics={
+            name.removeprefix(_METRIC): float(array)
+            for name, array in arrays.items()
+            if name.startswith(_METRIC)
+        },
+        predictions={n: a for n, a in arrays.items() if not n.startswith(_METRIC)},
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import jax
 
+from lstm_jax.config import RunConfig
 from lstm_jax.distributed.multihost import any_says, first_says, leads, readable, tell
 from lstm_jax.errors import InputError, note
-from lstm_jax.lm.config import RunConfig
 from lstm_jax.storage.checkpoints import Checkpoints, Damaged, Record
 from lstm_jax.training.history import Fingerprint, HistoryFile, Line, validations
 from lstm_jax.training.loop import Clock

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import jax
 
+from lstm_jax.config import RunConfig
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.multihost import first_number, leads, settle, tell
-from lstm_jax.lm.config import RunConfig
 from lstm_jax.training.callbacks import (
     INTERRUPTED,
     Callback,

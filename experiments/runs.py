@@ -1,0 +1,185 @@
+"""A run of an application: its folder, its devices, and how it is resumed.
+
+`experiment.json` says how a run was asked for and of what data it was made; with
+`--resume` it is what the settings are taken from, and the data are held against it.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from experiments.results import DataFile
+from lstm_jax import InputError
+from lstm_jax.config import (
+    ClusterConfig,
+    Configuration,
+    Precision,
+    RunConfig,
+    check_flags,
+    read_section,
+)
+from lstm_jax.lm import Claim
+from lstm_jax.storage import locked, read_json, write_json
+
+_RECORD = "experiment.json"
+_FORMAT = 1
+# How a process was asked to open a run, and what may change while it lasts.
+_PASSING = ("run", "cluster", "steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(Configuration):
+    """What the options of every application have."""
+
+    precision: Precision = "float32"
+    """Type of the arithmetic; mixed: of the factors of matrix products alone, where
+    the processor multiplies bfloat16 faster."""
+    run: RunConfig = dataclasses.field(default_factory=RunConfig)
+    cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
+
+
+Options = TypeVar("Options", bound=Configuration)
+
+
+def kept_options(kind: type[Options], name: str, run_dir: Path) -> Options:
+    """Read the options of the run that is to be continued.
+
+    Args:
+        kind: the options of the application.
+        name: of the application.
+        run_dir: the folder of its run.
+
+    Raises:
+        InputError: there is no such run, or its record is damaged.
+    """
+    path = run_dir / _RECORD
+    record = read_json(path, f"a run of {name}")
+    found = record.get("experiment")
+    if found != name or record.get("format") != _FORMAT or "options" not in record:
+        raise InputError(f"{path}: expected a run of {name}, found {found!r:.60}")
+    return read_section(kind, record["options"], str(path))
+
+
+def refuse_changes(kept: Configuration, asked: Configuration) -> None:
+    """Refuse to continue a run with other settings; it may last longer.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    for field in dataclasses.fields(kept):
+        was, now = getattr(kept, field.name), getattr(asked, field.name)
+        if dataclasses.is_dataclass(was) and field.name not in _PASSING:
+            refuse_changes(was, now)
+        elif was != now and field.name not in _PASSING:
+            flag = "--" + field.name.replace("_", "-")
+            raise InputError(
+                f"--resume: expected {flag} as the run has it, {was}, found {now}"
+            )
+
+
+def check_run(run: RunConfig, *, validated: bool) -> None:
+    """Refuse settings of a run that make no sense.
+
+    Args:
+        run: the settings.
+        validated: whether something is held out to choose the best step by.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    check_flags(
+        run,
+        counts=("epochs", "patience", "steps_per_call", "checkpoint_steps"),
+        positive=("max_seconds", "checkpoint_seconds"),
+        amounts=("evaluations", "min_improvement"),
+        seeds=("seed",),
+    )
+    if run.patience and not (validated and run.evaluations):
+        raise InputError("--patience: expected --evaluations and a held-out part")
+    if run.resume and run.overwrite:
+        raise InputError("expected --resume or --overwrite, found both")
+
+
+@contextlib.contextmanager
+def begun(
+    name: str,
+    options: RunOptions,
+    *,
+    rows: int,
+    files: Sequence[DataFile],
+    spare: Sequence[Path] = (),
+) -> Iterator[Path]:
+    """Have the folder, the devices and the other processes of a run while this is open.
+
+    To be entered once everything was checked, and before JAX is first used. Of several
+    processes the first one has the folder, and speaks.
+
+    Args:
+        name: of the application.
+        options: of the run.
+        rows: of a batch, for the number of devices that pay.
+        files: the data; none if they are generated.
+        spare: files and folders of the user's that must outlive this.
+
+    Yields:
+        The folder.
+
+    Raises:
+        InputError: the folder is no place for the run, or the run that is to be
+            continued is of other data.
+    """
+    from lstm_jax.distributed import any_says, joined, keep_programs, leads, show_cores
+
+    assert options.run.run_dir is not None, "every application has a default"
+    keep_programs()
+    show_cores(rows, options.run.devices, options.cluster)
+    with joined(options.cluster), contextlib.ExitStack() as held:
+        if leads():
+            held.enter_context(_folder(name, options, files, spare))
+        any_says(False)  # nobody passes before the folder is there
+        if not leads():
+            nowhere = held.enter_context(open(os.devnull, "w"))
+            held.enter_context(contextlib.redirect_stdout(nowhere))
+        yield options.run.run_dir
+
+
+@contextlib.contextmanager
+def _folder(
+    name: str, options: RunOptions, files: Sequence[DataFile], spare: Sequence[Path]
+) -> Iterator[None]:
+    """A new folder, or that of the run to be continued; other processes keep out."""
+    path = options.run.run_dir
+    assert path is not None
+    if options.run.resume:
+        with locked(path):
+            _refuse_other_data(path, files)
+            yield
+        return
+    with Claim(path, name, options.run.overwrite, spare).held():
+        lasting = dataclasses.replace(options.run, resume=False, overwrite=False)
+        kept = dataclasses.replace(options, run=lasting, cluster=ClusterConfig())
+        record = {
+            "format": _FORMAT,
+            "experiment": name,
+            "options": dataclasses.asdict(kept),
+            "files": [dataclasses.asdict(file) for file in files],
+        }
+        plain = json.loads(json.dumps(record, default=str))
+        write_json(path / _RECORD, plain, indent=2)
+        yield
+
+
+def _refuse_other_data(path: Path, files: Sequence[DataFile]) -> None:
+    """Refuse to go on with data that are not those of the first part of the run."""
+    kept = read_json(path / _RECORD, "a run").get("files")
+    found = [dataclasses.asdict(file) for file in files]
+    if kept != found:
+        names = ", ".join(file.name for file in files) or "generated data"
+        raise InputError(
+            f"--resume: expected the data that {path} was begun with, found others "
+            f"by the name of {names}"
+        )

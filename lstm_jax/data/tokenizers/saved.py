@@ -1,0 +1,42 @@
+"""Any tokenizer as a file: `tokenizer.json`, JSON with a checksum."""
+
+from pathlib import Path
+from typing import get_args
+
+from lstm_jax.data.tokenizers.characters import Vocab, load_vocab, save_vocab
+from lstm_jax.data.tokenizers.subwords import Subwords
+from lstm_jax.data.tokenizers.words import Level, Words
+from lstm_jax.errors import InputError
+from lstm_jax.storage.files import read_json, write_json
+
+AnyTokenizer = Vocab | Words | Subwords
+_BPE = "bpe"
+
+
+def save_tokenizer(tokenizer: AnyTokenizer, path: Path) -> None:
+    """Write a tokenizer, whole or not at all."""
+    if isinstance(tokenizer, Vocab):
+        save_vocab(tokenizer, path)
+        return
+    kind = f"words, {tokenizer.level}" if isinstance(tokenizer, Words) else _BPE
+    write_json(path, {"kind": kind, "symbols": list(tokenizer.symbols)})
+
+
+def load_tokenizer(path: Path) -> AnyTokenizer:
+    """Read what `save_tokenizer` wrote.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no tokenizer.
+    """
+    record = read_json(path, "a tokenizer")
+    if "characters" in record:
+        return load_vocab(path)
+    kind, symbols = record.get("kind"), record.get("symbols")
+    if not isinstance(symbols, list) or not all(isinstance(s, str) for s in symbols):
+        raise InputError(f"{path}: expected a list of symbols, found {symbols!r:.60}")
+    if kind == _BPE:
+        return Subwords(tuple(symbols))
+    for level in get_args(Level):
+        if kind == f"words, {level}":
+            return Words(level, tuple(symbols))
+    raise InputError(f"{path}: expected a kind of tokenizer, found {kind!r:.60}")
