@@ -11,6 +11,8 @@ Protocol  All in lower case. sacreBLEU with its own tokenization against the raw
           reference of test_2016_flickr; nothing was chosen by that set.
 Floor     Word by word, with a dictionary learned by IBM model 1.
 Command   python -m experiments.translate --data FOLDER
+          python -m experiments.translate --resume --run-dir runs/translate
+          python -m experiments.translate evaluate runs/translate --data FILE FILE
           python -m experiments.translate predict runs/translate "Ein Hund läuft."
 Others    LSTM without attention 13.8, GRU with attention 28.3, Transformer 36.5, greedy
           (the notebooks of bentrevett/pytorch-seq2seq, other tokenization).
@@ -21,12 +23,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
 import random
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -34,17 +36,19 @@ import tyro
 import lstm_jax
 from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
-from experiments.results import Result, describe_file, new_experiment, write_result
+from experiments.results import Result, describe_file, write_result
+from experiments.runs import RunOptions, begun, check_run
 from experiments.translate.baseline import learn_lexicon, translate_by_words
 from experiments.translate.data import (
     ParallelParts,
     part_files,
+    read_parallel,
     read_parts,
     split_pairs,
 )
 from lstm_jax.cli import run_command
-from lstm_jax.config import check_flags
-from lstm_jax.data import learn_subwords
+from lstm_jax.config import RunConfig, check_flags
+from lstm_jax.data import learn_subwords, save_tokenizer
 from lstm_jax.training import Stop, interruptible
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
@@ -59,7 +63,7 @@ SMOOTHING = 0.1  # share of each target spread evenly over all symbols
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(RunOptions):
     """What to learn from, and how.
 
     Args:
@@ -67,10 +71,6 @@ class Options:
             parallel line by line, whose ends are held out. `.gz` is unpacked.
         languages: the endings of the files in a folder: from, to.
         test: the name of the test files in a folder.
-        run_dir: where to leave the model, the pictures and the result.
-        overwrite: replace a former run in run_dir; other files in it stay.
-        max_seconds: of training; the learning rate reaches zero when they are over.
-        epochs: passes over the training pairs, if time allows.
         smoke: a small generated language instead, in seconds.
         capitals: keep them.
         symbols: subwords of each language.
@@ -80,16 +80,12 @@ class Options:
         dropout: share of activations dropped.
         learning_rate: peak of the schedule.
         batch: pairs per step.
-        seed: of all that is random.
+        run: how long, and where it is kept.
     """
 
     data: tuple[Path, ...] = ()
     languages: tuple[str, str] = ("de", "en")
     test: str = "test_2016_flickr"
-    run_dir: Path = Path("runs/translate")
-    overwrite: bool = False
-    max_seconds: float | None = None
-    epochs: int = 12
     smoke: bool = False
     capitals: bool = False
     symbols: int = 4000
@@ -98,13 +94,32 @@ class Options:
     dropout: float = 0.3
     learning_rate: float = 2e-3
     batch: int = 64
-    seed: int = 0
+    run: RunConfig = dataclasses.field(
+        default_factory=lambda: RunConfig(
+            run_dir=Path("runs/translate"), epochs=12, evaluations=12, steps_per_call=1
+        )
+    )
 
 
 SMOKE = {
-    **{"epochs": 40, "symbols": 100, "embedding": 32, "hidden": 32, "dropout": 0.0},
+    **{"symbols": 100, "embedding": 32, "hidden": 32, "dropout": 0.0},
     **{"batch": 16, "learning_rate": 1e-2},
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Score a trained translator on texts of your own, by BLEU.
+
+    Args:
+        run_dir: what the training has left.
+        data: two files, parallel line by line: what to translate, and how.
+        json: end with one line of JSON.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    data: tuple[Path, ...] = ()
+    json: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,12 +158,12 @@ def check(options: Options) -> None:
     """Refuse numbers that make no sense."""
     check_flags(
         options,
-        counts=("epochs", "symbols", "embedding", "batch"),
+        counts=("symbols", "embedding", "batch"),
         several=("hidden",),
         shares=("dropout",),
-        positive=("learning_rate", "max_seconds"),
-        seeds=("seed",),
+        positive=("learning_rate",),
     )
+    check_run(options.run, validated=True)
     if options.hidden % 2:
         raise lstm_jax.InputError(
             f"--hidden: expected an even number, found {options.hidden}"
@@ -165,114 +180,160 @@ def files_of(options: Options) -> list[DataFile]:
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    if find_spec("sacrebleu") is None:
-        raise lstm_jax.InputError("expected sacrebleu: pip install -e '.[translate]'")
+    need_sacrebleu()
     check(options)
     if options.smoke:
-        options = dataclasses.replace(options, **SMOKE)
+        run = dataclasses.replace(options.run, epochs=40, evaluations=2)
+        options = dataclasses.replace(options, **SMOKE, run=run)
         parts = split_pairs(generated())
     else:
         parts = read_parts(options.data, options.languages, options.test)
     if not options.capitals:
         parts = parts.in_lower_case()
-    place = options.run_dir, options.overwrite, options.data
-    with new_experiment("translate", *place):
-        learn_from(options, parts)
+    files = files_of(options)
+    spare, rows = options.data, options.batch
+    with begun("translate", options, rows=rows, files=files, spare=spare):
+        learn_from(options, parts, files)
 
 
-def learn_from(options: Options, parts: ParallelParts) -> None:
+def learn_from(
+    options: Options, parts: ParallelParts, files: Sequence[DataFile]
+) -> None:
     """Train, translate the test set, leave everything in the run directory."""
-    from experiments.translate.inference import (
-        Search,
-        attention_of,
-        save_translator,
-        translate,
-    )
+    from experiments.translate.inference import Search, attention_of
     from experiments.translate.plots import draw_attention
 
-    lstm_jax.distributed.keep_programs()
-    lstm_jax.distributed.show_cores(options.batch)
-    files = files_of(options)  # now: they may change while it trains
-    started = perf_counter()
+    run_dir = options.run.run_dir
+    assert run_dir is not None
     with interruptible() as stop:
-        translator = train(options, parts, stop)
-    minutes = (perf_counter() - started) / 60
-    save_translator(options.run_dir, translator)
-    stop.check(f"the best model so far is kept in {options.run_dir}, and not scored")
-
+        translator, seconds = train(options, parts, run_dir, stop)
+    stop.check(
+        f"the best model so far is kept in {run_dir}, not scored; --resume goes on"
+    )
+    if not lstm_jax.distributed.leads():
+        return
     sources = [source for source, _ in parts.test]
-    greedy = score(options, translate(translator, sources), parts.test)
     search = Search(BEAM, ALPHA)
-    written = translate(translator, sources, search)
-    beam = score(options, written, parts.test)
+    greedy, beam, written = score_both(translator, parts.test)
     lexicon = learn_lexicon(parts.train)
     by_words = [translate_by_words(lexicon, source) for source in sources]
-    floor = score(options, by_words, parts.test)
+    floor = score(translator, by_words, parts.test)
     text = "".join(f"{line}\n" for line in written)
-    (options.run_dir / "test_translations.txt").write_text(text, encoding="utf-8")
+    (run_dir / "test_translations.txt").write_text(text, encoding="utf-8")
     picture = attention_of(translator, sources[0], search)
-    draw_attention(*picture, options.run_dir / "attention.png")
+    draw_attention(*picture, run_dir / "attention.png")
     for (source, reference), ours in zip(parts.test[:5], written[:5], strict=True):
         print(f"\n  {source}\n  ours       {ours}\n  reference  {reference}")
     print(f"\nword by word {floor}\ngreedy       {greedy}\nbeam         {beam}")
-    write_result(options.run_dir, result(options, files, greedy, beam, floor, minutes))
+    row = result(options, files, greedy, beam, floor, seconds / 60)
+    write_result(run_dir, row)
 
 
-def train(options: Options, parts: ParallelParts, stop: Stop) -> TextTranslator:
-    """The best translator by validation loss."""
+def train(
+    options: Options, parts: ParallelParts, run_dir: Path, stop: Stop
+) -> tuple[TextTranslator, float]:
+    """Train a translator; the best one by validation loss, and the seconds it took."""
+    import jax
+
     from experiments.translate.inference import TextTranslator
-    from experiments.translate.task import encode_pairs, translation_task
+    from experiments.translate.task import (
+        NAME,
+        TOKENIZERS,
+        encode_pairs,
+        translation_task,
+    )
 
+    run = options.run
     source = learn_subwords((s for s, _ in parts.train), options.symbols)
     target = learn_subwords((t for _, t in parts.train), options.symbols)
-    model = lstm_jax.models.build_translator(
-        len(source),
-        len(target),
-        options.seed,
-        embedding=options.embedding,
-        hidden=options.hidden,
-        layers=1,
-        dropout=options.dropout,
-    )
+    sizes = {
+        **{"source_size": len(source), "target_size": len(target), "layers": 1},
+        **{"embedding": options.embedding, "hidden": options.hidden},
+        "dropout": options.dropout,
+    }
+    spec = lstm_jax.models.ModelSpec("seq2seq", sizes)
+    if lstm_jax.distributed.leads():
+        lower_case = not options.capitals
+        lstm_jax.models.write_spec(run_dir, NAME, spec, {"lower_case": lower_case})
+        for tokenizer, file in zip((source, target), TOKENIZERS, strict=True):
+            save_tokenizer(tokenizer, run_dir / file)
     loss = functools.partial(lstm_jax.models.translation_loss, smoothing=SMOOTHING)
+    programs = lstm_jax.training.Programs(
+        lstm_jax.training.with_precision(loss, options.precision),
+        lstm_jax.make_optimizer(0.0, 1.0, 0.98),
+    )
     task = translation_task(
         encode_pairs(parts.train, source, target),
         encode_pairs(parts.val, source, target),
-        loss,
+        programs.loss,
         rows=options.batch,
         buckets=1 if options.smoke else BUCKETS,
-        seed=options.seed,
+        seed=run.seed,
     )
-    plan = lstm_jax.Plan(
-        total_steps=options.epochs * task.steps_per_epoch,
-        max_seconds=options.max_seconds,
-        peak=options.learning_rate,
-        warmup=0.05,
-        final_rate=0.0,
-    )
+    assert run.epochs is not None, "Options has a default"
+    steps = run.epochs * task.steps_per_epoch
+    plan = lstm_jax.Plan(steps, run.max_seconds, options.learning_rate, 0.05, 0.0)
+    key = jax.random.key(run.seed)
     trained = lstm_jax.train_model(
         task,
-        model,
+        lambda: lstm_jax.init_state(spec.build(key), programs.optimizer, (), key),
         plan,
-        lstm_jax.training.Programs(loss, lstm_jax.make_optimizer(0.0, 1.0, 0.98)),
-        seed=options.seed,
-        evaluations=2 if options.smoke else options.epochs,
-        run_dir=options.run_dir,
-        interrupted=stop,
+        programs,
+        run,
+        folder=run_dir,
+        callbacks=[stop, lstm_jax.report.Progress(plan, task.items)],
     )
-    picture = options.run_dir / "curves.png"
-    lstm_jax.report.draw_curves(trained.lines, picture, "nats per subword")
-    return TextTranslator(trained.model, source, target, not options.capitals)
+    lstm_jax.report.report_run(run_dir, trained, task)
+    translator = TextTranslator(trained.model, source, target, not options.capitals)
+    return translator, trained.clock.seconds()
 
 
-def score(options: Options, ours: list[str], pairs: list[tuple[str, str]]) -> BLEUScore:
+def score_both(
+    translator: TextTranslator, pairs: Sequence[tuple[str, str]]
+) -> tuple[BLEUScore, BLEUScore, list[str]]:
+    """Translate greedily and by beam search: both scores, and what the beam wrote."""
+    from experiments.translate.inference import Search, translate
+
+    sources = [source for source, _ in pairs]
+    greedy = score(translator, translate(translator, sources), pairs)
+    written = translate(translator, sources, Search(BEAM, ALPHA))
+    return greedy, score(translator, written, pairs), written
+
+
+def score(
+    translator: TextTranslator, ours: list[str], pairs: Sequence[tuple[str, str]]
+) -> BLEUScore:
     """BLEU of translations, with sacreBLEU's signature."""
     from sacrebleu.metrics.bleu import BLEU
 
-    metric = BLEU(lowercase=not options.capitals)
+    metric = BLEU(lowercase=translator.lower_case)
     score = metric.corpus_score(ours, [[reference for _, reference in pairs]])
     score.name = f"BLEU|{metric.get_signature()}"
     return score
+
+
+def need_sacrebleu() -> None:
+    """Refuse to begin without the package that scores."""
+    if find_spec("sacrebleu") is None:
+        raise lstm_jax.InputError("expected sacrebleu: pip install -e '.[translate]'")
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Score a trained translator on parallel texts."""
+    from experiments.translate.inference import load_translator
+
+    need_sacrebleu()
+    if len(options.data) != 2:
+        raise lstm_jax.InputError(
+            f"--data: expected two files, found {len(options.data)}"
+        )
+    pairs = read_parallel(*options.data)
+    translator = load_translator(options.run_dir)
+    greedy, beam, _ = score_both(translator, pairs)
+    print(f"greedy {greedy}\nbeam   {beam}")
+    if options.json:
+        scores = {"greedy": greedy.score, "beam": beam.score}
+        print(json.dumps({"metric": beam.name, "pairs": len(pairs), **scores}))
 
 
 def languages_of(options: Options, files: Sequence[DataFile]) -> tuple[str, str]:
@@ -342,6 +403,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         __doc__,
         argv,
         learn=(Options, learn),
+        evaluate=(EvaluateOptions, evaluate),
         predict=(PredictOptions, predict),
     )
 

@@ -6,16 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.translate.task import few_shapes, pad_sources
+from experiments.translate.task import NAME, TOKENIZERS, few_shapes, pad_sources
 from lstm_jax import InputError, Translator, beam_search, greedy_search
-from lstm_jax.data import END, START, Subwords
+from lstm_jax.data import END, START, Subwords, load_tokenizer
 from lstm_jax.distributed import bounded_jit
-from lstm_jax.models import DecoderStates, build_translator
-from lstm_jax.storage import load_model, load_settings, save_model
+from lstm_jax.models import DecoderStates, load_model
 from lstm_jax.typing import (
     AttentionWeights,
     BatchIds,
@@ -59,36 +57,20 @@ class TextTranslator:
         return np.array(self.source.encode(text), np.int32)
 
 
-def save_translator(run_dir: Path, translator: TextTranslator) -> None:
-    """Keep all that it takes to translate."""
-    settings = {
-        "sizes": translator.model.sizes,
-        "lower_case": translator.lower_case,
-        "source": translator.source.symbols,
-        "target": translator.target.symbols,
-    }
-    save_model(run_dir, translator.model, settings)
-
-
 def load_translator(run_dir: Path) -> TextTranslator:
-    """What `save_translator` kept.
+    """Load the translator that a run has left.
 
     Raises:
-        InputError: there is nothing of the kind.
+        InputError: there is none, or it is damaged.
     """
-    settings = load_settings(run_dir)
-    try:
-        source, target = (Subwords(tuple(settings[k])) for k in ("source", "target"))
-        build = functools.partial(
-            build_translator, len(source), len(target), 0, **settings["sizes"]
-        )
-        lower_case = bool(settings["lower_case"])
-        like = jax.eval_shape(build)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{run_dir}: expected a translator, found other settings: {error!r:.100}"
-        ) from None
-    return TextTranslator(load_model(run_dir, like), source, target, lower_case)
+    saved = load_model(run_dir, NAME)
+    tables = [load_tokenizer(run_dir / file) for file in TOKENIZERS]
+    source, target = tables
+    if not isinstance(source, Subwords) or not isinstance(target, Subwords):
+        raise InputError(f"{run_dir}: expected tables of subwords, found others")
+    return TextTranslator(
+        saved.model, source, target, bool(saved.settings.get("lower_case"))
+    )
 
 
 def translate(

@@ -25,6 +25,7 @@ from lstm_jax.metrics import Sums
 from lstm_jax.models import translation_loss
 from lstm_jax.training import Loss
 
+NAME, TOKENIZERS = "translate", ("source.json", "target.json")
 _ROWS = 100  # sentences side by side when nothing is learned
 _ROUND = 8  # their lengths are rounded up to a multiple: fewer shapes
 
@@ -100,7 +101,9 @@ def translation_task(
         row_axes=dict.fromkeys(("sources", "lengths", "inputs", "targets"), 0),
         rows=rows,
         steps_per_epoch=order.steps_per_epoch,
-        symbols_per_step=int(lengths[:, 1].sum()) // order.steps_per_epoch,
+        items_per_step=int(lengths[:, 1].sum()) // order.steps_per_epoch,
+        items="subwords",
+        unit="nats per subword",
         evaluate=lambda model: evaluate_pairs(model, validation),
     )
 
