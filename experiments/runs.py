@@ -29,15 +29,16 @@ _RECORD = "experiment.json"
 _FORMAT = 1
 # How a process was asked to open a run, and what may change while it lasts.
 _PASSING = ("run", "cluster", "steps")
+Words = list[str]
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(Configuration):
     """What the options of every application have."""
 
-    precision: Precision = "float32"
+    precision: Precision | None = None
     """Type of the arithmetic; mixed: of the factors of matrix products alone, where
-    the processor multiplies bfloat16 faster."""
+    the processor multiplies bfloat16 faster. Default: float32, or the preset's."""
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
 
@@ -102,6 +103,22 @@ def check_run(run: RunConfig, *, validated: bool) -> None:
         raise InputError("--patience: expected --evaluations and a held-out part")
     if run.resume and run.overwrite:
         raise InputError("expected --resume or --overwrite, found both")
+
+
+def words_of(run: RunConfig, *, but: Sequence[str] = ()) -> Words:
+    """Name the settings of a run that are not the defaults, as flags of a command.
+
+    Args:
+        run: the settings.
+        but: names of those that are left out.
+    """
+    words: Words = []
+    for field in dataclasses.fields(run):
+        value = getattr(run, field.name)
+        if value != field.default and field.name not in but:
+            flag = f"--{field.name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+    return words
 
 
 @contextlib.contextmanager

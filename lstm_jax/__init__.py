@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from lstm_jax.lm.config import RunConfig as RunConfig
     from lstm_jax.lm.config import TrainConfig as TrainConfig
     from lstm_jax.lm.generation import generate_text as generate_text
+    from lstm_jax.lm.loading import load as load
     from lstm_jax.lm.presets import preset as preset
     from lstm_jax.lm.text_model import TextModel as TextModel
     from lstm_jax.lm.text_model import evaluate_text as evaluate_text
-    from lstm_jax.lm.text_model import load as load
     from lstm_jax.lm.text_model import save as save
     from lstm_jax.lm.training import fit_text as fit_text
     from lstm_jax.models.classifier import SequenceClassifier as SequenceClassifier

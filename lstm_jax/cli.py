@@ -30,13 +30,16 @@ def parse(
 
     A ~ in a path stands for the home directory.
     """
+    plain = (tyro.conf.FlagCreatePairsOff,) if default is None else ()
     cli = functools.partial(
         tyro.cli,
         kind,
         prog=f"python -m {package}.{command}",
         description=description,
         args=argv,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        # A switch that the defaults have on, those of a run to be resumed for one, may
+        # be named both ways; else only the one that changes something is shown.
+        config=(tyro.conf.OmitArgPrefixes, *plain),
     )
     return _at_home(cli() if default is None else cli(default=default))
 

@@ -59,12 +59,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lstm_jax.distributed.host import keep_programs, show_cores
     from lstm_jax.lm.dynamic_evaluation import dynamic_measures
     from lstm_jax.lm.evaluation import WINDOW, measure_ids
+    from lstm_jax.lm.loading import load_text
     from lstm_jax.lm.scorecard import scorecard
-    from lstm_jax.lm.text_model import load
 
     keep_programs()
     show_cores(WINDOW)
-    trained = load(options.run_dir)
+    trained = load_text(options.run_dir)
     source, ids = _text(options, trained)
     found = measure_ids(trained.model, ids)
     if options.dynamic:

@@ -69,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     _check(options)
 
     from lstm_jax.distributed.host import keep_programs, show_cores
-    from lstm_jax.lm.text_model import load
+    from lstm_jax.lm.loading import load_text
 
     keep_programs()
     show_cores(options.samples)
-    trained = load(options.run_dir)
+    trained = load_text(options.run_dir)
     pieces = _continuations(trained, options)
     if options.samples == 1 and not options.json:
         print(options.prompt, end="", flush=True)

@@ -40,14 +40,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from lstm_jax.distributed.host import keep_programs
     from lstm_jax.lm.generation import encode_prompt
+    from lstm_jax.lm.loading import load_text
     from lstm_jax.lm.run_directory import open_run
-    from lstm_jax.lm.text_model import load
     from lstm_jax.report.advice import advise
     from lstm_jax.report.inspection import excerpts, find, gradient_by_lag, layers_of
     from lstm_jax.report.network import draw_gates, draw_lags, draw_units
 
     keep_programs()
-    trained, run = load(options.run_dir), open_run(options.run_dir)
+    trained, run = load_text(options.run_dir), open_run(options.run_dir)
     corpus = run.corpus(trained.config, trained.vocab)
     optimizer = trained.config.optimizer
     length = optimizer.length

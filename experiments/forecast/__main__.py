@@ -11,6 +11,8 @@ Protocol  Official: sMAPE, MASE (m = 24) and OWA at the one origin the competiti
           training points, and the test part is scored once.
 Command   python -m experiments.forecast --data FOLDER
           python -m experiments.forecast --data my.csv --horizon 24 --seasons 24 168
+          python -m experiments.forecast --resume --run-dir RUN_DIR
+          python -m experiments.forecast evaluate RUN_DIR --data my.csv
           python -m experiments.forecast predict RUN_DIR my.csv
 Published OWA 0.440 by M4's winner, an LSTM with exponential smoothing (Smyl), 1.036 by
           the competition's own RNN; 0.627 by the seasonal naive forecast. Best: 0.410
@@ -20,7 +22,7 @@ Published OWA 0.440 by M4's winner, an LSTM with exponential smoothing (Smyl), 1
 from __future__ import annotations
 
 import dataclasses
-import time
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,15 +35,15 @@ from experiments.cli import command_line, run_experiment
 from experiments.forecast.baseline import baseline_scores
 from experiments.forecast.metrics import score_intervals, score_points
 from experiments.known_data import described
-from experiments.results import Result, describe_file, new_experiment, write_result
+from experiments.results import Result, describe_file, write_result
+from experiments.runs import RunOptions, begun, check_run
 from lstm_jax.cli import run_command
-from lstm_jax.config import check_flags
+from lstm_jax.config import RunConfig, check_flags
 from lstm_jax.data import (
     Frame,
     all_positive,
     check_frame,
     hold_out,
-    load_frame,
     need_points,
     read_series,
     scale_series,
@@ -52,24 +54,22 @@ from lstm_jax.training import Stop, interruptible
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
     from experiments.results import DataFile
     from lstm_jax import ForecastModel
-    from lstm_jax.data import Panel
+    from lstm_jax.models import ModelSpec
+    from lstm_jax.training import TrainState
 
 Series = dict[str, np.ndarray]
 Word = tyro.conf.Positional[Path]
 M4_FILES = ("Hourly-train.csv", "Hourly-test.csv")
-KEPT = ("frame", "hidden", "layers", "members", "seed")  # what the model is built from
+NAME = "forecast"
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(RunOptions):
     """Train on all series but their last points, and score the forecasts of those.
 
     Args:
         data: a folder with M4's Hourly-train.csv and Hourly-test.csv, or a CSV file of
             series, in rows or in columns.
-        run_dir: where the model, the forecasts and the picture go.
-        overwrite: replace a former run in run_dir; other files in it stay.
-        max_seconds: end training after so long.
         smoke: run in seconds, on a generated sample.
         validate: score the last points of the training part, to choose settings by.
         origins: the points held out of a CSV file are so many horizons.
@@ -78,15 +78,13 @@ class Options:
         layers: of each LSTM.
         members: models whose median is the forecast, trained side by side.
         batch: windows per member and step.
-        steps: optimizer steps.
+        steps: optimizer steps, unless --epochs says how many.
         learning_rate: its peak.
-        seed: of weights and windows.
+        run: how long, and where it is kept. With --patience the last points of the
+            training part choose the best step, and are not learned from.
     """
 
     data: Path | None = None
-    run_dir: Path = Path("runs/forecast")
-    overwrite: bool = False
-    max_seconds: float | None = None
     smoke: bool = False
     validate: bool = False
     origins: int = 1
@@ -97,13 +95,34 @@ class Options:
     batch: int = 64
     steps: int = 600
     learning_rate: float = 5e-3
-    seed: int = 0
+    run: RunConfig = dataclasses.field(
+        default_factory=lambda: RunConfig(
+            run_dir=Path("runs/forecast"), steps_per_call=8
+        )
+    )
 
 
 SMOKE = {
     "frame": Frame(horizon=6, seasons=(4, 12), reads=12),
     **{"hidden": 8, "members": 2, "batch": 32, "steps": 48},
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Score the forecasts of a trained model on series of your own.
+
+    Args:
+        run_dir: folder of a training run.
+        data: a CSV file; the last points of each series are forecast and scored.
+        origins: so many horizons are forecast, one after the other.
+        json: end with one line of JSON.
+    """
+
+    run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
+    data: Path | None = None
+    origins: int = 1
+    json: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +145,9 @@ def check(options: Options) -> None:
     check_flags(
         options,
         counts=("origins", "hidden", "layers", "members", "batch", "steps"),
-        positive=("learning_rate", "max_seconds"),
-        seeds=("seed",),
+        positive=("learning_rate",),
     )
+    check_run(options.run, validated=True)
 
 
 def load(options: Options) -> tuple[Series, Series]:
@@ -169,42 +188,81 @@ def generated() -> Series:
     return series
 
 
-def build(settings: dict[str, Any]) -> ForecastModel:
-    """The untrained ensemble of a run."""
-    frame = load_frame(settings["frame"])
-    sizes = settings["hidden"], settings["layers"]
-    members, seed = settings["members"], settings["seed"]
-    return lstm_jax.models.build_ensemble(frame, *sizes, members=members, seed=seed)
+def model_spec(options: Options) -> ModelSpec:
+    """Describe the ensemble of a run."""
+    sizes = {
+        **{"frame": options.frame, "hidden_size": options.hidden},
+        "num_layers": options.layers,
+    }
+    return lstm_jax.models.ModelSpec("forecaster", sizes, options.members)
 
 
 def train(
     options: Options,
-    panel: Panel,
-    model: ForecastModel,
+    known: Series,
+    log: bool,
     yardstick: tuple[float, float],
     stop: Stop,
-) -> ForecastModel:
-    """The ensemble after the last step; no data were held out to choose another."""
+) -> tuple[ForecastModel, float]:
+    """Train the ensemble; with --patience the best step of it, else the last.
+
+    Returns:
+        The models, and the seconds it took.
+    """
+    import jax
+
     from experiments.forecast.task import forecast_task
 
-    sizes = {name: getattr(options, name) for name in ("batch", "members", "seed")}
-    task = forecast_task(panel, options.frame, **sizes, yardstick=yardstick)
+    run, frame = options.run, options.frame
+    assert run.run_dir is not None
+    spec = model_spec(options)
+    if lstm_jax.distributed.leads():
+        lstm_jax.models.write_spec(run.run_dir, NAME, spec, {"log": log})
+    whole, held_out = scale_series(known, frame, log), None
+    learned = whole
+    if run.patience:
+        before, _ = hold_out(known, frame.horizon)
+        learned, held_out = scale_series(before, frame, log), whole
+    task = forecast_task(
+        learned,
+        frame,
+        batch=options.batch,
+        members=options.members,
+        seed=run.seed,
+        yardstick=yardstick,
+        loss=lstm_jax.training.with_precision(
+            lstm_jax.models.forecast_loss, options.precision
+        ),
+        held_out=held_out,
+    )
     # The gradients of all members are clipped as one.
     optimizer = lstm_jax.make_optimizer(0.01, options.members**0.5, 0.99)
-    peak = options.learning_rate
-    plan = lstm_jax.Plan(options.steps, options.max_seconds, peak, 0.05, 0.0)
+    programs = lstm_jax.training.Programs(task.loss, optimizer)
+    epochs = run.epochs
+    steps = options.steps if epochs is None else epochs * task.steps_per_epoch
+    plan = lstm_jax.Plan(steps, run.max_seconds, options.learning_rate, 0.05, 0.0)
+
+    def first_state() -> TrainState:
+        models = lstm_jax.models.build_ensemble(
+            frame,
+            options.hidden,
+            options.layers,
+            members=options.members,
+            seed=run.seed,
+        )
+        return lstm_jax.init_state(models, optimizer, (), jax.random.key(run.seed))
+
     trained = lstm_jax.train_model(
         task,
-        model,
+        first_state,
         plan,
-        lstm_jax.training.Programs(task.loss, optimizer),
-        steps_per_call=8,
-        run_dir=options.run_dir,
-        interrupted=stop,
+        programs,
+        run,
+        folder=run.run_dir,
+        callbacks=[stop, lstm_jax.report.Progress(plan, task.items)],
     )
-    picture = options.run_dir / "curves.png"
-    lstm_jax.report.draw_curves(trained.lines, picture, "OWA of the pinball loss")
-    return trained.model
+    lstm_jax.report.report_run(run.run_dir, trained, task)
+    return trained.model, trained.clock.seconds()
 
 
 def compare(
@@ -223,52 +281,66 @@ def compare(
 
 def learn(options: Options) -> None:
     """Train, forecast what was held out, and say how good that is."""
-    started = time.perf_counter()
     check(options)
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
     frame = check_frame(options.frame)
     known, truth = load(options)
-    need_points(known, frame.context + frame.horizon)
-    spare = [options.data] if options.data else []
-    place = options.run_dir, options.overwrite, spare
-    with new_experiment("forecast", *place):
-        learn_from(options, known, truth, started)
+    horizons = 2 if options.run.patience else 1  # one of them held out
+    need_points(known, frame.context + horizons * frame.horizon)
+    files = files_of(options)
+    spare, rows = [options.data] if options.data else [], options.batch
+    with begun(NAME, options, rows=rows, files=files, spare=spare):
+        learn_from(options, known, truth, files)
 
 
-def learn_from(options: Options, known: Series, truth: Series, started: float) -> None:
+def learn_from(
+    options: Options, known: Series, truth: Series, files: Sequence[DataFile]
+) -> None:
     """The run, in its folder."""
-    from experiments.forecast.task import rolling_forecast
-
     frame, season = options.frame, options.frame.seasons[0]
-    lstm_jax.distributed.keep_programs()
-    lstm_jax.distributed.show_cores(options.batch)
-
-    files = files_of(options)  # now: they may change while it trains
+    run_dir = options.run.run_dir
+    assert run_dir is not None
     log = all_positive(known)
-    panel = scale_series(known, frame, log)
     # Errors weigh as in OWA, with what Naive2 reaches at the end of the training part.
     before = hold_out(known, frame.horizon)
     naive2 = baseline_scores(*before, frame.horizon, season)["Naive2"]
-    print(f"{len(known)} series, {options.steps} steps", flush=True)
-    settings = {name: dataclasses.asdict(options)[name] for name in KEPT}
+    print(f"{len(known)} series", flush=True)
     with interruptible() as stop:
-        model = train(options, panel, build(settings), naive2.means(), stop)
-    lstm_jax.storage.save_model(options.run_dir, model, settings | {"log": log})
-    stop.check(f"the last model is kept in {options.run_dir}, unfinished, not scored")
+        model, seconds = train(options, known, log, naive2.means(), stop)
+    stop.check(
+        f"the last model is kept in {run_dir}, unfinished, not scored; --resume goes on"
+    )
+    if not lstm_jax.distributed.leads():
+        return
+    points = options.origins * frame.horizon
+    quantiles, scores = score_all(model, known, truth, points, log)
+    keep(run_dir / "forecasts.csv", known, model, quantiles, truth)
+    row = result(options, scores, seconds / 60, len(known), files)
+    write_result(run_dir, row)
 
-    whole, points = panel.extended(truth), options.origins * options.frame.horizon
-    middle = model.levels.index(0.5)
+
+def score_all(
+    model: ForecastModel, known: Series, truth: Series, points: int, log: bool
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Forecast what is known to come, and hold it against simple methods.
+
+    Returns:
+        The quantiles [N, points, Q], as far ahead as the model reaches each time; and
+        the scores of every method, in words.
+    """
+    from experiments.forecast.task import rolling_forecast
+
+    frame, season = model.frame, model.frame.seasons[0]
+    panel = scale_series(known, frame, log)
+    whole, middle = panel.extended(truth), model.levels.index(0.5)
     for stride in (1, frame.horizon):  # rolling one step ahead, then many
         quantiles = rolling_forecast(model, whole, panel.known, points, stride)
         scores = compare(known, truth, quantiles[..., middle], stride, season)
     low, high = quantiles[..., 0], quantiles[..., -1]
     band = score_intervals(low, high, truth.values(), known.values(), season)
     print(f"95 % intervals: {band.coverage:.1%} of points inside, MSIS {band.msis:.3f}")
-    keep(options.run_dir / "forecasts.csv", known, model, quantiles, truth)
-    minutes = (time.perf_counter() - started) / 60
-    row = result(options, scores, minutes, len(known), files)
-    write_result(options.run_dir, row)
+    return quantiles, scores
 
 
 def keep(
@@ -313,21 +385,39 @@ def result(
     )
 
 
+def load_forecaster(run_dir: Path) -> tuple[ForecastModel, bool]:
+    """Load the models of a run, and whether they forecast logarithms.
+
+    Raises:
+        InputError: there are none, or they are damaged.
+    """
+    saved = lstm_jax.models.load_model(run_dir, NAME)
+    return saved.model, bool(saved.settings.get("log"))
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Score a trained model on the last points of series."""
+    check_flags(options, counts=("origins",))
+    if options.data is None:
+        raise lstm_jax.InputError("--data: expected a CSV file, found none")
+    model, log = load_forecaster(options.run_dir)
+    frame, points = model.frame, options.origins * model.frame.horizon
+    known, truth = hold_out(read_series(options.data), points)
+    need_points(known, frame.context)
+    _, scores = score_all(model, known, truth, points, log)
+    if options.json:
+        print(json.dumps({"series": len(known), "points": points, "OWA": scores}))
+
+
 def predict(options: PredictOptions) -> None:
     """Forecast what nobody knows yet."""
     from experiments.forecast.task import forecast
 
-    settings = lstm_jax.storage.load_settings(options.run_dir)
-    if not {*KEPT, "log"} <= set(settings):
-        raise lstm_jax.InputError(
-            f"{options.run_dir}: expected a forecaster, found {sorted(settings)}"
-        )
-    frame = load_frame(settings["frame"])
-    series = read_series(options.data)
-    need_points(series, frame.context)
     lstm_jax.distributed.keep_programs()
-    model = lstm_jax.storage.load_model(options.run_dir, build(settings))
-    panel = scale_series(series, frame, settings["log"])
+    model, log = load_forecaster(options.run_dir)
+    series = read_series(options.data)
+    need_points(series, model.frame.context)
+    panel = scale_series(series, model.frame, log)
     quantiles = forecast(model, panel, panel.known)
     keep(options.out, series, model, quantiles)
 
@@ -336,6 +426,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     """The command."""
     verbs: dict[str, Any] = {
         "learn": (Options, learn),
+        "evaluate": (EvaluateOptions, evaluate),
         "predict": (PredictOptions, predict),
     }
     return run_experiment("forecast", __doc__, argv, **verbs)

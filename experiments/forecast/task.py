@@ -1,7 +1,8 @@
 """Training on windows of many series, and forecasts from any of their points."""
 
-from collections.abc import Callable
+import functools
 
+import jax
 import numpy as np
 
 from lstm_jax import ForecastModel, Task
@@ -9,6 +10,7 @@ from lstm_jax.data import Batch, Frame, Panel
 from lstm_jax.distributed import bounded_jit
 from lstm_jax.metrics import Sums
 from lstm_jax.models import each_forecast, forecast_loss
+from lstm_jax.training import Loss
 
 _ROWS = 128  # windows per call of the one compiled program
 _each_forecast = bounded_jit(each_forecast)
@@ -56,15 +58,31 @@ def forecast_task(
     members: int,
     seed: int,
     yardstick: tuple[float, float],
-    evaluate: Callable[[ForecastModel], Sums] | None = None,
+    loss: Loss = forecast_loss,
+    held_out: Panel | None = None,
 ) -> Task:
     """Learning to forecast the series of a panel with an ensemble.
 
     An epoch is as many windows as there are, though they are drawn at random.
+
+    Args:
+        panel: the series.
+        frame: what a forecast looks at.
+        batch: windows per member and step.
+        members: of the ensemble.
+        seed: decides the windows.
+        yardstick: weighs the errors, see `Panel.importance`.
+        loss: `forecast_loss`, in whatever precision.
+        held_out: the same series and one horizon more, which is what the best step is
+            chosen by; None to choose none.
     """
+    evaluate = None
+    if held_out is not None:
+        last = last_windows(held_out, frame, members, yardstick)
+        evaluate = functools.partial(_measure, last)
     windows = int(np.sum(panel.known - frame.context - frame.horizon + 1))
     return Task(
-        loss=forecast_loss,
+        loss=loss,
         batch=lambda n: window_batch(
             panel,
             frame,
@@ -77,9 +95,33 @@ def forecast_task(
         row_axes=ROW_AXES,
         rows=batch,
         steps_per_epoch=max(1, windows // batch),
-        symbols_per_step=batch * members * frame.horizon,
+        items_per_step=batch * members * frame.horizon,
+        items="points",
+        unit="OWA of the pinball loss",
         evaluate=evaluate,
     )
+
+
+def last_windows(
+    panel: Panel, frame: Frame, members: int, yardstick: tuple[float, float]
+) -> Batch:
+    """The last window of every series, the same for every member, as a batch."""
+    rows = np.arange(len(panel.values))
+    ends = panel.known - frame.horizon
+    past, level = panel.windows(rows, ends, frame)
+    future = panel.futures(rows, ends, level, frame.horizon)
+    weight = panel.importance(rows, level, yardstick)
+    parts = {"past": past, "future": future, "weight": weight}
+    return {name: np.stack([part] * members, axis=1) for name, part in parts.items()}
+
+
+def _measure(batch: Batch, models: ForecastModel) -> Sums:
+    return _sums(models, batch)
+
+
+@bounded_jit
+def _sums(models: ForecastModel, batch: dict[str, jax.Array]) -> Sums:
+    return forecast_loss(models, (), batch, None)[0]
 
 
 def forecast(models: ForecastModel, panel: Panel, ends: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ def classifier_spec(recipe: Recipe, classes: int) -> ModelSpec:
     return ModelSpec("classifier", arguments, recipe.members)
 
 
-def classifier_programs(recipe: Recipe, precision: Precision = "float32") -> Programs:
+def classifier_programs(recipe: Recipe, precision: Precision | None = None) -> Programs:
     """Training programs, which all classifiers of a recipe share."""
     # The ensemble's gradient is that of one member, a member-th of it for each.
     clip_norm = recipe.members**-0.5

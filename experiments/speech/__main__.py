@@ -14,23 +14,27 @@ Protocol  Official: recordings 0 to 4 of each speaker and digit are the test, 30
           Settings were chosen on recordings 5 to 14, with 0 to 4 left alone; on the way
           to them the official test was scored three times: 98.00, 98.33, 99.00 %.
 Command   python -m experiments.speech --data PATH
+          python -m experiments.speech --resume --run-dir runs/speech
+          python -m experiments.speech evaluate runs/speech --data PATH
           python -m experiments.speech predict FILE.wav
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import tyro
 
 import lstm_jax
 from experiments.cli import command_line, run_experiment
-from experiments.results import new_experiment
+from experiments.runs import RunOptions, begun, check_run
 from experiments.speech.audio import read_wav, resample, without_silence
 from experiments.speech.data import (
     EAR,
@@ -51,23 +55,25 @@ from experiments.speech.evaluation import (
     Networks,
     examine,
     examine_templates,
+    read_comparison,
     score_words,
     write_results,
 )
 from experiments.speech.features import log_mel
 from experiments.speech.task import (
-    Net,
+    APPLICATION,
     Settings,
-    build_isolated,
-    build_joined,
+    fit,
     isolated_course,
     joined_course,
-    learn,
 )
 from lstm_jax.cli import run_command
-from lstm_jax.config import check_flags
+from lstm_jax.config import RunConfig, check_flags
 from lstm_jax.decoding import prefix_beam_search
 from lstm_jax.training import Stop, interruptible
+
+if TYPE_CHECKING:
+    from experiments.results import DataFile
 
 ISOLATED = Settings(64, steps=1200, rows=32, seconds=0.8, dropout=0.25)
 JOINED = Settings(64, 1200, rows=16, seconds=2.4, dropout=0.1, learning_rate=5e-3)
@@ -77,24 +83,37 @@ INPUT_FILE = tyro.conf.arg(metavar="FILE.wav")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(RunOptions):
     """Train on the official split and without each speaker, and report both."""
 
     data: Path | None = None
     """Folder with the recordings of FSDD."""
-    run_dir: Path = Path("runs/speech")
-    """Folder for networks, picture and results."""
-    overwrite: bool = False
-    """Replace a former run in --run-dir; other files in it stay."""
-    max_seconds: float = 1800.0
-    """Most seconds of training, all fits together."""
-    seed: int = 0
-    """Of initial weights and training batches."""
     validate: bool = False
     """How the settings were chosen: only the official split, with recordings 5 to 9 as
     the test and 0 to 4 left alone."""
+    validation_fraction: float = 0.0
+    """Share of the recordings to learn from that is held out to choose the best step
+    by, for --patience."""
     smoke: bool = False
     """A tiny run on generated tones."""
+    run: RunConfig = dataclasses.field(
+        default_factory=lambda: RunConfig(
+            run_dir=Path("runs/speech"), max_seconds=1800.0, steps_per_call=4
+        )
+    )
+    """How long, and where it is kept. Every network gets its share of --max-seconds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Score the networks of a run on recordings of your own."""
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    """Folder of the run."""
+    data: Path | None = None
+    """Folder with DIGIT_SPEAKER_NUMBER.wav files, or zips of them."""
+    json: bool = False
+    """End with one line of JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,90 +128,133 @@ class PredictOptions:
     """Where to draw what was heard."""
 
 
-def learn_all(options: Options) -> None:
+def learn(options: Options) -> None:
     """Check everything, then run."""
     started = time.perf_counter()
-    check_flags(options, positive=("max_seconds",), seeds=("seed",))
+    check_run(options.run, validated=options.validation_fraction > 0)
+    check_flags(options, shares=("validation_fraction",))
     recordings = material(options)
+    folder = None if options.smoke else options.data
+    files = [describe_recordings(folder)] if folder else []
+    rows = TINY.rows if options.smoke else JOINED.rows
     spare = [options.data] if options.data else []
-    place = options.run_dir, options.overwrite, spare
-    with new_experiment("speech", *place):
-        learn_from(options, recordings, started)
+    with begun("speech", options, rows=rows, files=files, spare=spare):
+        learn_from(options, recordings, files, started)
 
 
 def learn_from(
-    options: Options, recordings: Sequence[Recording], started: float
+    options: Options,
+    recordings: Sequence[Recording],
+    files: Sequence[DataFile],
+    started: float,
 ) -> None:
-    """The experiment, in its folder."""
+    """Train and test on the official split, then without each speaker in turn."""
+    run_dir = options.run.run_dir
+    assert run_dir is not None
     speakers = by_speaker(recordings)
-    fits = 2 if options.validate else 2 + 2 * len(speakers)
-    teach = Lessons(options.smoke, options.seed, options.max_seconds / fits)
-    folder = None if options.smoke else options.data
-    files = [describe_recordings(folder)] if folder else []
+    teach = Teacher(options, 2 if options.validate else 2 + 2 * len(speakers))
     known, tested = official_split(recordings, options.validate)
     print(f"official split, {len(known)} recordings to learn from")
     with interruptible() as stop:
-        networks = teach(known, stop, options.run_dir)
-    official = compare(networks, known, tested, rounds=5)
-    draw(networks.joined, tested, options.run_dir / "joined.png")
-    if options.validate:
-        return
-    unseen = {}
-    with interruptible() as stop:
+        networks = teach(known, run_dir, stop)
+        official = compare(networks, known, tested, rounds=5)
+        if lstm_jax.distributed.leads():
+            draw(networks.joined, tested, run_dir / "joined.png")
+        if options.validate:
+            return
+        unseen = {}
         for speaker, mine in speakers.items():
             others = [r for r in recordings if r.speaker != speaker]
             print(f"without {speaker}, {len(others)} recordings to learn from")
-            unseen[speaker] = compare(teach(others, stop), others, mine, rounds=1)
+            place = run_dir / "speakers" / speaker
+            unseen[speaker] = without_speaker(teach, others, mine, place, stop)
+    if not lstm_jax.distributed.leads():
+        return
     minutes = (time.perf_counter() - started) / 60
     command = command_line("speech", options)
     results = command, official, unseen, minutes, files
-    write_results(options.run_dir, options.smoke, *results)
+    write_results(run_dir, options.smoke, *results)
+
+
+def without_speaker(
+    teach: Teacher,
+    others: Sequence[Recording],
+    mine: Sequence[Recording],
+    place: Path,
+    stop: Stop,
+) -> Comparison:
+    """Train on all other speakers and test on one, unless that was done before."""
+    kept = place.with_suffix(".json")
+    if lstm_jax.distributed.any_says(kept.exists()):
+        return read_comparison(kept)
+    found = compare(teach(others, place, stop), others, mine, rounds=1)
+    if lstm_jax.distributed.leads():
+        lstm_jax.storage.write_json(kept, found.record())
+        shutil.rmtree(place)
+    return found
 
 
 def material(options: Options) -> list[Recording]:
-    """What to learn from, and the devices for it.
+    """Read what to learn from.
 
     Raises:
         InputError: there is nothing.
     """
     if options.smoke:
-        recordings = tones()
-    elif options.data is None:
+        return tones()
+    if options.data is None:
         raise lstm_jax.InputError("--data: expected a folder of recordings, found none")
-    else:
-        recordings = read_recordings(options.data)
-    lstm_jax.distributed.keep_programs()
-    lstm_jax.distributed.show_cores(TINY.rows if options.smoke else JOINED.rows)
-    return recordings
+    return read_recordings(options.data)
 
 
-class Lessons:
+class Teacher:
     """Trains a pair of networks on one set of recordings after another.
 
     Args:
-        smoke: with tiny settings.
-        seed: see `Options`.
-        seconds: most seconds of a network.
+        options: of the run.
+        fits: networks that share its seconds.
     """
 
-    def __init__(self, smoke: bool, seed: int, seconds: float) -> None:
-        self._isolated = isolated_course(TINY if smoke else ISOLATED)
-        self._joined = joined_course(TINY_JOINED if smoke else JOINED)
-        self._seed, self._seconds = seed, seconds
+    def __init__(self, options: Options, fits: int) -> None:
+        smoke, precision = options.smoke, options.precision
+        self._isolated = isolated_course(TINY if smoke else ISOLATED, precision)
+        self._joined = joined_course(TINY_JOINED if smoke else JOINED, precision)
+        seconds = options.run.max_seconds
+        share = None if seconds is None else seconds / fits
+        self._run = dataclasses.replace(options.run, max_seconds=share)
+        self._held_out = options.validation_fraction
 
     def __call__(
-        self,
-        recordings: Sequence[Recording],
-        stop: Stop,
-        run_dir: Path | None = None,
+        self, recordings: Sequence[Recording], folder: Path, stop: Stop
     ) -> Networks:
-        """Networks that have learned from these, kept in a folder if one is given."""
-        own = run_dir / "isolated" if run_dir else None
-        how = self._seed, self._seconds, stop
-        return Networks(
-            learn(self._isolated, words(recordings), *how, own),
-            learn(self._joined, recordings, *how, run_dir),
-        )
+        """Train both on these recordings, in a folder.
+
+        Raises:
+            Interrupted: that was asked for; --resume goes on.
+        """
+        held_out: Sequence[Recording] = ()
+        if self._held_out:
+            count = max(1, round(self._held_out * len(recordings)))
+            order = np.random.default_rng(self._run.seed).permutation(len(recordings))
+            held_out = [recordings[k] for k in order[:count]]
+            recordings = [recordings[k] for k in sorted(order[count:])]
+        models = []
+        for course, place, prepare in (
+            (self._isolated, folder / "isolated", words),
+            (self._joined, folder, list),
+        ):
+            models.append(
+                fit(
+                    course,
+                    prepare(recordings),
+                    self._run,
+                    folder=place,
+                    stop=stop,
+                    held_out=prepare(held_out),
+                )
+            )
+            stop.check(f"the last network, unfinished, is in {place}; --resume goes on")
+        return Networks(*models)
 
 
 def compare(
@@ -262,24 +324,35 @@ def predict(options: PredictOptions) -> None:
         picture(options.picture, sound.samples, scores, "")
 
 
-def load(run_dir: Path) -> Networks:
-    """The networks of a finished run."""
-    import jax
-
-    def one(place: Path, build: Callable[[Settings, int], Net]) -> Net:
-        fields = lstm_jax.storage.load_settings(place)
-        expected = [field.name for field in dataclasses.fields(Settings)]
-        if sorted(fields) != sorted(expected):
-            raise lstm_jax.InputError(
-                f"{place}: expected a run on speech, with {expected}, found "
-                f"{sorted(fields)}"
+def evaluate(options: EvaluateOptions) -> None:
+    """Score the networks of a run on recordings, and on digits joined from them."""
+    if options.data is None:
+        raise lstm_jax.InputError("--data: expected a folder of recordings, found none")
+    recordings = read_recordings(options.data)
+    found = examine(load(options.run_dir), recordings, rounds=1)
+    print(found)
+    if options.json:
+        edits = found.beam
+        rate = edits.error_rate if edits.length else None
+        print(
+            json.dumps(
+                {
+                    "recordings": found.tested,
+                    "accuracy": found.accuracy / 100,
+                    "joined_digits": edits.length,
+                    "digit_error_rate": rate,
+                }
             )
-        how = Settings(**fields)
-        return lstm_jax.storage.load_model(place, jax.eval_shape(lambda: build(how, 0)))
+        )
 
-    return Networks(
-        one(run_dir / "isolated", build_isolated), one(run_dir, build_joined)
-    )
+
+def load(run_dir: Path) -> Networks:
+    """Load the networks of a run."""
+    places = run_dir / "isolated", run_dir
+    models = [lstm_jax.models.load_model(place, APPLICATION).model for place in places]
+    if not isinstance(models[1], lstm_jax.Transcriber):
+        raise lstm_jax.InputError(f"{run_dir}: expected a network trained by CTC")
+    return Networks(*models)
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -288,7 +361,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         "speech",
         __doc__,
         argv,
-        learn=(Options, learn_all),
+        learn=(Options, learn),
+        evaluate=(EvaluateOptions, evaluate),
         predict=(PredictOptions, predict),
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,6 +55,35 @@ class Comparison(NamedTuple):
 
     networks: Report
     templates: Report
+
+    def record(self) -> dict[str, Any]:
+        """Make a JSON object of it."""
+        return {name: _record(report) for name, report in self._asdict().items()}
+
+
+def read_comparison(path: Path) -> Comparison:
+    """Read the record of a comparison from a file.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    record = lstm_jax.storage.read_json(path, "what a test has given")
+    try:
+        return Comparison(*(_report(record[name]) for name in Comparison._fields))
+    except (KeyError, TypeError) as error:
+        raise lstm_jax.InputError(
+            f"{path}: expected what a test has given, found: {error!r:.100}"
+        ) from None
+
+
+def _record(report: Report) -> dict[str, Any]:
+    edits = {n: dataclasses.asdict(getattr(report, n)) for n in ("greedy", "beam")}
+    return {"right": report.right, "tested": report.tested, **edits}
+
+
+def _report(record: dict[str, Any]) -> Report:
+    edits = {name: Edits(**record[name]) for name in ("greedy", "beam")}
+    return Report(record["right"], record["tested"], **edits)
 
 
 def score_words(networks: Networks, rows: Sequence[np.ndarray]) -> np.ndarray:

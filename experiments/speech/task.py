@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,15 +15,20 @@ import lstm_jax
 from experiments.speech.augment import Variation, join_sounds, varied_frames, vary_speed
 from experiments.speech.data import EAR, NAMES, RATE, Recording, by_speaker
 from experiments.speech.features import Ear, pad_frames
-from lstm_jax.training import Stop
 
 if TYPE_CHECKING:
-    from lstm_jax.training import Programs
+    from lstm_jax import Task
+    from lstm_jax.config import Precision, RunConfig
+    from lstm_jax.metrics import Sums
+    from lstm_jax.models import ModelSpec
+    from lstm_jax.training import Programs, Stop
+    from lstm_jax.typing import Model
 
-Net = TypeVar("Net")
+APPLICATION = "speech"
 # What is masked of a single word must leave the word.
 ONE_WORD = Variation(speed=0.12, noisy=0.4, bands=6, frames=4)
 MANY_WORDS = Variation(speed=0.12)
+_VALIDATION = 8  # batches of what is held out
 MEMBERS = 4  # networks for isolated digits, whose probabilities are averaged
 
 
@@ -90,108 +96,124 @@ def steps_of(how: Settings, ear: Ear) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class Course(Generic[Net]):
+class Course:
     """What one kind of network learns, and how."""
 
     how: Settings
-    build: Callable[[Settings, int], Net]
+    spec: ModelSpec
     batch: Callable[[Sequence[Recording], Settings, int, int], dict[str, np.ndarray]]
     row_axes: dict[str, int]
     programs: Programs
-    loss: Callable[..., Any]
 
 
-def isolated_course(how: Settings) -> Course[lstm_jax.SequenceClassifier]:
-    """Naming isolated digits."""
-    axes = {"inputs": 1, "lengths": 0, "targets": 0}
+def isolated_course(how: Settings, precision: Precision | None) -> Course:
+    """Naming isolated digits, by several networks."""
+    sizes = {
+        **{"features": EAR.features, "hidden_size": how.hidden},
+        **{"num_layers": how.layers, "classes": len(NAMES), "dropout": how.dropout},
+    }
     loss = lstm_jax.training.ensemble_loss(lstm_jax.models.classifier_loss)
+    loss = lstm_jax.training.with_precision(loss, precision)
     # The ensemble's gradient is that of one member, a member-th of it for each.
     optimizer = lstm_jax.make_optimizer(0.01, MEMBERS**-0.5, 0.99)
-    programs = lstm_jax.training.Programs(loss, optimizer)
-    return Course(how, build_isolated, isolated_batch, axes, programs, loss)
-
-
-def joined_course(how: Settings) -> Course[lstm_jax.Transcriber]:
-    """Reading joined digits."""
-    axes = {"frames": 0, "lengths": 0, "transcripts": 0}
-    loss = lstm_jax.models.transcribe_loss
-    programs = lstm_jax.training.Programs(
-        loss, lstm_jax.make_optimizer(0.01, 1.0, 0.99)
+    return Course(
+        how,
+        lstm_jax.models.ModelSpec("classifier", sizes, MEMBERS),
+        isolated_batch,
+        {"inputs": 1, "lengths": 0, "targets": 0},
+        lstm_jax.training.Programs(loss, optimizer),
     )
-    return Course(how, build_joined, joined_batch, axes, programs, loss)
 
 
-def build_isolated(how: Settings, seed: int) -> lstm_jax.SequenceClassifier:
-    """The untrained networks for isolated digits, stacked."""
-    import jax
-    from flax import nnx
+def joined_course(how: Settings, precision: Precision | None) -> Course:
+    """Reading joined digits."""
+    sizes = {
+        **{"features": EAR.features, "symbols": 1 + len(NAMES)},
+        **{"hidden": how.hidden, "layers": how.layers, "dropout": how.dropout},
+    }
+    loss = lstm_jax.models.transcribe_loss
+    loss = lstm_jax.training.with_precision(loss, precision)
+    return Course(
+        how,
+        lstm_jax.models.ModelSpec("ctc", sizes),
+        joined_batch,
+        {"frames": 0, "lengths": 0, "transcripts": 0},
+        lstm_jax.training.Programs(loss, lstm_jax.make_optimizer(0.01, 1.0, 0.99)),
+    )
 
-    def one(key: jax.Array) -> lstm_jax.SequenceClassifier:
-        return lstm_jax.SequenceClassifier(
-            EAR.features,
-            how.hidden,
-            how.layers,
-            len(NAMES),
-            rngs=nnx.Rngs(key),
-            dropout=how.dropout,
+
+def digit_task(
+    course: Course,
+    recordings: Sequence[Recording],
+    held_out: Sequence[Recording],
+    seed: int,
+) -> Task:
+    """Learning what a course teaches from some recordings.
+
+    Args:
+        course: the kind of network.
+        recordings: what to learn from.
+        held_out: what the best step is chosen by; nothing is if there are none.
+        seed: of the batches.
+    """
+    how, loss = course.how, course.programs.loss
+    measure = lstm_jax.distributed.bounded_jit(
+        lambda model, batch: loss(model, (), batch, None)[0]
+    )
+
+    def evaluate(model: Model) -> Sums:
+        batches = (course.batch(held_out, how, seed, n) for n in range(_VALIDATION))
+        return functools.reduce(
+            operator.add, [measure(model, batch) for batch in batches]
         )
 
-    return lstm_jax.training.stack_members(one, jax.random.key(seed), MEMBERS)
-
-
-def build_joined(how: Settings, seed: int) -> lstm_jax.Transcriber:
-    """The untrained network for joined digits."""
-    from flax import nnx
-
-    return lstm_jax.Transcriber(
-        EAR.features,
-        1 + len(NAMES),
-        how.hidden,
-        how.layers,
-        rngs=nnx.Rngs(seed),
-        dropout=how.dropout,
-    )
-
-
-def learn(
-    course: Course[Net],
-    recordings: Sequence[Recording],
-    seed: int,
-    seconds: float,
-    stop: Stop,
-    run_dir: Path | None = None,
-) -> Net:
-    """A network that has taken a course on some recordings.
-
-    Raises:
-        Interrupted: it had to leave early; it is kept all the same, given a folder.
-    """
-    how = course.how
-    task = lstm_jax.Task(
-        loss=course.loss,
+    return lstm_jax.Task(
+        loss=course.programs.loss,
         batch=functools.partial(course.batch, recordings, how, seed),
         row_axes=course.row_axes,
         rows=how.rows,
         steps_per_epoch=max(1, len(recordings) // how.rows),
-        symbols_per_step=how.rows,
+        items_per_step=how.rows,
+        items="rows",
+        unit="nats per digit",
+        evaluate=evaluate if held_out else None,
     )
+
+
+def fit(
+    course: Course,
+    recordings: Sequence[Recording],
+    run: RunConfig,
+    *,
+    folder: Path,
+    stop: Stop,
+    held_out: Sequence[Recording] = (),
+) -> Model:
+    """Train a network on some recordings, in a folder of its own."""
+    import jax
+
+    task = digit_task(course, recordings, held_out, run.seed)
+    steps = course.how.steps
+    if run.epochs is not None:
+        steps = run.epochs * task.steps_per_epoch
+    plan = lstm_jax.Plan(
+        steps, run.max_seconds, course.how.learning_rate, 0.05, final_rate=0.0
+    )
+    if lstm_jax.distributed.leads():
+        lstm_jax.models.write_spec(folder, APPLICATION, course.spec)
+    spec, optimizer = course.spec, course.programs.optimizer
+    key = jax.random.key(run.seed)
     trained = lstm_jax.train_model(
         task,
-        course.build(how, seed),
-        lstm_jax.Plan(how.steps, seconds, how.learning_rate, 0.05, final_rate=0.0),
+        lambda: lstm_jax.init_state(spec.build(key), optimizer, (), key),
+        plan,
         course.programs,
-        seed=seed,
-        steps_per_call=4,
-        run_dir=run_dir,
-        interrupted=stop,
+        run,
+        folder=folder,
+        callbacks=[stop],
     )
     last = trained.lines[-1]
-    loss = f"{last['train_loss']:.3f} nats per digit"
-    print(f"  {last['step']} steps in {last['seconds']:.0f} s, training loss {loss}")
-    if run_dir:
-        picture = run_dir / "curves.png"
-        lstm_jax.report.draw_curves(trained.lines, picture, "nats per digit")
-        lstm_jax.storage.save_model(run_dir, trained.model, dataclasses.asdict(how))
-        stop.check(f"the last network is kept in {run_dir}, unfinished, not scored")
-    stop.check("what the official split gave is kept; of the speakers, what is printed")
+    loss = f"{last.train_loss:.3f} {task.unit}"
+    print(f"  {last.step} steps in {last.seconds:.0f} s, training loss {loss}")
+    lstm_jax.report.report_run(folder, trained, task)
     return trained.model

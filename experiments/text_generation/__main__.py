@@ -16,6 +16,9 @@ Command   python -m experiments.text_generation --data FILE --preset shakespeare
           python -m experiments.text_generation --data FILE --preset shakespeare-60min \
               --seeds 1
           python -m experiments.text_generation --data FILE --ablation cell optimizer
+          python -m experiments.text_generation --resume --run-dir runs/text_generation
+          python -m experiments.text_generation evaluate runs/text_generation \
+              --data FILE
           python -m experiments.text_generation predict runs/text_generation "ROMEO:"
 Others    nanoGPT 1.4697, 10.7 million parameters, 3 minutes on an A100, and 1.88, 3
           minutes on a laptop's CPU (its README); minLSTM 1.555 (Feng et al. 2024).
@@ -41,9 +44,11 @@ import tyro
 import lstm_jax
 from experiments.cli import command_line, flags_of, run_experiment
 from experiments.known_data import described
-from experiments.results import Result, describe_file, new_experiment, write_result
+from experiments.results import Result, describe_file, write_result
+from experiments.runs import RunOptions, begun, check_run, words_of
 from experiments.text_generation.baseline import witten_bell
 from lstm_jax.cli import run_command
+from lstm_jax.config import ClusterConfig, RunConfig
 from lstm_jax.data import read_text
 from lstm_jax.errors import Interrupted
 
@@ -61,35 +66,51 @@ CHANGES = {
         "--training-temperature 1",
     ),
 }
+_OURS = ("run_dir", "overwrite", "resume", "seed")  # flags that are not handed on
 Group = Literal["cell", "optimizer", "regularizers"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(RunOptions):
     """What to learn from, and for how long.
 
     Args:
         data: a text file; `.gz` is unpacked.
         vocab: what a symbol is, a character or a byte.
         preset: the settings, and with them the budget.
-        seeds: so many runs, of seeds 0, 1, and so on.
-        run_dir: a folder for the runs, the picture and the result.
-        overwrite: replace a former run in run_dir; other files in it stay.
-        ablation: instead, train seed 0 with one option changed at a time, of these
+        seeds: so many runs, of the seeds from --seed on.
+        ablation: instead, train one seed with one option changed at a time, of these
             groups.
         dynamic: also measure dynamic evaluation.
         smoke: a small generated text instead, in seconds.
+        run: where it is kept, and what is to be other than in the preset.
     """
 
     data: Path | None = None
     vocab: Literal["char", "byte"] = "char"
     preset: str = "shakespeare-3min"
     seeds: int = 3
-    run_dir: Path = Path("runs/text_generation")
-    overwrite: bool = False
     ablation: tuple[Group, ...] = ()
     dynamic: bool = False
     smoke: bool = False
+    run: RunConfig = dataclasses.field(
+        default_factory=lambda: RunConfig(run_dir=Path("runs/text_generation"))
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Score the models of a run, one for each seed, on a text of your own.
+
+    Args:
+        run_dir: what the training has left.
+        data: the text; `.gz` is unpacked.
+        json: end with one line of JSON.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    data: Path | None = None
+    json: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,34 +139,50 @@ def learn(options: Options) -> None:
     if options.data is None and not options.smoke:
         raise lstm_jax.InputError("--data: expected a text file, found none")
     lstm_jax.preset(options.preset)  # refuses one that it does not know
+    check_run(options.run, validated=True)
+    run_dir = options.run.run_dir
+    assert run_dir is not None
     if options.smoke or options.data is None:
-        text, source = generated(), options.run_dir / "generated.txt"
+        text, source = generated(), run_dir / "generated.txt"
         options = dataclasses.replace(options, seeds=1)
     else:
         text, source = read_text([options.data], options.vocab), options.data
-    place = options.run_dir, options.overwrite, [options.data] if options.data else []
-    with new_experiment("text_generation", *place):
+    files = [] if options.smoke else [describe_file(source)]
+    if options.cluster.process:  # the first process has the folder, and compares
+        train_all(options, source, run_dir)
+        return
+    alone = dataclasses.replace(options, cluster=ClusterConfig())
+    spare = [options.data] if options.data else []
+    with begun("text_generation", alone, rows=1, files=files, spare=spare):
         if options.smoke:
             source.write_text(generated(), encoding="utf-8")
-        learn_from(options, source, text)
+        learn_from(options, source, text, files)
 
 
-def learn_from(options: Options, source: Path, text: str | bytes) -> None:
+def learn_from(
+    options: Options, source: Path, text: str | bytes, files: Sequence[DataFile]
+) -> None:
     """Train once per seed, or once per change; compare; leave what was found."""
+    run_dir = options.run.run_dir
+    assert run_dir is not None
     if options.ablation:
-        ablate(options, source)
+        ablate(options, source, run_dir)
         return
-    files = [] if options.smoke else [describe_file(source)]
-    runs = [
-        train(options, source, options.run_dir / f"seed-{seed}", seed)
-        for seed in range(options.seeds)
-    ]
+    runs = train_all(options, source, run_dir)
     floor = five_grams(text)
     table = seeds_table(runs)
-    (options.run_dir / "results.md").write_text(table, encoding="utf-8")
+    (run_dir / "results.md").write_text(table, encoding="utf-8")
     print(f"\n{table}\n5-grams {floor:.4f}")
-    draw(options.run_dir, options.seeds)
-    write_result(options.run_dir, result(options, runs, floor, files))
+    draw(run_dir, options.seeds)
+    write_result(run_dir, result(options, runs, floor, files))
+
+
+def train_all(options: Options, source: Path, run_dir: Path) -> list[Summary]:
+    """Train once per seed."""
+    return [
+        train(options, source, run_dir / f"seed-{k}", options.run.seed + k)
+        for k in range(options.seeds)
+    ]
 
 
 def generated() -> str:
@@ -158,15 +195,27 @@ def generated() -> str:
 def train(
     options: Options, source: Path, run_dir: Path, seed: int, *changes: str
 ) -> Summary:
-    """Train in a process of its own, as a user would; nothing is compiled before."""
-    words = [
-        *("--data", source, "--run-dir", run_dir, "--overwrite", "--seed", seed),
-        *("--preset", options.preset, "--vocab", options.vocab, *changes),
-    ]
-    if options.smoke:
-        words += ["--hidden", 32, "--max-seconds", 3600, "--epochs", 20]
-    call("train", *words)
-    summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    """Train in a process of its own, as a user would; nothing is compiled before.
+
+    A run that is to be resumed goes on, and one that was finished is not run again.
+    """
+    kept = run_dir / "summary.json"
+    if not (options.run.resume and kept.exists()):
+        words: list[object] = ["--run-dir", run_dir]
+        if options.run.resume and (run_dir / "config.json").exists():
+            words += ["--resume", *words_of(options.run, but=_OURS)]
+        else:
+            words += ["--data", source, "--overwrite", "--seed", seed]
+            words += ["--preset", options.preset, "--vocab", options.vocab, *changes]
+            words += words_of(options.run, but=_OURS)
+            if options.precision:
+                words += ["--precision", options.precision]
+            if options.smoke:
+                words += ["--hidden", 32, "--max-seconds", 3600, "--epochs", 20]
+        for name, value in dataclasses.asdict(options.cluster).items():
+            words += [f"--{name}", value] if value is not None else []
+        call("train", *words)
+    summary = json.loads(kept.read_text(encoding="utf-8"))
     if options.dynamic:
         said = call("evaluate", run_dir, "--dynamic", "--json")
         cards = json.loads(said.splitlines()[-1])
@@ -252,7 +301,7 @@ def seeds_table(runs: Sequence[Summary]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def ablate(options: Options, source: Path) -> None:
+def ablate(options: Options, source: Path, run_dir: Path) -> None:
     """A row for the preset, and for every option that is switched."""
     lines = [
         _row(["changed", "epochs", "window256", "difference", "stream"]),
@@ -262,13 +311,14 @@ def ablate(options: Options, source: Path) -> None:
     for change in ("nothing", *changes_of(options.preset, options.ablation)):
         words = [] if base is None else change.split()
         name = change.strip("-").replace(" ", "-")
-        run = train(options, source, options.run_dir / "ablation" / name, 0, *words)
+        place, seed = run_dir / "ablation" / name, options.run.seed
+        run = train(options, source, place, seed, *words)
         cut, whole = (run["validation"][p]["loss"] for p in ("window256", "stream"))
         base = cut if base is None else base
         losses = [f"{cut:.4f}", f"{cut - base:+.4f}", f"{whole:.4f}"]
         lines.append(_row([change, f"{run['epochs']:.1f}", *losses]))
         table = "\n".join(lines) + "\n"
-        (options.run_dir / "ablation.md").write_text(table, encoding="utf-8")
+        (run_dir / "ablation.md").write_text(table, encoding="utf-8")
         print(f"\n{table}")
 
 
@@ -346,9 +396,29 @@ def result(
     )
 
 
+def evaluate(options: EvaluateOptions) -> None:
+    """Score the model of every seed on a text."""
+    if options.data is None:
+        raise lstm_jax.InputError("--data: expected a text file, found none")
+    found = {}
+    for run_dir in sorted(options.run_dir.glob("seed-*")):
+        trained = lstm_jax.lm.load_text(run_dir)
+        text = read_text([options.data], trained.config.text.vocab)
+        found[run_dir.name] = lstm_jax.evaluate_text(trained, text)
+        losses = ", ".join(
+            f"{protocol} {scores['loss']:.4f}"
+            for protocol, scores in found[run_dir.name].items()
+        )
+        print(f"{run_dir.name}: loss, nats per symbol: {losses}")
+    if not found:
+        raise lstm_jax.InputError(f"{options.run_dir}: expected a run, found no seeds")
+    if options.json:
+        print(json.dumps(found))
+
+
 def predict(options: PredictOptions) -> None:
     """Print the beginning and what the first model makes of it."""
-    trained = lstm_jax.load(options.run_dir / "seed-0")
+    trained = lstm_jax.lm.load_text(options.run_dir / "seed-0")
     made = lstm_jax.generate_text(
         trained,
         options.prompt,
@@ -366,6 +436,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         __doc__,
         argv,
         learn=(Options, learn),
+        evaluate=(EvaluateOptions, evaluate),
         predict=(PredictOptions, predict),
     )
 

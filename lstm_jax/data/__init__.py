@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from lstm_jax.data.series import all_positive as all_positive
     from lstm_jax.data.series import check_frame as check_frame
     from lstm_jax.data.series import hold_out as hold_out
-    from lstm_jax.data.series import load_frame as load_frame
     from lstm_jax.data.series import need_points as need_points
     from lstm_jax.data.series import scale_series as scale_series
     from lstm_jax.data.series_csv import read_series as read_series

@@ -10,17 +10,17 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from lstm_jax.config import Configuration
 from lstm_jax.errors import InputError
 
 Named = Mapping[str, np.ndarray]  # series by name, float64, oldest point first
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class Frame(Configuration):
     """What a forecast looks at, and how far ahead it reaches, in points."""
 
     horizon: int = 48
@@ -35,11 +35,6 @@ class Frame:
     def context(self) -> int:
         """Points needed before a forecast: those read, and each a season earlier."""
         return self.reads + self.seasons[-1]
-
-
-def load_frame(fields: Mapping[str, Any]) -> Frame:
-    """The frame whose fields were written as JSON, which knows no tuples."""
-    return Frame(fields["horizon"], tuple(fields["seasons"]), fields["reads"])
 
 
 def check_frame(frame: Frame) -> Frame:

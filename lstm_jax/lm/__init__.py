@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from lstm_jax.lm.generation import generate_text as generate_text
     from lstm_jax.lm.generation import score_text as score_text
     from lstm_jax.lm.generation import search_text as search_text
+    from lstm_jax.lm.loading import load as load
+    from lstm_jax.lm.loading import load_text as load_text
     from lstm_jax.lm.presets import preset as preset
     from lstm_jax.lm.run_directory import open_run as open_run
     from lstm_jax.lm.text_model import TextModel as TextModel
     from lstm_jax.lm.text_model import evaluate_text as evaluate_text
-    from lstm_jax.lm.text_model import load as load
+    from lstm_jax.lm.text_model import load_text_model as load_text_model
     from lstm_jax.lm.text_model import save as save
     from lstm_jax.lm.training import fit_text as fit_text
     from lstm_jax.lm.training import train_text as train_text

@@ -71,7 +71,11 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         *(*_LEARNED, *_FOLDS, "folds/fold-#.npz", *_inside("folds/fold-#", _LEARNED)),
         *("confusion-lstm.png", "confusion-naive-bayes.png"),
     ),
-    "speech": (*_LEARNED, "joined.png", *_inside("isolated", _LEARNED)),
+    "speech": (
+        *(*_LEARNED, "joined.png", *_inside("isolated", _LEARNED)),
+        *("speakers/*.json", *_inside("speakers/*", _LEARNED)),
+        *_inside("speakers/*/isolated", _LEARNED),
+    ),
     "text_generation": (
         *(*_LEARNED, "generated.txt", "results.md", "ablation.md"),
         *_inside("seed-#", _TRAINED),

@@ -36,8 +36,17 @@ class TextModel:
     vocab: Vocab
     model: LanguageModel
 
+    def __str__(self) -> str:
+        """Say what it is."""
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.model))
+        config = self.config.model
+        return (
+            f"text generator: {config.layers} layers of {config.hidden}, "
+            f"{len(self.vocab)} symbols, {count:,} parameters"
+        )
 
-def evaluate_text(trained: TextModel, text: str) -> dict[str, dict[str, float]]:
+
+def evaluate_text(trained: TextModel, text: str | bytes) -> dict[str, dict[str, float]]:
     """All scores of a text by protocol, from the loss to the F1.
 
     They are those of `evaluation.all_scores`. Characters unknown to the vocabulary
@@ -79,8 +88,8 @@ def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
             recorder.finish(state, "finished")
 
 
-def load(path: Path | str) -> TextModel:
-    """The best model of a run directory.
+def load_text_model(path: Path | str) -> TextModel:
+    """Load the best model of a run directory of the text generator.
 
     Where the engine it was trained with can't run, "auto" takes its place.
 

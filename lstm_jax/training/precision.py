@@ -11,13 +11,14 @@ from lstm_jax.training.step import Loss
 from lstm_jax.typing import Batch, Carry, Model, PRNGKey
 
 
-def with_precision(loss: Loss, precision: Precision) -> Loss:
+def with_precision(loss: Loss, precision: Precision | None) -> Loss:
     """Compute a loss and its gradient in a type.
 
     Args:
         loss: of a model in float32.
-        precision: "float32"; "bfloat16" for all of the arithmetic; or "mixed" for the
-            factors of matrix products alone, where this machine multiplies them faster.
+        precision: "float32", or None; "bfloat16" for all of the arithmetic; or "mixed"
+            for the factors of matrix products alone, where this machine multiplies
+            bfloat16 faster.
     """
     if precision == "mixed" and multiplies_bfloat16():
         return rounded_products(loss)
