@@ -15,9 +15,12 @@ from typing import Literal, TypeVar
 from lstm_jax.errors import InputError
 
 EngineName = Literal["auto", "fused", "scan", "cudnn", "pallas_tpu"]
+Precision = Literal["float32", "bfloat16", "mixed"]
+OnNaN = Literal["stop", "backoff"]
 Devices = int | Literal["all"] | None  # how many; None for as many as pay
 HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 MOST = 2**31 - 1  # of anything that is counted
+MAX_SEED = 2**63
 Section = TypeVar("Section", bound="Configuration")
 
 
@@ -66,6 +69,49 @@ class RegularizerConfig(Configuration):
 
 
 PLAIN = RegularizerConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig(Configuration):
+    """How long, and where it is kept: the same for whatever is trained."""
+
+    run_dir: Path | None = None
+    """Folder for everything the run leaves. Default: runs/NAME, of the first file."""
+    epochs: int | None = None
+    """Passes over the training data. Default: 10, or as many as --max-seconds
+    allows."""
+    max_seconds: float | None = None
+    """Wall-clock budget of the training loop in seconds, compilation included."""
+    seed: int = 0
+    """Decides every random draw."""
+    evaluations: int = 10
+    """How often to measure the validation loss, spread evenly over the run."""
+    patience: int | None = None
+    """End the run after this many validations without improvement. Default: never."""
+    min_improvement: float = 0.0
+    """Nats by which the validation loss must fall to count as improved."""
+    steps_per_call: int = 16
+    """Optimizer steps inside one compiled call."""
+    checkpoint_seconds: float = 120.0
+    """Save at the end of a call once so many seconds have passed since the last save;
+    at every validation and at the end too."""
+    checkpoint_steps: int | None = None
+    """Save after so many steps instead, whatever time they take."""
+    on_nan: OnNaN = "stop"
+    """What to do about a loss or a gradient that is no finite number: stop, or backoff,
+    which halves the learning rate and goes on from the last checkpoint."""
+    devices: Devices = None
+    """Devices to spread the batch over, or all. Default: as many as pay; on CPU, its
+    cores. A number shows the CPU as so many devices."""
+    shard_model: bool = False
+    """Spread parameters and optimizer state over the devices too: less memory on each,
+    the same results."""
+    resume: bool = False
+    """Continue the run in --run-dir."""
+    overwrite: bool = False
+    """Replace the run in --run-dir; other files in it stay."""
+    tensorboard: bool = False
+    """Write TensorBoard event files too, into --run-dir/tensorboard."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Train a character-level LSTM on a text: `python -m lstm_jax.train`.
 
 Without arguments it learns the built-in corpus "hello world", with a textbook's
-settings, and writes it down again. The defaults that --help shows are those for --data.
+settings, and writes it down again; with --run-dir it is kept. The defaults that --help
+shows are those for --data.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
         default = preset(name)
     config = cli.parse(TrainConfig, "train", __doc__ or "", argv, default)
     check(config)
-    if config.run.preset and not config.text.data:
+    if config.preset and not config.text.data:
         raise InputError("--preset: expected --data, found none")
     if kept:
         refuse_changes(kept, config)

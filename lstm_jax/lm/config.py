@@ -12,12 +12,15 @@ from typing import Literal
 
 from lstm_jax.config import (
     HUGE,
+    MAX_SEED,
     MOST,
     ClusterConfig,
     Configuration,
     Devices,
     EngineName,
+    Precision,
     RegularizerConfig,
+    RunConfig,
     expect,
     read_section,
 )
@@ -26,10 +29,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.storage.files import read_json, write_json
 
 FORMAT = 1  # of config.json; a new setting with a default needs no new one
-Precision = Literal["float32", "bfloat16", "mixed"]
-OnNaN = Literal["stop", "backoff"]
 PresetName = Literal["shakespeare-3min", "shakespeare-10min", "shakespeare-60min"]
-MAX_SEED = 2**63
 _MOST_ROUNDS = 100  # of a Mogrifier; each is a part of the program
 _LARGEST = {"--layers": 1000, "--hidden": 2**20}  # more is a damaged file
 
@@ -114,52 +114,6 @@ class OptimizerConfig(Configuration):
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig(Configuration):
-    """How long, and where it is kept."""
-
-    run_dir: Path | None = None
-    """Folder for everything the run leaves. Default: runs/NAME of the first file; the
-    built-in corpus is only kept when this is given."""
-    epochs: int | None = None
-    """Passes over the text. Default: 10, or as many as --max-seconds allows."""
-    max_seconds: float | None = None
-    """Wall-clock budget of the training loop in seconds, compilation included."""
-    seed: int = 0
-    """Decides every random draw."""
-    evaluations: int = 10
-    """How often to measure the validation loss, spread evenly over the run."""
-    patience: int | None = None
-    """End the run after this many validations without improvement. Default: never."""
-    min_improvement: float = 0.0
-    """Nats by which the validation loss must fall to count as improved."""
-    steps_per_call: int = 16
-    """Optimizer steps inside one compiled call."""
-    checkpoint_seconds: float = 120.0
-    """Save at the end of a call once so many seconds have passed since the last save;
-    at every validation and at the end too."""
-    checkpoint_steps: int | None = None
-    """Save after so many steps instead, whatever time they take."""
-    on_nan: OnNaN = "stop"
-    """What to do about a loss or a gradient that is no finite number: stop, or backoff,
-    which halves the learning rate and goes on from the last checkpoint."""
-    devices: Devices = None
-    """Devices to spread the batch over, or all. Default: as many as pay; on CPU, its
-    cores. A number shows the CPU as so many devices."""
-    shard_model: bool = False
-    """Spread parameters and optimizer state over the devices too: less memory on each,
-    the same results."""
-    resume: bool = False
-    """Continue the run in --run-dir."""
-    overwrite: bool = False
-    """Replace the run in --run-dir; other files in it stay."""
-    tensorboard: bool = False
-    """Write TensorBoard event files too, into --run-dir/tensorboard."""
-    preset: PresetName | None = None
-    """Begin with settings made for tiny shakespeare and a budget, and a machine of 2
-    cores, instead of the defaults; other flags still count."""
-
-
-@dataclasses.dataclass(frozen=True)
 class TrainConfig(Configuration):
     """A training run."""
 
@@ -171,6 +125,9 @@ class TrainConfig(Configuration):
     )
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
+    preset: PresetName | None = None
+    """Begin with settings made for tiny shakespeare and a budget, and a machine of 2
+    cores, instead of the defaults; other flags still count."""
 
 
 HELLO_WORLD_TEXT = "hello world"
@@ -323,6 +280,9 @@ def load_config(path: Path) -> TrainConfig:
     version = record.pop("format", FORMAT)
     if version != FORMAT:
         raise InputError(f"{path}: expected format {FORMAT}, found {version!r:.60}")
+    run = record.get("run")
+    if isinstance(run, dict) and "preset" in run:  # where it was kept at first
+        record["preset"] = run.pop("preset")
     config = read_section(TrainConfig, record, str(path))
     try:
         check(config)
