@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lstm_jax.cells.lstm import init_lstm as init_lstm
     from lstm_jax.cells.lstm import lstm_step as lstm_step
     from lstm_jax.config import RegularizerConfig as RegularizerConfig
+    from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.decoding.autoregressive import generate_ids as generate_ids
     from lstm_jax.decoding.beam import beam_search as beam_search
     from lstm_jax.decoding.beam import greedy_search as greedy_search
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from lstm_jax.lm.config import DataConfig as DataConfig
     from lstm_jax.lm.config import ModelConfig as ModelConfig
     from lstm_jax.lm.config import OptimizerConfig as OptimizerConfig
-    from lstm_jax.lm.config import RunConfig as RunConfig
     from lstm_jax.lm.config import TrainConfig as TrainConfig
     from lstm_jax.lm.generation import generate_text as generate_text
     from lstm_jax.lm.loading import load as load

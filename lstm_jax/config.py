@@ -20,6 +20,7 @@ OnNaN = Literal["stop", "backoff"]
 Devices = int | Literal["all"] | None  # how many; None for as many as pay
 HUGE = 2**63  # no setting is so large; a whole number may be too large for a float
 MOST = 2**31 - 1  # of anything that is counted
+MAX_SEED = 2**63
 Section = TypeVar("Section", bound="Configuration")
 
 
@@ -72,13 +73,13 @@ PLAIN = RegularizerConfig()
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig(Configuration):
-    """How long, and where it is kept."""
+    """How long, and where it is kept: the same for whatever is trained."""
 
     run_dir: Path | None = None
-    """Folder for everything the run leaves. Default: runs/NAME of the first file; the
-    built-in corpus is only kept when this is given."""
+    """Folder for everything the run leaves. Default: runs/NAME, of the first file."""
     epochs: int | None = None
-    """Passes over the text. Default: 10, or as many as --max-seconds allows."""
+    """Passes over the training data. Default: 10, or as many as --max-seconds
+    allows."""
     max_seconds: float | None = None
     """Wall-clock budget of the training loop in seconds, compilation included."""
     seed: int = 0

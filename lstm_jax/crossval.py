@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_jax import cli
-from lstm_jax.config import RegularizerConfig
+from lstm_jax.config import RegularizerConfig, RunConfig
 from lstm_jax.data.text import read_text
 from lstm_jax.data.tokenizers.characters import Kind
 from lstm_jax.errors import InputError
@@ -21,7 +21,6 @@ from lstm_jax.lm.config import (
     DataConfig,
     ModelConfig,
     OptimizerConfig,
-    RunConfig,
     TrainConfig,
     check,
 )

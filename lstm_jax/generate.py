@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lstm_jax import cli
+from lstm_jax.config import MAX_SEED
 from lstm_jax.errors import InputError
-from lstm_jax.lm.config import MAX_SEED
 
 if TYPE_CHECKING:
     from lstm_jax.lm.text_model import TextModel

@@ -1,7 +1,8 @@
 """Train a character-level LSTM on a text: `python -m lstm_jax.train`.
 
 Without arguments it learns the built-in corpus "hello world", with a textbook's
-settings, and writes it down again. The defaults that --help shows are those for --data.
+settings, and writes it down again; with --run-dir it is kept. The defaults that --help
+shows are those for --data.
 """
 
 import argparse

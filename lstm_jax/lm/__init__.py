@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from lstm_jax._lazy import lazy
 
 if TYPE_CHECKING:
+    from lstm_jax.config import RunConfig as RunConfig
     from lstm_jax.lm.claim import Claim as Claim
     from lstm_jax.lm.config import DataConfig as DataConfig
     from lstm_jax.lm.config import ModelConfig as ModelConfig
     from lstm_jax.lm.config import OptimizerConfig as OptimizerConfig
-    from lstm_jax.lm.config import RunConfig as RunConfig
     from lstm_jax.lm.config import TrainConfig as TrainConfig
     from lstm_jax.lm.cross_validation import cross_validate_text as cross_validate_text
     from lstm_jax.lm.dynamic_evaluation import Adaptation as Adaptation

@@ -12,6 +12,7 @@ from typing import Literal
 
 from lstm_jax.config import (
     HUGE,
+    MAX_SEED,
     MOST,
     ClusterConfig,
     Configuration,
@@ -29,7 +30,6 @@ from lstm_jax.storage.files import read_json, write_json
 
 FORMAT = 1  # of config.json; a new setting with a default needs no new one
 PresetName = Literal["shakespeare-3min", "shakespeare-10min", "shakespeare-60min"]
-MAX_SEED = 2**63
 _MOST_ROUNDS = 100  # of a Mogrifier; each is a part of the program
 _LARGEST = {"--layers": 1000, "--hidden": 2**20}  # more is a damaged file
 
@@ -280,8 +280,9 @@ def load_config(path: Path) -> TrainConfig:
     version = record.pop("format", FORMAT)
     if version != FORMAT:
         raise InputError(f"{path}: expected format {FORMAT}, found {version!r:.60}")
-    if isinstance(record.get("run"), dict) and "preset" in record["run"]:
-        record["preset"] = record["run"].pop("preset")  # where it once was
+    run = record.get("run")
+    if isinstance(run, dict) and "preset" in run:  # where it was kept at first
+        record["preset"] = run.pop("preset")
     config = read_section(TrainConfig, record, str(path))
     try:
         check(config)

@@ -4,9 +4,9 @@ They were chosen by the validation loss of tiny shakespeare (1.1 million charact
 2 CPU cores; docs/results.md has what they reach. A flag beside --preset still counts.
 """
 
-from lstm_jax.config import RegularizerConfig
+from lstm_jax.config import RegularizerConfig, RunConfig
 from lstm_jax.errors import InputError
-from lstm_jax.lm.config import ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 
 # Four passes over the text: what a Mogrifier learns from each is worth its time. The
 # temperature takes a sureness away that other plays would not bear out; the running

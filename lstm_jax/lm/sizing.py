@@ -12,7 +12,8 @@ more, which --hidden can say.
 import dataclasses
 import math
 
-from lstm_jax.lm.config import RunConfig, TrainConfig
+from lstm_jax.config import RunConfig
+from lstm_jax.lm.config import TrainConfig
 
 DEFAULT_EPOCHS = 10
 _HIDDEN, _SECONDS = 256, 180.0  # units of two layers, and the time they are best for

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from lstm_jax.cells.lstm import LSTMParams, LSTMState, open_gates
 from lstm_jax.cells.mogrifier import MogrifierParams, init_rounds, mogrifier_step
-from lstm_jax.lm.config import ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from lstm_jax.config import RunConfig
+from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.generation import generate_text
 from lstm_jax.lm.text_model import load, save
 from lstm_jax.lm.training import fit_text

@@ -15,12 +15,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from lstm_jax.config import ClusterConfig
+from lstm_jax.config import ClusterConfig, RunConfig
 from lstm_jax.data.text import encode_text
 from lstm_jax.distributed.host import show_cores
 from lstm_jax.distributed.launch import joined
 from lstm_jax.distributed.multihost import any_says, first_number, leads, readable, tell
-from lstm_jax.lm.config import ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.evaluation import all_scores, measure_ids
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.training import train_text

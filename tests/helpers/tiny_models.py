@@ -4,16 +4,11 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+from lstm_jax.config import RunConfig
 from lstm_jax.data.text import encode_text
 from lstm_jax.data.tokenizers.characters import Kind
 from lstm_jax.lm.claim import Claim
-from lstm_jax.lm.config import (
-    DataConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    TrainConfig,
-)
+from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.task import build_model
 from lstm_jax.lm.text_model import TextModel

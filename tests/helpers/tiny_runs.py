@@ -5,14 +5,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from lstm_jax.config import RunConfig
 from lstm_jax.data.text import encode_text
-from lstm_jax.lm.config import (
-    DataConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    TrainConfig,
-)
+from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.task import first_state
 from lstm_jax.lm.training import Outcome, train_text

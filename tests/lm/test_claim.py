@@ -14,10 +14,10 @@ import pytest
 
 from experiments.results import new_experiment
 from lstm_jax.cli import parse
-from lstm_jax.config import expanded
+from lstm_jax.config import RunConfig, expanded
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import RUN, WRITTEN, Claim, default_folder
-from lstm_jax.lm.config import RunConfig, TrainConfig, save_config
+from lstm_jax.lm.config import TrainConfig, save_config
 from lstm_jax.storage.files import seal
 from lstm_jax.training.tensorboard import Board
 from tests.helpers.tiny_models import create_run

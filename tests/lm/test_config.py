@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_jax.config import ClusterConfig, RegularizerConfig
+from lstm_jax.config import ClusterConfig, RegularizerConfig, RunConfig
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import (
     HELLO_WORLD,
@@ -18,7 +18,6 @@ from lstm_jax.lm.config import (
     DataConfig,
     ModelConfig,
     OptimizerConfig,
-    RunConfig,
     TrainConfig,
     check,
     load_config,
@@ -86,9 +85,14 @@ UNUSUAL = TrainConfig(
         on_nan="backoff",
         resume=True,
         overwrite=True,
-        preset="shakespeare-3min",
     ),
     cluster=ClusterConfig(coordinator="node:1234", processes=3, process=2),
+    preset="shakespeare-3min",
+)
+SECTIONS = tuple(
+    field.name
+    for field in dataclasses.fields(TrainConfig)
+    if dataclasses.is_dataclass(getattr(DEFAULT, field.name))
 )
 
 
@@ -110,9 +114,9 @@ OTHER_CELL = with_field("model", "capped_gate", True, OTHER_CELL)
 def section_of(name: str) -> str:
     """The section a field stands in."""
     return next(
-        part.name
-        for part in dataclasses.fields(TrainConfig)
-        if name in {f.name for f in dataclasses.fields(getattr(UNUSUAL, part.name))}
+        section
+        for section in SECTIONS
+        if name in {f.name for f in dataclasses.fields(getattr(UNUSUAL, section))}
     )
 
 
@@ -132,8 +136,9 @@ def record_of(config: TrainConfig, path: Path) -> dict[str, Any]:
 
 
 def test_unusual_differs_from_the_default_in_every_field() -> None:
-    for part in dataclasses.fields(TrainConfig):
-        before, after = getattr(DEFAULT, part.name), getattr(UNUSUAL, part.name)
+    assert DEFAULT.preset != UNUSUAL.preset
+    for section in SECTIONS:
+        before, after = getattr(DEFAULT, section), getattr(UNUSUAL, section)
         for field in dataclasses.fields(before):
             assert getattr(before, field.name) != getattr(after, field.name), field.name
 
@@ -225,6 +230,16 @@ def test_a_setting_newer_than_the_file_has_its_default(
     del record[section], record["format"]  # the first ones had no number
     found = load_config(write_record(tmp_path, record))
     assert getattr(found, section) == getattr(DEFAULT, section)
+
+
+def test_a_preset_is_read_where_older_runs_have_it(tmp_path: Path) -> None:
+    """It was once a setting of the section "run"."""
+    record = record_of(with_field("run", "resume", False, TEXTBOOK_CELL), tmp_path)
+    record["run"]["preset"] = record.pop("preset")
+    assert load_config(write_record(tmp_path, record)).preset == "shakespeare-3min"
+    record["run"]["preset"] = "iliad"
+    with pytest.raises(InputError, match=r"config\.json: preset: expected .*'iliad'"):
+        load_config(write_record(tmp_path, record))
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
@@ -361,10 +376,10 @@ def test_every_number_has_bounds() -> None:
     """Those of a cluster depend on each other, and `devices` may be a word."""
     numbers = {
         field.name
-        for part in dataclasses.fields(TrainConfig)
-        for field in dataclasses.fields(getattr(UNUSUAL, part.name))
-        if type(getattr(getattr(UNUSUAL, part.name), field.name)) in (int, float)
-        and part.name != "cluster"
+        for section in SECTIONS
+        for field in dataclasses.fields(getattr(UNUSUAL, section))
+        if type(getattr(getattr(UNUSUAL, section), field.name)) in (int, float)
+        and section != "cluster"
     } | {"devices"}
     assert numbers == {name for name, _ in OUTSIDE} == {name for name, _ in INSIDE}
 
@@ -406,7 +421,7 @@ def test_patience_needs_validations(section: str, name: str) -> None:
 
 
 def test_every_class_is_frozen() -> None:
-    for part in (DEFAULT, *vars(DEFAULT).values()):
+    for part in (DEFAULT, *(getattr(DEFAULT, section) for section in SECTIONS)):
         name = dataclasses.fields(part)[0].name
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(part, name, None)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from lstm_jax import crossval
+from lstm_jax.config import RunConfig
 from lstm_jax.data.folds import block_folds
 from lstm_jax.data.special_ids import NO_PREDICTION
 from lstm_jax.errors import InputError
-from lstm_jax.lm.config import ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.cross_validation import cross_validate_text, fold_job
 from lstm_jax.training.cross_validation import CrossValidation
 

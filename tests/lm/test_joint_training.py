@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_jax.config import RegularizerConfig
+from lstm_jax.config import RegularizerConfig, RunConfig
 from lstm_jax.data.text import encode_text
 from lstm_jax.errors import InputError
-from lstm_jax.lm.config import ModelConfig, OptimizerConfig, RunConfig, TrainConfig
+from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.joint_training import Job, train_alone, train_together
 from lstm_jax.lm.task import build_optimizer
 from lstm_jax.models.language import language_loss

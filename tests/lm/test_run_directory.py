@@ -10,16 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lstm_jax.config import RunConfig
 from lstm_jax.data.text import Corpus, encode_text
 from lstm_jax.data.tokenizers.characters import Vocab
 from lstm_jax.errors import InputError
-from lstm_jax.lm.config import (
-    DataConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    TrainConfig,
-)
+from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.console import Reporter
 from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.lm.text_model import load

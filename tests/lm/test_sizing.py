@@ -8,7 +8,8 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_jax.lm.config import ModelConfig, PresetName, RunConfig, TrainConfig, check
+from lstm_jax.config import RunConfig
+from lstm_jax.lm.config import ModelConfig, PresetName, TrainConfig, check
 from lstm_jax.lm.presets import preset
 from lstm_jax.lm.sizing import (
     fit_to,

@@ -18,14 +18,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from numpy.typing import ArrayLike, NDArray
 
 from lstm_jax.cells.lstm import LSTMParams, LSTMState
+from lstm_jax.config import Precision, RunConfig
 from lstm_jax.distributed import host
-from lstm_jax.lm.config import (
-    ModelConfig,
-    OptimizerConfig,
-    Precision,
-    RunConfig,
-    TrainConfig,
-)
+from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.task import loss_of
 from lstm_jax.lm.training import fit_text
 from lstm_jax.models.language import LanguageModel, language_loss

@@ -10,14 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstm_jax.config import RunConfig
 from lstm_jax.data.text import encode_text
-from lstm_jax.lm.config import (
-    DataConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    TrainConfig,
-)
+from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.evaluation import window256
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.task import text_task
