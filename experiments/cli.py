@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.runs import kept_options, refuse_changes
+from experiments.runs import RunOptions, kept_options, refuse_changes
 from lstm_jax.cli import parse
 from lstm_jax.config import expanded
 
@@ -77,7 +77,9 @@ def command_line(name: str, options: object) -> str:
     given, usual = flags_of(options), flags_of(type(options)())
     if given.get("smoke"):
         return f"{words[0]} --smoke"
-    for flag, value in given.items():
+    # First what the application is about, and then how long it ran.
+    shared = flags_of(RunOptions())
+    for flag, value in sorted(given.items(), key=lambda item: item[0] in shared):
         if value != usual[flag] and flag not in _NOT_SHOWN:
             words += [f"--{flag.replace('_', '-')}", *_words(value)]
     return " ".join(words)

@@ -156,7 +156,7 @@ def begun(
     show_cores(rows, options.run.devices, options.cluster)
     with joined(options.cluster), contextlib.ExitStack() as held:
         if leads():
-            held.enter_context(_folder(name, options, files, spare))
+            held.enter_context(run_folder(name, options, files, spare))
         any_says(False)  # nobody passes before the folder is there
         if not leads():
             nowhere = held.enter_context(open(os.devnull, "w"))
@@ -165,10 +165,26 @@ def begun(
 
 
 @contextlib.contextmanager
-def _folder(
-    name: str, options: RunOptions, files: Sequence[DataFile], spare: Sequence[Path]
+def run_folder(
+    name: str,
+    options: RunOptions,
+    files: Sequence[DataFile] = (),
+    spare: Sequence[Path] = (),
 ) -> Iterator[None]:
-    """A new folder, or that of the run to be continued; other processes keep out."""
+    """Have a new folder, or that of the run to be continued; other processes keep out.
+
+    If a new run fails before anything is computed, nothing is left of it.
+
+    Args:
+        name: of the application.
+        options: of the run.
+        files: the data.
+        spare: files and folders of the user's that must outlive this.
+
+    Raises:
+        InputError: the folder is no place for the run, or the data are not those that
+            the run was begun with.
+    """
     path = options.run.run_dir
     assert path is not None
     if options.run.resume:

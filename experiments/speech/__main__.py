@@ -133,6 +133,9 @@ def learn(options: Options) -> None:
     started = time.perf_counter()
     check_run(options.run, validated=options.validation_fraction > 0)
     check_flags(options, shares=("validation_fraction",))
+    if options.smoke:
+        run = dataclasses.replace(options.run, max_seconds=None)
+        options = dataclasses.replace(options, run=run)
     recordings = material(options)
     folder = None if options.smoke else options.data
     files = [describe_recordings(folder)] if folder else []

@@ -147,7 +147,6 @@ def _gradient(
 
     def mean_loss(model: LanguageModel) -> tuple[Array, tuple[Measures, States]]:
         found, states_after = language_measures(model, states, batch)
-        loss = found.sums.loss
-        return loss.total / jnp.maximum(loss.weight, 1), (found, states_after)
+        return found.sums.loss / jnp.maximum(found.sums.count, 1), (found, states_after)
 
     return jax.grad(mean_loss, has_aux=True)(model)

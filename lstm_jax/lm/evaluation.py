@@ -171,7 +171,7 @@ def scores(sums: Sums) -> dict[str, float]:
         "bits_per_char": loss / math.log(2),
         "perplexity": math.exp(min(loss, 700.0)),
         "accuracy": found["accuracy"],
-        "characters": int(sums.loss.weight),
+        "characters": int(sums.count),
     }
 
 
@@ -186,7 +186,7 @@ def all_scores(found: Measures) -> dict[str, float]:
     averages = class_report(found.class_counts()).averages
     return {
         **scores(found.sums),
-        f"top{TOP}_accuracy": float(found.top) / float(found.sums.loss.weight),
+        f"top{TOP}_accuracy": float(found.top) / float(found.sums.count),
         "calibration_error": calibration_error(found.calibration),
         **{
             f"{name}_{average}": value

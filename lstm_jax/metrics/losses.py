@@ -73,11 +73,24 @@ class Sums(Additive):
     penalty: Array | None = None
 
     @property
-    def loss(self) -> Mean:
-        """The totals of the loss."""
+    def loss(self) -> Array:
+        """The total loss."""
+        return self._loss.total
+
+    @property
+    def count(self) -> Array:
+        """What the total loss is divided by: how many positions were counted."""
+        return self._loss.weight
+
+    @property
+    def _loss(self) -> Mean:
         loss = self.metrics["loss"]
         assert isinstance(loss, Mean)
         return loss
+
+    def mean_loss(self) -> float:
+        """Divide: the loss per counted position."""
+        return self._loss.value()
 
     def values(self) -> dict[str, float]:
         """Make a number of every metric, by its name, the loss first."""

@@ -211,7 +211,7 @@ def classifier_loss(
         tempered(scores, rates), batch["targets"], rates.label_smoothing
     )
     if rates.l1 or rates.l2:
-        penalty = weight_penalty(model, rates.l1, rates.l2) * sums.loss.weight
+        penalty = weight_penalty(model, rates.l1, rates.l2) * sums.count
         penalty += 0 if sums.penalty is None else sums.penalty
         sums = dataclasses.replace(sums, penalty=penalty)
     return sums, carry

@@ -250,7 +250,7 @@ def language_loss(
     sums = cross_entropy(scores, batch["targets"], rates.label_smoothing)
     terms = objective_terms(model, shown, hs, rates)
     if terms is not None:
-        penalty = terms * sums.loss.weight
+        penalty = terms * sums.count
         penalty += 0 if sums.penalty is None else sums.penalty
         sums = dataclasses.replace(sums, penalty=penalty)
     return sums, states

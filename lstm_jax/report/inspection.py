@@ -104,7 +104,7 @@ def gradient_by_lag(model: LanguageModel, ids: Ids) -> list[LSTMState]:
             return jax.tree.map(jnp.add, model.step(symbols, states), nudge), None
 
         states, _ = jax.lax.scan(step, blank, (read, nudges))
-        return cross_entropy(model.next_scores(states)[None], last[None]).loss.total
+        return cross_entropy(model.next_scores(states)[None], last[None]).loss
 
     def norms(slope: Array) -> Array:
         return jnp.linalg.norm(slope, axis=-1).mean(axis=-1)[::-1]

@@ -79,7 +79,7 @@ def train_step(
     def mean_loss(model: Model) -> tuple[Array, tuple[Sums, Carry]]:
         key = jax.random.fold_in(state.key, state.step)
         sums, carry = loss(model, state.carry, batch, key)
-        total, weight = sums.loss.total, sums.loss.weight
+        total, weight = sums.loss, sums.count
         total = total if sums.penalty is None else total + sums.penalty
         plain = dataclasses.replace(sums, penalty=None)
         return total / jnp.maximum(weight, 1), (plain, carry)
@@ -129,7 +129,7 @@ def train_steps(
         k, state, total, _ = carried
         batch = jax.tree.map(lambda a: a[k], batches)
         new, report = train_step(loss, optimizer, state, batch, learning_rates[k])
-        total_loss, norm = report.sums.loss.total, report.gradient_norm
+        total_loss, norm = report.sums.loss, report.gradient_norm
         finite = jnp.isfinite(total_loss) & jnp.isfinite(norm)
         state, total = jax.tree.map(
             lambda after, before: jnp.where(finite, after, before),

@@ -16,7 +16,7 @@ from lstm_jax.cells.mogrifier import MogrifierParams, init_rounds, mogrifier_ste
 from lstm_jax.config import RunConfig
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.generation import generate_text
-from lstm_jax.lm.text_model import load, save
+from lstm_jax.lm.text_model import load_text_model, save
 from lstm_jax.lm.training import fit_text
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.models.mogrifier import MogrifierModel
@@ -235,5 +235,5 @@ def test_a_run_learns_is_kept_and_speaks(tmp_path: Path) -> None:
     said = generate_text(trained, "to be", 60)
     assert " or not to be" in said
     save(trained, tmp_path / "run")
-    again = load(tmp_path / "run")
+    again = load_text_model(tmp_path / "run")
     assert generate_text(again, "to be", 60) == said

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from lstm_jax import load, save, train
+from lstm_jax import save, train
 from lstm_jax.distributed.host import multiplies_bfloat16
 from lstm_jax.errors import InputError
+from lstm_jax.lm import load_text
 from lstm_jax.lm.config import load_config
 from lstm_jax.lm.presets import preset
 from lstm_jax.storage.checkpoints import Checkpoints
@@ -414,7 +415,7 @@ def test_a_tilde_that_the_shell_leaves(
     given = ("--run-dir", "~/run")
     train.main(["--data", "~/text.txt", *given, *SMALL, "--epochs", "1"])
     train.main(["--resume", *given, "--epochs", "2"])
-    save(load("~/run"), "~/saved")
+    save(load_text("~/run"), "~/saved")
     assert not any((tmp_path / "here").iterdir())
     assert metrics(tmp_path / "run")[-1]["step"] == 2 * STEPS_PER_EPOCH
     assert (tmp_path / "saved" / "config.json").exists()

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from experiments.forecast.metrics import score_points
+from lstm_jax.config import read_section
 from lstm_jax.data.series import (
     Frame,
     all_positive,
     check_frame,
     hold_out,
-    load_frame,
     need_points,
     scale_series,
 )
@@ -134,7 +134,8 @@ def test_frames_that_make_no_sense_are_refused(frame: Frame, message: str) -> No
 
 
 def test_a_frame_comes_back_from_json() -> None:
-    assert load_frame(json.loads(json.dumps(dataclasses.asdict(FRAME)))) == FRAME
+    record = json.loads(json.dumps(dataclasses.asdict(FRAME)))
+    assert read_section(Frame, record, "here") == FRAME
 
 
 def written(path: Path, text: str) -> Path:

@@ -48,7 +48,7 @@ TASK = Task(
     row_axes=ROW_AXES,
     rows=ROWS,
     steps_per_epoch=10,
-    symbols_per_step=ROWS * STEPS,
+    items_per_step=ROWS * STEPS,
 )
 
 

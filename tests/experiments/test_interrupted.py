@@ -1,6 +1,8 @@
-"""What a Ctrl-C leaves of an application: a model where there is one, and no result."""
+"""What a Ctrl-C leaves of an application: a model, no result, and a run to resume."""
 
 import contextlib
+import importlib
+import json
 import os
 import signal
 import subprocess
@@ -17,63 +19,54 @@ from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
 from experiments.translate import __main__ as translate
 from experiments.translate.inference import load_translator
-from lstm_jax import cli, crossval
+from lstm_jax import InputError, cli, crossval
 from lstm_jax.errors import Interrupted
-from lstm_jax.training import Stop
-from lstm_jax.training.compiled import Programs
-from lstm_jax.training.loop import Clock, Task
-from lstm_jax.training.schedule import Plan
-from lstm_jax.training.signals import interruptible
-from lstm_jax.training.trainer import Trained
-from lstm_jax.typing import Model
+from lstm_jax.training.history import Line
+from lstm_jax.training.signals import Stop, interruptible
 from tests.helpers.experiment_runs import environment, run
 
 PATIENCE = 240  # seconds
+PAGES = {
+    "forecast": forecast,
+    "sentiment": sentiment,
+    "speech": speech,
+    "translate": translate,
+}
+
+
+class After(Stop):
+    """Is asked to stop when it has seen so many rows of history, of all trainings."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self._left = rows
+
+    def on_row(self, row: Line) -> str | None:
+        self._left -= 1
+        if self._left <= 0:
+            self._number = signal.SIGINT
+        return super().on_row(row)
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes the next trainings ones that are asked to stop, or are not.
+def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Has every training from now on asked to stop after so many rows.
 
-    Models stay untrained, and nothing is set up for the whole process.
+    Nothing is set up for the whole process.
     """
     for name in ("keep_programs", "show_cores"):
         monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
         monkeypatch.setattr(lstm_jax.distributed, name, lambda *given: None)
 
-    def untrained(
-        task: Task,
-        model: Model,
-        plan: Plan,
-        programs: Programs,
-        *,
-        interrupted: Stop,
-        **settings: object,
-    ) -> Trained:
-        ended = "interrupted" if interrupted() else "finished"
-        line = {"step": 1, "seconds": 1.0, "train_loss": 1.0}
-        return Trained(model, 1, [line], Clock(), ended)
-
-    monkeypatch.setattr(lstm_jax, "train_model", untrained)
-    monkeypatch.setattr(lstm_jax.report, "draw_curves", lambda *given: None)
-    monkeypatch.setattr("experiments.sentiment.task.draw_curves", lambda *given: None)
-    monkeypatch.setattr("experiments.sentiment.task.train_model", untrained)
-
-    def ask(*answers: bool) -> None:
-        left = iter(answers)
-
+    def after(rows: int) -> None:
         @contextlib.contextmanager
         def answered() -> Iterator[Stop]:
-            stop = Stop()
-            if next(left):
-                stop._number = signal.SIGINT
-            yield stop
+            yield After(rows)
 
-        for page in (forecast, sentiment, speech, translate):
+        for page in (*PAGES.values(), crossval):
             monkeypatch.setattr(page, "interruptible", answered)
-        monkeypatch.setattr(crossval, "interruptible", answered)
 
-    return ask
+    return after
 
 
 def test_it_is_said_and_the_exit_code_tells(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,90 +90,146 @@ def test_a_signal_is_only_asked_about() -> None:
     assert raised.value.code == 130
 
 
-def test_a_forecaster_is_kept(
-    asked: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+# One run for each application, which nobody stops.
+WHOLE: dict[str, Path] = {}
+
+
+@pytest.fixture
+def whole(
+    request: pytest.FixtureRequest,
+    ask: Callable[[int], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    name = request.getfixturevalue("name")
+    if name not in WHOLE:
+        WHOLE[name] = tmp_path_factory.mktemp("whole") / name
+        ask(10**9)
+        PAGES[name].main(["--smoke", "--run-dir", str(WHOLE[name])])
+    return WHOLE[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "said"),
+    [
+        ("forecast", 3, r"the last model is kept in .*not scored"),
+        ("sentiment", 100, r"fold 2 of 2 is not finished"),
+        ("sentiment", 200, r"the folds' scores and the last classifier"),
+        ("speech", 3, r"the last network, unfinished, is in .*isolated"),
+        ("speech", 15, r"the last network, unfinished, is in .*stopped"),
+        ("speech", 45, r"the last network, unfinished, is in .*speakers.high.isolated"),
+        ("translate", 20, r"the best model so far is kept in .*not scored"),
+    ],
+)
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(
+    name: str,
+    rows: int,
+    said: str,
+    whole: Path,
+    ask: Callable[[int], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked(True)
-    with pytest.raises(Interrupted, match=r"the last model is kept in .*not scored"):
-        forecast.learn(forecast.Options(smoke=True, run_dir=tmp_path / "run"))
-    assert "OWA" not in capsys.readouterr().out
-    assert not (tmp_path / "run" / "result.json").exists()
+    page, run_dir = PAGES[name], tmp_path / "stopped"
+    ask(rows)
+    with pytest.raises(Interrupted, match=f"{said}.*--resume goes on"):
+        page.main(["--smoke", "--run-dir", str(run_dir)])
+    assert not (run_dir / "result.json").exists()
+    capsys.readouterr()
+    ask(10**9)
+    page.main(["--resume", "--smoke", "--run-dir", str(run_dir)])
+    assert capsys.readouterr().out.endswith("}\n")
+    results = [json.loads((p / "result.json").read_text()) for p in (whole, run_dir)]
+    for result in results:
+        result.pop("minutes")
+    assert results[0] == results[1]
+    assert models(whole) == models(run_dir)
+
+
+def models(run_dir: Path) -> dict[str, bytes]:
+    """The last parameters that a run has left of every network."""
+    found = {}
+    for folder in run_dir.rglob("checkpoints"):
+        step = max(int(path.name) for path in folder.iterdir())
+        kept = folder / str(step) / "model.safetensors"
+        found[str(kept.relative_to(run_dir))] = kept.read_bytes()
+    return found
+
+
+def test_a_model_of_a_stopped_run_can_be_used(
+    ask: Callable[[int], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(3)
+    for name in ("forecast", "translate", "speech"):
+        with pytest.raises(Interrupted):
+            PAGES[name].main(["--smoke", "--run-dir", str(tmp_path / name)])
     points = forecast.generated()["S3"]
     (tmp_path / "own.csv").write_text("load\n" + "\n".join(map(str, points)))
-    words = [tmp_path / "run", tmp_path / "own.csv", tmp_path / "f.csv"]
+    words = [tmp_path / "forecast", tmp_path / "own.csv", tmp_path / "f.csv"]
     forecast.predict(forecast.PredictOptions(*words))
     assert len((tmp_path / "f.csv").read_text().splitlines()) == 1 + 6
-
-
-def test_of_a_sentiment_run_the_folds_are_kept(
-    asked: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = sentiment.Options(smoke=True, run_dir=tmp_path)
-    asked(True)
-    with pytest.raises(Interrupted, match=r"fold 1 of 2 is not finished.* no model"):
-        sentiment.learn(options)
-    assert not list(tmp_path.iterdir())
-    asked(False, True)
-    with pytest.raises(Interrupted, match="the folds' scores and the last classifier"):
-        sentiment.learn(options)
-    assert "fold 2 of 2" in capsys.readouterr().out
-    kept = {path.name for path in tmp_path.iterdir()}
-    assert {"crossval.json", "model.npz"} <= kept and "result.json" not in kept
-    sentiment.predict(sentiment.PredictOptions(tmp_path, ("it is good .",)))
+    assert load_translator(tmp_path / "translate").source.names([]) == []
+    saved = lstm_jax.load(tmp_path / "speech" / "isolated")
+    assert isinstance(saved, lstm_jax.models.SavedModel)
+    assert str(saved).startswith("speech: SequenceClassifier of ")
+    ask(200)
+    with pytest.raises(Interrupted):
+        sentiment.main(["--smoke", "--run-dir", str(tmp_path / "sentiment")])
+    capsys.readouterr()
+    sentiment.predict(
+        sentiment.PredictOptions(tmp_path / "sentiment", ("it is good .",))
+    )
     assert capsys.readouterr().out.endswith("it is good .\n")
 
 
-def test_a_translator_is_kept(
-    asked: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_goes_on_as_it_began_or_not_at_all(
+    ask: Callable[[int], None], tmp_path: Path
 ) -> None:
-    asked(True)
-    with pytest.raises(Interrupted, match=r"the best model so far is kept in .*not sc"):
-        translate.learn(translate.Options(smoke=True, run_dir=tmp_path))
-    assert capsys.readouterr().out == ""
-    kept = {path.name for path in tmp_path.iterdir()}
-    assert {"model.npz", "settings.json"} <= kept and "result.json" not in kept
-    assert not load_translator(tmp_path).source.names([]), "it can be used"
+    ask(3)
+    (tmp_path / "t.csv").write_text("text,label\na b,x\nb c,y\n" * 20)
+    run_dir = tmp_path / "run"
+    small = "--folds 2 --symbols 9 --features 4 --hidden 4 --members 1 --batch 4"
+    words = ["--data", f"{tmp_path}/t.csv", "--run-dir", str(run_dir), *small.split()]
+    with pytest.raises(Interrupted):
+        sentiment.main(words)
+    with pytest.raises(InputError, match=r"expected a new folder, found a run of sent"):
+        sentiment.main(words)
+    again = ["--resume", "--run-dir", str(run_dir)]
+    with pytest.raises(InputError, match="--resume: expected --hidden as the run has"):
+        sentiment.main([*again, "--hidden", "5"])
+    with pytest.raises(InputError, match="expected --resume or --overwrite, found bot"):
+        sentiment.main([*again, "--overwrite"])
+    with pytest.raises(InputError, match="expected a run of forecast, found 'sentim"):
+        forecast.main(again)
+    (tmp_path / "t.csv").write_text("text,label\na b,x\nb c,y\n" * 21)
+    with pytest.raises(InputError, match=r"expected the data that .* was begun with"):
+        sentiment.main(again)
+    with pytest.raises(InputError, match=r"expected a run of sentiment at .*none"):
+        sentiment.main(["--resume", "--run-dir", str(tmp_path / "none")])
+    (tmp_path / "t.csv").write_text("text,label\na b,x\nb c,y\n" * 20)
+    ask(10**9)
+    sentiment.main([*again, "--epochs", "3"])
+    assert (run_dir / "result.json").exists()
 
 
-def test_of_a_speech_run_the_networks_are_kept(
-    asked: Callable[..., None],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(speech, "compare", lambda *given, rounds: print("networks"))
-    monkeypatch.setattr(speech, "draw", lambda *given: None)
-    asked(False, True)
-    with pytest.raises(Interrupted, match="what the official split gave is kept"):
-        speech.learn_all(speech.Options(smoke=True, run_dir=tmp_path / "one"))
-    printed = capsys.readouterr().out
-    assert printed.count("networks") == 1 and "without high" not in printed
-    assert not list(tmp_path.rglob("result.json"))
-    assert isinstance(speech.load(tmp_path / "one").joined, lstm_jax.Transcriber)
-    asked(True)
-    with pytest.raises(Interrupted, match=r"the last network is kept in .*isolated"):
-        speech.learn_all(speech.Options(smoke=True, run_dir=tmp_path / "two"))
+@pytest.mark.parametrize("name", [*PAGES, "text_generation"])
+def test_patience_needs_something_held_out(name: str) -> None:
+    page = importlib.import_module(f"experiments.{name}.__main__")
+    with pytest.raises(InputError, match=r"^--patience: expected --evaluations and a"):
+        page.main(["--smoke", "--patience", "2", "--evaluations", "0"])
 
 
 @pytest.mark.parametrize("together", [False, True])
 def test_of_a_cross_validation_the_finished_seeds_are_kept(
     together: bool,
-    asked: Callable[..., None],
+    ask: Callable[[int], None],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked(False)
     (tmp_path / "t.txt").write_text("abc abd " * 60)
     small = "--hidden 8 --layers 1 --batch 2 --length 8 --epochs 1 --folds 2 --seeds 2"
     words = ["--data", f"{tmp_path}/t.txt", "--run-dir", f"{tmp_path}/run"]
     words += [*small.split(), *["--together"] * together]
-    answers = iter([True] if together else [False] * 6)  # a call and a check per fold
-
-    def third_fold(stop: Stop) -> bool:
-        return next(answers, True)
-
-    monkeypatch.setattr(Stop, "__call__", third_fold)
+    ask(1 if together else 3)  # a fold is a call
     with pytest.raises(Interrupted, match=r"fold.*not finished|no fold is finished"):
         crossval.main(words)
     printed = capsys.readouterr().out
@@ -220,9 +269,10 @@ def test_a_real_signal_ends_a_translation(tmp_path: Path) -> None:
         lines = "".join(f"{pair[k]}\n" for pair in translate.generated())
         (tmp_path / name).write_text(lines)
     files, run_dir = (tmp_path / "a.de", tmp_path / "a.en"), tmp_path / "run"
-    small = ("--embedding", 16, "--hidden", 16, "--symbols", 400, "--epochs", 10**5)
-    given = ("--data", *files, "--run-dir", run_dir, *small)
-    with running("translate", *given) as process:
+    small = ("--embedding", 16, "--hidden", 16, "--symbols", 400)
+    # So many epochs that an hour sees none of it: a validation every few seconds.
+    given = ("--data", *files, "--run-dir", run_dir, *small, "--epochs", 10**5)
+    with running("translate", *given, "--evaluations", 10**6) as process:
         read_until(process, "val ")
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate()
@@ -240,7 +290,7 @@ def test_a_real_signal_reaches_the_process_that_trains(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("the cat sat on the mat; " * 400)
     run_dir = tmp_path / "run"
     given = ("--data", tmp_path / "t.txt", "--run-dir", run_dir, "--vocab", "byte")
-    with running("text_generation", *given) as process:
+    with running("text_generation", *given, "--seeds", 1) as process:
         read_until(process, "step")
         process.send_signal(signal.SIGTERM)
         stdout, stderr = process.communicate()
@@ -250,3 +300,6 @@ def test_a_real_signal_reaches_the_process_that_trains(tmp_path: Path) -> None:
     assert not (run_dir / "result.json").exists()
     done = run("text_generation", "predict", run_dir, "the", "--length", 5)
     assert done.returncode == 0 and len(done.stdout.strip()) >= 3, done.stderr
+    done = run("text_generation", "--resume", "--run-dir", run_dir, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    assert (run_dir / "result.json").exists()

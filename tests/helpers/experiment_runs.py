@@ -1,13 +1,18 @@
 """Experiments as a person runs them: separate processes."""
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from experiments.runs import RunOptions, run_folder
+from lstm_jax.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,3 +37,11 @@ def run(name: str, *words: object) -> subprocess.CompletedProcess[str]:
         encoding="utf-8",
         timeout=240,
     )
+
+
+@contextlib.contextmanager
+def new_experiment(name: str, path: Path, overwrite: bool = False) -> Iterator[None]:
+    """The folder of a run that is begun, and no more."""
+    run = RunConfig(run_dir=path, overwrite=overwrite)
+    with run_folder(name, RunOptions(run=run)):
+        yield

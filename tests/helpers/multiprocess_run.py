@@ -6,7 +6,6 @@ writes what came of it.
 """
 
 import dataclasses
-import itertools
 import json
 import sys
 from pathlib import Path
@@ -19,12 +18,19 @@ from lstm_jax.config import ClusterConfig, RunConfig
 from lstm_jax.data.text import encode_text
 from lstm_jax.distributed.host import show_cores
 from lstm_jax.distributed.launch import joined
-from lstm_jax.distributed.multihost import any_says, first_number, leads, readable, tell
+from lstm_jax.distributed.multihost import (
+    any_says,
+    first_number,
+    leads,
+    readable,
+    settle,
+    tell,
+)
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.evaluation import all_scores, measure_ids
 from lstm_jax.lm.run_directory import RunDirectory
-from lstm_jax.lm.training import train_text
 from tests.helpers.tiny_models import create_run
+from tests.helpers.tiny_runs import run_once
 
 WORDS = "the cat sat on a mat and ate ham rice or jam with pie at noon by two".split()
 TEXT = " ".join(np.random.default_rng(3).choice(WORDS, 900))
@@ -50,25 +56,18 @@ def outcome(
     """Train, or a part of it; history, parameters and scores of the best model."""
     settings = dataclasses.replace(CONFIG.run, devices=devices, shard_model=shard_model)
     config = dataclasses.replace(CONFIG, run=settings)
-    count = itertools.count(1)
     run = None
     if run_dir and leads():
         run = RunDirectory(Path(run_dir)) if resume else create_run(Path(run_dir))
         if not resume:
             run.start(config, VOCAB)
-    done = train_text(
-        config,
-        CORPUS,
-        VOCAB,
-        run,
-        resume=resume,
-        interrupted=lambda: next(count) == calls,
-    )
-    found = measure_ids(done.best.model, CORPUS.validation)
+    done = run_once(run, config, calls=calls, resume=resume, corpus=CORPUS, vocab=VOCAB)
+    found = measure_ids(done.model, CORPUS.validation)
+    records = [line.record() for line in done.lines]
     return {
-        "lines": [[line[name] for name in NUMBERS] for line in done.lines],
+        "lines": [[record[name] for name in NUMBERS] for record in records],
         "scores": {name: all_scores(each) for name, each in found.items()},
-        "model": [leaf.tolist() for leaf in jax.tree.leaves(done.best.model)],
+        "model": [leaf.tolist() for leaf in jax.tree.leaves(done.model)],
     }
 
 
@@ -77,6 +76,8 @@ def check_agreement() -> None:
     index, last = jax.process_index(), jax.process_count() - 1
     assert any_says(index == last) and not any_says(False)
     assert first_number(index + 1 / 3) == 1 / 3
+    answers = settle((index == last, False), (index == 0, index == last))
+    assert answers == [True, False, True, last == 0]
     mine = {
         "key": jax.random.key(index),
         "odd": np.array([-0.0, np.nan, index], np.float16),

@@ -1,21 +1,25 @@
 """A text, a network that is trained on it in seconds, and runs of it."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from lstm_jax.config import RunConfig
-from lstm_jax.data.text import encode_text
+from lstm_jax.data.text import Corpus, encode_text
+from lstm_jax.data.tokenizers.characters import Vocab
 from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory
-from lstm_jax.lm.task import first_state
-from lstm_jax.lm.training import Outcome, train_text
+from lstm_jax.lm.task import first_state, set_up
+from lstm_jax.lm.training import train_text
 from lstm_jax.storage.files import Fields
+from lstm_jax.training.callbacks import INTERRUPTED, Callback
 from lstm_jax.training.history import Line
 from lstm_jax.training.recorder import open_checkpoints
 from lstm_jax.training.states import load_state
 from lstm_jax.training.step import TrainState
+from lstm_jax.training.trainer import Trained
 from tests.helpers.tiny_models import create_run
 
 WORDS = "the cat sat on a mat and ran to see what was in that hat of mine".split()
@@ -32,27 +36,34 @@ CONFIG = TrainConfig(
     run=RunConfig(epochs=6, evaluations=4, steps_per_call=3, seed=5),
 )
 # What depends on the clock and not on the computation.
-OF_THE_CLOCK = {"seconds", "chars_per_second"}
+OF_THE_CLOCK = {"seconds", "items_per_second"}
+
+
+class StopAfter(Callback):
+    """Ends a run after some calls; None lets it go to its end."""
+
+    def __init__(self, calls: int | None) -> None:
+        self._calls, self._seen = calls, 0
+
+    def on_row(self, row: Line) -> str | None:
+        """Count one more call."""
+        self._seen += 1
+        return INTERRUPTED if self._seen == self._calls else None
 
 
 def run_once(
-    run: RunDirectory,
+    run: RunDirectory | None,
     config: TrainConfig = CONFIG,
     *,
     calls: int | None = None,
     resume: bool = False,
-) -> Outcome:
+    corpus: Corpus = CORPUS,
+    vocab: Vocab = VOCAB,
+) -> Trained:
     """Train for some calls, or to the end."""
-    seen: list[Line] = []
-    return train_text(
-        config,
-        CORPUS,
-        VOCAB,
-        run,
-        resume=resume,
-        on_line=seen.append,
-        interrupted=lambda: len(seen) == calls,
-    )
+    asked = dataclasses.replace(config.run, resume=resume)
+    setup = set_up(dataclasses.replace(config, run=asked), corpus, vocab)
+    return train_text(setup, run, callbacks=[StopAfter(calls)])
 
 
 def new_run(path: Path, config: TrainConfig = CONFIG) -> RunDirectory:
@@ -87,9 +98,9 @@ def assert_same(found: object, expected: object) -> None:
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
 
 
-def computed(lines: list[Fields]) -> list[Fields]:
+def computed(lines: list[Line]) -> list[Fields]:
     """The history without what the clock says."""
     return [
-        {key: value for key, value in line.items() if key not in OF_THE_CLOCK}
+        {key: value for key, value in line.record().items() if key not in OF_THE_CLOCK}
         for line in lines
     ]

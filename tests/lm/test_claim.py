@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from experiments.results import new_experiment
 from lstm_jax.cli import parse
 from lstm_jax.config import RunConfig, expanded
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import RUN, WRITTEN, Claim, default_folder
 from lstm_jax.lm.config import TrainConfig, save_config
 from lstm_jax.storage.files import seal
+from lstm_jax.training.history import Line
 from lstm_jax.training.tensorboard import Board
+from tests.helpers.experiment_runs import new_experiment
 from tests.helpers.tiny_models import create_run
 
 APPLICATIONS = sorted(set(WRITTEN) - {RUN})
@@ -51,7 +52,8 @@ def make_run(path: Path, kind: str = RUN, *more: str) -> Path:
         save_config(TrainConfig(), path / "config.json")
         more = ("vocab.json", *more)
     else:
-        Claim(path, kind).sign()
+        record = {"format": 1, "experiment": kind}
+        (path / "experiment.json").write_text(json.dumps(record))
         more = ("model.npz", *more)
     fill(path, *more)
     return path
@@ -233,7 +235,9 @@ def test_a_file_that_another_kind_writes_is_not_written_over(tmp_path: Path) -> 
 def test_events_of_others_stay(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     fill(tmp_path, "events.out.tfevents.1.host", "mine/events.out.tfevents.1", "notes")
-    Board(tmp_path).close()
+    board = Board(tmp_path)
+    board.on_row(Line(1, 1.0, 1, 1.0, 0.1, 1.0, 1.0, {"loss": 1.0}))
+    board.end()
     left = contents(tmp_path)
     assert {"mine/events.out.tfevents.1", "notes"} <= set(left)
     assert "events.out.tfevents.1.host" not in left

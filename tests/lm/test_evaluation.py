@@ -23,7 +23,7 @@ from lstm_jax.lm.evaluation import (
     window_measures,
 )
 from lstm_jax.metrics.classification import Confusion, Measures
-from lstm_jax.metrics.losses import Sums
+from lstm_jax.metrics.losses import Sums, loss_sums
 from lstm_jax.models.language import LanguageModel
 
 V, H, L = 5, 4, 2
@@ -63,7 +63,8 @@ def read_in_windows(ids: NDArray, chosen: list[int] | None = None) -> Totals:
 
 def assert_totals(found: Sums, expected: Totals) -> None:
     loss, correct, count = expected
-    assert (int(found.correct), int(found.count)) == (correct, count)
+    assert int(found.count) == count
+    assert found.values()["accuracy"] == pytest.approx(correct / count, abs=1e-9)
     np.testing.assert_allclose(float(found.loss), loss, rtol=1e-5)
 
 
@@ -123,7 +124,8 @@ def test_both_are_reported_by_name(size: int) -> None:
 
 
 def sums(loss: float, correct: float, count: float) -> Sums:
-    return Sums(jnp.float32(loss), jnp.float32(correct), jnp.float32(count))
+    totals = (jnp.float32(x) for x in (loss, count))
+    return loss_sums(*totals, accuracy=jnp.float32(correct))
 
 
 def test_units() -> None:

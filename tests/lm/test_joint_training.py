@@ -10,8 +10,9 @@ from lstm_jax.config import RegularizerConfig, RunConfig
 from lstm_jax.data.text import encode_text
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
-from lstm_jax.lm.joint_training import Job, train_alone, train_together
-from lstm_jax.lm.task import build_optimizer
+from lstm_jax.lm.joint_training import Job, train_together
+from lstm_jax.lm.task import build_optimizer, set_up
+from lstm_jax.lm.training import train_text
 from lstm_jax.models.language import language_loss
 from lstm_jax.training.compiled import Programs
 
@@ -45,7 +46,8 @@ def test_together_is_one_by_one(config: TrainConfig) -> None:
     found = [jax.tree.leaves(model) for model in train_together(jobs)]
     programs = Programs(language_loss, build_optimizer(config))
     for one, leaves in zip(jobs, found, strict=True):
-        alone = jax.tree.leaves(train_alone(one, programs).model)
+        setup = set_up(one.config, one.corpus, one.vocab)
+        alone = jax.tree.leaves(train_text(setup, programs=programs).model)
         for a, b in zip(leaves, alone, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
     sizes = [len(leaves[0]) for leaves in found]

@@ -17,11 +17,14 @@ from lstm_jax.errors import InputError
 from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.console import Reporter
 from lstm_jax.lm.run_directory import RunDirectory, open_run
-from lstm_jax.lm.text_model import load
-from lstm_jax.lm.training import Outcome, train_text
+from lstm_jax.lm.task import set_up
+from lstm_jax.lm.text_model import load_text_model
+from lstm_jax.lm.training import train_text
 from lstm_jax.training.history import Fingerprint, Line
-from lstm_jax.training.recorder import Keeper
+from lstm_jax.training.recorder import RunRecorder
+from lstm_jax.training.trainer import Trained
 from tests.helpers.tiny_models import create_run
+from tests.helpers.tiny_runs import StopAfter
 
 TEXT = "the cat sat on the mat and the rat ran. " * 20
 CONFIG = TrainConfig(
@@ -30,8 +33,10 @@ CONFIG = TrainConfig(
     optimizer=OptimizerConfig(batch=4, length=8),
     run=RunConfig(epochs=1, evaluations=2, steps_per_call=8),
 )
-MEASURED = {field.name: None for field in dataclasses.fields(Line)}
-HISTORY = [MEASURED | {"step": s, "train_loss": 1 / s} for s in (1, 2, 5, 9)]
+HISTORY = [
+    Line(s, s / 9, 8 * s, s / 2, 0.1, 1.5, 16.0, train={"loss": 1 / s})
+    for s in (1, 2, 5, 9)
+]
 
 
 def encoded(text: str = TEXT) -> tuple[Corpus, Vocab]:
@@ -56,14 +61,15 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Outcome]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Trained]:
     """A tiny run with everything that the train command leaves."""
     corpus, vocab = encoded()
     run = create_run(tmp_path_factory.mktemp("runs") / "tiny")
     run.save_corpus(corpus)
     run.start(CONFIG, vocab)
-    reporter = Reporter(CONFIG, corpus)
-    outcome = train_text(CONFIG, corpus, vocab, run, on_line=reporter.line)
+    setup = set_up(CONFIG, corpus, vocab)
+    reporter = Reporter(setup)
+    outcome = train_text(setup, run, callbacks=[reporter.progress()])
     during = outcome.clock.final  # the validation after the last step
     reporter.finish(outcome, run)
     assert outcome.clock.final > during > 0, "the last evaluation is timed too"
@@ -257,7 +263,7 @@ def test_lines_after_a_step_are_left_out(
     assert run.history.read(last) == HISTORY[:count]
 
 
-@pytest.mark.parametrize("removed", range(1, len(json.dumps(HISTORY[-1])) + 1))
+@pytest.mark.parametrize("removed", range(1, len(json.dumps(HISTORY[-1].record())) + 1))
 def test_a_last_line_cut_short_is_dropped(removed: int, tmp_path: Path) -> None:
     run = a_run(tmp_path / "r")
     run.history.rewrite(HISTORY)
@@ -284,10 +290,31 @@ DAMAGED = [
 def test_a_line_older_than_a_field_has_none_of_it(tmp_path: Path) -> None:
     run = a_run(tmp_path / "r")
     (run.path / "metrics.jsonl").write_text('{"step": 3, "more": [1]}\n')
-    assert run.history.read() == [MEASURED | {"step": 3, "more": [1]}]
-    assert str(Fingerprint(run.history.read())) == str(
-        Fingerprint([{"step": 3, "more": [1]}])
-    )
+    (line,) = run.history.read()
+    assert (line.step, line.train, line.val) == (3, {}, {})
+    measured = {name for name, value in line.record().items() if value is not None}
+    assert measured == {"step"}
+
+
+# A line as it was before tasks said what they count, and the SHA-256 that the former
+# version took of it.
+FORMER = (
+    b'{"step": 3, "epoch": 1.0, "characters": 5, "seconds": 1.0, "train_loss": 1.5, '
+    b'"train_accuracy": 0.25, "train_eval_loss": null, "train_eval_accuracy": null, '
+    b'"val_loss": NaN, "val_accuracy": 0.5, "learning_rate": 0.1, '
+    b'"gradient_norm": 2.0, "chars_per_second": 9.0, "ended": null}'
+)
+FORMER_SHA256 = "5ef76ef5e202beb5a6e759ba224a2f2ac86e6216d50966707d283a030942b41a"
+
+
+def test_a_line_of_a_former_version_is_known_again(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "r")
+    (run.path / "metrics.jsonl").write_bytes(FORMER + b"\n")
+    (line,) = run.history.read()
+    assert (line.items, line.items_per_second, line.ended) == (5, 9.0, None)
+    assert line.train == {"loss": 1.5, "accuracy": 0.25} and not line.train_eval
+    assert line.val_loss is not None and math.isnan(line.val_loss)
+    assert str(Fingerprint([line])) == f"1 lines {FORMER_SHA256}"
 
 
 @pytest.mark.parametrize("raw", DAMAGED, ids=lambda raw: raw[:20])
@@ -318,7 +345,7 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
 LINE_KEYS = {
     "step",
     "epoch",
-    "characters",
+    "items",
     "seconds",
     "train_loss",
     "train_accuracy",
@@ -329,7 +356,7 @@ LINE_KEYS = {
     "ended",
     "learning_rate",
     "gradient_norm",
-    "chars_per_second",
+    "items_per_second",
 }
 SCORES = {"loss", "bits_per_char", "perplexity", "accuracy", "characters"}
 
@@ -340,7 +367,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def test_a_run_leaves_the_documented_files(
-    trained: tuple[RunDirectory, Outcome],
+    trained: tuple[RunDirectory, Trained],
 ) -> None:
     run, _ = trained
     documented = lines_of_the_docstring() - {"tensorboard", "inspect"}  # not asked for
@@ -356,7 +383,7 @@ def lines_of_the_docstring() -> set[str]:
 
 
 def test_config_vocabulary_and_text_are_those_of_the_run(
-    trained: tuple[RunDirectory, Outcome],
+    trained: tuple[RunDirectory, Trained],
 ) -> None:
     run, _ = trained
     corpus, vocab = encoded()
@@ -366,30 +393,30 @@ def test_config_vocabulary_and_text_are_those_of_the_run(
 
 
 def test_the_history_says_how_the_run_went(
-    trained: tuple[RunDirectory, Outcome],
+    trained: tuple[RunDirectory, Trained],
 ) -> None:
     run, outcome = trained
     lines = run.history.read()
     assert lines == outcome.lines
-    assert all(line.keys() == LINE_KEYS for line in lines)
+    assert all(line.record().keys() == LINE_KEYS for line in lines)
     steps = -(-(encoded()[0].train_size - 1) // (4 * 8))  # of one epoch
-    assert [line["step"] for line in lines] == [8, 16, steps]
+    assert [line.step for line in lines] == [8, 16, steps]
     for line in lines:
-        assert line["characters"] == line["step"] * 4 * 8
-        assert line["epoch"] == pytest.approx(line["step"] / steps)
-        assert 0 < line["train_loss"] < 10 and 0 <= line["train_accuracy"] <= 1
-        assert line["chars_per_second"] > 0 and line["learning_rate"] > 0
+        assert line.items == line.step * 4 * 8
+        assert line.epoch == pytest.approx(line.step / steps)
+        assert 0 < line.train_loss < 10 and 0 <= line.train["accuracy"] <= 1
+        assert line.items_per_second > 0 and line.learning_rate > 0
     # Two validations are asked for: the first once half the run is over.
-    assert [line["val_loss"] is None for line in lines] == [True, False, False]
+    assert [line.val_loss is None for line in lines] == [True, False, False]
     for line in lines[1:]:
-        for part in ("val", "train_eval"):
-            assert 0 < line[f"{part}_loss"] < 10 and 0 <= line[f"{part}_accuracy"] <= 1
-    assert [line["ended"] for line in lines] == [None, None, "finished"]
-    seconds = [line["seconds"] for line in lines]
+        for part in (line.val, line.train_eval):
+            assert 0 < part["loss"] < 10 and 0 <= part["accuracy"] <= 1
+    assert [line.ended for line in lines] == [None, None, "finished"]
+    seconds = [line.seconds for line in lines]
     assert seconds == sorted(seconds) and seconds[0] > 0
 
 
-def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> None:
+def test_the_summary_has_the_results(trained: tuple[RunDirectory, Trained]) -> None:
     run, outcome = trained
     summary = read_json(run.path / "summary.json")
     for protocol in ("window256", "stream"):
@@ -397,11 +424,11 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
         assert found.keys() == SCORES
         assert found["bits_per_char"] == pytest.approx(found["loss"] / math.log(2))
         assert found["perplexity"] == pytest.approx(math.exp(found["loss"]))
-    best = min(run.history.read(), key=lambda line: line["val_loss"] or math.inf)
-    assert summary["best_step"] == best["step"] == outcome.best_step
-    assert summary["validation"]["window256"]["loss"] == pytest.approx(best["val_loss"])
+    best = min(run.history.read(), key=lambda line: line.val_loss or math.inf)
+    assert summary["best_step"] == best.step == outcome.step
+    assert summary["validation"]["window256"]["loss"] == pytest.approx(best.val_loss)
     assert summary["ended"] == "finished"
-    assert summary["steps"] == run.history.read()[-1]["step"] and summary["epochs"] == 1
+    assert summary["steps"] == run.history.read()[-1].step and summary["epochs"] == 1
     # [V, 4H] table, [H, 4H], [4H], [H, V] and [V], with V = 14 characters and unknown.
     hidden, symbols = 8, len(encoded()[1])
     assert summary["parameters"] == (
@@ -411,10 +438,10 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
     assert seconds["loop"] == pytest.approx(
         sum(seconds[name] for name in ("compile", "train", "evaluate", "save"))
     )
-    assert seconds["loop"] == pytest.approx(run.history.read()[-1]["seconds"])
+    assert seconds["loop"] == pytest.approx(run.history.read()[-1].seconds)
     assert all(seconds[name] > 0 for name in (*seconds,))
     assert summary["chars_per_second"] == pytest.approx(
-        run.history.read()[-1]["characters"] / seconds["train"]
+        run.history.read()[-1].items / seconds["train"]
     )
     assert summary["engine"]["name"] == "fused" and "cpu" in summary["device"]
     assert "on CPU" in summary["engine"]["reason"]
@@ -423,7 +450,7 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Outcome]) -> N
 
 
 def test_samples_continue_the_held_out_text(
-    trained: tuple[RunDirectory, Outcome],
+    trained: tuple[RunDirectory, Trained],
 ) -> None:
     run, _ = trained
     samples = (run.path / "samples.txt").read_text(encoding="utf-8")
@@ -437,7 +464,7 @@ def test_samples_continue_the_held_out_text(
         assert text.startswith(prompt) and len(text) > 100
 
 
-def test_the_curves_are_a_picture(trained: tuple[RunDirectory, Outcome]) -> None:
+def test_the_curves_are_a_picture(trained: tuple[RunDirectory, Trained]) -> None:
     run, _ = trained
     raw = (run.path / "curves.png").read_bytes()
     assert raw.startswith(b"\x89PNG\r\n\x1a\n") and raw.endswith(b"IEND\xaeB`\x82")
@@ -445,34 +472,34 @@ def test_the_curves_are_a_picture(trained: tuple[RunDirectory, Outcome]) -> None
 
 
 def test_a_run_can_be_used_without_its_history_and_text(
-    trained: tuple[RunDirectory, Outcome], tmp_path: Path
+    trained: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
-    run, outcome = trained
+    run, _ = trained
     path = shutil.copytree(run.path, tmp_path / "r")
     for name in ("metrics.jsonl", "summary.json", "samples.txt", "curves.png"):
         (path / name).unlink()
     (path / "corpus.npy").unlink()
-    loaded = load(path)
-    assert (loaded.config, loaded.vocab) == (CONFIG, outcome.best.vocab)
+    loaded = load_text_model(path)
+    assert (loaded.config, loaded.vocab) == (CONFIG, encoded()[1])
 
 
 def test_a_run_stopped_before_its_first_validation_can_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long runs save every now and then; what is on disk is of use at any moment."""
-    monkeypatch.setattr(Keeper, "finish", _killed)
+    monkeypatch.setattr(RunRecorder, "finish", _killed)
     corpus, vocab = encoded()
     run = a_run(tmp_path / "r")
     run.start(CONFIG, vocab)
     settings = dataclasses.replace(CONFIG.run, checkpoint_seconds=1e-9)
     often = dataclasses.replace(CONFIG, run=settings)
     with pytest.raises(SystemExit):
-        train_text(often, corpus, vocab, run, interrupted=lambda: True)
-    loaded = load(run.path)
+        train_text(set_up(often, corpus, vocab), run, callbacks=[StopAfter(1)])
+    loaded = load_text_model(run.path)
     assert loaded.config == CONFIG
 
 
-def _killed(keeper: Keeper, *_: object) -> None:
+def _killed(keeper: RunRecorder, *_: object) -> None:
     """End as a killed run does: after the last save, but without a word."""
     assert keeper._checkpoints is not None
     keeper._checkpoints.close()

@@ -8,7 +8,7 @@ import pytest
 
 from lstm_jax.errors import InputError
 from lstm_jax.lm.generation import generate_text
-from lstm_jax.lm.text_model import TextModel, evaluate_text, load, save
+from lstm_jax.lm.text_model import TextModel, evaluate_text, load_text_model, save
 from lstm_jax.lm.training import fit_text
 from tests.helpers.tiny_models import LESSON, config, lesson_learned, untrained
 
@@ -72,7 +72,7 @@ def test_unknown_characters_can_be_scored(learned: TextModel) -> None:
 
 def test_a_saved_model_is_the_same_model(learned: TextModel, tmp_path: Path) -> None:
     save(learned, tmp_path / "run")
-    loaded = load(str(tmp_path / "run"))
+    loaded = load_text_model(str(tmp_path / "run"))
     assert (loaded.config, loaded.vocab) == (learned.config, learned.vocab)
     assert evaluate_text(loaded, LESSON) == evaluate_text(learned, LESSON)
     for temperature in (0.0, 1.5):
@@ -91,7 +91,9 @@ def test_a_saved_model_is_replaced_on_request(
     with pytest.raises(InputError, match=r"a run; overwrite=True replaces it$"):
         save(learned, path)
     save(learned, path, overwrite=True)
-    assert evaluate_text(load(path), LESSON) == evaluate_text(learned, LESSON)
+    assert evaluate_text(load_text_model(path), LESSON) == evaluate_text(
+        learned, LESSON
+    )
     (path / "config.json").write_text("{}")
     (path / "notes.txt").write_text("precious")
     with pytest.raises(InputError, match="expected an empty folder or a run"):
@@ -115,7 +117,7 @@ def test_what_cannot_be_saved_leaves_nothing(
 
 def test_what_is_not_there_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found no folder"):
-        load(tmp_path / "run")
+        load_text_model(tmp_path / "run")
 
 
 def test_an_engine_that_is_not_here(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_an_engine_that_is_not_here(tmp_path: Path) -> None:
     model = dataclasses.replace(config().model, engine="cudnn")
     elsewhere = dataclasses.replace(config(), model=model)
     save(dataclasses.replace(trained, config=elsewhere), tmp_path / "run")
-    loaded = load(tmp_path / "run")
+    loaded = load_text_model(tmp_path / "run")
     assert loaded.config == config()
     assert evaluate_text(loaded, LESSON) == evaluate_text(trained, LESSON)
     with pytest.raises(InputError, match="--engine: engine 'cudnn': needs"):

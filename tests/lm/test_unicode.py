@@ -12,7 +12,7 @@ from lstm_jax.data.text import encode_file, encode_files, survey_files
 from lstm_jax.data.tokenizers.characters import Kind, to_bytes
 from lstm_jax.errors import InputError
 from lstm_jax.lm.generation import generate_text
-from lstm_jax.lm.text_model import TextModel, load, save
+from lstm_jax.lm.text_model import TextModel, load_text_model, save
 from lstm_jax.lm.training import fit_text
 
 MARKS = "e\u0301o\u0308\u0323\0a\r\nb\rc\u2028\ufeff\U0001f600 "
@@ -31,7 +31,7 @@ def learned(
     lesson = "\ufeff" + MARKS + (SURROGATES if kind == "char" else "")
     path = tmp_path_factory.mktemp("learned") / "run"
     save(fit_text(lesson * 40, config(kind)), path)
-    return load(path), lesson
+    return load_text_model(path), lesson
 
 
 def test_what_was_learned_is_written_to_the_last_mark(

@@ -168,7 +168,7 @@ def test_the_loss_is_that_of_the_rows_that_count() -> None:
     sums, carry = loss_of(model, (), batch, None)
     assert carry == () and int(sums.count) == 3 and sums.penalty is None
     assert_close(sums.loss, -logs[[0, 1, 2], TARGETS].sum(), 1e-6)
-    assert int(sums.correct) == (logs.argmax(-1) == TARGETS).sum()
+    assert int(sums.metrics["accuracy"].total) == (logs.argmax(-1) == TARGETS).sum()
     measures = jax.jit(classifier_measures)(model, batch)
     assert_close(measures.sums, sums, 1e-6)
 

@@ -14,6 +14,7 @@ from experiments.forecast.task import (
     rolling_forecast,
     window_batch,
 )
+from lstm_jax.config import RunConfig
 from lstm_jax.data.series import Frame, Panel, hold_out, scale_series
 from lstm_jax.models.forecaster import (
     LEVELS,
@@ -28,6 +29,7 @@ from lstm_jax.models.forecaster import (
 from lstm_jax.training.compiled import Programs
 from lstm_jax.training.optimizer import make_optimizer
 from lstm_jax.training.schedule import Plan
+from lstm_jax.training.step import TrainState, init_state
 from lstm_jax.training.trainer import train_model
 
 FRAME = Frame(horizon=5, seasons=(3, 6), reads=8)
@@ -264,7 +266,13 @@ def test_training_finds_the_quantiles_of_noise() -> None:
     programs = Programs(task.loss, make_optimizer(0.0, 1.0, 0.99))
     fresh = build_ensemble(FRAME, 6, 1, members=2, seed=0)
     plan = Plan(64, None, 2e-2, 0.05, 0.0)
-    trained = train_model(task, fresh, plan, programs, steps_per_call=8).model
+
+    def first_state() -> TrainState:
+        own = jax.tree.map(jnp.copy, fresh)
+        return init_state(own, programs.optimizer, (), jax.random.key(0))
+
+    run = RunConfig(evaluations=0, steps_per_call=8)
+    trained = train_model(task, first_state, plan, programs, run).model
 
     rows = np.repeat(np.arange(4), 281)
     ends = np.tile(np.arange(FRAME.context, 295), 4)

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from lstm_jax.data.special_ids import IGNORED
-from lstm_jax.metrics.losses import Sums
+from lstm_jax.metrics.losses import loss_sums
 from lstm_jax.models.language import LanguageModel, States, language_loss
 from lstm_jax.ops import lookup
 from lstm_jax.ops.lookup import take_rows
@@ -208,7 +208,10 @@ def test_two_segments_are_one_long_one(cut: int) -> None:
     model = make()
     rows = [False] * B
     whole = loss_of(model, some_states(model), batch(IDS, TARGETS, rows), None)
-    states, total = some_states(model), Sums(*[jnp.float32(0)] * 3)
+    states, total = (
+        some_states(model),
+        loss_sums(*[jnp.float32(0)] * 2, accuracy=jnp.float32(0)),
+    )
     for part in (slice(cut), slice(cut, None)):
         segment = batch(IDS[part], TARGETS[part], rows)
         sums, states = loss_of(model, states, segment, None)

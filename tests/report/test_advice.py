@@ -9,7 +9,7 @@ import pytest
 
 from lstm_jax.report.advice import advise
 from lstm_jax.report.inspection import Findings, LayerFindings
-from lstm_jax.storage.files import Fields
+from lstm_jax.training.history import Line
 
 LENGTH = 8
 SETTINGS = {"length": LENGTH, "clip_norm": 1.0}
@@ -36,16 +36,15 @@ def history(
     held_out: list[float],
     seen: list[float] | None = None,
     norm: float = 0.5,
-) -> list[Fields]:
+) -> list[Line]:
     """Lines with a validation each."""
     return [
-        {
-            "step": step,
-            "train_loss": loss,
-            "train_eval_loss": trained,
-            "val_loss": validated,
-            "gradient_norm": norm,
-        }
+        Line(
+            *(step, float(step), step, float(step), 0.1, norm, 1.0),
+            train={"loss": loss},
+            train_eval={"loss": trained},
+            val={"loss": validated},
+        )
         for step, (loss, trained, validated) in enumerate(
             zip(seen or training, training, held_out, strict=True), 1
         )
@@ -113,7 +112,7 @@ def test_no_clipping_is_not_too_much_of_it() -> None:
         ),
     ],
 )
-def test_history(lines: list[Fields], sentence: str) -> None:
+def test_history(lines: list[Line], sentence: str) -> None:
     (said,) = advise(found(), lines, **SETTINGS)
     assert said.startswith(sentence)
 

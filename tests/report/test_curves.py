@@ -7,29 +7,34 @@ import pytest
 from matplotlib.figure import Figure
 
 from lstm_jax.report.curves import draw_curves
-from lstm_jax.storage.files import Fields
+from lstm_jax.training.history import Line
 from tests.helpers.figures import drawn
 
 
-def history(validated: bool, overfitting: bool) -> list[Fields]:
+def both(loss: float) -> dict[str, float]:
+    """A loss and an accuracy."""
+    return {"loss": loss, "accuracy": 1 - loss / 5}
+
+
+def history(validated: bool, overfitting: bool) -> list[Line]:
     """Twelve lines, a validation on every other one; an epoch is 10 steps."""
     lines = []
     for k in range(1, 13):
         due = validated and k % 2 == 0
         trained, held_out = 3 / k, 3 / k + (0.05 * k**1.5 if overfitting else 0.1)
         lines.append(
-            {
-                "step": 5 * k,
-                "epoch": k / 2,
-                "train_loss": trained + 0.1,
-                "train_accuracy": 1 - trained / 4,
-                "train_eval_loss": trained if due else None,
-                "train_eval_accuracy": 1 - trained / 5 if due else None,
-                "val_loss": held_out if due else None,
-                "val_accuracy": 1 - held_out / 5 if due else None,
-                "learning_rate": 0.01 * (13 - k),
-                "gradient_norm": 1 / k,
-            }
+            Line(
+                step=5 * k,
+                epoch=k / 2,
+                items=40 * k,
+                seconds=float(k),
+                learning_rate=0.01 * (13 - k),
+                gradient_norm=1 / k,
+                items_per_second=40.0,
+                train={"loss": trained + 0.1, "accuracy": 1 - trained / 4},
+                train_eval=both(trained) if due else {},
+                val=both(held_out) if due else {},
+            )
         )
     return lines
 
@@ -62,8 +67,8 @@ def test_curves_are_those_of_the_history(
         ("train_eval", "training, without dropout"),
         ("val", "validation"),
     ):
-        key = f"{name}_{quantity}"
-        points = [(x["epoch"], x[key]) for x in lines if x[key] is not None]
+        metrics = [(x.epoch, getattr(x, name).get(quantity)) for x in lines]
+        points = [point for point in metrics if point[1] is not None]
         np.testing.assert_allclose(curves[label], points)
     # The validation loss is lowest at the 4th line and rises from the 6th on.
     assert "best: step 20, loss 1.150" in labels(figure, panel)
@@ -80,7 +85,7 @@ def test_rate_and_norm_have_panels(figure: Figure, tmp_path: Path) -> None:
     draw_curves(lines, tmp_path / "curves.png")
     for panel, name in ((2, "learning_rate"), (3, "gradient_norm")):
         (points,) = drawn(figure, panel).values()
-        np.testing.assert_allclose(points, [(x["epoch"], x[name]) for x in lines])
+        np.testing.assert_allclose(points, [(x.epoch, getattr(x, name)) for x in lines])
     assert not any("overfitting" in text for text in labels(figure, 0))
     above = figure.axes[0].child_axes[0]
     assert above.get_xlabel() == "step"

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lstm_jax.storage.model_directory import load_model, load_settings
 
 from experiments.results import read_result
 from lstm_jax.data.memmap import read_ids
@@ -28,7 +29,6 @@ from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.storage.arrays import Stored
 from lstm_jax.storage.checkpoints import Checkpoints
 from lstm_jax.storage.files import seal
-from lstm_jax.storage.model_directory import load_model, load_settings
 from lstm_jax.storage.safetensors import parts_of, read_arrays
 from lstm_jax.training.history import best_validation, overfitting_began, waited
 from lstm_jax.training.states import resume_state

@@ -62,8 +62,8 @@ def test_the_loss_is_the_mean_of_the_members_losses() -> None:
         ]
         together, _ = together_loss(models, (), BATCH, key)
         assert_close(together.loss, np.mean([each.loss for each in alone]), 1e-6)
-        correct = np.mean([each.correct for each in alone])
-        assert_close(together.correct, correct, 1e-6)
+        correct = np.mean([each.metrics["accuracy"].total for each in alone])
+        assert_close(together.metrics["accuracy"].total, correct, 1e-6)
         assert int(together.count) == 8
 
 

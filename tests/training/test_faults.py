@@ -16,10 +16,14 @@ import pytest
 
 from lstm_jax.errors import InputError
 from lstm_jax.lm.run_directory import RunDirectory, open_run
-from lstm_jax.lm.text_model import load
-from lstm_jax.lm.training import Outcome, train_text
+from lstm_jax.lm.task import set_up
+from lstm_jax.lm.text_model import load_text_model
+from lstm_jax.lm.training import train_text
 from lstm_jax.storage.checkpoints import Checkpoints
 from lstm_jax.storage.lock import locked
+from lstm_jax.training.callbacks import Callback
+from lstm_jax.training.history import Line
+from lstm_jax.training.trainer import Trained
 from tests.helpers.commands import SMALL, arguments, contents, environment
 from tests.helpers.commands import run as run_command
 from tests.helpers.tiny_models import create_run
@@ -60,7 +64,7 @@ def _flip(raw: bytes, place: int) -> bytes:
 @pytest.fixture(scope="module")
 def finished(
     tmp_path_factory: pytest.TempPathFactory, cached: None
-) -> tuple[RunDirectory, Outcome]:
+) -> tuple[RunDirectory, Trained]:
     """A whole run with its text: steps 24, the best, 27 and 30 are on disk."""
     run = new_run(tmp_path_factory.mktemp("finished") / "run")
     run.save_corpus(CORPUS)
@@ -68,11 +72,12 @@ def finished(
     return run, run_once(run, resume=True)
 
 
-def resumed(path: Path) -> Outcome:
+def resumed(path: Path) -> Trained:
     """What `train --resume` does with a run directory that is all there."""
     run = open_run(path)
     config, vocab = run.config(), run.vocab()
-    return train_text(config, run.corpus(config, vocab), vocab, run, resume=True)
+    corpus = run.corpus(config, vocab)
+    return run_once(run, config, resume=True, corpus=corpus, vocab=vocab)
 
 
 def files_of(path: Path) -> list[str]:
@@ -81,13 +86,13 @@ def files_of(path: Path) -> list[str]:
 
 
 def assert_survives(
-    damage: Damage, name: str, copy: Path, finished: tuple[RunDirectory, Outcome]
+    damage: Damage, name: str, copy: Path, finished: tuple[RunDirectory, Trained]
 ) -> None:
     """A damaged file is refused in one line, or what is left comes to the same."""
     raw = (copy / name).read_bytes()
     (copy / name).write_bytes(damage(raw))
     before = contents(copy)
-    for use in (load, resumed):
+    for use in (load_text_model, resumed):
         try:
             found = use(copy)
         except InputError as error:
@@ -96,13 +101,13 @@ def assert_survives(
             assert name in CHECKED, "a checkpoint has another to take its place"
         else:
             assert name not in {"config.json", "vocab.json"} or damage(raw) == raw
-            if isinstance(found, Outcome):
+            if isinstance(found, Trained):
                 assert name not in CHECKED or damage(raw) == raw
                 assert found.ended == "finished"
                 # Up to the best model, which may be lost: the weights are the same.
-                assert found.lines[-1]["step"] == 30
-                last = found.lines[-1]["train_loss"]
-                assert last == finished[1].lines[-1]["train_loss"]
+                assert found.lines[-1].step == 30
+                last = found.lines[-1].train_loss
+                assert last == finished[1].lines[-1].train_loss
 
 
 def newest_and_root(name: str) -> bool:
@@ -113,7 +118,7 @@ def newest_and_root(name: str) -> bool:
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 @pytest.mark.usefixtures("cached")
 def test_a_damaged_file_is_noticed(
-    damage: str, finished: tuple[RunDirectory, Outcome], tmp_path: Path
+    damage: str, finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     names = [name for name in files_of(finished[0].path) if newest_and_root(name)]
     assert CHECKED < set(names)
@@ -126,7 +131,7 @@ def test_a_damaged_file_is_noticed(
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.usefixtures("cached")
 def test_every_damaged_file_is_noticed(
-    damage: str, finished: tuple[RunDirectory, Outcome], tmp_path: Path
+    damage: str, finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     for number, name in enumerate(files_of(finished[0].path)):
         copy = shutil.copytree(finished[0].path, tmp_path / str(number))
@@ -144,7 +149,7 @@ def test_every_damaged_file_is_noticed(
 @pytest.mark.usefixtures("cached")
 def test_half_a_checkpoint_is_passed_over(
     removed: str,
-    finished: tuple[RunDirectory, Outcome],
+    finished: tuple[RunDirectory, Trained],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -153,7 +158,7 @@ def test_half_a_checkpoint_is_passed_over(
     for name in removed.split():
         place = copy / "checkpoints" / name
         place.unlink() if place.is_file() else shutil.rmtree(place)
-    model = load(copy).model  # the best of the last that is good
+    model = load_text_model(copy).model  # the best of the last that is good
     like = jax.eval_shape(lambda: model)
     with Checkpoints(finished[0].checkpoint_path) as checkpoints:
         best = {"30/training.safetensors": 30, "30 24": 27}.get(removed, 24)
@@ -171,13 +176,13 @@ def test_half_a_checkpoint_is_passed_over(
 
 @pytest.mark.usefixtures("cached")
 def test_if_all_are_damaged_it_is_said_and_nothing_is_changed(
-    finished: tuple[RunDirectory, Outcome], tmp_path: Path
+    finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     copy = shutil.copytree(finished[0].path, tmp_path / "run")
     for step in checkpoint_steps(finished[0]):
         (copy / "checkpoints" / str(step) / "model.safetensors").unlink()
     before = contents(copy)
-    for use in (load, resumed):
+    for use in (load_text_model, resumed):
         with pytest.raises(InputError, match="found a damaged one"):
             use(copy)
     assert contents(copy) == before
@@ -185,7 +190,7 @@ def test_if_all_are_damaged_it_is_said_and_nothing_is_changed(
 
 @pytest.mark.usefixtures("cached")
 def test_what_arrays_say_is_compared_with_what_was_saved(
-    finished: tuple[RunDirectory, Outcome], tmp_path: Path
+    finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     """Another checkpoint's arrays are readable, and not those of this record."""
     copy = shutil.copytree(finished[0].path, tmp_path / "run")
@@ -222,12 +227,15 @@ def test_a_full_disk_ends_the_run_and_spoils_nothing(
     with capfd.disabled():
         seen: list[object] = []
 
-        def fill(line: object) -> None:
-            seen.append(line)
-            small_files()
+        class Fill(Callback):
+            def on_row(self, row: Line) -> None:
+                seen.append(row)
+                small_files()
 
+        settings = dataclasses.replace(CONFIG.run, resume=True)
+        setup = set_up(dataclasses.replace(CONFIG, run=settings), CORPUS, VOCAB)
         with pytest.raises(InputError, match="written: File too large") as raised:
-            train_text(CONFIG, CORPUS, VOCAB, run, resume=True, on_line=fill)
+            train_text(setup, run, callbacks=[Fill()])
         resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
     assert seen and "\n" not in str(raised.value)
     after = contents(run.checkpoint_path)
@@ -273,7 +281,7 @@ def without_privileges(command: list[str]) -> list[str]:
 
 @pytest.mark.usefixtures("cached")
 def test_a_folder_that_can_only_be_read(
-    finished: tuple[RunDirectory, Outcome], tmp_path: Path
+    finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     """It can be used, but not trained in."""
     copy = shutil.copytree(finished[0].path, tmp_path / "run")
@@ -341,7 +349,7 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cached")
 def test_a_run_at_work_is_left_alone(
-    finished: tuple[RunDirectory, Outcome], tmp_path: Path
+    finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     copy = shutil.copytree(finished[0].path, tmp_path / "run")
     before = contents(copy)
@@ -353,7 +361,7 @@ def test_a_run_at_work_is_left_alone(
         ):
             done = run_command("train", "--run-dir", copy, *given, cwd=tmp_path)
             assert done.returncode == 2 and "found one at work" in done.stderr
-        load(copy)  # to read is no harm
+        load_text_model(copy)  # to read is no harm
     assert contents(copy) == before
 
 
@@ -388,7 +396,7 @@ def test_nothing_is_written_where_a_link_leads(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cached")
 def test_a_clock_that_jumps_changes_nothing(
-    finished: tuple[RunDirectory, Outcome],
+    finished: tuple[RunDirectory, Trained],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -401,7 +409,7 @@ def test_a_clock_that_jumps_changes_nothing(
     monkeypatch.setattr(time, "time", jumping)
     run = new_run(tmp_path / "run")
     run_once(run, calls=4)
-    assert calls[0] and run.history.read()[-1]["seconds"] < 3600
+    assert calls[0] and run.history.read()[-1].seconds < 3600
     settings = dataclasses.replace(CONFIG.run, checkpoint_seconds=3600.0)
     config = dataclasses.replace(CONFIG, run=settings)
     assert_same_run(run, run_once(run, config, resume=True), finished)

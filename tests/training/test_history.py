@@ -16,9 +16,7 @@ from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainCo
 from lstm_jax.lm.evaluation import window256
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.task import text_task
-from lstm_jax.lm.text_model import load
-from lstm_jax.lm.training import Outcome, train_text
-from lstm_jax.storage.files import Fields
+from lstm_jax.lm.text_model import load_text_model
 from lstm_jax.training.history import (
     Line,
     best_validation,
@@ -27,16 +25,23 @@ from lstm_jax.training.history import (
     validations,
     waited,
 )
+from lstm_jax.training.trainer import Trained
 from tests.helpers.tiny_models import create_run
+from tests.helpers.tiny_runs import run_once
 
 
 def history(
     losses: Sequence[float | None], training: Sequence[float | None] | None = None
-) -> list[Fields]:
+) -> list[Line]:
     """Lines at steps 1, 2, 3, ... with these losses, None for a line without one."""
     training = training or [None] * len(losses)
     return [
-        {"step": step, "val_loss": loss, "train_eval_loss": trained}
+        Line(
+            *(step, float(step), 8 * step, float(step), 0.1, 1.0, 8.0),
+            train={"loss": 1.0},
+            train_eval={} if trained is None else {"loss": trained},
+            val={} if loss is None else {"loss": loss},
+        )
         for step, (loss, trained) in enumerate(zip(losses, training, strict=True), 1)
     ]
 
@@ -46,16 +51,16 @@ def history(
 
 def test_the_best_is_the_first_of_the_lowest() -> None:
     lines = history([None, 3.0, 2.0, None, 2.0, 2.5])
-    assert [line["step"] for line in validations(lines)] == [2, 3, 5, 6]
+    assert [line.step for line in validations(lines)] == [2, 3, 5, 6]
     best = best_validation(lines)
-    assert best and best["step"] == 3
+    assert best and best.step == 3
     assert best_validation(history([None, None])) is None
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_no_number_is_neither_best_nor_an_improvement(bad: float) -> None:
     best = best_validation(history([bad, 3.0, bad, 2.0, bad]))
-    assert best and best["step"] == 4
+    assert best and best.step == 4
     assert best_validation(history([bad, bad])) is None
     assert waited(history([bad, bad])) == 2
     assert waited(history([bad, 3.0, bad])) == 1
@@ -133,7 +138,7 @@ def test_where_overfitting_began(
     expected: int | None,
 ) -> None:
     began = overfitting_began(history(losses, training))
-    assert (began and began["step"]) == expected
+    assert (began.step if began else None) == expected
 
 
 def test_overfitting_is_not_claimed_without_a_measure() -> None:
@@ -162,18 +167,10 @@ def train(
     *,
     calls: int | None = None,
     resume: bool = False,
-) -> Outcome:
+) -> Trained:
     """Train for some calls, or until it ends by itself."""
-    seen: list[Line] = []
-    return train_text(
-        config,
-        CORPUS,
-        VOCAB,
-        run,
-        resume=resume,
-        on_line=seen.append,
-        interrupted=lambda: len(seen) == calls,
-    )
+    texts = {"corpus": CORPUS, "vocab": VOCAB}
+    return run_once(run, config, calls=calls, resume=resume, **texts)
 
 
 @pytest.fixture
@@ -184,10 +181,10 @@ def run(tmp_path: Path) -> RunDirectory:
     return run
 
 
-def measured(outcome: Outcome) -> list[tuple]:
+def measured(outcome: Trained) -> list[tuple]:
     """The history without what the clock says."""
     return [
-        (line["step"], line["train_loss"], line["val_loss"], line["ended"])
+        (line.step, line.train_loss, line.val_loss, line.ended)
         for line in outcome.lines
     ]
 
@@ -199,17 +196,16 @@ def test_a_run_without_improvement_ends_and_keeps_the_best(
     """Stopped at the 4th validation, and after an interruption at the same one."""
     outcome = train(run)
     assert outcome.ended == "no improvement in 3 validations"
-    assert [line["step"] for line in outcome.lines] == [2, 4, 6, 8]
+    assert [line.step for line in outcome.lines] == [2, 4, 6, 8]
     assert run.history.read() == outcome.lines
-    assert [line["ended"] for line in run.history.read()] == [None] * 3 + [
-        outcome.ended
-    ]
+    assert [line.ended for line in run.history.read()] == [None] * 3 + [outcome.ended]
     best = best_validation(outcome.lines)
-    assert best and outcome.best_step == best["step"]
-    found = window256(outcome.best.model, CORPUS.validation)
-    assert found.mean_loss() == pytest.approx(best["val_loss"], rel=1e-5)
+    assert best and outcome.step == best.step
+    found = window256(outcome.model, CORPUS.validation)
+    assert found.mean_loss() == pytest.approx(best.val_loss, rel=1e-5)
     for one, other in zip(
-        *map(jax.tree.leaves, (load(run.path).model, outcome.best.model)), strict=True
+        *map(jax.tree.leaves, (load_text_model(run.path).model, outcome.model)),
+        strict=True,
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -219,8 +215,8 @@ def test_a_run_without_improvement_ends_and_keeps_the_best(
     patient = dataclasses.replace(CONFIG.run, patience=5)
     longer = train(run, dataclasses.replace(CONFIG, run=patient), resume=True)
     assert longer.ended == "no improvement in 5 validations"
-    assert [line["step"] for line in longer.lines] == [2, 4, 6, 8, 10, 12]
-    assert [line["ended"] for line in run.history.read()] == [None] * 5 + [longer.ended]
+    assert [line.step for line in longer.lines] == [2, 4, 6, 8, 10, 12]
+    assert [line.ended for line in run.history.read()] == [None] * 5 + [longer.ended]
 
 
 @pytest.mark.usefixtures("cached")
@@ -229,7 +225,7 @@ def test_patience_survives_an_interruption(run: RunDirectory, tmp_path: Path) ->
     whole.start(CONFIG, VOCAB)
     expected = train(whole)
     first = train(run, calls=3)
-    assert first.ended == run.history.read()[-1]["ended"] == "interrupted"
+    assert first.ended == run.history.read()[-1].ended == "interrupted"
     assert measured(train(run, resume=True)) == measured(expected)
 
 
@@ -239,14 +235,14 @@ def test_training_and_validation_are_measured_alike(run: RunDirectory) -> None:
     outcome = train(run, calls=1)
     task = text_task(CONFIG, CORPUS)
     assert task.evaluate and task.evaluate_training
-    model = outcome.best.model
+    model = outcome.model
     line = outcome.lines[0]
     # One window was held out: of the training text the first one is measured.
     assert len(CORPUS.validation) <= 257 < CORPUS.train_size
     expected = window256(model, CORPUS.train[:257])
-    assert line["train_eval_loss"] == pytest.approx(expected.mean_loss(), rel=1e-5)
-    assert line["train_eval_accuracy"] == pytest.approx(expected.accuracy())
-    assert line["val_loss"] == pytest.approx(task.evaluate(model).mean_loss())
+    assert line.train_eval_loss == pytest.approx(expected.mean_loss(), rel=1e-5)
+    assert line.train_eval["accuracy"] == pytest.approx(expected.values()["accuracy"])
+    assert line.val_loss == pytest.approx(task.evaluate(model).mean_loss())
 
 
 def test_nothing_is_measured_if_nothing_was_held_out() -> None:

@@ -18,7 +18,7 @@ import pytest
 from lstm_jax.lm.config import load_config
 from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.lm.task import first_state
-from lstm_jax.lm.text_model import load
+from lstm_jax.lm.text_model import load_text_model
 from lstm_jax.storage.checkpoints import Checkpoints
 from lstm_jax.training.states import resume_state
 from lstm_jax.training.step import TrainState
@@ -125,9 +125,9 @@ def test_a_killed_run_comes_to_the_same(kills: int, tmp_path: Path) -> None:
 
     whole, found = open_run(tmp_path / "whole"), open_run(path)
     assert_same(last_state(found), last_state(whole))
-    assert_same(load(path).model, load(whole.path).model)
+    assert_same(load_text_model(path).model, load_text_model(whole.path).model)
     assert computed(found.history.read()) == computed(whole.history.read())
-    steps = [line["step"] for line in found.history.read()]
+    steps = [line.step for line in found.history.read()]
     assert steps == sorted(set(steps)) and steps[-1] == EPOCHS_PER_KILL * kills * 15
     before, after = load_config(whole.path / "config.json"), found.config()
     assert before.optimizer == after.optimizer and before.text == after.text

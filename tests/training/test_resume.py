@@ -10,23 +10,17 @@ import numpy as np
 import pytest
 
 from lstm_jax import train
-from lstm_jax.data.text import Corpus
-from lstm_jax.data.tokenizers.characters import Vocab
 from lstm_jax.errors import InputError
-from lstm_jax.lm.config import (
-    TrainConfig,
-    load_config,
-)
+from lstm_jax.lm.config import load_config
 from lstm_jax.lm.run_directory import RunDirectory
-from lstm_jax.lm.task import first_state
-from lstm_jax.lm.text_model import load
-from lstm_jax.lm.training import Outcome, train_text
+from lstm_jax.lm.task import Setup, first_state
+from lstm_jax.lm.text_model import load_text_model
 from lstm_jax.storage.checkpoints import Checkpoints, Record
 from lstm_jax.training.recorder import open_checkpoints
 from lstm_jax.training.states import load_state, trees_of
+from lstm_jax.training.trainer import Trained
 from tests.helpers.tiny_runs import (
     CONFIG,
-    CORPUS,
     TEXT,
     VOCAB,
     assert_same,
@@ -39,7 +33,7 @@ from tests.helpers.tiny_runs import (
 
 
 def assert_same_run(
-    run: RunDirectory, outcome: Outcome, whole: tuple[RunDirectory, Outcome]
+    run: RunDirectory, outcome: Trained, whole: tuple[RunDirectory, Trained]
 ) -> None:
     """Everything that a run comes to is the same in both."""
     expected_run, expected = whole
@@ -47,40 +41,38 @@ def assert_same_run(
     assert_same(last_state(run), last_state(expected_run))
     assert computed(run.history.read()) == computed(expected_run.history.read())
     assert run.history.read() == outcome.lines
-    assert outcome.best_step == expected.best_step
-    assert_same(outcome.best.model, expected.best.model)
-    assert_same(load(run.path).model, expected.best.model)
-    assert {expected.best_step, 30} <= set(checkpoint_steps(run))
-    seconds = [line["seconds"] for line in run.history.read()]
+    assert outcome.step == expected.step
+    assert_same(outcome.model, expected.model)
+    assert_same(load_text_model(run.path).model, expected.model)
+    assert {expected.step, 30} <= set(checkpoint_steps(run))
+    seconds = [line.seconds for line in run.history.read()]
     assert seconds == sorted(seconds), "time goes on where it was"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Outcome]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Trained]:
     """The run that nothing interrupts."""
     run = new_run(tmp_path_factory.mktemp("whole") / "run")
     return run, run_once(run)
 
 
-def test_the_whole_run_is_as_it_is_meant(whole: tuple[RunDirectory, Outcome]) -> None:
+def test_the_whole_run_is_as_it_is_meant(whole: tuple[RunDirectory, Trained]) -> None:
     run, outcome = whole
     assert outcome.ended == "finished"
-    assert [line["step"] for line in run.history.read()] == list(range(3, 31, 3))
-    validated = [
-        line["step"] for line in run.history.read() if line["val_loss"] is not None
-    ]
+    assert [line.step for line in run.history.read()] == list(range(3, 31, 3))
+    validated = [line.step for line in run.history.read() if line.val_loss is not None]
     assert validated == [9, 15, 24, 30]
     assert int(last_state(run).step) == 30
-    assert run.history.read()[-1]["train_loss"] < run.history.read()[0]["train_loss"]
+    assert run.history.read()[-1].train_loss < run.history.read()[0].train_loss
 
 
 def test_a_resumed_run_is_the_same_run(
-    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+    whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     run = new_run(tmp_path / "run")
     first = run_once(run, calls=4)
     assert first.ended == "interrupted"
-    assert [line["step"] for line in run.history.read()] == [3, 6, 9, 12]
+    assert [line.step for line in run.history.read()] == [3, 6, 9, 12]
     assert int(last_state(run).step) == 12
     second = run_once(run, resume=True)
     assert_same_run(run, second, whole)
@@ -93,7 +85,7 @@ def test_a_resumed_run_is_the_same_run(
 @pytest.mark.parametrize("calls", [1, 9])
 @pytest.mark.usefixtures("cached")
 def test_whenever_it_was_interrupted(
-    calls: int, whole: tuple[RunDirectory, Outcome], tmp_path: Path
+    calls: int, whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     run = new_run(tmp_path / "run")
     run_once(run, calls=calls)
@@ -102,7 +94,7 @@ def test_whenever_it_was_interrupted(
 
 @pytest.mark.usefixtures("cached")
 def test_a_run_may_be_interrupted_again_and_again(
-    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+    whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     run = new_run(tmp_path / "run")
     run_once(run, calls=2)
@@ -113,14 +105,14 @@ def test_a_run_may_be_interrupted_again_and_again(
 
 @pytest.mark.usefixtures("cached")
 def test_what_was_logged_after_the_last_checkpoint_is_done_again(
-    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+    whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     """A killed run has lines that its checkpoint does not know; the last is torn."""
     run = new_run(tmp_path / "run")
     run_once(run, calls=4)
     later = whole[0].history.read()[4:7]
     for line in later:
-        run.history.append(line | {"train_loss": 99.0})
+        run.history.append(dataclasses.replace(line, train={"loss": 99.0}))
     path = run.path / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
     assert len(run.history.read()) == 6
@@ -129,20 +121,20 @@ def test_what_was_logged_after_the_last_checkpoint_is_done_again(
 
 @pytest.mark.usefixtures("cached")
 def test_a_finished_run_that_is_resumed_stays_as_it_is(
-    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+    whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     run = new_run(tmp_path / "run")
     run_once(run)
     before = run.history.read()
     again = run_once(run, resume=True)
     assert run.history.read() == before
-    assert again.clock.seconds() == pytest.approx(before[-1]["seconds"], abs=5)
+    assert again.clock.seconds() == pytest.approx(before[-1].seconds, abs=5)
     assert_same_run(run, again, whole)
 
 
 @pytest.mark.usefixtures("cached")
 def test_a_longer_plan_continues_a_finished_run(
-    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+    whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     run = new_run(tmp_path / "run")
     run_once(run)
@@ -150,9 +142,9 @@ def test_a_longer_plan_continues_a_finished_run(
     outcome = run_once(run, longer, resume=True)
     lines = run.history.read()
     before = whole[0].history.read()
-    before[-1]["ended"] = None  # it went on
+    before[-1] = dataclasses.replace(before[-1], ended=None)  # it went on
     assert computed(lines[:10]) == computed(before)
-    assert [line["step"] for line in lines] == [*range(3, 40, 3), 40]
+    assert [line.step for line in lines] == [*range(3, 40, 3), 40]
     assert outcome.lines == lines
     assert int(last_state(run).step) == 40
 
@@ -166,19 +158,17 @@ def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> N
     optimizer = dataclasses.replace(CONFIG.optimizer, learning_rate=500.0)
     ruined = dataclasses.replace(CONFIG, optimizer=optimizer)
     second = run_once(run, ruined, resume=True)
-    losses = [
-        line["val_loss"] for line in run.history.read() if line["val_loss"] is not None
-    ]
+    losses = [line.val_loss for line in run.history.read() if line.val_loss is not None]
     assert losses[-1] > 2 * min(losses)
-    assert second.best_step == first.best_step == 24
-    assert_same(second.best.model, first.best.model)
-    assert_same(load(run.path).model, first.best.model)
+    assert second.step == first.step == 24
+    assert_same(second.model, first.model)
+    assert_same(load_text_model(run.path).model, first.model)
     assert checkpoint_steps(run) == [24, 27, 30]
 
 
 @pytest.mark.usefixtures("cached")
 def test_a_best_that_is_no_number_is_none(
-    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+    whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     """As in runs whose first validation was NaN, which was the best for good then."""
     run = new_run(tmp_path / "run")
@@ -191,7 +181,7 @@ def test_a_best_that_is_no_number_is_none(
         checkpoints.save(trees_of(state), record)
         checkpoints.wait()
         found = checkpoints.record(18)
-        assert (found.best_step, found.best_loss) == (18, None)
+        assert (found.step, found.best_loss) == (18, None)
         assert_same(checkpoints.best_model(like.model), state.result)
     assert_same_run(run, run_once(run, resume=True), whole)
 
@@ -221,27 +211,27 @@ def test_so_is_any_other_run(
     found = run_once(run, config, resume=True)
     assert_same(last_state(run, config), last_state(whole, config))
     assert computed(run.history.read()) == computed(whole.history.read())
-    assert found.best_step == expected.best_step
-    assert_same(found.best.model, expected.best.model)
+    assert found.step == expected.step
+    assert_same(found.model, expected.model)
 
 
 @pytest.mark.usefixtures("cached")
 def test_without_a_directory_it_is_the_same_run(
-    whole: tuple[RunDirectory, Outcome],
+    whole: tuple[RunDirectory, Trained],
 ) -> None:
-    outcome = train_text(CONFIG, CORPUS, VOCAB)
-    assert_same(outcome.best.model, whole[1].best.model)
+    outcome = run_once(None)
+    assert_same(outcome.model, whole[1].model)
     assert computed(outcome.lines) == computed(whole[1].lines)
 
 
 @pytest.mark.usefixtures("cached")
 def test_the_same_seed_gives_the_same_bits_and_another_one_others(
-    whole: tuple[RunDirectory, Outcome],
+    whole: tuple[RunDirectory, Trained],
 ) -> None:
-    again = train_text(CONFIG, CORPUS, VOCAB)
-    assert_same(again.best.model, whole[1].best.model)
+    again = run_once(None)
+    assert_same(again.model, whole[1].model)
     settings = dataclasses.replace(CONFIG.run, seed=6)
-    other = train_text(dataclasses.replace(CONFIG, run=settings), CORPUS, VOCAB)
+    other = run_once(None, dataclasses.replace(CONFIG, run=settings))
     assert computed(other.lines)[0] != computed(again.lines)[0]
 
 
@@ -256,12 +246,12 @@ def test_a_budget_goes_on_with_the_time_already_spent(tmp_path: Path) -> None:
     outcome = run_once(run, config, resume=True)
     lines = run.history.read()
     assert lines == outcome.lines and outcome.ended == "finished"
-    steps = [line["step"] for line in lines]
+    steps = [line.step for line in lines]
     assert steps == sorted(set(steps)) and len(steps) > 2
-    assert lines[1]["seconds"] <= spent <= lines[2]["seconds"]
-    assert lines[-1]["seconds"] == pytest.approx(outcome.clock.seconds())
+    assert lines[1].seconds <= spent <= lines[2].seconds
+    assert lines[-1].seconds == pytest.approx(outcome.clock.seconds())
     assert spent < outcome.clock.seconds() < 8.0 + 4.0  # no call is cut short
-    rates = [line["learning_rate"] for line in lines]
+    rates = [line.learning_rate for line in lines]
     assert rates[-1] < rates[2]
 
 
@@ -314,13 +304,13 @@ def test_a_history_changed_behind_our_back_is_not_resumed(tmp_path: Path) -> Non
         assert path.read_bytes() == bad
     path.unlink()  # then it is not missed
     outcome = run_once(run, resume=True)
-    assert run.history.read() == outcome.lines and outcome.lines[0]["step"] == 12
-    assert lines[-1]["step"] == 9
+    assert run.history.read() == outcome.lines and outcome.lines[0].step == 12
+    assert lines[-1].step == 9
 
 
 @pytest.mark.usefixtures("cached")
 def test_a_run_stopped_before_its_first_checkpoint_begins_anew(
-    whole: tuple[RunDirectory, Outcome], tmp_path: Path
+    whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     run = new_run(tmp_path / "run")
     assert_same_run(run, run_once(run, resume=True), whole)
@@ -356,13 +346,8 @@ def test_settings_are_on_disk_before_the_first_step(
     class Reached(Exception):
         pass
 
-    def instead(
-        config: TrainConfig,
-        corpus: Corpus,
-        vocab: Vocab,
-        run: RunDirectory,
-        **_: object,
-    ) -> None:
+    def instead(setup: Setup, run: RunDirectory, **_: object) -> None:
+        config, corpus, vocab = setup.config, setup.corpus, setup.vocab
         assert load_config(run.path / "config.json") == config
         assert run.vocab() == vocab
         np.testing.assert_array_equal(run.corpus(config, vocab).ids, corpus.ids)

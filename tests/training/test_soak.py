@@ -13,7 +13,9 @@ from pathlib import Path
 import jax
 import pytest
 
+from lstm_jax.lm.task import set_up
 from lstm_jax.lm.training import train_text
+from lstm_jax.training.callbacks import Callback
 from lstm_jax.training.history import Line
 from tests.helpers.tiny_runs import CONFIG, CORPUS, VOCAB, new_run
 
@@ -52,16 +54,17 @@ def test_nothing_grows(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, run=settings)
     samples: list[Sample] = []
 
-    def sample(line: Line) -> None:
-        if line.val_loss is not None:
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            resident = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-            files = len(os.listdir("/proc/self/fd"))
-            count = compiled.count(COMPILED)
-            samples.append(Sample(line.seconds, resident, files, count))
+    class Sampler(Callback):
+        def on_row(self, row: Line) -> None:
+            if row.val_loss is not None:
+                pages = int(Path("/proc/self/statm").read_text().split()[1])
+                resident = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+                files = len(os.listdir("/proc/self/fd"))
+                count = compiled.count(COMPILED)
+                samples.append(Sample(row.seconds, resident, files, count))
 
     run = new_run(tmp_path / "run", config)
-    outcome = train_text(config, CORPUS, VOCAB, run, on_line=sample)
+    outcome = train_text(set_up(config, CORPUS, VOCAB), run, callbacks=[Sampler()])
     warm = [one for one in samples if one.seconds > WARM_UP * SECONDS]
     first, last = warm[: len(warm) // 4], warm[-len(warm) // 4 :]
     grown = statistics.median(s.resident for s in last) - statistics.median(
@@ -69,7 +72,7 @@ def test_nothing_grows(tmp_path: Path) -> None:
     )
     found = {
         "seconds": outcome.clock.seconds(),
-        "steps": outcome.lines[-1]["step"],
+        "steps": outcome.lines[-1].step,
         "validations": len(samples),
         "resident_mib": [round(s.resident, 1) for s in (samples[0], warm[0], warm[-1])],
         "grown_mib": round(grown, 2),

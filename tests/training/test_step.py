@@ -15,7 +15,7 @@ import optax
 import pytest
 from numpy.typing import NDArray
 
-from lstm_jax.metrics.losses import Sums
+from lstm_jax.metrics.losses import Sums, loss_sums
 from lstm_jax.training.loop import Clock, Task, fit
 from lstm_jax.training.optimizer import make_optimizer
 from lstm_jax.training.schedule import Plan
@@ -46,7 +46,7 @@ def line(
     """Squared errors of a linear model, summed over the points."""
     errors = batch["x"] @ model["w"] + model["b"] - batch["y"]
     count = jnp.asarray(len(errors), errors.dtype)
-    return Sums((errors**2).sum(), count * 0, count), carry
+    return loss_sums((errors**2).sum(), count, accuracy=count * 0), carry
 
 
 def line_gradient(model: Model, batch: Batch) -> dict[str, NDArray]:
@@ -155,7 +155,7 @@ def test_decay_is_for_matrices() -> None:
     """Where there is no gradient, the matrix shrinks by its share; the bias stays."""
 
     def nothing(*_: object) -> tuple[Sums, Carry]:
-        return Sums(jnp.float32(0), jnp.float32(0), jnp.float32(0)), ()
+        return loss_sums(jnp.float32(0), jnp.float32(0)), ()
 
     model, batches, _ = jax_problem()
     state, _ = one_step(nothing, ADAM, start(model, ADAM), batches[0], jnp.float32(0.5))
@@ -177,7 +177,7 @@ def draws(
     """A loss that is a random number, and a carry that counts its calls."""
     assert key is not None
     number = jax.random.uniform(key)
-    return Sums(number + 0 * model["b"].sum(), number * 0, number * 0 + 1), carry + 1
+    return loss_sums(number + 0 * model["b"].sum(), number * 0 + 1), carry + 1
 
 
 def test_an_average_is_kept_beside_the_model() -> None:
@@ -330,7 +330,7 @@ def line_task(loss: Loss) -> Task:
         row_axes={"x": 0, "y": 0},
         rows=POINTS,
         steps_per_epoch=len(batches),
-        symbols_per_step=POINTS,
+        items_per_step=POINTS,
     )
 
 
@@ -360,7 +360,7 @@ def test_batches_made_ahead_keep_their_float64() -> None:
     def loss(model: Model, carry: Carry, batch: Batch, key: PRNGKey | None) -> tuple:
         found.append(batch["x"].dtype)
         zero = 0 * jnp.sum(model["w"]).astype(jnp.float32)
-        return Sums(zero, zero, zero + 1), carry
+        return loss_sums(zero, zero + 1), carry
 
     model = {"w": jnp.zeros(2, jnp.float32)}
     task = dataclasses.replace(
@@ -392,7 +392,7 @@ def test_the_last_line_knows_that_it_is_the_last() -> None:
     model, _, _ = jax_problem()
     clock = Clock()
     plan = Plan(None, 60.0, peak=0.05, warmup=0.2, final_rate=0.0)
-    evaluated = Sums(*map(jnp.float32, (3.0, 1.0, 2.0)))
+    evaluated = loss_sums(*map(jnp.float32, (3.0, 2.0)))
     task = dataclasses.replace(line_task(line), evaluate=lambda _: evaluated)
     lines = []
     for _, report in fit(task, ADAM, start(model, ADAM), plan, clock, evaluations=1):

@@ -9,30 +9,46 @@ import pytest
 
 from lstm_jax import train
 from lstm_jax.errors import InputError
-from lstm_jax.storage.files import Fields
-from lstm_jax.training.tensorboard import TAGS, Board
+from lstm_jax.training.history import Line
+from lstm_jax.training.tensorboard import Board
 
 Point = tuple[str, int, float]
 
 
-def line(step: int, loss: float | None = None) -> Fields:
+def line(step: int, loss: float | None = None) -> Line:
     """A line of history; every number differs."""
-    numbers: Fields = {name: step + k / 16 for k, name in enumerate(TAGS)}
-    measured = {"val_loss", "val_accuracy", "train_eval_loss", "train_eval_accuracy"}
-    if loss is None:
-        numbers |= dict.fromkeys(measured)
-    else:
-        numbers["val_loss"] = loss
-    return numbers | {"step": step}
+    x = step + 1 / 16
+    measured = loss is not None
+    return Line(
+        *(step, x + 1, 8 * step, x + 2, x + 3, x + 4, x + 5),
+        train={"loss": x + 6, "accuracy": x + 7},
+        train_eval={"loss": x + 8, "accuracy": x + 9} if measured else {},
+        val={"loss": loss, "accuracy": x + 10, "auroc": x + 11} if measured else {},
+    )
 
 
-def expected(lines: list[Fields]) -> set[Point]:
+TAGS = {
+    "train_loss": "loss/train_with_dropout",
+    "train_eval_loss": "loss/train",
+    "val_loss": "loss/validation",
+    "train_accuracy": "accuracy/train_with_dropout",
+    "train_eval_accuracy": "accuracy/train",
+    "val_accuracy": "accuracy/validation",
+    "val_auroc": "auroc/validation",
+    "learning_rate": "optimizer/learning_rate",
+    "gradient_norm": "optimizer/gradient_norm",
+    "epoch": "progress/epoch",
+    "items_per_second": "progress/frames_per_second",
+}
+
+
+def expected(lines: list[Line]) -> set[Point]:
     """What should be found of these lines."""
     return {
-        (tag, line["step"], line[name])
+        (tag, line.step, value)
         for line in lines
         for name, tag in TAGS.items()
-        if line[name] is not None
+        if (value := line.record().get(name)) is not None
     }
 
 
@@ -52,23 +68,35 @@ def points(folder: Path) -> Iterator[Point]:
 def test_every_measured_number_is_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     lines = [line(1), line(2, 0.5), line(3)]
-    board = Board(tmp_path / "tensorboard", lines[:1])
-    board.add(lines[1])
-    board.add(lines[2])
-    board.close()
+    board = Board(tmp_path / "tensorboard", "frames")
+    board.begin(lines[:1])
+    board.on_row(lines[1])
+    board.on_row(lines[2])
+    board.end()
     assert set(points(tmp_path / "tensorboard")) == expected(lines)
 
 
+def test_a_run_that_has_no_line_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    board = Board(tmp_path / "tensorboard", "frames")
+    board.begin([])
+    board.end()
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_events_are_those_of_the_history(tmp_path: Path) -> None:
-    """What a resume forgot is forgotten here too."""
+    """What a resume, or a step back, forgot is forgotten here too."""
     pytest.importorskip("tensorboardX")
     folder = tmp_path / "tensorboard"
-    Board(folder, [line(1), line(2, 1.0)]).close()
+    board = Board(folder, "frames")
+    board.begin([line(1)])
+    board.on_row(line(2, 1.0))
+    board.end()
     for file in folder.iterdir():  # the names end in the second they were made
         file.rename(file.with_suffix(".0"))
-    board = Board(folder, [line(1)])
-    board.add(line(2, 2.0))
-    board.close()
+    board.begin([line(1)])
+    board.on_row(line(2, 2.0))
+    board.end()
     assert set(points(folder)) == expected([line(1), line(2, 2.0)])
 
 

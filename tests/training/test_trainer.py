@@ -21,17 +21,24 @@ from experiments.results import (
     read_result,
     write_result,
 )
+from lstm_jax.config import RunConfig
 from lstm_jax.data.bptt import Batch
 from lstm_jax.errors import InputError
-from lstm_jax.metrics.losses import Sums
-from lstm_jax.storage.model_directory import load_model, load_settings, save_model
+from lstm_jax.metrics.losses import Additive, Mean, Sums, loss_sums
+from lstm_jax.report.progress import Progress
+from lstm_jax.report.run import report_run
+from lstm_jax.training.callbacks import INTERRUPTED, Callback
 from lstm_jax.training.compiled import Programs
+from lstm_jax.training.history import HistoryFile, Line
 from lstm_jax.training.loop import Clock, Task, fit
 from lstm_jax.training.optimizer import make_optimizer
+from lstm_jax.training.recorder import open_checkpoints
 from lstm_jax.training.schedule import Plan
+from lstm_jax.training.states import resume_state
 from lstm_jax.training.step import TrainState, init_state, train_step
 from lstm_jax.training.trainer import Trained, train_model
 from lstm_jax.typing import Model
+from tests.helpers.tiny_runs import StopAfter, assert_same
 
 RATE = 0.05
 PLAN = Plan(12, None, RATE, warmup=0.0, final_rate=1.0)
@@ -40,8 +47,7 @@ PLAN = Plan(12, None, RATE, warmup=0.0, final_rate=1.0)
 def squares(model: Model, carry: tuple, batch: Batch, key: object) -> tuple:
     """A regression: no right and wrong."""
     errors = (batch["x"] @ model["w"] - batch["y"]) ** 2
-    count = jnp.float32(len(errors))
-    return Sums(errors.sum(), jnp.float32(jnp.nan), count), carry
+    return loss_sums(errors.sum(), jnp.float32(len(errors))), carry
 
 
 def ragged(n: int) -> Batch:
@@ -57,29 +63,40 @@ def regression(evaluate: Callable[[Model], Sums] | None = None) -> Task:
         {"x": 0, "y": 0},
         rows=2,
         steps_per_epoch=4,
-        symbols_per_step=2,
+        items_per_step=2,
         evaluate=evaluate,
     )
+
+
+OPTIMIZER = make_optimizer(0.0, 1.0, 0.99)
 
 
 def some_model() -> Model:
     return {"w": jnp.array([0.3, -0.2, 0.1])}
 
 
+def first_state() -> TrainState:
+    return init_state(some_model(), OPTIMIZER, (), jax.random.key(0))
+
+
 def programs() -> Programs:
-    return Programs(squares, make_optimizer(0.0, 1.0, 0.99))
+    return Programs(squares, OPTIMIZER)
+
+
+def settings(**given: Any) -> RunConfig:  # noqa: ANN401
+    return RunConfig(**{"steps_per_call": 1, "evaluations": 10, **given})
 
 
 def train(shared: Programs, steps_per_call: int = 1) -> Trained:
-    model = some_model()
-    return train_model(regression(), model, PLAN, shared, steps_per_call=steps_per_call)
+    run = settings(steps_per_call=steps_per_call)
+    return train_model(regression(), first_state, PLAN, shared, run)
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 2])
 def test_batches_may_change_their_shape_between_calls(steps_per_call: int) -> None:
     shared = programs()
     trained = train(shared, steps_per_call=steps_per_call)
-    state = init_state(some_model(), shared.optimizer, (), jax.random.key(0))
+    state = first_state()
     for n in range(12):
         rate = jnp.float32(RATE)
         state, _ = train_step(squares, shared.optimizer, state, ragged(n), rate)
@@ -104,39 +121,43 @@ def test_a_shape_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert second.clock.compiling == 0 < first.clock.compiling
 
 
-def test_the_best_model_is_kept_and_the_first_is_left_alone(tmp_path: Path) -> None:
+def test_the_best_model_is_kept(tmp_path: Path) -> None:
     seen, losses = [], iter([3.0, 1.0, 2.0])
 
     def evaluate(model: Model) -> Sums:
         seen.append(np.array(model["w"]))
-        return Sums(jnp.float32(next(losses)), jnp.float32(jnp.nan), jnp.float32(1))
+        return loss_sums(jnp.float32(next(losses)), jnp.float32(1))
 
     said: list[str] = []
-    model = some_model()
+    task = regression(evaluate)
     trained = train_model(
-        regression(evaluate),
-        model,
+        task,
+        first_state,
         PLAN,
         programs(),
-        evaluations=3,
-        run_dir=tmp_path,
-        say=said.append,
+        settings(evaluations=3),
+        folder=tmp_path,
+        callbacks=[Progress(PLAN, "points", said.append)],
     )
     np.testing.assert_array_equal(trained.model["w"], seen[1])
-    np.testing.assert_array_equal(model["w"], some_model()["w"])
-    assert len(said) == 3 and "val 1.0000" in said[1] and "acc" not in said[1]
+    assert len([text for text in said if "val" in text]) == 3
+    assert "val 1.0000" in said[7] and "acc" not in said[7] and "points/s" in said[7]
+    assert HistoryFile(tmp_path / "metrics.jsonl").read() == trained.lines
     written = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    lines = [json.loads(line) for line in written]
-    assert lines == trained.lines and lines[-1]["train_accuracy"] is None
+    assert "train_accuracy" not in json.loads(written[-1])
+    report_run(tmp_path, trained, task)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["best_step"], summary["steps"], summary["parameters"]) == (8, 12, 3)
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_no_validation_is_lost_between_calls() -> None:
     """The clock passes every mark while a line is read, as by keeping a checkpoint."""
     clock, shared = Clock(), programs()
     loop = fit(
-        regression(lambda model: Sums(*jnp.ones(3))),
+        regression(lambda model: loss_sums(*jnp.ones(2))),
         shared.optimizer,
-        init_state(some_model(), shared.optimizer, (), jax.random.key(0)),
+        first_state(),
         Plan(None, 8e6, RATE, warmup=0.0, final_rate=1.0),
         clock,
         steps_per_call=1,
@@ -150,49 +171,39 @@ def test_no_validation_is_lost_between_calls() -> None:
     assert validated == [False, False, True, False, True, False, True, False, True]
 
 
-def test_patience_ends_a_run(tmp_path: Path) -> None:
-    """Of six losses the third is the best, by enough; two more are waited for."""
-    losses = iter([3.0, 2.95, 2.0, 2.1, 1.95, 0.1])
-
-    def evaluate(model: Model) -> Sums:
-        return Sums(jnp.float32(next(losses)), jnp.float32(jnp.nan), jnp.float32(1))
-
-    trained = train_model(
-        regression(evaluate),
-        some_model(),
-        PLAN,
-        programs(),
-        evaluations=6,
-        patience=2,
-        min_improvement=0.1,
-        run_dir=tmp_path,
-        say=lambda text: None,
-    )
-    assert next(losses) == 0.1, "the sixth was not measured"
-    assert trained.ended == "no improvement in 2 validations"
-    assert [line["ended"] for line in trained.lines][-2:] == [None, trained.ended]
-    assert trained.step == 10, "the lowest loss is kept, however little it was lower"
-    assert not trained.clock.running
-
-
 def measured(losses: Sequence[float]) -> Callable[[Model], Sums]:
     """Validations that find these losses."""
     left = iter(losses)
-    nothing = jnp.float32(jnp.nan)
-    return lambda model: Sums(jnp.float32(next(left)), nothing, jnp.float32(1))
+    return lambda model: loss_sums(jnp.float32(next(left)), jnp.float32(1))
 
 
-def validated(losses: Sequence[float], **settings: Any) -> Trained:  # noqa: ANN401
+def validated(
+    losses: Sequence[float],
+    *,
+    folder: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    **given: Any,  # noqa: ANN401
+) -> Trained:
     """A run of 12 steps in which these are the validation losses."""
     return train_model(
         regression(measured(losses)),
-        some_model(),
+        first_state,
         PLAN,
         programs(),
-        evaluations=len(losses),
-        say=lambda text: None,
-        **settings,
+        settings(**{"evaluations": len(losses), **given}),
+        folder=folder,
+        callbacks=callbacks,
     )
+
+
+def test_patience_ends_a_run() -> None:
+    """Of six losses the third is the best, by enough; two more are waited for."""
+    losses = [3.0, 2.95, 2.0, 2.1, 1.95]  # the sixth is not measured
+    trained = validated(losses, evaluations=6, patience=2, min_improvement=0.1)
+    assert trained.ended == "no improvement in 2 validations"
+    assert [line.ended for line in trained.lines][-2:] == [None, trained.ended]
+    assert trained.step == 10, "the lowest loss is kept, however little it was lower"
+    assert not trained.clock.running
 
 
 NAN, INF = float("nan"), float("inf")
@@ -224,13 +235,10 @@ def test_without_a_finite_validation_the_last_model_is_kept(
 
 
 def test_an_interrupted_run_has_the_best_model_so_far(tmp_path: Path) -> None:
-    asked = iter([False] * 8 + [True])
-    found = validated(
-        [1.0, 2.0, 0.5], interrupted=lambda: next(asked), run_dir=tmp_path
-    )
-    assert found.ended == "interrupted" and found.step == 4
-    assert found.lines[-1]["step"] == 9 and found.lines[-1]["ended"] == "interrupted"
-    assert (tmp_path / "metrics.jsonl").is_file()
+    found = validated([1.0, 2.0, 0.5], callbacks=[StopAfter(9)], folder=tmp_path)
+    assert found.ended == INTERRUPTED and found.step == 4
+    assert found.lines[-1].step == 9 and found.lines[-1].ended == INTERRUPTED
+    assert HistoryFile(tmp_path / "metrics.jsonl").read() == found.lines
 
 
 @pytest.mark.parametrize("seconds", [1e-9, -5.0, 0.0, NAN])
@@ -239,69 +247,200 @@ def test_without_time_for_a_step_there_is_no_model(seconds: float) -> None:
     with pytest.raises(
         InputError, match=r"^--max-seconds: expected time for a step, fo"
     ):
-        train_model(regression(), some_model(), plan, programs())
+        train_model(regression(), first_state, plan, programs(), settings())
+
+
+STEEP = Plan(12, None, 1e30, warmup=0.0, final_rate=1.0)
 
 
 def test_a_loss_that_is_not_a_number_is_named() -> None:
-    shared = Programs(squares, optax.identity())
-    steep = Plan(12, None, 1e30, warmup=0.0, final_rate=1.0)
+    plain = optax.identity()
     with pytest.raises(InputError, match=r"^step 2: expected a finite loss"):
-        train_model(regression(), some_model(), steep, shared)
+        train_model(
+            regression(),
+            lambda: init_state(some_model(), plain, (), jax.random.key(0)),
+            STEEP,
+            Programs(squares, plain),
+            settings(),
+        )
 
 
-def a_model() -> Model:
-    return {"a": {"w": jnp.arange(6.0).reshape(2, 3)}, "b": jnp.int32([1, 2])}
+# A run that is kept, of something that is no text.
+
+LOSSES = [5.0, 4.0, 3.0, 3.5, 3.4, 3.3]
 
 
-def test_a_model_comes_back(tmp_path: Path) -> None:
-    save_model(tmp_path, a_model(), {"units": 3, "name": "größe"})
-    found = load_model(tmp_path, jax.eval_shape(a_model))
-    assert jax.tree.structure(found) == jax.tree.structure(a_model())
-    for ours, kept in zip(
-        jax.tree.leaves(a_model()), jax.tree.leaves(found), strict=True
-    ):
-        np.testing.assert_array_equal(ours, kept)
-    assert load_settings(tmp_path) == {"units": 3, "name": "größe"}
+def computed(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """The history without what the clock says."""
+    clock = ("seconds", "items_per_second")
+    records = [line.record() for line in lines]
+    return [{k: v for k, v in each.items() if k not in clock} for each in records]
 
 
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        ({"a": {"w": jnp.zeros((2, 3))}}, "the array b is not expected"),
-        ({**a_model(), "c": jnp.zeros(1)}, "the array c is missing"),
-        ({**a_model(), "b": jnp.zeros(2)}, "expected b to be float32.*, found int32"),
-        (
-            {**a_model(), "b": jnp.int32([1])},
-            r"expected b to be .*\(1,\), found .*\(2,\)",
-        ),
-    ],
-)
-def test_another_model_is_refused(tmp_path: Path, other: Model, message: str) -> None:
-    save_model(tmp_path, a_model(), {})
-    with pytest.raises(InputError, match=message):
-        load_model(tmp_path, other)
+def state_of(folder: Path) -> TrainState:
+    with open_checkpoints(folder) as checkpoints:
+        return resume_state(checkpoints, jax.eval_shape(first_state))[1]
 
 
-@pytest.mark.parametrize("damage", [b"", b"no archive", None])
-def test_a_damaged_model_is_refused(tmp_path: Path, damage: bytes | None) -> None:
-    save_model(tmp_path, a_model(), {})
-    path = tmp_path / "model.npz"
-    raw = path.read_bytes()
-    flipped = raw.replace(np.float32(4.0).tobytes(), np.float32(5.0).tobytes())
-    path.write_bytes(flipped if damage is None else damage)
-    with pytest.raises(InputError, match=r"model\.npz: expected a model"):
-        load_model(tmp_path, a_model())
+@pytest.mark.parametrize("calls", [1, 5, 11])
+def test_a_run_that_is_resumed_is_the_same_run(calls: int, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    expected = validated(LOSSES, folder=whole)
+    validated(LOSSES, folder=stopped, callbacks=[StopAfter(calls)])
+    left = LOSSES[calls // 2 :]
+    found = validated(left, folder=stopped, resume=True, evaluations=len(LOSSES))
+    assert found.ended == expected.ended == "finished"
+    assert found.step == expected.step == 6
+    assert_same(found.model, expected.model)
+    assert_same(state_of(stopped), state_of(whole))
+    assert computed(found.lines) == computed(expected.lines)
+    assert HistoryFile(stopped / "metrics.jsonl").read() == found.lines
 
 
-def test_missing_and_damaged_settings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected a finished run"):
-        load_settings(tmp_path)
-    (tmp_path / "settings.json").write_text("[1")
-    with pytest.raises(InputError, match="expected JSON"):
-        load_settings(tmp_path)
-    (tmp_path / "settings.json").write_text("[1]")
-    with pytest.raises(InputError, match="expected a JSON object"):
-        load_settings(tmp_path)
+def test_a_finished_run_that_is_resumed_is_not_trained_again(tmp_path: Path) -> None:
+    expected = validated(LOSSES, folder=tmp_path)
+    again = validated([], folder=tmp_path, resume=True, evaluations=len(LOSSES))
+    assert_same(again.model, expected.model)
+    assert again.lines == expected.lines and again.step == expected.step
+
+
+class Witness(Callback):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def begin(self, history: Sequence[Line]) -> None:
+        self.told.append(f"begin after {len(history)}")
+
+    def on_row(self, row: Line) -> None:
+        self.told.append(f"row {row.step}")
+
+    def end(self) -> None:
+        self.told.append("end")
+
+
+def test_callbacks_are_told_of_the_history_and_of_every_row(tmp_path: Path) -> None:
+    first, second = Witness(), Witness()
+    validated(LOSSES, folder=tmp_path, callbacks=[first, StopAfter(2)])
+    assert first.told == ["begin after 0", "row 1", "row 2", "end"]
+    left = LOSSES[1:]
+    validated(
+        left, folder=tmp_path, callbacks=[second], resume=True, evaluations=len(LOSSES)
+    )
+    assert second.told[:2] == ["begin after 2", "row 3"]
+    assert second.told[-2:] == ["row 12", "end"]
+
+
+class Full(Callback):
+    """Ends the run for a reason of its own."""
+
+    def on_row(self, row: Line) -> str | None:
+        return "the disk is full" if row.step == 3 else None
+
+
+def test_the_first_callback_with_a_reason_ends_the_run() -> None:
+    witness = Witness()
+    found = validated(LOSSES, callbacks=[Full(), StopAfter(3), witness])
+    assert found.ended == "the disk is full"
+    assert witness.told[-2:] == ["row 3", "end"], "the others are told all the same"
+
+
+class Broken(Callback):
+    """Fails."""
+
+    def on_row(self, row: Line) -> str | None:
+        raise OSError("no more")
+
+
+def test_callbacks_are_ended_when_one_of_them_fails(tmp_path: Path) -> None:
+    witness = Witness()
+    with pytest.raises(OSError, match="no more"):
+        validated(LOSSES, folder=tmp_path, callbacks=[witness, Broken()])
+    assert witness.told == ["begin after 0", "row 1", "end"]
+    assert HistoryFile(tmp_path / "metrics.jsonl").read()[-1].step == 1
+
+
+def fragile(model: Model, carry: tuple, batch: Batch, key: object) -> tuple:
+    """No number far from where it began, where only small steps keep it from."""
+    sums, carry = squares(model, carry, batch, key)
+    far = jnp.linalg.norm(jax.lax.stop_gradient(model["w"]) - some_model()["w"])
+    spoiled = jnp.where(far > 0.4, jnp.nan, sums.loss)
+    return loss_sums(spoiled, sums.count), carry
+
+
+def test_it_goes_back_and_on_more_slowly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    witness = Witness()
+    plan = Plan(12, None, RATE, warmup=0.0, final_rate=1.0)
+    found = train_model(
+        dataclasses.replace(regression(), loss=fragile),
+        first_state,
+        plan,
+        Programs(fragile, OPTIMIZER),
+        settings(on_nan="backoff", checkpoint_steps=2),
+        folder=tmp_path,
+        callbacks=[witness],
+    )
+    begun = [told for told in witness.told if told.startswith("begin")]
+    assert begun[0] == "begin after 0" and len(begun) > 1
+    assert all("going on from step" in message for message in caplog.messages)
+    assert found.ended == "finished" and found.lines[-1].learning_rate < RATE
+    steps = [line.step for line in found.lines]
+    assert steps == list(range(1, 13)), "what came to nothing is not in the history"
+    told = [int(each.split()[-1]) for each in witness.told if each.startswith("row")]
+    assert len(told) > 12 and told[-1] == 12
+
+
+# What a task measures besides the loss.
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Largest(Additive):
+    """The share of the largest bin of a histogram: no mean of anything."""
+
+    bins: jax.Array
+
+    def value(self) -> float:
+        return float(jnp.max(self.bins) / jnp.sum(self.bins))
+
+
+def binned(model: Model, carry: tuple, batch: Batch, key: object) -> tuple:
+    sums, carry = squares(model, carry, batch, key)
+    bins = jnp.histogram(batch["y"], jnp.array([-9.0, -1.0, 1.0, 9.0]))[0]
+    absolute = jnp.abs(batch["y"]).sum()
+    metrics = {
+        "largest_bin": Largest(bins.astype(jnp.float32)),
+        "size": Mean(absolute, sums.count),
+    }
+    return Sums({**sums.metrics, **metrics}), carry
+
+
+def test_named_metrics_reach_the_history(tmp_path: Path) -> None:
+    task = dataclasses.replace(
+        regression(lambda model: binned(model, (), ragged(99), None)[0]), loss=binned
+    )
+    found = train_model(
+        task,
+        first_state,
+        PLAN,
+        Programs(binned, OPTIMIZER),
+        settings(steps_per_call=2, evaluations=2),
+        folder=tmp_path,
+    )
+    targets = np.concatenate([ragged(n)["y"] for n in (0, 1)])
+    bins = np.histogram(targets, [-9, -1, 1, 9])[0]
+    first = found.lines[0].train
+    assert list(first) == ["loss", "largest_bin", "size"]
+    assert first["largest_bin"] == pytest.approx(bins.max() / bins.sum())
+    assert first["size"] == pytest.approx(np.abs(targets).mean(), rel=1e-6)
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    held_out = np.abs(ragged(99)["y"]).mean()
+    assert last["val_size"] == pytest.approx(held_out, rel=1e-6)
+    report_run(tmp_path, found, task)
+    assert (tmp_path / "curves.png").stat().st_size > 5_000
 
 
 def test_a_result_comes_back_and_is_the_last_line(

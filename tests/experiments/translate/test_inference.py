@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from lstm_jax.storage.model_directory import save_model
 
 from experiments.translate.inference import (
     Search,
@@ -28,7 +29,6 @@ from lstm_jax.data.special_ids import END, IGNORED, START, UNKNOWN
 from lstm_jax.data.tokenizers.subwords import learn_subwords
 from lstm_jax.errors import InputError
 from lstm_jax.models.seq2seq import Translator, build_translator, translation_loss
-from lstm_jax.storage.model_directory import save_model
 
 PAIRS = [("der hund", "the dog runs"), ("ein", "a"), ("der alte hund da", "old dog")]
 GERMAN, ENGLISH = (learn_subwords([p[k] for p in 2 * PAIRS], 60) for k in (0, 1))
@@ -158,4 +158,4 @@ def test_the_task_goes_over_all_pairs() -> None:
     assert set(task.row_axes) == set(batches[0])
     counted = sum((batch["targets"] != IGNORED).sum() for batch in batches)
     assert counted == EXAMPLES.lengths[:, 1].sum()
-    assert task.symbols_per_step == counted // 2
+    assert task.items_per_step == counted // 2

@@ -196,7 +196,7 @@ def _mean_loss(model: lstm_jax.LanguageModel, batch: dict) -> tuple[jax.Array, t
     """The mean loss of a batch from the zero state, in nats."""
     states = model.blank(batch["inputs"].shape[1])
     sums, states = lstm_jax.models.language_loss(model, states, batch, None)
-    return sums.loss.total / sums.loss.weight, states
+    return sums.loss / sums.count, states
 
 
 def _spread_batches(
