@@ -35,7 +35,7 @@ from experiments.forecast.metrics import score_intervals, score_points
 from experiments.known_data import described
 from experiments.results import Result, describe_file, new_experiment, write_result
 from lstm_jax.cli import run_command
-from lstm_jax.config import check_flags
+from lstm_jax.config import OneOrMore, Positive, Seed32, check_bounds
 from lstm_jax.data import (
     Frame,
     all_positive,
@@ -86,18 +86,18 @@ class Options:
     data: Path | None = None
     run_dir: Path = Path("runs/forecast")
     overwrite: bool = False
-    max_seconds: float | None = None
+    max_seconds: Positive | None = None
     smoke: bool = False
     validate: bool = False
-    origins: int = 1
+    origins: OneOrMore = 1
     frame: Frame = dataclasses.field(default_factory=Frame)
-    hidden: int = 64
-    layers: int = 1
-    members: int = 5
-    batch: int = 64
-    steps: int = 600
-    learning_rate: float = 5e-3
-    seed: int = 0
+    hidden: OneOrMore = 64
+    layers: OneOrMore = 1
+    members: OneOrMore = 5
+    batch: OneOrMore = 64
+    steps: OneOrMore = 600
+    learning_rate: Positive = 5e-3
+    seed: Seed32 = 0
 
 
 SMOKE = {
@@ -119,16 +119,6 @@ class PredictOptions:
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
     data: Annotated[Word, tyro.conf.arg(metavar="CSV")]
     out: Path = Path("forecasts.csv")
-
-
-def check(options: Options) -> None:
-    """Refuse numbers that make no sense."""
-    check_flags(
-        options,
-        counts=("origins", "hidden", "layers", "members", "batch", "steps"),
-        positive=("learning_rate", "max_seconds"),
-        seeds=("seed",),
-    )
 
 
 def load(options: Options) -> tuple[Series, Series]:
@@ -224,7 +214,7 @@ def compare(
 def learn(options: Options) -> None:
     """Train, forecast what was held out, and say how good that is."""
     started = time.perf_counter()
-    check(options)
+    check_bounds(options)
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
     frame = check_frame(options.frame)

@@ -34,10 +34,10 @@ from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result, describe_file, new_experiment
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
-from experiments.sentiment.config import Recipe, check_recipe
+from experiments.sentiment.config import Recipe
 from experiments.sentiment.data import Labelled, read_labelled
 from lstm_jax.cli import run_command
-from lstm_jax.config import check_flags
+from lstm_jax.config import Positive, check_bounds
 from lstm_jax.data import stratified_folds, tokens
 from lstm_jax.training import FoldOutcome, Stop, fold_table, interruptible
 
@@ -74,7 +74,7 @@ class Options:
     label_column: str = "label"
     run_dir: Path = Path("runs/sentiment")
     overwrite: bool = False
-    max_seconds: float | None = None
+    max_seconds: Positive | None = None
     smoke: bool = False
     folds: int = 10
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
@@ -194,8 +194,7 @@ def report(counts: Confusion, classes: Sequence[str], title: str) -> ClassReport
 def learn(options: Options) -> None:
     """Check everything, then run."""
     started = time.perf_counter()
-    check_recipe(options.recipe)
-    check_flags(options, positive=("max_seconds",))
+    check_bounds(options)
     data, options = load(options)
     stratified_folds(data.labels, options.folds)  # refuses what can't be done
     place = options.run_dir, options.overwrite, options.data

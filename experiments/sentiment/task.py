@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from experiments.sentiment.config import Recipe, check_recipe
+from experiments.sentiment.config import Recipe
 from experiments.sentiment.data import ROW_AXES, Labelled, padded_batch
 from lstm_jax import (
     InputError,
@@ -20,6 +20,7 @@ from lstm_jax import (
     make_optimizer,
     train_model,
 )
+from lstm_jax.config import check_bounds, read_section
 from lstm_jax.data import (
     BucketedBatches,
     Words,
@@ -179,7 +180,8 @@ def load_classifier(run_dir: Path) -> TextClassifier:
     """
     settings = load_settings(run_dir)
     try:
-        recipe = check_recipe(Recipe(**settings["recipe"]))
+        recipe = read_section(Recipe, settings["recipe"], f"{run_dir}: recipe")
+        check_bounds(recipe)
         classes, symbols = tuple(settings["classes"]), tuple(settings["symbols"])
     except (KeyError, TypeError) as error:
         raise InputError(

@@ -65,7 +65,7 @@ from experiments.speech.task import (
     learn,
 )
 from lstm_jax.cli import run_command
-from lstm_jax.config import check_flags
+from lstm_jax.config import Positive, Seed32, check_bounds
 from lstm_jax.decoding import prefix_beam_search
 from lstm_jax.training import Stop, interruptible
 
@@ -86,9 +86,9 @@ class Options:
     """Folder for networks, picture and results."""
     overwrite: bool = False
     """Replace a former run in --run-dir; other files in it stay."""
-    max_seconds: float = 1800.0
+    max_seconds: Positive = 1800.0
     """Most seconds of training, all fits together."""
-    seed: int = 0
+    seed: Seed32 = 0
     """Of initial weights and training batches."""
     validate: bool = False
     """How the settings were chosen: only the official split, with recordings 5 to 9 as
@@ -112,7 +112,7 @@ class PredictOptions:
 def learn_all(options: Options) -> None:
     """Check everything, then run."""
     started = time.perf_counter()
-    check_flags(options, positive=("max_seconds",), seeds=("seed",))
+    check_bounds(options)
     recordings = material(options)
     spare = [options.data] if options.data else []
     place = options.run_dir, options.overwrite, spare

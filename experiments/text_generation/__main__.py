@@ -44,6 +44,7 @@ from experiments.known_data import described
 from experiments.results import Result, describe_file, new_experiment, write_result
 from experiments.text_generation.baseline import witten_bell
 from lstm_jax.cli import run_command
+from lstm_jax.config import Amount, OneOrMore, Seed, ZeroOrMore, check_bounds
 from lstm_jax.data import read_text
 from lstm_jax.errors import Interrupted
 
@@ -84,7 +85,7 @@ class Options:
     data: Path | None = None
     vocab: Literal["char", "byte"] = "char"
     preset: str = "shakespeare-3min"
-    seeds: int = 3
+    seeds: OneOrMore = 3
     run_dir: Path = Path("runs/text_generation")
     overwrite: bool = False
     ablation: tuple[Group, ...] = ()
@@ -106,15 +107,14 @@ class PredictOptions:
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
     prompt: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT")]
-    length: int = 400
-    temperature: float = 0.8
-    seed: int = 0
+    length: ZeroOrMore = 400
+    temperature: Amount = 0.8
+    seed: Seed = 0
 
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    if options.seeds < 1:
-        raise lstm_jax.InputError(f"--seeds: expected 1 or more, found {options.seeds}")
+    check_bounds(options)
     if options.data is None and not options.smoke:
         raise lstm_jax.InputError("--data: expected a text file, found none")
     lstm_jax.preset(options.preset)  # refuses one that it does not know
@@ -348,6 +348,7 @@ def result(
 
 def predict(options: PredictOptions) -> None:
     """Print the beginning and what the first model makes of it."""
+    check_bounds(options)
     trained = lstm_jax.load(options.run_dir / "seed-0")
     made = lstm_jax.generate_text(
         trained,

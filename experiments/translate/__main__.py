@@ -43,7 +43,16 @@ from experiments.translate.data import (
     split_pairs,
 )
 from lstm_jax.cli import run_command
-from lstm_jax.config import check_flags
+from lstm_jax.config import (
+    MOST,
+    OneOrMore,
+    Positive,
+    Range,
+    Seed32,
+    Share,
+    ZeroOrMore,
+    check_bounds,
+)
 from lstm_jax.data import learn_subwords
 from lstm_jax.training import Stop, interruptible
 
@@ -88,17 +97,17 @@ class Options:
     test: str = "test_2016_flickr"
     run_dir: Path = Path("runs/translate")
     overwrite: bool = False
-    max_seconds: float | None = None
-    epochs: int = 12
+    max_seconds: Positive | None = None
+    epochs: OneOrMore = 12
     smoke: bool = False
     capitals: bool = False
-    symbols: int = 4000
-    embedding: int = 256
-    hidden: int = 256
-    dropout: float = 0.3
-    learning_rate: float = 2e-3
-    batch: int = 64
-    seed: int = 0
+    symbols: OneOrMore = 4000
+    embedding: OneOrMore = 256
+    hidden: Annotated[int, Range(2, MOST, "2 or more")] = 256
+    dropout: Share = 0.3
+    learning_rate: Positive = 2e-3
+    batch: OneOrMore = 64
+    seed: Seed32 = 0
 
 
 SMOKE = {
@@ -122,7 +131,7 @@ class PredictOptions:
     sentences: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SENTENCE")
     ] = ()
-    beam: int = BEAM
+    beam: ZeroOrMore = BEAM
     picture: Path | None = None
 
 
@@ -141,14 +150,7 @@ def generated() -> list[tuple[str, str]]:
 
 def check(options: Options) -> None:
     """Refuse numbers that make no sense."""
-    check_flags(
-        options,
-        counts=("epochs", "symbols", "embedding", "batch"),
-        several=("hidden",),
-        shares=("dropout",),
-        positive=("learning_rate", "max_seconds"),
-        seeds=("seed",),
-    )
+    check_bounds(options)
     if options.hidden % 2:
         raise lstm_jax.InputError(
             f"--hidden: expected an even number, found {options.hidden}"
@@ -320,7 +322,7 @@ def predict(options: PredictOptions) -> None:
     )
     from experiments.translate.plots import draw_attention
 
-    check_flags(options, amounts=("beam",))
+    check_bounds(options)
     translator = load_translator(options.run_dir)
     # Python has no standard input where the shell has closed it.
     sentences = options.sentences or [line.strip() for line in sys.stdin or ()]

@@ -110,6 +110,17 @@ def test_a_budget_that_is_none_is_refused(name: str, seconds: str) -> None:
         experiment.main(words)
 
 
+@pytest.mark.parametrize(
+    "words", ["--length -1", "--temperature -1", "--temperature nan", "--seed -1"]
+)
+def test_numbers_without_sense_are_refused_by_predict(words: str) -> None:
+    """Before the model is opened: there is none."""
+    experiment = importlib.import_module("experiments.text_generation.__main__")
+    flag, value = words.split()
+    with pytest.raises(InputError, match=f"^{flag}: expected .*, found {value}"):
+        experiment.main(["predict", "/nowhere", "ROMEO:", flag, value])
+
+
 KNOWN = DataFile("known.txt", 5, "0123456789abcdef")
 BENCHMARK = Benchmark(
     task="Task",
