@@ -180,10 +180,10 @@ def load_classifier(run_dir: Path) -> TextClassifier:
     """
     settings = load_settings(run_dir)
     try:
-        recipe = read_section(Recipe, settings["recipe"], f"{run_dir}: recipe")
+        recipe = read_section(Recipe, settings["recipe"], "recipe")
         check_bounds(recipe)
         classes, symbols = tuple(settings["classes"]), tuple(settings["symbols"])
-    except (KeyError, TypeError) as error:
+    except (InputError, KeyError, TypeError) as error:
         raise InputError(
             f"{run_dir}: expected the settings of a classifier, found: {error!r}"
         ) from None

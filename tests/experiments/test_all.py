@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import re
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,11 +24,13 @@ from experiments.results import (
 )
 from experiments.text_generation.__main__ import changes_of
 from lstm_jax import InputError
+from lstm_jax.config import Range
 from lstm_jax.data import Frame
 from lstm_jax.lm.claim import WRITTEN
 from tests.helpers.experiment_runs import run
 
 FOLDER = Path(table.__file__).parent
+BY_DATA = {"folds", "reads", "seasons"}
 APPLICATIONS = sorted(path.parent.name for path in FOLDER.glob("*/__main__.py"))
 
 
@@ -98,6 +101,30 @@ def contents(path: Path) -> dict[str, bytes]:
         for file in sorted(path.rglob("*"))
         if file.is_file()
     }
+
+
+def unbounded(hint: object) -> bool:
+    """Whether an annotation has a number without bounds in it."""
+    if hint in (int, float):
+        return True
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return any(map(unbounded, hints_of(hint).values()))
+    bounded = any(isinstance(part, Range) for part in typing.get_args(hint))
+    return not bounded and any(map(unbounded, typing.get_args(hint)))
+
+
+def hints_of(options: type) -> dict[str, object]:
+    """The annotations of a dataclass, bounds included."""
+    found = typing.get_type_hints(options, include_extras=True)
+    # Bounded by what is in the files, and by each other: `check_frame`.
+    return {name: found[name] for name in found if name not in BY_DATA}
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_every_number_of_an_application_has_bounds(name: str) -> None:
+    experiment = importlib.import_module(f"experiments.{name}.__main__")
+    assert not unbounded(experiment.Options)
+    assert not unbounded(experiment.PredictOptions)
 
 
 @pytest.mark.parametrize("name", sorted({*APPLICATIONS} - {"text_generation"}))

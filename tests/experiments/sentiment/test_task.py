@@ -95,8 +95,10 @@ def test_it_comes_back_and_predicts(
 def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a finished run"):
         load_classifier(tmp_path)
-    (tmp_path / "settings.json").write_text(json.dumps({"recipe": {"depth": 3}}))
-    with pytest.raises(InputError, match="expected the settings of a classifier"):
-        load_classifier(tmp_path)
+    for recipe in ({"depth": 3}, {"hidden": "32"}, {"hidden": 0}, {"level": "line"}):
+        record = {"recipe": recipe, "classes": ["neg", "pos"], "symbols": []}
+        (tmp_path / "settings.json").write_text(json.dumps(record))
+        with pytest.raises(InputError, match="expected the settings of a classifier"):
+            load_classifier(tmp_path)
     with pytest.raises(InputError, match="predict: expected a text"):
         sentiment.predict(sentiment.PredictOptions(tmp_path, ()))
