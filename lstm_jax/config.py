@@ -129,7 +129,7 @@ class RunConfig(Configuration):
     """How long, and where it is kept: the same for whatever is trained."""
 
     run_dir: Path | None = None
-    """Folder for everything the run leaves. Default: runs/NAME, of the first file."""
+    """Folder for everything the run leaves. Default: runs/NAME of the first file."""
     epochs: Count | None = None
     """Passes over the training data. Default: 10, or as many as --max-seconds
     allows."""
