@@ -19,7 +19,7 @@ import tyro
 import lstm_jax
 from experiments.known_data import refusal
 from experiments.results import Result, read_result, write_result
-from lstm_jax.cli import run_command
+from lstm_jax.cli import parse, run_command
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- table: python -m experiments -->", "<!-- end of the table -->"
@@ -94,7 +94,7 @@ def rewritten(text: str, folder: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    options = tyro.cli(Options, prog="python -m experiments", args=arguments)
+    options = parse(Options, "__main__", None, arguments, package="experiments")
     take_in(options.run_dirs, FOLDER / "results")
     path = FOLDER / "README.md"
     path.write_text(rewritten(path.read_text("utf-8"), FOLDER / "results"), "utf-8")

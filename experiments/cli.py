@@ -1,6 +1,5 @@
 """What the applications' commands share: learn, evaluate, predict."""
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
@@ -8,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runs import RunOptions, kept_options, refuse_changes
-from lstm_jax.cli import parse
-from lstm_jax.config import expanded
+from lstm_jax.cli import parse, peek
 
 _NOT_SHOWN = ("run_dir", "overwrite", "resume", "tensorboard")
 Verb = tuple[type[Any], Callable[[Any], int | None]]  # options, and what they are for
@@ -53,14 +51,20 @@ def run_experiment(
     return work(options)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Where:
+    """What the other defaults of a resumed run depend on."""
+
+    run_dir: Path | None = None
+    resume: bool = False
+
+
 def _kept(kind: type[Any], name: str, words: Sequence[str]) -> Any:  # noqa: ANN401
     """With --resume, the options of the run that is to be continued."""
-    if "--resume" not in words:
+    where = peek(_Where, name, words, package="experiments")
+    if not where.resume:
         return None
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--run-dir", "--run_dir", type=Path)
-    given = parser.parse_known_args(words)[0].run_dir
-    run_dir = expanded(given or kind().run.run_dir)
+    run_dir = where.run_dir or kind().run.run_dir
     kept = kept_options(kind, name, run_dir)
     return dataclasses.replace(kept, run=dataclasses.replace(kept.run, run_dir=run_dir))
 

@@ -19,7 +19,9 @@ from lstm_jax.config import (
     Configuration,
     Precision,
     RunConfig,
-    check_flags,
+    check_bounds,
+    check_cluster,
+    check_run,
     read_section,
 )
 from lstm_jax.lm import Claim
@@ -82,27 +84,21 @@ def refuse_changes(kept: Configuration, asked: Configuration) -> None:
             )
 
 
-def check_run(run: RunConfig, *, validated: bool) -> None:
-    """Refuse settings of a run that make no sense.
+def check_options(options: RunOptions, *, validated: bool) -> None:
+    """Refuse options that make no sense, before anything is read.
 
     Args:
-        run: the settings.
+        options: of the run.
         validated: whether something is held out to choose the best step by.
 
     Raises:
         InputError: naming the flag.
     """
-    check_flags(
-        run,
-        counts=("epochs", "patience", "steps_per_call", "checkpoint_steps"),
-        positive=("max_seconds", "checkpoint_seconds"),
-        amounts=("evaluations", "min_improvement"),
-        seeds=("seed",),
-    )
-    if run.patience and not (validated and run.evaluations):
+    check_bounds(options)
+    check_run(options.run)
+    check_cluster(options.cluster, options.run.devices)
+    if options.run.patience and not (validated and options.run.evaluations):
         raise InputError("--patience: expected --evaluations and a held-out part")
-    if run.resume and run.overwrite:
-        raise InputError("expected --resume or --overwrite, found both")
 
 
 def words_of(run: RunConfig, *, but: Sequence[str] = ()) -> Words:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from lstm_jax.decoding.autoregressive import generate_ids as generate_ids
     from lstm_jax.decoding.beam import beam_search as beam_search
     from lstm_jax.decoding.beam import greedy_search as greedy_search
+    from lstm_jax.decoding.config import Sampling as Sampling
     from lstm_jax.decoding.likelihood import score_ids as score_ids
-    from lstm_jax.decoding.sampling import Sampling as Sampling
     from lstm_jax.engines.dispatch import explain_engine as explain_engine
     from lstm_jax.errors import InputError as InputError
     from lstm_jax.lm.config import DataConfig as DataConfig

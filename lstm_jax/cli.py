@@ -15,13 +15,14 @@ from lstm_jax.config import expanded
 from lstm_jax.errors import InputError, Interrupted
 
 Options = TypeVar("Options")
+_STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 RunDir = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
 
 
 def parse(
     kind: type[Options],
     command: str,
-    description: str,
+    description: str | None,
     argv: Sequence[str] | None,
     default: Options | None = None,
     package: str = "lstm_jax",
@@ -30,18 +31,35 @@ def parse(
 
     A ~ in a path stands for the home directory.
     """
-    plain = (tyro.conf.FlagCreatePairsOff,) if default is None else ()
     cli = functools.partial(
         tyro.cli,
         kind,
-        prog=f"python -m {package}.{command}",
+        prog=f"python -m {package}.{command}".removesuffix(".__main__"),
         description=description,
         args=argv,
         # A switch that the defaults have on, those of a run to be resumed for one, may
         # be named both ways; else only the one that changes something is shown.
-        config=(tyro.conf.OmitArgPrefixes, *plain),
+        config=_STYLE if default is None else _STYLE[:1],
     )
     return _at_home(cli() if default is None else cli(default=default))
+
+
+def peek(
+    kind: type[Options], command: str, argv: Sequence[str], package: str = "lstm_jax"
+) -> Options:
+    """Read the few options on which the defaults of all others depend.
+
+    Whatever else is on the command line is left to `parse`, --help too.
+    """
+    found, _ = tyro.cli(
+        kind,
+        prog=f"python -m {package}.{command}",
+        args=argv,
+        config=_STYLE,
+        add_help=False,
+        return_unknown_args=True,
+    )
+    return _at_home(found)
 
 
 def _at_home(value: Any) -> Any:  # noqa: ANN401

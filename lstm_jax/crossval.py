@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_jax import cli
-from lstm_jax.config import RegularizerConfig, RunConfig
+from lstm_jax.config import OneOrMore, RegularizerConfig, RunConfig, check_bounds
 from lstm_jax.data.text import read_text
 from lstm_jax.data.tokenizers.characters import Kind
 from lstm_jax.errors import InputError
@@ -53,7 +53,7 @@ class FoldOptions:
     """Blocks that the text is cut into."""
     seed: int = 0
     """Decides every random draw."""
-    seeds: int = 1
+    seeds: OneOrMore = 1
     """Cross-validate so many times, with the seeds that follow --seed."""
     together: bool = False
     """Train all models of equal shapes as one program: faster if they are small."""
@@ -137,8 +137,7 @@ def _config(options: CrossvalOptions) -> TrainConfig:
     given = options.run
     if not given.data:
         raise InputError("--data: expected a text file, found none")
-    if given.seeds < 1:
-        raise InputError(f"--seeds: expected 1 or more, found {given.seeds}")
+    check_bounds(given)
     if given.together and given.max_seconds is not None:
         raise InputError("--together: expected --epochs, found --max-seconds")
     path = default_folder(given.data, "-crossval")

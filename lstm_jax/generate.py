@@ -7,24 +7,22 @@ next character.
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from lstm_jax import cli
-from lstm_jax.config import MAX_SEED
+from lstm_jax.config import (
+    MAX_SEED,
+    OneOrMore,
+    Range,
+    ZeroOrMore,
+    check_bounds,
+    flag_of,
+)
+from lstm_jax.decoding.config import GREEDY, Sampling
 from lstm_jax.errors import InputError
 
 if TYPE_CHECKING:
     from lstm_jax.lm.text_model import TextModel
-
-
-_OF_SAMPLING = (
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "repetition_penalty",
-    "repetition_window",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,29 +33,18 @@ class GenerateOptions:
     """Folder of a training run."""
     prompt: str = ""
     """The text to continue; characters must be known from training."""
-    length: int = 400
+    length: ZeroOrMore = 400
     """Characters to make, or bytes if the model reads bytes."""
-    temperature: float = 0.0
-    """0 takes the likeliest symbol; 1 draws as the model believes; between is safer."""
-    top_k: int = 0
-    """Draw only from this many of the likeliest symbols; 0 for all."""
-    top_p: float = 1.0
-    """Then only from the fewest symbols that reach this probability together."""
-    min_p: float = 0.0
-    """Then only from those at least this share as probable as the likeliest."""
-    repetition_penalty: float = 1.0
-    """Log-probabilities of what was just said are multiplied by it; 1 for none."""
-    repetition_window: int = 64
-    """How many symbols back that is."""
-    beam: int = 0
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    beam: ZeroOrMore = 0
     """Instead of all that, the likeliest texts by a beam of this width; 0 for none."""
     length_penalty: float = 0.0
     """How much a beam prefers longer texts, where a one-character --stop ends them."""
     stop: tuple[str, ...] = ()
     """End before this text; of several, the one that comes first."""
-    samples: int = 1
+    samples: OneOrMore = 1
     """How many continuations."""
-    seed: int = 0
+    seed: Annotated[int, Range(0, MAX_SEED - 1, "0 or more, below 2^63")] = 0
     """Decides every draw."""
     json: bool = False
     """Print one JSON object per continuation: text, log-probabilities in nats."""
@@ -91,17 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _check(options: GenerateOptions) -> None:
-    for flag, value, least in (
-        ("--length", options.length, 0),
-        ("--samples", options.samples, 1),
-        ("--beam", options.beam, 0),
-    ):
-        if value < least:
-            raise InputError(f"{flag}: expected {least} or more, found {value}")
-    if not 0 <= options.seed < MAX_SEED:
-        raise InputError(
-            f"--seed: expected 0 or more, below 2^63, found {options.seed}"
-        )
+    """Refuse what makes no sense, and draws where a beam is searched."""
+    check_bounds(options)
     if not options.beam:
         if options.length_penalty:
             raise InputError("--length-penalty: expected none without --beam")
@@ -111,18 +89,19 @@ def _check(options: GenerateOptions) -> None:
             f"--samples: expected at most the --beam, {options.beam}, "
             f"found {options.samples}"
         )
-    for name in (*_OF_SAMPLING, "seed"):
-        default = getattr(GenerateOptions, name)
-        if getattr(options, name) != default:
-            flag = "--" + name.replace("_", "-")
-            raise InputError(f"{flag}: expected none with --beam, which draws nothing")
+    usual = {**vars(GREEDY), "seed": GenerateOptions.seed}
+    given = {**vars(options.sampling), "seed": options.seed}
+    for name, value in given.items():
+        if value != usual[name]:
+            raise InputError(
+                f"{flag_of(name)}: expected none with --beam, which draws nothing"
+            )
 
 
 def _continuations(
     trained: "TextModel", options: GenerateOptions
 ) -> Iterator[list[str]]:
     """What every sample gains, piece by piece; a beam's texts come in one piece."""
-    from lstm_jax.decoding.sampling import Sampling
     from lstm_jax.lm.generation import search_text, stream_texts
 
     prompt, length, stops = options.prompt, options.length, options.stop
@@ -136,12 +115,11 @@ def _continuations(
             stops=stops,
         )
         return iter([texts[: options.samples]])
-    sampling = Sampling(**{name: getattr(options, name) for name in _OF_SAMPLING})
     return stream_texts(
         trained,
         prompt,
         length,
-        sampling,
+        options.sampling,
         samples=options.samples,
         seed=options.seed,
         stops=stops,

@@ -5,7 +5,6 @@ settings, and writes it down again; with --run-dir it is kept. The defaults that
 shows are those for --data.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import sys
@@ -13,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lstm_jax import cli
-from lstm_jax.config import expanded
 from lstm_jax.data.text import Corpus
 from lstm_jax.data.tokenizers.characters import Vocab
 from lstm_jax.errors import InputError
@@ -25,6 +23,16 @@ from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.training.callbacks import INTERRUPTED
 from lstm_jax.training.signals import interruptible
 from lstm_jax.training.tensorboard import require_tensorboard
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """The few flags on which the defaults of all others depend."""
+
+    data: tuple[Path, ...] = ()
+    run_dir: Path | None = None
+    preset: str | None = None
+    resume: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,11 +77,12 @@ def _train(
 
 def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
     """The settings asked for and, with --resume, those of the run to be continued."""
-    kept = _kept_config(argv)
-    own_text = _peek(argv).data or {"-h", "--help"} & set(argv)
+    given = cli.peek(_Given, "train", argv)
+    kept = _kept_config(given)
+    own_text = given.data or {"-h", "--help"} & set(argv)
     default = kept or (TrainConfig() if own_text else HELLO_WORLD)
-    if not kept and (name := _peek(argv).preset):
-        default = preset(name)
+    if not kept and given.preset:
+        default = preset(given.preset)
     config = cli.parse(TrainConfig, "train", __doc__ or "", argv, default)
     check(config)
     if config.preset and not config.text.data:
@@ -89,22 +98,8 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
     return dataclasses.replace(config, run=run), kept
 
 
-def _peek(argv: Sequence[str]) -> argparse.Namespace:
-    """The few flags on which the defaults of all others depend."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--data", nargs="*", type=Path, default=[])
-    parser.add_argument("--run-dir", "--run_dir", type=Path)
-    parser.add_argument("--preset")
-    parser.add_argument("--resume", action="store_true")
-    given = parser.parse_known_args(argv)[0]
-    given.data = list(map(expanded, given.data))
-    given.run_dir = given.run_dir and expanded(given.run_dir)
-    return given
-
-
-def _kept_config(argv: Sequence[str]) -> TrainConfig | None:
+def _kept_config(given: _Given) -> TrainConfig | None:
     """With --resume, the settings of the run that is to be continued."""
-    given = _peek(argv)
     path = given.run_dir or _default_run_dir(given.data)
     if not given.resume:
         return None

@@ -36,9 +36,9 @@ from experiments.forecast.baseline import baseline_scores
 from experiments.forecast.metrics import score_intervals, score_points
 from experiments.known_data import described
 from experiments.results import Result, describe_file, write_result
-from experiments.runs import RunOptions, begun, check_run
+from experiments.runs import RunOptions, begun, check_options
 from lstm_jax.cli import run_command
-from lstm_jax.config import RunConfig, check_flags
+from lstm_jax.config import OneOrMore, Positive, RunConfig, check_bounds
 from lstm_jax.data import (
     Frame,
     all_positive,
@@ -87,14 +87,14 @@ class Options(RunOptions):
     data: Path | None = None
     smoke: bool = False
     validate: bool = False
-    origins: int = 1
+    origins: OneOrMore = 1
     frame: Frame = dataclasses.field(default_factory=Frame)
-    hidden: int = 64
-    layers: int = 1
-    members: int = 5
-    batch: int = 64
-    steps: int = 600
-    learning_rate: float = 5e-3
+    hidden: OneOrMore = 64
+    layers: OneOrMore = 1
+    members: OneOrMore = 5
+    batch: OneOrMore = 64
+    steps: OneOrMore = 600
+    learning_rate: Positive = 5e-3
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
             run_dir=Path("runs/forecast"), steps_per_call=8
@@ -121,7 +121,7 @@ class EvaluateOptions:
 
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
     data: Path | None = None
-    origins: int = 1
+    origins: OneOrMore = 1
     json: bool = False
 
 
@@ -138,16 +138,6 @@ class PredictOptions:
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
     data: Annotated[Word, tyro.conf.arg(metavar="CSV")]
     out: Path = Path("forecasts.csv")
-
-
-def check(options: Options) -> None:
-    """Refuse numbers that make no sense."""
-    check_flags(
-        options,
-        counts=("origins", "hidden", "layers", "members", "batch", "steps"),
-        positive=("learning_rate",),
-    )
-    check_run(options.run, validated=True)
 
 
 def load(options: Options) -> tuple[Series, Series]:
@@ -281,7 +271,7 @@ def compare(
 
 def learn(options: Options) -> None:
     """Train, forecast what was held out, and say how good that is."""
-    check(options)
+    check_options(options, validated=True)
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
     frame = check_frame(options.frame)
@@ -397,7 +387,7 @@ def load_forecaster(run_dir: Path) -> tuple[ForecastModel, bool]:
 
 def evaluate(options: EvaluateOptions) -> None:
     """Score a trained model on the last points of series."""
-    check_flags(options, counts=("origins",))
+    check_bounds(options)
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a CSV file, found none")
     model, log = load_forecaster(options.run_dir)

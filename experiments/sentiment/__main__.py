@@ -36,12 +36,12 @@ from experiments import results
 from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result, describe_file
-from experiments.runs import RunOptions, begun, check_run
+from experiments.runs import RunOptions, begun, check_options
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
-from experiments.sentiment.config import Recipe, check_recipe
+from experiments.sentiment.config import Recipe
 from experiments.sentiment.data import Labelled, read_labelled
 from lstm_jax.cli import run_command
-from lstm_jax.config import RunConfig, check_flags
+from lstm_jax.config import Range, RunConfig
 from lstm_jax.data import stratified_folds, tokens
 from lstm_jax.training import (
     FoldOutcome,
@@ -85,7 +85,7 @@ class Options(RunOptions):
     label_column: str = "label"
     smoke: bool = False
     folds: int = 10
-    validation_fraction: float = 0.0
+    validation_fraction: Annotated[float, Range(0.0, 0.5)] = 0.0
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
@@ -258,22 +258,10 @@ def report(counts: Confusion, classes: Sequence[str], title: str) -> ClassReport
     return found
 
 
-def check(options: Options) -> None:
-    """Refuse settings that make no sense."""
-    check_recipe(options.recipe)
-    check_run(options.run, validated=options.validation_fraction > 0)
-    check_flags(options, shares=("validation_fraction",))
-    if options.validation_fraction > 0.5:
-        found = options.validation_fraction
-        raise lstm_jax.InputError(
-            f"--validation-fraction: expected at most a half, found {found}"
-        )
-
-
 def learn(options: Options) -> None:
     """Check everything, then run."""
     started = time.perf_counter()
-    check(options)
+    check_options(options, validated=options.validation_fraction > 0)
     data, options = load(options)
     stratified_folds(data.labels, options.folds)  # refuses what can't be done
     paths = () if options.smoke else options.data

@@ -34,7 +34,7 @@ import tyro
 
 import lstm_jax
 from experiments.cli import command_line, run_experiment
-from experiments.runs import RunOptions, begun, check_run
+from experiments.runs import RunOptions, begun, check_options
 from experiments.speech.audio import read_wav, resample, without_silence
 from experiments.speech.data import (
     EAR,
@@ -68,7 +68,7 @@ from experiments.speech.task import (
     joined_course,
 )
 from lstm_jax.cli import run_command
-from lstm_jax.config import RunConfig, check_flags
+from lstm_jax.config import RunConfig, Share
 from lstm_jax.decoding import prefix_beam_search
 from lstm_jax.training import Stop, interruptible
 
@@ -91,7 +91,7 @@ class Options(RunOptions):
     validate: bool = False
     """How the settings were chosen: only the official split, with recordings 5 to 9 as
     the test and 0 to 4 left alone."""
-    validation_fraction: float = 0.0
+    validation_fraction: Share = 0.0
     """Share of the recordings to learn from that is held out to choose the best step
     by, for --patience."""
     smoke: bool = False
@@ -131,8 +131,7 @@ class PredictOptions:
 def learn(options: Options) -> None:
     """Check everything, then run."""
     started = time.perf_counter()
-    check_run(options.run, validated=options.validation_fraction > 0)
-    check_flags(options, shares=("validation_fraction",))
+    check_options(options, validated=options.validation_fraction > 0)
     if options.smoke:
         run = dataclasses.replace(options.run, max_seconds=None)
         options = dataclasses.replace(options, run=run)

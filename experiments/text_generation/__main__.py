@@ -45,10 +45,18 @@ import lstm_jax
 from experiments.cli import command_line, flags_of, run_experiment
 from experiments.known_data import described
 from experiments.results import Result, describe_file, write_result
-from experiments.runs import RunOptions, begun, check_run, words_of
+from experiments.runs import RunOptions, begun, check_options, words_of
 from experiments.text_generation.baseline import witten_bell
 from lstm_jax.cli import run_command
-from lstm_jax.config import ClusterConfig, RunConfig
+from lstm_jax.config import (
+    Amount,
+    ClusterConfig,
+    OneOrMore,
+    RunConfig,
+    Seed,
+    ZeroOrMore,
+    check_bounds,
+)
 from lstm_jax.data import read_text
 from lstm_jax.errors import Interrupted
 
@@ -89,7 +97,7 @@ class Options(RunOptions):
     data: Path | None = None
     vocab: Literal["char", "byte"] = "char"
     preset: str = "shakespeare-3min"
-    seeds: int = 3
+    seeds: OneOrMore = 3
     ablation: tuple[Group, ...] = ()
     dynamic: bool = False
     smoke: bool = False
@@ -127,19 +135,17 @@ class PredictOptions:
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
     prompt: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT")]
-    length: int = 400
-    temperature: float = 0.8
-    seed: int = 0
+    length: ZeroOrMore = 400
+    temperature: Amount = 0.8
+    seed: Seed = 0
 
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    if options.seeds < 1:
-        raise lstm_jax.InputError(f"--seeds: expected 1 or more, found {options.seeds}")
+    check_options(options, validated=True)
     if options.data is None and not options.smoke:
         raise lstm_jax.InputError("--data: expected a text file, found none")
     lstm_jax.preset(options.preset)  # refuses one that it does not know
-    check_run(options.run, validated=True)
     run_dir = options.run.run_dir
     assert run_dir is not None
     if options.smoke or options.data is None:
@@ -418,6 +424,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
 def predict(options: PredictOptions) -> None:
     """Print the beginning and what the first model makes of it."""
+    check_bounds(options)
     trained = lstm_jax.lm.load_text(options.run_dir / "seed-0")
     made = lstm_jax.generate_text(
         trained,

@@ -37,7 +37,7 @@ import lstm_jax
 from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result, describe_file, write_result
-from experiments.runs import RunOptions, begun, check_run
+from experiments.runs import RunOptions, begun, check_options
 from experiments.translate.baseline import learn_lexicon, translate_by_words
 from experiments.translate.data import (
     ParallelParts,
@@ -47,7 +47,16 @@ from experiments.translate.data import (
     split_pairs,
 )
 from lstm_jax.cli import run_command
-from lstm_jax.config import RunConfig, check_flags
+from lstm_jax.config import (
+    MOST,
+    OneOrMore,
+    Positive,
+    Range,
+    RunConfig,
+    Share,
+    ZeroOrMore,
+    check_bounds,
+)
 from lstm_jax.data import learn_subwords, save_tokenizer
 from lstm_jax.training import Stop, interruptible
 
@@ -88,12 +97,12 @@ class Options(RunOptions):
     test: str = "test_2016_flickr"
     smoke: bool = False
     capitals: bool = False
-    symbols: int = 4000
-    embedding: int = 256
-    hidden: int = 256
-    dropout: float = 0.3
-    learning_rate: float = 2e-3
-    batch: int = 64
+    symbols: OneOrMore = 4000
+    embedding: OneOrMore = 256
+    hidden: Annotated[int, Range(2, MOST, "2 or more")] = 256
+    dropout: Share = 0.3
+    learning_rate: Positive = 2e-3
+    batch: OneOrMore = 64
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
             run_dir=Path("runs/translate"), epochs=12, evaluations=12, steps_per_call=1
@@ -137,7 +146,7 @@ class PredictOptions:
     sentences: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SENTENCE")
     ] = ()
-    beam: int = BEAM
+    beam: ZeroOrMore = BEAM
     picture: Path | None = None
 
 
@@ -156,14 +165,7 @@ def generated() -> list[tuple[str, str]]:
 
 def check(options: Options) -> None:
     """Refuse numbers that make no sense."""
-    check_flags(
-        options,
-        counts=("symbols", "embedding", "batch"),
-        several=("hidden",),
-        shares=("dropout",),
-        positive=("learning_rate",),
-    )
-    check_run(options.run, validated=True)
+    check_options(options, validated=True)
     if options.hidden % 2:
         raise lstm_jax.InputError(
             f"--hidden: expected an even number, found {options.hidden}"
@@ -381,7 +383,7 @@ def predict(options: PredictOptions) -> None:
     )
     from experiments.translate.plots import draw_attention
 
-    check_flags(options, amounts=("beam",))
+    check_bounds(options)
     translator = load_translator(options.run_dir)
     # Python has no standard input where the shell has closed it.
     sentences = options.sentences or [line.strip() for line in sys.stdin or ()]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lstm_jax.config import Configuration
+from lstm_jax.config import Configuration, OneOrMore, check_bounds
 from lstm_jax.errors import InputError
 
 Named = Mapping[str, np.ndarray]  # series by name, float64, oldest point first
@@ -23,7 +23,7 @@ Named = Mapping[str, np.ndarray]  # series by name, float64, oldest point first
 class Frame(Configuration):
     """What a forecast looks at, and how far ahead it reaches, in points."""
 
-    horizon: int = 48
+    horizon: OneOrMore = 48
     """Points to be forecast at once."""
     seasons: tuple[int, ...] = (24, 168)
     """Periods after which a series resembles itself, the shortest first: of hourly
@@ -43,11 +43,10 @@ def check_frame(frame: Frame) -> Frame:
     Raises:
         InputError: it makes no sense.
     """
+    check_bounds(frame)
     seasons = frame.seasons
     if not seasons or seasons[0] < 1 or list(seasons) != sorted(set(seasons)):
         raise InputError(f"--seasons: expected rising numbers from 1, found {seasons}")
-    if frame.horizon < 1:
-        raise InputError(f"--horizon: expected 1 or more, found {frame.horizon}")
     if frame.reads < seasons[-1]:
         raise InputError(
             f"--reads: expected the longest season, {seasons[-1]}, or more, "

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from lstm_jax.decoding.beam import Beams as Beams
     from lstm_jax.decoding.beam import beam_search as beam_search
     from lstm_jax.decoding.beam import greedy_search as greedy_search
+    from lstm_jax.decoding.config import Sampling as Sampling
     from lstm_jax.decoding.ctc import Hypothesis as Hypothesis
     from lstm_jax.decoding.ctc import greedy_decode as greedy_decode
     from lstm_jax.decoding.ctc import prefix_beam_search as prefix_beam_search
     from lstm_jax.decoding.likelihood import score_ids as score_ids
     from lstm_jax.decoding.likelihood import search_ids as search_ids
-    from lstm_jax.decoding.sampling import Sampling as Sampling
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

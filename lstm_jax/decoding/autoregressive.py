@@ -23,16 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.data.special_ids import NO_SYMBOL
-from lstm_jax.decoding.sampling import (
-    GREEDY,
-    MEMORY,
-    InForce,
-    Numbers,
-    Sampling,
-    choose,
-    remember,
-    rules_of,
-)
+from lstm_jax.decoding.config import GREEDY, MEMORY, Sampling
+from lstm_jax.decoding.sampling import InForce, Numbers, choose, remember, rules_of
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.mesh import local_row_mesh, replicate, spread
 from lstm_jax.models.language import LanguageModel, States

@@ -6,64 +6,18 @@ softmax. The numbers are data, so that other numbers compile nothing anew; which
 are in force is static, and the loop has no trace of the others.
 """
 
-import dataclasses
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lstm_jax.errors import InputError
+from lstm_jax.config import check_bounds
+from lstm_jax.decoding.config import Sampling
 from lstm_jax.ops.argmax import argmax
 from lstm_jax.typing import Count, PRNGKeys, RecentIds, Scalar, StepIds, StepLogits
 
-MEMORY = 256  # symbols that a penalty can look back on
 _COLDEST = 1e-30  # below it a float32 is no number to divide by
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How the next symbol is chosen.
-
-    Attributes:
-        temperature: 0 takes the highest score; otherwise scores are divided by it and
-            a symbol is drawn from their softmax.
-        top_k: draw only from this many of the highest scores; 0 for all.
-        top_p: then only from the fewest symbols whose probability reaches this.
-        min_p: then only from symbols at least this share as probable as the likeliest.
-        repetition_penalty: log-probabilities of symbols among the last ones are
-            multiplied by it; 1 for none.
-        repetition_window: how many last symbols these are, at most 256.
-    """
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    repetition_window: int = 64
-
-    def __post_init__(self) -> None:
-        window, penalty = self.repetition_window, self.repetition_penalty
-        for name, value, expected, holds in (
-            ("temperature", self.temperature, "at least 0", 0 <= self.temperature),
-            ("top_k", self.top_k, "0 or more", self.top_k >= 0),
-            ("top_p", self.top_p, "in (0, 1]", 0 < self.top_p <= 1),
-            ("min_p", self.min_p, "in [0, 1]", 0 <= self.min_p <= 1),
-            ("repetition_penalty", penalty, "at least 1", penalty >= 1),
-            ("repetition_window", window, f"in [1, {MEMORY}]", 1 <= window <= MEMORY),
-        ):
-            if not (holds and value < math.inf):
-                raise InputError(f"{name}: expected a number {expected}, found {value}")
-
-    @property
-    def greedy(self) -> bool:
-        """Whether nothing is left to chance."""
-        return self.temperature == 0
-
-
-GREEDY = Sampling()
 
 
 class InForce(NamedTuple):
@@ -87,7 +41,12 @@ class Numbers(NamedTuple):
 
 
 def rules_of(sampling: Sampling, vocab_size: int) -> tuple[InForce, Numbers]:
-    """What `choose` takes."""
+    """What `choose` takes.
+
+    Raises:
+        InputError: a number of them makes no sense.
+    """
+    check_bounds(sampling)
     chance = not sampling.greedy
     in_force = InForce(
         chance=chance,

@@ -6,22 +6,25 @@ field is its help.
 
 import dataclasses
 import json
-import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from lstm_jax.config import (
-    HUGE,
-    MAX_SEED,
-    MOST,
+    Amount,
     ClusterConfig,
     Configuration,
-    Devices,
+    Count,
     EngineName,
+    Fraction,
+    Positive,
     Precision,
+    Range,
     RegularizerConfig,
     RunConfig,
-    expect,
+    Share,
+    check_bounds,
+    check_cluster,
+    check_run,
     read_section,
 )
 from lstm_jax.data.tokenizers.characters import Kind
@@ -30,8 +33,6 @@ from lstm_jax.storage.files import read_json, write_json
 
 FORMAT = 1  # of config.json; a new setting with a default needs no new one
 PresetName = Literal["shakespeare-3min", "shakespeare-10min", "shakespeare-60min"]
-_MOST_ROUNDS = 100  # of a Mogrifier; each is a part of the program
-_LARGEST = {"--layers": 1000, "--hidden": 2**20}  # more is a damaged file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class DataConfig(Configuration):
     any, the built-in corpus "hello world"."""
     vocab: Kind = "char"
     """What a symbol is: a Unicode character or a byte."""
-    validation_fraction: float = 0.1
+    validation_fraction: Share = 0.1
     """Share of the text held out from its end to measure generalization."""
 
 
@@ -51,11 +52,11 @@ class DataConfig(Configuration):
 class ModelConfig(Configuration):
     """The network."""
 
-    layers: int = 2
+    layers: Annotated[int, Range(1, 1000)] = 2  # more is a damaged file
     """LSTM layers."""
-    hidden: int | None = None
+    hidden: Annotated[int, Range(1, 2**20)] | None = None
     """Units of each layer. Default: by the size of the text and --max-seconds."""
-    dropout: float | None = None
+    dropout: Share | None = None
     """Share of activations dropped between layers and before the softmax. Default: by
     how often the text will be read."""
     precision: Precision = "float32"
@@ -66,7 +67,7 @@ class ModelConfig(Configuration):
     """How the recurrence is run. The results are the same."""
     remat: bool = False
     """Train in far less memory, for one more forward pass per step."""
-    mogrifier: int = 0
+    mogrifier: Annotated[int, Range(0, 100, "0 to 100 rounds")] = 0  # each is code
     """Rounds in which input and state scale each other before every step (Mogrifier);
     with an embedding in the place of the first layer's table. Its loop is its own:
     there is no --engine to choose."""
@@ -90,25 +91,25 @@ class ModelConfig(Configuration):
 class OptimizerConfig(Configuration):
     """How it learns: Adam on truncated back-propagation through time."""
 
-    batch: int = 32
+    batch: Count = 32
     """Stretches of text read side by side."""
-    length: int = 32
+    length: Count = 32
     """Symbols per step through which gradients flow; the state is carried on."""
-    learning_rate: float = 4e-3
+    learning_rate: Positive = 4e-3
     """Peak of the schedule: a linear warm-up, then a linear decay."""
-    warmup: float = 0.02
+    warmup: Fraction = 0.02
     """Share of the run in which the learning rate rises."""
-    final_rate: float = 0.0
+    final_rate: Fraction = 0.0
     """The learning rate at the end of the run, as a share of its peak."""
-    beta2: float = 0.99
+    beta2: Share = 0.99
     """Adam's memory of squared gradients."""
-    weight_decay: float = 0.01
+    weight_decay: Amount = 0.01
     """Decoupled weight decay (AdamW), on matrices only."""
-    clip_norm: float = 1.0
+    clip_norm: Amount = 1.0
     """Largest gradient norm; longer gradients are scaled down to it. 0 is any."""
-    reset_probability: float = 0.02
+    reset_probability: Share = 0.02
     """Chance of a stretch to begin a step from the zero state."""
-    average: float = 0.0
+    average: Share = 0.0
     """Memory of a running average of the weights, 0.999 for example: the average is
     what is validated and kept. 0 is none."""
 
@@ -154,81 +155,24 @@ def check(config: TrainConfig) -> None:
     Raises:
         InputError: naming the flag, what it expects and what it found.
     """
-    model, optimizer, run = config.model, config.optimizer, config.run
-    regularizer = config.regularizer
-    for flag, value in (
-        ("--layers", model.layers),
-        ("--hidden", 1 if model.hidden is None else model.hidden),
-        ("--batch", optimizer.batch),
-        ("--length", optimizer.length),
-        ("--epochs", 1 if run.epochs is None else run.epochs),
-        ("--steps-per-call", run.steps_per_call),
-        ("--devices", run.devices if isinstance(run.devices, int) else 1),
-        ("--patience", 1 if run.patience is None else run.patience),
-        (
-            "--checkpoint-steps",
-            1 if run.checkpoint_steps is None else run.checkpoint_steps,
-        ),
-    ):
-        most = _LARGEST.get(flag, MOST)
-        expect(flag, value, f"a number from 1 to {most:,}", 1 <= value <= most)
-    for flag, value in (
-        ("--dropout", 0.0 if model.dropout is None else model.dropout),
-        ("--validation-fraction", config.text.validation_fraction),
-        ("--beta2", optimizer.beta2),
-        ("--reset-probability", optimizer.reset_probability),
-        ("--average", optimizer.average),
-        ("--input-dropout", regularizer.input_dropout),
-        ("--weight-drop", regularizer.weight_drop),
-        ("--recurrent-dropout", regularizer.recurrent_dropout),
-        ("--zoneout-hidden", regularizer.zoneout_hidden),
-        ("--zoneout-cell", regularizer.zoneout_cell),
-        ("--label-smoothing", regularizer.label_smoothing),
-    ):
-        expect(flag, value, "a number in [0, 1)", 0 <= value < 1)
-    for flag, value in (
-        ("--learning-rate", optimizer.learning_rate),
-        ("--training-temperature", regularizer.training_temperature),
-        ("--max-seconds", 1.0 if run.max_seconds is None else run.max_seconds),
-        ("--checkpoint-seconds", run.checkpoint_seconds),
-    ):
-        expect(flag, value, "a positive number", 0 < value < math.inf)
-    for flag, value in (
-        ("--clip-norm", optimizer.clip_norm),
-        ("--weight-decay", optimizer.weight_decay),
-        ("--min-improvement", run.min_improvement),
-        ("--l1", regularizer.l1),
-        ("--l2", regularizer.l2),
-        ("--activation-penalty", regularizer.activation_penalty),
-        ("--temporal-penalty", regularizer.temporal_penalty),
-    ):
-        expect(flag, value, "a number of at least 0", 0 <= value < math.inf)
-    for flag, value in (
-        ("--warmup", optimizer.warmup),
-        ("--final-rate", optimizer.final_rate),
-    ):
-        expect(flag, value, "a number in [0, 1]", 0 <= value <= 1)
-    expect("--evaluations", run.evaluations, "0 or more", 0 <= run.evaluations <= MOST)
-    expect("--seed", run.seed, "0 or more", 0 <= run.seed < MAX_SEED)
-    rounds = model.mogrifier
-    expect("--mogrifier", rounds, "0 to 100 rounds", 0 <= rounds <= _MOST_ROUNDS)
+    check_bounds(config)
+    _check_loop(config.model, config.regularizer)
+    validated = config.run.evaluations and config.text.validation_fraction
+    if config.run.patience and not validated:
+        raise InputError("--patience: expected --evaluations and a held-out text")
+    check_run(config.run)
+    check_cluster(config.cluster, config.run.devices)
+
+
+def _check_loop(model: ModelConfig, regularizer: RegularizerConfig) -> None:
+    """Refuse what the loop of an engine, or of a cell with its own, cannot do."""
     if regularizer.in_loop and model.engine not in ("auto", "scan"):
         raise InputError(
             "--engine: expected scan, the one that can have recurrent dropout and "
             f"zoneout, found {model.engine}"
         )
-    if not model.plain:
-        _check_own_loop(model, regularizer)
-    validated = run.evaluations and config.text.validation_fraction
-    if run.patience and not validated:
-        raise InputError("--patience: expected --evaluations and a held-out text")
-    if run.resume and run.overwrite:
-        raise InputError("expected --resume or --overwrite, found both")
-    _check_cluster(config.cluster, run.devices)
-
-
-def _check_own_loop(model: ModelConfig, regularizer: RegularizerConfig) -> None:
-    """Refuse what a Mogrifier or capped gates cannot be combined with."""
+    if model.plain:
+        return
     whose = "--mogrifier" if model.mogrifier else "--capped-gate"
     for flag, given in (
         (f"--engine {model.engine}", model.engine != "auto"),
@@ -237,27 +181,6 @@ def _check_own_loop(model: ModelConfig, regularizer: RegularizerConfig) -> None:
     ):
         if given:
             raise InputError(f"{whose}: expected no {flag} beside it, found both")
-
-
-def _check_cluster(cluster: ClusterConfig, devices: Devices) -> None:
-    """Refuse an address that is none, and numbers of processes that make no sense."""
-    address, count, index = cluster.coordinator, cluster.processes, cluster.process
-    alone = address is None
-    host, _, port = (address or "").rpartition(":")
-    if alone and (count is not None or index is not None):
-        raise InputError("--coordinator: expected HOST:PORT or auto, found none")
-    if not alone and address != "auto":
-        valid = bool(host) and port.isdecimal() and 0 < int(port) < 2**16
-        expect("--coordinator", address, "HOST:PORT or auto", valid)
-        expect("--processes", count, "their number", count is not None)
-        expect("--process", index, "which one this is", index is not None)
-    if count is not None:
-        expect("--processes", count, "1 or more", count >= 1)
-        even = not isinstance(devices, int) or devices % count == 0
-        expect("--devices", devices, f"a multiple of {count} processes", even)
-    if index is not None:
-        most = HUGE if count is None else count
-        expect("--process", index, f"0 to {most - 1}", 0 <= index < most)
 
 
 def save_config(config: TrainConfig, path: Path) -> None:

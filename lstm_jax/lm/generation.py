@@ -3,10 +3,13 @@
 `Writer` turns ids into text while they are made, up to a stop.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from lstm_jax.config import check_bounds
 from lstm_jax.data.special_ids import UNKNOWN
 from lstm_jax.data.tokenizers.characters import Vocab
 from lstm_jax.decoding.autoregressive import (
@@ -16,8 +19,8 @@ from lstm_jax.decoding.autoregressive import (
     row_keys,
     sample_keys,
 )
+from lstm_jax.decoding.config import GREEDY, Sampling
 from lstm_jax.decoding.likelihood import score_ids, search_ids
-from lstm_jax.decoding.sampling import Sampling
 from lstm_jax.errors import InputError
 from lstm_jax.lm.text_model import TextModel
 
@@ -26,19 +29,26 @@ def generate_text(
     trained: TextModel,
     prompt: str,
     length: int,
+    sampling: Sampling = GREEDY,
     *,
-    temperature: float = 0.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    min_p: float = 0.0,
     seed: int = 0,
+    **rules: Any,  # noqa: ANN401
 ) -> str:
-    """A continuation of a prompt, chosen as `Sampling` says: greedy by default.
+    """Continue a prompt: greedily by default.
+
+    Args:
+        trained: the model.
+        prompt: the text to continue.
+        length: symbols to make.
+        sampling: how they are chosen.
+        seed: decides every draw.
+        **rules: fields of `sampling` to be changed: `temperature=0.7`, for example.
 
     Raises:
-        InputError: the prompt holds characters that the model does not know.
+        InputError: the prompt holds characters that the model does not know, or a
+            number makes no sense.
     """
-    sampling = Sampling(temperature, top_k, top_p, min_p)
+    sampling = dataclasses.replace(sampling, **rules)
     return "".join(stream_text(trained, prompt, length, sampling, seed=seed))
 
 
@@ -73,8 +83,10 @@ def stream_texts(
     `samples` and `seed` are then not heeded.
 
     Raises:
-        InputError: at once, before anything is made, for a prompt the model can't read.
+        InputError: at once, before anything is made, for a prompt the model can't read
+            or a number that makes no sense.
     """
+    check_bounds(sampling)
     ids = encode_prompt(trained.vocab, prompt)
     keys = sample_keys(seed, samples) if seeds is None else row_keys(seeds)
 

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 
+from lstm_jax.config import flag_of
 from lstm_jax.data.text import Corpus, encode_files, encode_text, survey_files
 from lstm_jax.data.tokenizers.characters import Vocab
 from lstm_jax.errors import InputError
@@ -27,9 +28,9 @@ def refuse_changes(kept: TrainConfig, asked: TrainConfig) -> None:
         for field in dataclasses.fields(before):
             was, now = getattr(before, field.name), getattr(after, field.name)
             if was != now:
-                flag = "--" + field.name.replace("_", "-")
                 raise InputError(
-                    f"--resume: expected {flag} as the run has it, {was}, found {now}"
+                    f"--resume: expected {flag_of(field.name)} as the run has it, "
+                    f"{was}, found {now}"
                 )
     if kept.run.seed != asked.run.seed:
         raise InputError(

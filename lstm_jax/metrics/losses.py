@@ -7,7 +7,7 @@ the end, so it does not depend on how the data were cut.
 
 import dataclasses
 import math
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from lstm_jax.ops.argmax import argmax
 from lstm_jax.typing import Labels, LabelScores
 
 Same = TypeVar("Same")
+Total = Any  # an array: of JAX, or of NumPy once it is on the host
 
 
 class Additive:
@@ -37,8 +38,8 @@ Totals = TypeVar("Totals", bound=Additive)
 class Mean(Additive):
     """A weighted mean in the making: a `total`, and the `weight` to divide it by."""
 
-    total: Array
-    weight: Array
+    total: Total
+    weight: Total
 
     def value(self) -> float:
         """Divide: the mean over everything that was added up; NaN of nothing."""
@@ -73,12 +74,12 @@ class Sums(Additive):
     penalty: Array | None = None
 
     @property
-    def loss(self) -> Array:
+    def loss(self) -> Total:
         """The total loss."""
         return self._loss.total
 
     @property
-    def count(self) -> Array:
+    def count(self) -> Total:
         """What the total loss is divided by: how many positions were counted."""
         return self._loss.weight
 

@@ -16,12 +16,11 @@ from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import LSTMParams, LSTMState, init_lstm
 from lstm_jax.cells.noise import LoopMasks
-from lstm_jax.config import PLAIN, RegularizerConfig
+from lstm_jax.config import PLAIN, RegularizerConfig, check_bounds
 from lstm_jax.engines.dispatch import check_engine_name
 from lstm_jax.nn.recurrence import lstm
 from lstm_jax.nn.regularizers import (
     check_rate,
-    check_rates,
     drop_connect,
     dropout,
     loop_masks,
@@ -67,7 +66,8 @@ class LSTM(nnx.Module):
         self.b = nnx.Param(params.b)
         self.engine = check_engine_name(engine, masks=regularizer.in_loop)
         self.remat = remat
-        self.regularizer = check_rates(regularizer)
+        check_bounds(regularizer)
+        self.regularizer = regularizer
 
     @property
     def params(self) -> LSTMParams:

@@ -26,10 +26,6 @@ from lstm_jax.typing import Activations, Ids, PRNGKey, RecurrentWeights
 Shape = tuple[int, ...]
 Params = Any  # a pytree of parameters
 _BYTE = 256
-_SHARES = (
-    *("input_dropout", "weight_drop", "recurrent_dropout", "zoneout_hidden"),
-    *("zoneout_cell", "label_smoothing"),
-)
 
 
 # Noise on arrays.
@@ -203,18 +199,6 @@ def check_rate(name: str, rate: float) -> float:
     if not 0 <= rate < 1:
         raise ValueError(f"{name}: expected a share in [0, 1), found {rate}")
     return rate
-
-
-def check_rates(rates: RegularizerConfig) -> RegularizerConfig:
-    """The rates themselves, if shares lie in [0, 1) and the temperature is positive."""
-    for name in _SHARES:
-        check_rate(name, getattr(rates, name))
-    if not rates.training_temperature > 0:
-        raise ValueError(
-            "training_temperature: expected a positive number, found "
-            f"{rates.training_temperature}"
-        )
-    return rates
 
 
 def _float32(a: Array) -> Array:

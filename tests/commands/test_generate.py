@@ -166,6 +166,12 @@ def test_a_beam_draws_nothing(given: list[str], message: str, tmp_path: Path) ->
         generate.main([str(tmp_path), *given])
 
 
+def test_nonsense_is_refused_before_the_model_is_loaded() -> None:
+    message = "^--temperature: expected a number at least 0, found nan"
+    with pytest.raises(InputError, match=message):
+        generate.main(["nowhere", "--temperature", "nan"])
+
+
 @pytest.mark.usefixtures("in_process")
 def test_more_candidates_than_symbols_are_all_of_them(
     trained: Trained, capsys: pytest.CaptureFixture[str]

@@ -19,7 +19,7 @@ from lstm_jax.decoding.autoregressive import (
     row_keys,
     sample_keys,
 )
-from lstm_jax.decoding.sampling import GREEDY, MEMORY, Sampling
+from lstm_jax.decoding.config import GREEDY, MEMORY, Sampling
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.typing import Ids, PRNGKey, StepIds, StepLogits
 

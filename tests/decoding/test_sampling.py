@@ -9,12 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from lstm_jax.data.special_ids import NO_SYMBOL
+from lstm_jax.decoding.config import Sampling
 from lstm_jax.decoding.sampling import (
-    Sampling,
     keep_likely,
     keep_share,
     penalize,
     remember,
+    rules_of,
 )
 from lstm_jax.errors import InputError
 
@@ -140,22 +141,25 @@ def test_the_newest_are_remembered(count: int) -> None:
     [
         (
             {"temperature": -0.1},
-            "temperature: expected a number at least 0, found -0.1",
+            "^--temperature: expected a number at least 0, found -0.1",
         ),
-        ({"temperature": float("nan")}, "temperature: expected"),
-        ({"temperature": float("inf")}, "temperature: expected"),
-        ({"top_k": -1}, "top_k: expected a number 0 or more, found -1"),
-        ({"top_p": 0.0}, "top_p: expected a number in"),
-        ({"top_p": 1.1}, "top_p: expected a number in"),
-        ({"top_p": float("nan")}, "top_p: expected a number in"),
-        ({"min_p": -0.1}, "min_p: expected a number in"),
-        ({"min_p": 1.1}, "min_p: expected a number in"),
-        ({"repetition_penalty": 0.9}, "repetition_penalty: expected a number at least"),
-        ({"repetition_penalty": float("inf")}, "repetition_penalty: expected"),
-        ({"repetition_window": 0}, "repetition_window: expected a number in"),
-        ({"repetition_window": 257}, "repetition_window: expected a number in"),
+        ({"temperature": float("nan")}, "^--temperature: expected"),
+        ({"temperature": float("inf")}, "^--temperature: expected"),
+        ({"top_k": -1}, "^--top-k: expected a number 0 or more, found -1"),
+        ({"top_p": 0.0}, "^--top-p: expected a number in"),
+        ({"top_p": 1.1}, "^--top-p: expected a number in"),
+        ({"top_p": float("nan")}, "^--top-p: expected a number in"),
+        ({"min_p": -0.1}, "^--min-p: expected a number in"),
+        ({"min_p": 1.1}, "^--min-p: expected a number in"),
+        (
+            {"repetition_penalty": 0.9},
+            "^--repetition-penalty: expected a number at least",
+        ),
+        ({"repetition_penalty": float("inf")}, "^--repetition-penalty: expected"),
+        ({"repetition_window": 0}, "^--repetition-window: expected a number in"),
+        ({"repetition_window": 257}, "^--repetition-window: expected a number in"),
     ],
 )
 def test_settings_without_sense_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Sampling(**settings)
+        rules_of(Sampling(**settings), 9)

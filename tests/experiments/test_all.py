@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import re
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,17 +18,18 @@ from experiments.known_data import Benchmark
 from experiments.results import (
     DataFile,
     Result,
-    new_experiment,
     read_result,
     write_result,
 )
 from experiments.text_generation.__main__ import changes_of
 from lstm_jax import InputError
+from lstm_jax.config import Range
 from lstm_jax.data import Frame
 from lstm_jax.lm.claim import WRITTEN
-from tests.helpers.experiment_runs import run
+from tests.helpers.experiment_runs import new_experiment, run
 
 FOLDER = Path(table.__file__).parent
+BY_DATA = {"folds", "reads", "seasons"}
 APPLICATIONS = sorted(path.parent.name for path in FOLDER.glob("*/__main__.py"))
 
 
@@ -43,8 +45,8 @@ def test_a_smoke_run_leaves_what_a_run_leaves(name: str, tmp_path: Path) -> None
     assert f"experiments.{name} " in result.command and "--smoke" in result.command
     assert re.search(r"\d", result.ours) and re.search(r"\d", result.floor)
     kept = {path.name for path in (tmp_path / "new").rglob("*.*")}
-    own, ours = {"model.npz", "settings.json"}, {"model.safetensors", "config.json"}
-    assert own <= kept or ours <= kept
+    assert {"model.safetensors", "config.json", "metrics.jsonl"} <= kept
+    assert {"curves.png", "summary.json", "experiment.json"} <= kept
     assert [name for name in kept if name.endswith(".png")]
     # A second run replaces it on request, and then all of it.
     before = contents(tmp_path)
@@ -85,7 +87,8 @@ def test_a_place_that_cannot_be_written_to_is_found_before_training(
 def test_an_application_has_overwrite_and_names_of_its_own(name: str) -> None:
     assert WRITTEN[name]
     options = importlib.import_module(f"experiments.{name}.__main__").Options
-    asked = options(smoke=True, overwrite=True, run_dir=Path("x"))
+    run = dataclasses.replace(options().run, overwrite=True, run_dir=Path("x"))
+    asked = options(smoke=True, run=run)
     assert command_line(name, asked) == f"python -m experiments.{name} --smoke"
     asked = dataclasses.replace(asked, smoke=False)
     assert command_line(name, asked) == f"python -m experiments.{name}"
@@ -100,6 +103,30 @@ def contents(path: Path) -> dict[str, bytes]:
     }
 
 
+def unbounded(hint: object) -> bool:
+    """Whether an annotation has a number without bounds in it."""
+    if hint in (int, float):
+        return True
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return any(map(unbounded, hints_of(hint).values()))
+    bounded = any(isinstance(part, Range) for part in typing.get_args(hint))
+    return not bounded and any(map(unbounded, typing.get_args(hint)))
+
+
+def hints_of(options: type) -> dict[str, object]:
+    """The annotations of a dataclass, bounds included."""
+    found = typing.get_type_hints(options, include_extras=True)
+    # Bounded by what is in the files, and by each other: `check_frame`.
+    return {name: found[name] for name in found if name not in BY_DATA}
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_every_number_of_an_application_has_bounds(name: str) -> None:
+    experiment = importlib.import_module(f"experiments.{name}.__main__")
+    assert not unbounded(experiment.Options)
+    assert not unbounded(experiment.PredictOptions)
+
+
 @pytest.mark.parametrize("name", sorted({*APPLICATIONS} - {"text_generation"}))
 @pytest.mark.parametrize("seconds", ["0", "-5", "nan", "inf"])
 def test_a_budget_that_is_none_is_refused(name: str, seconds: str) -> None:
@@ -108,6 +135,17 @@ def test_a_budget_that_is_none_is_refused(name: str, seconds: str) -> None:
     words = ["--data", "/nowhere", "--max-seconds", seconds]
     with pytest.raises(InputError, match=r"^--max-seconds: expected a positive"):
         experiment.main(words)
+
+
+@pytest.mark.parametrize(
+    "words", ["--length -1", "--temperature -1", "--temperature nan", "--seed -1"]
+)
+def test_numbers_without_sense_are_refused_by_predict(words: str) -> None:
+    """Before the model is opened: there is none."""
+    experiment = importlib.import_module("experiments.text_generation.__main__")
+    flag, value = words.split()
+    with pytest.raises(InputError, match=f"^{flag}: expected .*, found {value}"):
+        experiment.main(["predict", "/nowhere", "ROMEO:", flag, value])
 
 
 KNOWN = DataFile("known.txt", 5, "0123456789abcdef")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lstm_jax.decoding.sampling import Sampling
+from lstm_jax.decoding.config import Sampling
 from lstm_jax.errors import InputError
 from lstm_jax.lm.generation import (
     generate_text,
@@ -43,6 +43,12 @@ def test_settings_reach_the_sampler(learned: TextModel) -> None:
     assert greedy != free[0]
     assert generate_text(learned, "a", 80, temperature=9.0, top_k=1) == greedy
     assert generate_text(learned, "a", 80, temperature=9.0, top_p=0.01) == greedy
+    hot = Sampling(9.0, repetition_penalty=3.0)
+    punished = generate_text(learned, "a", 80, hot)
+    assert punished == generate_text(
+        learned, "a", 80, temperature=9.0, repetition_penalty=3.0
+    )
+    assert punished != free[0]
     with pytest.raises(InputError, match="temperature: expected"):
         generate_text(learned, "a", 80, temperature=-1.0)
 

@@ -90,7 +90,7 @@ def test_variational_dropout_has_one_mask_for_all_steps(axis: int) -> None:
 def test_rates_that_are_no_share(rate: float) -> None:
     with pytest.raises(ValueError, match=rf"dropout: .* in \[0, 1\), found {rate}"):
         check_rate("dropout", rate)
-    with pytest.raises(ValueError, match=rf"weight_drop: .*, found {rate}"):
+    with pytest.raises(ValueError, match=rf"--weight-drop: .*, found {rate}"):
         LSTM(D, H, rngs=nnx.Rngs(0), regularizer=with_rates(weight_drop=rate))
 
 

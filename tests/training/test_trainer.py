@@ -84,7 +84,7 @@ def programs() -> Programs:
 
 
 def settings(**given: Any) -> RunConfig:  # noqa: ANN401
-    return RunConfig(**{"steps_per_call": 1, "evaluations": 10, **given})
+    return dataclasses.replace(RunConfig(steps_per_call=1), **given)
 
 
 def train(shared: Programs, steps_per_call: int = 1) -> Trained:

@@ -11,6 +11,7 @@ from experiments.cli import command_line
 from experiments.forecast import __main__ as forecast
 from experiments.forecast.__main__ import Options, generated, load
 from lstm_jax import InputError
+from lstm_jax.config import RunConfig
 from lstm_jax.data import Frame
 from tests.helpers.experiment_runs import run
 
@@ -64,7 +65,7 @@ def test_another_test_part_is_refused(tmp_path: Path) -> None:
     [
         ({"members": 0}, "--members: expected 1 or more, found 0"),
         ({"learning_rate": 0.0}, "--learning-rate"),
-        ({"seed": -1}, "--seed"),
+        ({"run": RunConfig(seed=-1)}, "--seed"),
         ({"frame": Frame(seasons=(7, 3))}, "--seasons"),
         ({"data": Path("none.csv")}, r"none\.csv: expected a CSV file"),
     ],
@@ -98,7 +99,7 @@ def test_a_trained_run_forecasts_a_users_series(tmp_path: Path) -> None:
             [tmp_path / "run", tmp_path / "own.csv"],
             "expected 24 points or more, found 23",
         ),
-        ([tmp_path / "none", tmp_path / "own.csv"], "expected a finished run"),
+        ([tmp_path / "none", tmp_path / "own.csv"], "expected the configuration"),
     ):
         done = run("forecast", "predict", *words)
         assert done.returncode == 2 and done.stdout == ""
@@ -106,12 +107,13 @@ def test_a_trained_run_forecasts_a_users_series(tmp_path: Path) -> None:
 
 
 def test_the_command_of_a_result_says_what_was_asked_for() -> None:
-    asked = dataclasses.replace(SMALL, data=Path("/home/me/own.csv"), max_seconds=9.0)
+    run = dataclasses.replace(SMALL.run, max_seconds=9.0, run_dir=Path("/home/me"))
+    asked = dataclasses.replace(SMALL, data=Path("/home/me/own.csv"), run=run)
     assert command_line("forecast", asked) == (
-        "python -m experiments.forecast --data own.csv --max-seconds 9 --horizon 2 "
-        "--seasons 2 3 --reads 3"
+        "python -m experiments.forecast --data own.csv --horizon 2 --seasons 2 3 "
+        "--reads 3 --max-seconds 9"
     )
-    plain = Options(data=Path("some/m4"), run_dir=Path("/home/me"), validate=True)
+    plain = Options(data=Path("some/m4"), validate=True)
     assert command_line("forecast", plain).endswith("forecast --data m4 --validate")
     tried = dataclasses.replace(asked, smoke=True)
     assert command_line("forecast", tried) == "python -m experiments.forecast --smoke"

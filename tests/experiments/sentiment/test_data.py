@@ -9,8 +9,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
-from experiments.sentiment.config import Recipe, check_recipe
+from experiments.sentiment.config import Recipe
 from experiments.sentiment.data import padded_batch, read_labelled
+from lstm_jax.config import check_bounds
 from lstm_jax.data.buckets import Picked, length_buckets
 from lstm_jax.data.special_ids import IGNORED, UNKNOWN
 from lstm_jax.data.tokenizers.words import common_words, tokens
@@ -135,5 +136,5 @@ def test_buckets_have_room_and_few_shapes() -> None:
 )
 def test_a_recipe_that_makes_no_sense_is_refused(flag: str, recipe: Recipe) -> None:
     with pytest.raises(InputError, match=f"--{flag}: expected"):
-        check_recipe(recipe)
-    assert check_recipe(Recipe()) == Recipe()
+        check_bounds(recipe)
+    check_bounds(Recipe())

@@ -16,15 +16,16 @@ from experiments.sentiment.task import (
     class_chances,
     classifier_programs,
     load_classifier,
-    save_classifier,
     train_classifier,
 )
+from lstm_jax.config import RunConfig
 from lstm_jax.errors import InputError
 from lstm_jax.training.compiled import Programs
 
 DATA = sentiment.generated()
 TRAIN, TEST = np.arange(120), np.arange(120, 160)
 RECIPE = dataclasses.replace(Recipe(), **sentiment.SMOKE)
+RUN = RunConfig(epochs=15, steps_per_call=1)
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +35,14 @@ def programs() -> Programs:
 
 
 @pytest.fixture(scope="module")
-def classifier(
-    programs: Programs, tmp_path_factory: pytest.TempPathFactory
-) -> TextClassifier:
-    folder = tmp_path_factory.mktemp("curves")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def classifier(programs: Programs, run_dir: Path) -> TextClassifier:
     data = sentiment.part(DATA, TRAIN)
-    found = train_classifier(data, RECIPE, programs=programs, run_dir=folder)
-    assert (folder / "curves.png").stat().st_size > 1000
+    found, *_ = train_classifier(data, RECIPE, RUN, programs=programs, folder=run_dir)
     return found
 
 
@@ -66,37 +68,68 @@ def test_words_of_the_training_texts_only(
 ) -> None:
     texts = ["rare rare good", "bad"] * 8
     data = Labelled(texts, np.array([1, 0] * 8), DATA.classes)
-    recipe = dataclasses.replace(RECIPE, epochs=1)
     assert "rare" not in classifier.words.symbols
-    found = train_classifier(data, recipe, programs=programs)
+    run = dataclasses.replace(RUN, epochs=1)
+    found, *_ = train_classifier(data, RECIPE, run, programs=programs)
     assert found.words.symbols == ("rare", "bad", "good")
 
 
 def test_it_comes_back_and_predicts(
-    classifier: TextClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    classifier: TextClassifier, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_classifier(tmp_path, classifier)
-    again = load_classifier(tmp_path)
-    assert (again.recipe, again.words, again.classes) == (
-        classifier.recipe,
-        classifier.words,
-        classifier.classes,
-    )
+    again = load_classifier(run_dir)
+    assert (again.words, again.classes) == (classifier.words, classifier.classes)
     for ours, kept in zip(
         jax.tree.leaves(classifier.models), jax.tree.leaves(again.models), strict=True
     ):
         np.testing.assert_array_equal(ours, kept)
-    sentiment.main(["predict", str(tmp_path), "it is good .", "this plot is bad !"])
+    sentiment.main(["predict", str(run_dir), "it is good .", "this plot is bad !"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["pos", "neg"]
     assert lines[0].endswith("  it is good .")
 
 
-def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected a finished run"):
+def test_it_is_scored_on_a_file_of_the_users(
+    classifier: TextClassifier,
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("said,tone\nit is good .,pos\nit is bad .,neg\nit is fine .,neg\n")
+    words = ["--text-column", "said", "--label-column", "tone", "--json"]
+    given = ["evaluate", str(run_dir), "--data", str(table)]
+    sentiment.main([*given, *words])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    # Of two neg one is found, and of two found pos one is right.
+    assert found["accuracy"] == pytest.approx(2 / 3) and found["texts"] == 3
+    assert found["precision"] == found["recall"] == pytest.approx(0.75)
+    table.write_text("text,label\na,pos\nb,so-so\n")
+    with pytest.raises(InputError, match="expected the labels neg, pos, found so-so"):
+        sentiment.main(given)
+    with pytest.raises(InputError, match="--data: expected files, found none"):
+        sentiment.main(["evaluate", str(run_dir)])
+
+
+def test_the_best_step_is_that_of_the_texts_held_out(programs: Programs) -> None:
+    data, held_out = sentiment.part(DATA, TRAIN), sentiment.part(DATA, TEST)
+    run = dataclasses.replace(RUN, epochs=2, evaluations=4)
+    _, trained, _ = train_classifier(
+        data, RECIPE, run, programs=programs, held_out=held_out
+    )
+    losses = [line.val["loss"] for line in trained.lines if line.val]
+    assert len(losses) == 4 and all("accuracy" in x.val for x in trained.lines if x.val)
+    best = min(
+        (line for line in trained.lines if line.val), key=lambda x: x.val["loss"]
+    )
+    assert trained.step == best.step
+
+
+def test_what_is_no_classifier_is_refused(run_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected the configuration of a model"):
         load_classifier(tmp_path)
-    (tmp_path / "settings.json").write_text(json.dumps({"recipe": {"depth": 3}}))
-    with pytest.raises(InputError, match="expected the settings of a classifier"):
+    (tmp_path / "config.json").write_text(json.dumps({"recipe": {"depth": 3}}))
+    with pytest.raises(InputError, match="expected a model of sentiment, found None"):
         load_classifier(tmp_path)
     with pytest.raises(InputError, match="predict: expected a text"):
         sentiment.predict(sentiment.PredictOptions(tmp_path, ()))

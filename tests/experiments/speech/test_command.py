@@ -20,7 +20,7 @@ from experiments.speech.features import log_mel
 from experiments.speech.plots import draw_transcript
 from lstm_jax import InputError
 from lstm_jax.metrics import Edits
-from lstm_jax.storage import save_model
+from lstm_jax.models import save_model, write_spec
 
 RECORDINGS = data.tones()
 SMALL = task.Settings(4, 1, 6, 1.2, layers=1)
@@ -155,10 +155,10 @@ def test_recordings_are_described_whether_packed_or_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"), [("--seed", "-1"), ("--seed", "4294967296")]
+    ("flag", "value"), [("--seed", "-1"), ("--seed", "9223372036854775808")]
 )
 def test_flags_that_make_no_sense_are_refused(flag: str, value: str) -> None:
-    with pytest.raises(InputError, match=f"{flag}: expected 0 to 4294967295, found"):
+    with pytest.raises(InputError, match=f"{flag}: expected 0 or more, found"):
         speech.main(["--smoke", flag, value])
 
 
@@ -166,17 +166,33 @@ def test_flags_that_make_no_sense_are_refused(flag: str, value: str) -> None:
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run leaves, with networks of random weights."""
     path = tmp_path_factory.mktemp("run")
-    for place, build in (
-        (path / "isolated", task.build_isolated),
-        (path, task.build_joined),
+    for place, course in (
+        (path / "isolated", task.isolated_course(SMALL, None)),
+        (path, task.joined_course(SMALL, None)),
     ):
         rng = np.random.default_rng(0)
-        shapes = jax.eval_shape(lambda build=build: build(SMALL, 0))
+        shapes = jax.eval_shape(course.spec.build, jax.random.key(0))
         model = jax.tree.map(
             lambda a, rng=rng: np.float32(rng.normal(size=a.shape)), shapes
         )
-        save_model(place, model, dataclasses.asdict(SMALL))
+        save_model(place, task.APPLICATION, course.spec, model)
     return path
+
+
+def test_it_is_scored_on_recordings_of_the_users(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, digit in enumerate("0123"):
+        write_wav(
+            tmp_path / f"{digit}_ann_{number}.wav", RECORDINGS[0].samples, 8000, 1
+        )
+    speech.main(["evaluate", str(run_dir), "--data", str(tmp_path), "--json"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    # The same sound four times: one digit is named, of the four that were said.
+    assert found["recordings"] == 4 and found["accuracy"] in (0.0, 0.25)
+    assert found["joined_digits"] >= 3 and found["digit_error_rate"] > 0
+    with pytest.raises(InputError, match="--data: expected a folder of recordings"):
+        speech.main(["evaluate", str(run_dir)])
 
 
 def test_a_file_of_the_users_is_heard(
@@ -202,8 +218,11 @@ def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -
     with pytest.raises(InputError, match=r"song\.wav: expected a WAV file"):
         speech.main(["predict", str(tmp_path / "song.wav"), "--run-dir", str(run_dir)])
     write_wav(tmp_path / "good.wav", np.ones(800), 8000, 1)
-    save_model(tmp_path / "other" / "isolated", {}, {"horizon": 48})
-    with pytest.raises(InputError, match="expected a run on speech"):
+    spec = task.joined_course(SMALL, None).spec
+    write_spec(tmp_path / "other" / "isolated", "forecast", spec)
+    with pytest.raises(
+        InputError, match="expected a model of speech, found 'forecast'"
+    ):
         speech.main(
             ["predict", str(tmp_path / "good.wav"), "--run-dir", f"{tmp_path}/other"]
         )

@@ -1,21 +1,23 @@
 """Machine translation: its small language, its scores, and what it refuses."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 
 from experiments.forecast import __main__ as forecast
 from experiments.translate import __main__ as translate
-from experiments.translate.__main__ import Options, PredictOptions
-from experiments.translate.inference import TextTranslator, save_translator
+from experiments.translate.__main__ import PredictOptions
+from experiments.translate.inference import TextTranslator
+from experiments.translate.task import NAME, TOKENIZERS
 from lstm_jax import InputError
-from lstm_jax.data import learn_subwords
-from lstm_jax.models import build_translator
+from lstm_jax.data import learn_subwords, save_tokenizer
+from lstm_jax.models import ModelSpec, build_translator, save_model
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected a finished run"):
+    with pytest.raises(InputError, match="expected the configuration of a model"):
         translate.predict(PredictOptions(tmp_path, ("ein hund",)))
 
 
@@ -26,8 +28,8 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
         ("--hidden", "7", "an even number"),
         ("--hidden", "0", "2 or more"),
         ("--dropout", "1.5", r"a number in \[0, 1\)"),
-        ("--seed", "-1", "0 to 4294967295"),
-        ("--epochs", "0", "1 or more"),
+        ("--seed", "-1", "0 or more"),
+        ("--epochs", "0", "a number from 1 to 2,147,483,647"),
         ("--learning-rate", "-1", "a positive number"),
         ("--symbols", "-5", "1 or more"),
         ("--embedding", "0", "1 or more"),
@@ -42,11 +44,38 @@ def test_flags_that_make_no_sense_are_refused(
         translate.main(["--data", "/nowhere", flag, value])
 
 
-def a_translator() -> TextTranslator:
-    words = learn_subwords(["a b"], 10)
+WORDS = learn_subwords(["a b"], 10)
+
+
+def a_translator(lower_case: bool = True) -> TextTranslator:
     sizes = {"embedding": 4, "hidden": 4, "layers": 1, "dropout": 0.0}
-    model = build_translator(len(words), len(words), 0, **sizes)
-    return TextTranslator(model, words, words, lower_case=True)
+    model = build_translator(len(WORDS), len(WORDS), 0, **sizes)
+    return TextTranslator(model, WORDS, WORDS, lower_case)
+
+
+def keep(run_dir: Path) -> None:
+    """Leave what a run leaves of `a_translator`."""
+    sizes = {"source_size": len(WORDS), "target_size": len(WORDS), "layers": 1}
+    spec = ModelSpec("seq2seq", {**sizes, "embedding": 4, "hidden": 4, "dropout": 0.0})
+    save_model(run_dir, NAME, spec, a_translator().model, {"lower_case": True})
+    for file in TOKENIZERS:
+        save_tokenizer(WORDS, run_dir / file)
+
+
+def test_it_is_scored_on_texts_of_the_users(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(tmp_path / "run")
+    for name in ("x.de", "x.en"):
+        (tmp_path / name).write_text("a b\nb\n")
+    given = ["evaluate", str(tmp_path / "run"), "--data"]
+    files = [str(tmp_path / name) for name in ("x.de", "x.en")]
+    translate.main([*given, *files, "--json"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["pairs"] == 2 and 0 <= found["greedy"] <= 100
+    assert "|case:lc|" in found["metric"]
+    with pytest.raises(InputError, match="--data: expected two files, found 1"):
+        translate.main([*given, files[0]])
 
 
 def test_a_translator_is_asked_for_what_it_can_do(
@@ -54,7 +83,7 @@ def test_a_translator_is_asked_for_what_it_can_do(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    save_translator(tmp_path / "run", a_translator())
+    keep(tmp_path / "run")
     words = ["predict", str(tmp_path / "run")]
     with pytest.raises(InputError, match=r"^--beam: expected 0 or more, found -1"):
         translate.main([*words, "a", "--beam", "-1"])
@@ -68,7 +97,9 @@ def test_a_translator_is_asked_for_what_it_can_do(
     translate.main([*words, *picture])
     assert capsys.readouterr().out.count("\n") == 2
     assert (tmp_path / "a.png").stat().st_size > 1000
-    with pytest.raises(InputError, match=r"run: expected a forecaster, found \["):
+    with pytest.raises(
+        InputError, match=r"expected a model of forecast, found 'transl"
+    ):
         forecast.main(["predict", str(tmp_path / "run"), "some.csv"])
 
 
@@ -82,7 +113,7 @@ def test_no_sentence_of_the_small_language_is_learned_and_tested() -> None:
 def test_scores_come_with_their_signature() -> None:
     pairs = [("quelle", "The little dog runs over the grass.")]
     ours = ["the little dog runs over the grass."]
-    perfect = translate.score(Options(), ours, pairs)
+    perfect = translate.score(a_translator(), ours, pairs)
     assert perfect.score == pytest.approx(100)
     assert "|case:lc|" in perfect.name and "|tok:13a|" in perfect.name
-    assert translate.score(Options(capitals=True), ours, pairs).score < 99
+    assert translate.score(a_translator(lower_case=False), ours, pairs).score < 99

@@ -7,27 +7,30 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from lstm_jax.storage.model_directory import save_model
 
 from experiments.translate.inference import (
     Search,
     TextTranslator,
     attention_of,
     load_translator,
-    save_translator,
     translate,
     translate_ids,
 )
 from experiments.translate.plots import draw_attention
 from experiments.translate.task import (
+    NAME,
+    TOKENIZERS,
     Examples,
     encode_pairs,
     evaluate_pairs,
     translation_task,
 )
 from lstm_jax.data.special_ids import END, IGNORED, START, UNKNOWN
+from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.saved import save_tokenizer
 from lstm_jax.data.tokenizers.subwords import learn_subwords
 from lstm_jax.errors import InputError
+from lstm_jax.models.saved import ModelSpec, save_model
 from lstm_jax.models.seq2seq import Translator, build_translator, translation_loss
 
 PAIRS = [("der hund", "the dog runs"), ("ein", "a"), ("der alte hund da", "old dog")]
@@ -112,16 +115,29 @@ def test_where_it_looked(tmp_path: Path) -> None:
     assert (tmp_path / "attention.png").stat().st_size > 5000
 
 
+def keep(run_dir: Path, application: str = NAME) -> None:
+    """Leave what a run leaves of the translator."""
+    sizes = {"source_size": len(GERMAN), "target_size": len(ENGLISH), "layers": 1}
+    spec = ModelSpec("seq2seq", {**sizes, "embedding": 6, "hidden": 8})
+    save_model(run_dir, application, spec, translator().model, {"lower_case": True})
+    for tokenizer, file in zip((GERMAN, ENGLISH), TOKENIZERS, strict=True):
+        save_tokenizer(tokenizer, run_dir / file)
+
+
 def test_a_translator_comes_back(tmp_path: Path) -> None:
-    save_translator(tmp_path, translator())
+    keep(tmp_path)
     found = load_translator(tmp_path)
     assert translate(found, ["der hund"]) == translate(translator(), ["der hund"])
     assert (found.source, found.target) == (GERMAN, ENGLISH)
 
 
 def test_another_run_is_no_translator(tmp_path: Path) -> None:
-    save_model(tmp_path, {"w": np.zeros(2)}, {"units": 3})
-    with pytest.raises(InputError, match="expected a translator, found other settings"):
+    keep(tmp_path, "dictionary")
+    with pytest.raises(InputError, match="expected a model of translate, found 'dict"):
+        load_translator(tmp_path)
+    keep(tmp_path)
+    save_tokenizer(Vocab("char", "ab"), tmp_path / TOKENIZERS[1])
+    with pytest.raises(InputError, match="expected tables of subwords, found others"):
         load_translator(tmp_path)
 
 
