@@ -5,6 +5,11 @@ are checked at every call, and the host shows itself as two devices, so that sha
 programs can be tested anywhere.
 """
 
+import atexit
+import contextlib
+import os
+import shutil
+import tempfile
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +25,15 @@ from tests.helpers import typecheck
 
 jax.config.update("jax_num_cpu_devices", 2)
 
+# Half of the time would go into compiling what another test, or the other worker, has
+# compiled already. The cache is made with the session and goes with it.
+_FOLDER = "LSTM_JAX_TEST_CACHE"
+if _FOLDER not in os.environ:  # not a worker, which inherits it
+    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="lstm_jax_tests_")
+    atexit.register(shutil.rmtree, os.environ[_FOLDER], ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", os.environ[_FOLDER])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
 APPLICATIONS = (Path(__file__).parents[1] / "experiments").glob("*/[a-z]*.py")
 CHECKED = [f"experiments.{path.parent.name}.{path.stem}" for path in APPLICATIONS]
 install_import_hook(["lstm_jax", *CHECKED], f"{typecheck.__name__}.check")
@@ -34,20 +48,20 @@ def x64() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compile every program once."""
-    options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("cache")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
+@pytest.fixture
+def compiled_anew() -> Iterator[None]:
+    """Compile whatever a test runs, as a process of its own does."""
+    with _cache(None):
+        yield
+
+
+@contextlib.contextmanager
+def _cache(folder: str | None) -> Iterator[None]:
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", folder)
     compilation_cache.reset_cache()
     yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    jax.config.update("jax_compilation_cache_dir", before)
     compilation_cache.reset_cache()
 
 

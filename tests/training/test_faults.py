@@ -62,9 +62,7 @@ def _flip(raw: bytes, place: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def finished(
-    tmp_path_factory: pytest.TempPathFactory, cached: None
-) -> tuple[RunDirectory, Trained]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Trained]:
     """A whole run with its text: steps 24, the best, 27 and 30 are on disk."""
     run = new_run(tmp_path_factory.mktemp("finished") / "run")
     run.save_corpus(CORPUS)
@@ -116,7 +114,6 @@ def newest_and_root(name: str) -> bool:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
-@pytest.mark.usefixtures("cached")
 def test_a_damaged_file_is_noticed(
     damage: str, finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -129,7 +126,6 @@ def test_a_damaged_file_is_noticed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.usefixtures("cached")
 def test_every_damaged_file_is_noticed(
     damage: str, finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -146,7 +142,6 @@ def test_every_damaged_file_is_noticed(
         "30 24",
     ],
 )
-@pytest.mark.usefixtures("cached")
 def test_half_a_checkpoint_is_passed_over(
     removed: str,
     finished: tuple[RunDirectory, Trained],
@@ -174,7 +169,6 @@ def test_half_a_checkpoint_is_passed_over(
         assert "the best model so far is lost" in caplog.messages[-1]
 
 
-@pytest.mark.usefixtures("cached")
 def test_if_all_are_damaged_it_is_said_and_nothing_is_changed(
     finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -188,7 +182,6 @@ def test_if_all_are_damaged_it_is_said_and_nothing_is_changed(
     assert contents(copy) == before
 
 
-@pytest.mark.usefixtures("cached")
 def test_what_arrays_say_is_compared_with_what_was_saved(
     finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -216,7 +209,6 @@ def small_files() -> Iterator[Callable[[], None]]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_full_disk_ends_the_run_and_spoils_nothing(
     small_files: Callable[[], None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,7 +271,6 @@ def without_privileges(command: list[str]) -> list[str]:
     return ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}", *command]
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_folder_that_can_only_be_read(
     finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -347,7 +338,6 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_run_at_work_is_left_alone(
     finished: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -394,7 +384,6 @@ def test_nothing_is_written_where_a_link_leads(tmp_path: Path) -> None:
 # The clock.
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_clock_that_jumps_changes_nothing(
     finished: tuple[RunDirectory, Trained],
     tmp_path: Path,

@@ -189,7 +189,6 @@ def measured(outcome: Trained) -> list[tuple]:
     ]
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_run_without_improvement_ends_and_keeps_the_best(
     run: RunDirectory,
 ) -> None:
@@ -219,7 +218,6 @@ def test_a_run_without_improvement_ends_and_keeps_the_best(
     assert [line.ended for line in run.history.read()] == [None] * 5 + [longer.ended]
 
 
-@pytest.mark.usefixtures("cached")
 def test_patience_survives_an_interruption(run: RunDirectory, tmp_path: Path) -> None:
     whole = create_run(tmp_path / "whole")
     whole.start(CONFIG, VOCAB)
@@ -229,7 +227,6 @@ def test_patience_survives_an_interruption(run: RunDirectory, tmp_path: Path) ->
     assert measured(train(run, resume=True)) == measured(expected)
 
 
-@pytest.mark.usefixtures("cached")
 def test_training_and_validation_are_measured_alike(run: RunDirectory) -> None:
     """The comparable training loss: no dropout, and as many windows."""
     outcome = train(run, calls=1)

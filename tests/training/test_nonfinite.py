@@ -83,7 +83,7 @@ def fragile_loss(
 
 
 @pytest.fixture
-def fragile(monkeypatch: pytest.MonkeyPatch, cached: None) -> None:
+def fragile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lstm_jax.lm.task.language_loss", fragile_loss)
 
 

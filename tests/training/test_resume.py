@@ -66,9 +66,11 @@ def test_the_whole_run_is_as_it_is_meant(whole: tuple[RunDirectory, Trained]) ->
     assert run.history.read()[-1].train_loss < run.history.read()[0].train_loss
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_a_resumed_run_is_the_same_run(
     whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
+    """Its programs are compiled anew, as by a process of its own."""
     run = new_run(tmp_path / "run")
     first = run_once(run, calls=4)
     assert first.ended == "interrupted"
@@ -78,12 +80,7 @@ def test_a_resumed_run_is_the_same_run(
     assert_same_run(run, second, whole)
 
 
-# The runs above compile their programs anew, as separate processes do. All that follow
-# are about other things, and take them from a cache where they are the same.
-
-
 @pytest.mark.parametrize("calls", [1, 9])
-@pytest.mark.usefixtures("cached")
 def test_whenever_it_was_interrupted(
     calls: int, whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -92,7 +89,6 @@ def test_whenever_it_was_interrupted(
     assert_same_run(run, run_once(run, resume=True), whole)
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_run_may_be_interrupted_again_and_again(
     whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -103,7 +99,6 @@ def test_a_run_may_be_interrupted_again_and_again(
     assert_same_run(run, run_once(run, resume=True), whole)
 
 
-@pytest.mark.usefixtures("cached")
 def test_what_was_logged_after_the_last_checkpoint_is_done_again(
     whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -119,7 +114,6 @@ def test_what_was_logged_after_the_last_checkpoint_is_done_again(
     assert_same_run(run, run_once(run, resume=True), whole)
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_finished_run_that_is_resumed_stays_as_it_is(
     whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -132,7 +126,6 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(
     assert_same_run(run, again, whole)
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_longer_plan_continues_a_finished_run(
     whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -149,7 +142,6 @@ def test_a_longer_plan_continues_a_finished_run(
     assert int(last_state(run).step) == 40
 
 
-@pytest.mark.usefixtures("cached")
 def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> None:
     # A rate that ruins everything: what was best before is best at the end.
     run = new_run(tmp_path / "run")
@@ -166,7 +158,6 @@ def test_the_best_model_is_restored_if_nothing_better_comes(tmp_path: Path) -> N
     assert checkpoint_steps(run) == [24, 27, 30]
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_best_that_is_no_number_is_none(
     whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -198,7 +189,6 @@ def test_a_best_that_is_no_number_is_none(
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,
 )
-@pytest.mark.usefixtures("cached")
 def test_so_is_any_other_run(
     section: str, change: dict[str, object], tmp_path: Path
 ) -> None:
@@ -215,7 +205,6 @@ def test_so_is_any_other_run(
     assert_same(found.model, expected.model)
 
 
-@pytest.mark.usefixtures("cached")
 def test_without_a_directory_it_is_the_same_run(
     whole: tuple[RunDirectory, Trained],
 ) -> None:
@@ -224,7 +213,6 @@ def test_without_a_directory_it_is_the_same_run(
     assert computed(outcome.lines) == computed(whole[1].lines)
 
 
-@pytest.mark.usefixtures("cached")
 def test_the_same_seed_gives_the_same_bits_and_another_one_others(
     whole: tuple[RunDirectory, Trained],
 ) -> None:
@@ -235,7 +223,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_others(
     assert computed(other.lines)[0] != computed(again.lines)[0]
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_budget_goes_on_with_the_time_already_spent(tmp_path: Path) -> None:
     """Its schedule follows the clock: no two such runs are the same, but none loses."""
     settings = dataclasses.replace(CONFIG.run, epochs=None, max_seconds=8.0)
@@ -265,7 +252,6 @@ def test_a_budget_goes_on_with_the_time_already_spent(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-@pytest.mark.usefixtures("cached")
 def test_checkpoints_come_at_the_interval_asked_for(
     interval: dict[str, Any],
     expected: list[int],
@@ -288,7 +274,6 @@ def test_checkpoints_come_at_the_interval_asked_for(
     assert 0 < outcome.clock.saving < outcome.clock.seconds()
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_history_changed_behind_our_back_is_not_resumed(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     run_once(run, calls=3)
@@ -308,7 +293,6 @@ def test_a_history_changed_behind_our_back_is_not_resumed(tmp_path: Path) -> Non
     assert lines[-1].step == 9
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_run_stopped_before_its_first_checkpoint_begins_anew(
     whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
@@ -316,7 +300,6 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_anew(
     assert_same_run(run, run_once(run, resume=True), whole)
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_run_whose_checkpoints_are_gone_is_not_resumed(tmp_path: Path) -> None:
     """It has a history, and a history is not replaced."""
     run = new_run(tmp_path / "run")
@@ -326,7 +309,6 @@ def test_a_run_whose_checkpoints_are_gone_is_not_resumed(tmp_path: Path) -> None
         run_once(run, resume=True)
 
 
-@pytest.mark.usefixtures("cached")
 def test_a_damaged_history_is_not_resumed(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     run_once(run, calls=2)

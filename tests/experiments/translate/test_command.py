@@ -97,9 +97,7 @@ def test_a_translator_is_asked_for_what_it_can_do(
     translate.main([*words, *picture])
     assert capsys.readouterr().out.count("\n") == 2
     assert (tmp_path / "a.png").stat().st_size > 1000
-    with pytest.raises(
-        InputError, match="expected a model of forecast, found 't"
-    ):
+    with pytest.raises(InputError, match="expected a model of forecast, found 't"):
         forecast.main(["predict", str(tmp_path / "run"), "some.csv"])
 
 
