@@ -57,7 +57,7 @@ def compiled_anew() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _cache(folder: str | None) -> Iterator[None]:
-    before = jax.config.jax_compilation_cache_dir
+    before = jax.config.values["jax_compilation_cache_dir"]
     jax.config.update("jax_compilation_cache_dir", folder)
     compilation_cache.reset_cache()
     yield
