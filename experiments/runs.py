@@ -31,7 +31,7 @@ _RECORD = "experiment.json"
 _FORMAT = 1
 # How a process was asked to open a run, and what may change while it lasts.
 _PASSING = ("run", "cluster", "steps")
-Words = list[str]
+WordTokenizer = list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,14 +101,14 @@ def check_options(options: RunOptions, *, validated: bool) -> None:
         raise InputError("--patience: expected --evaluations and a held-out part")
 
 
-def words_of(run: RunConfig, *, but: Sequence[str] = ()) -> Words:
+def words_of(run: RunConfig, *, but: Sequence[str] = ()) -> WordTokenizer:
     """Name the settings of a run that are not the defaults, as flags of a command.
 
     Args:
         run: the settings.
         but: names of those that are left out.
     """
-    words: Words = []
+    words: WordTokenizer = []
     for field in dataclasses.fields(run):
         value = getattr(run, field.name)
         if value != field.default and field.name not in but:
@@ -145,16 +145,22 @@ def begun(
         InputError: the folder is no place for the run, or the run that is to be
             continued is of other data.
     """
-    from lstm_jax.distributed import any_says, joined, keep_programs, leads, show_cores
+    from lstm_jax.distributed import (
+        any_process,
+        enable_compilation_cache,
+        is_primary,
+        joined,
+        set_cpu_device_count,
+    )
 
     assert options.run.run_dir is not None, "every application has a default"
-    keep_programs()
-    show_cores(rows, options.run.devices, options.cluster)
+    enable_compilation_cache()
+    set_cpu_device_count(rows, options.run.devices, options.cluster)
     with joined(options.cluster), contextlib.ExitStack() as held:
-        if leads():
+        if is_primary():
             held.enter_context(run_folder(name, options, files, spare))
-        any_says(False)  # nobody passes before the folder is there
-        if not leads():
+        any_process(False)  # nobody passes before the folder is there
+        if not is_primary():
             nowhere = held.enter_context(open(os.devnull, "w"))
             held.enter_context(contextlib.redirect_stdout(nowhere))
         yield options.run.run_dir

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lstm_jax.decoding.autoregressive import generate_ids as generate_ids
     from lstm_jax.decoding.beam import beam_search as beam_search
     from lstm_jax.decoding.beam import greedy_search as greedy_search
-    from lstm_jax.decoding.config import Sampling as Sampling
+    from lstm_jax.decoding.config import SamplingConfig as SamplingConfig
     from lstm_jax.decoding.likelihood import score_ids as score_ids
     from lstm_jax.engines.dispatch import explain_engine as explain_engine
     from lstm_jax.errors import InputError as InputError
@@ -48,17 +48,17 @@ if TYPE_CHECKING:
     from lstm_jax.lm.text_model import save as save
     from lstm_jax.lm.training import fit_text as fit_text
     from lstm_jax.models.classifier import SequenceClassifier as SequenceClassifier
-    from lstm_jax.models.ctc import Transcriber as Transcriber
+    from lstm_jax.models.ctc import CTCModel as CTCModel
     from lstm_jax.models.forecaster import ForecastModel as ForecastModel
     from lstm_jax.models.language import LanguageModel as LanguageModel
-    from lstm_jax.models.seq2seq import Translator as Translator
+    from lstm_jax.models.seq2seq import Seq2Seq as Seq2Seq
     from lstm_jax.nn.layers import LSTM as LSTM
     from lstm_jax.nn.layers import Bidirectional as Bidirectional
     from lstm_jax.nn.layers import StackedLSTM as StackedLSTM
     from lstm_jax.nn.recurrence import lstm as lstm
     from lstm_jax.training.loop import Task as Task
     from lstm_jax.training.optimizer import make_optimizer as make_optimizer
-    from lstm_jax.training.schedule import Plan as Plan
+    from lstm_jax.training.schedule import Schedule as Schedule
     from lstm_jax.training.step import TrainState as TrainState
     from lstm_jax.training.step import init_state as init_state
     from lstm_jax.training.step import train_step as train_step

@@ -104,7 +104,7 @@ class RegularizerConfig(Configuration):
     label_smoothing: Share = 0.0
     """Share of each target spread evenly over all symbols."""
     training_temperature: Positive = 1.0
-    """What scores are divided by while training: below 1 the softmax is sharper then
+    """What logits are divided by while training: below 1 the softmax is sharper then
     than afterwards, when the model is less sure of what it has learned by heart."""
     l1: Amount = 0.0
     """Penalty on the sum of absolute weights, matrices only."""

@@ -55,7 +55,7 @@ class FoldOptions:
     """Decides every random draw."""
     seeds: OneOrMore = 1
     """Cross-validate so many times, with the seeds that follow --seed."""
-    together: bool = False
+    jointly: bool = False
     """Train all models of equal shapes as one program: faster if they are small."""
     epochs: int | None = None
     """Passes over the training part of a fold. Default: 10, or by --max-seconds."""
@@ -90,10 +90,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     claim = Claim(config.run.run_dir, overwrite=given.overwrite, spare=given.data)
     claim.check()
 
-    from lstm_jax.distributed.host import keep_programs, show_cores
+    from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
 
-    keep_programs()
-    show_cores(config.optimizer.batch)
+    enable_compilation_cache()
+    set_cpu_device_count(config.optimizer.batch)
     from lstm_jax.lm.cross_validation import check_folds
 
     check_folds(text, config, given.folds)
@@ -114,12 +114,12 @@ def _validate(
     results: list[CrossValidation] = []
     with interruptible() as stop:
         # What a seed has given is on the disk before the next one begins.
-        for some in [seeds] if given.together else [[seed] for seed in seeds]:
+        for some in [seeds] if given.jointly else [[seed] for seed in seeds]:
             found = cross_validate_text(
                 *(text, config, given.folds, some),
-                together=given.together,
+                jointly=given.jointly,
                 stop=stop,
-                say=print,
+                log=print,
             )
             if not results:
                 run.write_config(config)  # before that nothing was worth keeping
@@ -138,8 +138,8 @@ def _config(options: CrossvalOptions) -> TrainConfig:
     if not given.data:
         raise InputError("--data: expected a text file, found none")
     check_bounds(given)
-    if given.together and given.max_seconds is not None:
-        raise InputError("--together: expected --epochs, found --max-seconds")
+    if given.jointly and given.max_seconds is not None:
+        raise InputError("--jointly: expected --epochs, found --max-seconds")
     path = default_folder(given.data, "-crossval")
     config = TrainConfig(
         text=DataConfig(given.data, given.vocab, validation_fraction=0.0),

@@ -11,7 +11,7 @@ class InputError(ValueError):
     """
 
 
-def note(message: str) -> None:
+def warn(message: str) -> None:
     """Tell the user in one line of something that went otherwise than it should.
 
     It is a warning of the logger `lstm_jax`, which Python prints to stderr unless told

@@ -56,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse, load, score, print, draw."""
     options = cli.parse(EvaluateOptions, "evaluate", __doc__ or "", argv)
 
-    from lstm_jax.distributed.host import keep_programs, show_cores
+    from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
+    from lstm_jax.lm.classification_report import classification_report
     from lstm_jax.lm.dynamic_evaluation import dynamic_measures
     from lstm_jax.lm.evaluation import WINDOW, measure_ids
     from lstm_jax.lm.loading import load_text
-    from lstm_jax.lm.scorecard import scorecard
 
-    keep_programs()
-    show_cores(WINDOW)
+    enable_compilation_cache()
+    set_cpu_device_count(WINDOW)
     trained = load_text(options.run_dir)
     source, ids = _text(options, trained)
     found = measure_ids(trained.model, ids)
@@ -71,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         learned = _corpus(options, trained).train
         found["dynamic"] = dynamic_measures(trained.model, ids, learned)
     names = trained.vocab.names()
-    cards = {protocol: scorecard(each, names) for protocol, each in found.items()}
+    cards = {
+        protocol: classification_report(each, names) for protocol, each in found.items()
+    }
     _show(source, cards)
     _draw(cards["stream"], names, source, options.run_dir / _PICTURE)
     if options.json:

@@ -18,7 +18,7 @@ from lstm_jax.config import (
     check_bounds,
     flag_of,
 )
-from lstm_jax.decoding.config import GREEDY, Sampling
+from lstm_jax.decoding.config import GREEDY, SamplingConfig
 from lstm_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class GenerateOptions:
     """The text to continue; characters must be known from training."""
     length: ZeroOrMore = 400
     """Characters to make, or bytes if the model reads bytes."""
-    sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
     beam: ZeroOrMore = 0
     """Instead of all that, the likeliest texts by a beam of this width; 0 for none."""
     length_penalty: float = 0.0
@@ -55,11 +55,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = cli.parse(GenerateOptions, "generate", __doc__ or "", argv)
     _check(options)
 
-    from lstm_jax.distributed.host import keep_programs, show_cores
+    from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
     from lstm_jax.lm.loading import load_text
 
-    keep_programs()
-    show_cores(options.samples)
+    enable_compilation_cache()
+    set_cpu_device_count(options.samples)
     trained = load_text(options.run_dir)
     pieces = _continuations(trained, options)
     if options.samples == 1 and not options.json:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import numpy as np
 
-    from lstm_jax.distributed.host import keep_programs
+    from lstm_jax.distributed.host import enable_compilation_cache
     from lstm_jax.lm.generation import encode_prompt
     from lstm_jax.lm.loading import load_text
     from lstm_jax.lm.run_directory import open_run
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lstm_jax.report.inspection import excerpts, find, gradient_by_lag, layers_of
     from lstm_jax.report.network import draw_gates, draw_lags, draw_units
 
-    keep_programs()
+    enable_compilation_cache()
     trained, run = load_text(options.run_dir), open_run(options.run_dir)
     corpus = run.corpus(trained.config, trained.vocab)
     optimizer = trained.config.optimizer

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from lstm_jax import cli
 from lstm_jax.data.text import Corpus
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import default_folder
 from lstm_jax.lm.config import HELLO_WORLD, TrainConfig, check
 from lstm_jax.lm.presets import preset
-from lstm_jax.lm.run import begin_run, begin_together, continue_run, refuse_changes
+from lstm_jax.lm.run import begin_jointly, begin_run, continue_run, refuse_changes
 from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.training.callbacks import INTERRUPTED
 from lstm_jax.training.signals import interruptible
@@ -45,21 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         if config.cluster.coordinator is None:
             return _train(*begin(config, held))
 
-        from lstm_jax.distributed.host import show_cores
+        from lstm_jax.distributed.host import set_cpu_device_count
         from lstm_jax.distributed.launch import joined
 
-        show_cores(config.optimizer.batch, config.run.devices, config.cluster)
+        set_cpu_device_count(config.optimizer.batch, config.run.devices, config.cluster)
         with joined(config.cluster):
-            return _train(*begin_together(config, begin, held))
+            return _train(*begin_jointly(config, begin, held))
 
 
 def _train(
-    config: TrainConfig, corpus: Corpus, vocab: Vocab, run: RunDirectory | None
+    config: TrainConfig, corpus: Corpus, vocab: CharTokenizer, run: RunDirectory | None
 ) -> int:
     """Train and report."""
-    from lstm_jax.distributed.host import keep_programs
+    from lstm_jax.distributed.host import enable_compilation_cache
 
-    keep_programs()
+    enable_compilation_cache()
     from lstm_jax.lm.console import Reporter
     from lstm_jax.lm.task import set_up
     from lstm_jax.lm.training import train_text

@@ -56,7 +56,7 @@ Future = Float[Array, "B F"]
 Quantiles = Float[Array, "B F Q"]
 Forecasts = Float[Array, "E B F Q"]
 
-# Symbols and scores.
+# Symbols and logits.
 Ids = Int[Array, "T B"]
 StepIds = Int[Array, " B"]
 BatchIds = Int[Array, "B T"]
@@ -65,7 +65,7 @@ BatchLogits = Float[Array, "B T V"]
 RecentIds = Int[Array, "B M"]  # the last symbols of every row, the newest at the end
 Logits = Float[Array, "T B V"]
 StepLogits = Float[Array, "B V"]
-FrameScores = Float[Array, "B T V"]
+FrameLogits = Float[Array, "B T V"]
 Transcripts = Int[Array, "B N"]
 RowVectors = Float[Array, "B F"]  # one vector per row, of any width
 BeamScores = Float[Array, "B W"]
@@ -73,7 +73,7 @@ BeamLengths = Int[Array, "B W"]
 BeamIds = Int[Array, "B W T"]
 Labels = Int[Array, "*n"]
 LabelMask = Bool[Array, "*n"]
-LabelScores = Float[Array, "*n V"]
+LabelLogits = Float[Array, "*n V"]
 Scalar = Float[Array, ""]
 Count = Int[Array, ""]
 PRNGKey = Key[Array, ""]

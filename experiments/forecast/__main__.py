@@ -40,9 +40,9 @@ from experiments.runs import RunOptions, begun, check_options
 from lstm_jax.cli import run_command
 from lstm_jax.config import OneOrMore, Positive, RunConfig, check_bounds
 from lstm_jax.data import (
-    Frame,
+    WindowSpec,
     all_positive,
-    check_frame,
+    check_window_spec,
     hold_out,
     need_points,
     read_series,
@@ -88,7 +88,7 @@ class Options(RunOptions):
     smoke: bool = False
     validate: bool = False
     origins: OneOrMore = 1
-    frame: Frame = dataclasses.field(default_factory=Frame)
+    frame: WindowSpec = dataclasses.field(default_factory=WindowSpec)
     hidden: OneOrMore = 64
     layers: OneOrMore = 1
     members: OneOrMore = 5
@@ -103,7 +103,7 @@ class Options(RunOptions):
 
 
 SMOKE = {
-    "frame": Frame(horizon=6, seasons=(4, 12), reads=12),
+    "frame": WindowSpec(horizon=6, seasons=(4, 12), reads=12),
     **{"hidden": 8, "members": 2, "batch": 32, "steps": 48},
 }
 
@@ -206,7 +206,7 @@ def train(
     run, frame = options.run, options.frame
     assert run.run_dir is not None
     spec = model_spec(options)
-    if lstm_jax.distributed.leads():
+    if lstm_jax.distributed.is_primary():
         lstm_jax.models.write_spec(run.run_dir, NAME, spec, {"log": log})
     whole, held_out = scale_series(known, frame, log), None
     learned = whole
@@ -227,10 +227,12 @@ def train(
     )
     # The gradients of all members are clipped as one.
     optimizer = lstm_jax.make_optimizer(0.01, options.members**0.5, 0.99)
-    programs = lstm_jax.training.Programs(task.loss, optimizer)
+    compiled = lstm_jax.training.CompiledSteps(task.loss, optimizer)
     epochs = run.epochs
     steps = options.steps if epochs is None else epochs * task.steps_per_epoch
-    plan = lstm_jax.Plan(steps, run.max_seconds, options.learning_rate, 0.05, 0.0)
+    schedule = lstm_jax.Schedule(
+        steps, run.max_seconds, options.learning_rate, 0.05, 0.0
+    )
 
     def first_state() -> TrainState:
         models = lstm_jax.models.build_ensemble(
@@ -245,14 +247,14 @@ def train(
     trained = lstm_jax.train_model(
         task,
         first_state,
-        plan,
-        programs,
+        schedule,
+        compiled,
         run,
         folder=run.run_dir,
-        callbacks=[stop, lstm_jax.report.Progress(plan, task.items)],
+        callbacks=[stop, lstm_jax.report.Progress(schedule, task.items)],
     )
     lstm_jax.report.report_run(run.run_dir, trained, task)
-    return trained.model, trained.clock.seconds()
+    return trained.model, trained.timer.seconds()
 
 
 def compare(
@@ -274,7 +276,7 @@ def learn(options: Options) -> None:
     check_options(options, validated=True)
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
-    frame = check_frame(options.frame)
+    frame = check_window_spec(options.frame)
     known, truth = load(options)
     horizons = 2 if options.run.patience else 1  # one of them held out
     need_points(known, frame.context + horizons * frame.horizon)
@@ -301,7 +303,7 @@ def learn_from(
     stop.check(
         f"the last model is kept in {run_dir}, unfinished, not scored; --resume goes on"
     )
-    if not lstm_jax.distributed.leads():
+    if not lstm_jax.distributed.is_primary():
         return
     points = options.origins * frame.horizon
     quantiles, scores = score_all(model, known, truth, points, log)
@@ -403,7 +405,7 @@ def predict(options: PredictOptions) -> None:
     """Forecast what nobody knows yet."""
     from experiments.forecast.task import forecast
 
-    lstm_jax.distributed.keep_programs()
+    lstm_jax.distributed.enable_compilation_cache()
     model, log = load_forecaster(options.run_dir)
     series = read_series(options.data)
     need_points(series, model.frame.context)

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from lstm_jax import ForecastModel, Task
-from lstm_jax.data import Batch, Frame, Panel
+from lstm_jax.data import Batch, Panel, WindowSpec
 from lstm_jax.distributed import bounded_jit
-from lstm_jax.metrics import Sums
+from lstm_jax.metrics import LossSums
 from lstm_jax.models import each_forecast, forecast_loss
 from lstm_jax.training import Loss
 
@@ -19,7 +19,7 @@ ROW_AXES = {"past": 0, "future": 0, "weight": 0}
 
 def window_batch(
     panel: Panel,
-    frame: Frame,
+    window: WindowSpec,
     n: int,
     *,
     batch: int,
@@ -38,10 +38,10 @@ def window_batch(
     """
     rng = np.random.default_rng([seed, n])
     rows = rng.integers(len(panel.values), size=batch * members)
-    spare = panel.known[rows] - frame.context - frame.horizon
-    ends = frame.context + rng.integers(spare + 1)
-    past, level = panel.windows(rows, ends, frame)
-    future = panel.futures(rows, ends, level, frame.horizon)
+    spare = panel.known[rows] - window.context - window.horizon
+    ends = window.context + rng.integers(spare + 1)
+    past, level = panel.windows(rows, ends, window)
+    future = panel.futures(rows, ends, level, window.horizon)
     shape = (batch, members)
     return {
         "past": past.reshape(*shape, -1),
@@ -52,7 +52,7 @@ def window_batch(
 
 def forecast_task(
     panel: Panel,
-    frame: Frame,
+    window: WindowSpec,
     *,
     batch: int,
     members: int,
@@ -67,7 +67,7 @@ def forecast_task(
 
     Args:
         panel: the series.
-        frame: what a forecast looks at.
+        window: what a forecast looks at.
         batch: windows per member and step.
         members: of the ensemble.
         seed: decides the windows.
@@ -78,14 +78,14 @@ def forecast_task(
     """
     evaluate = None
     if held_out is not None:
-        last = last_windows(held_out, frame, members, yardstick)
+        last = last_windows(held_out, window, members, yardstick)
         evaluate = functools.partial(_measure, last)
-    windows = int(np.sum(panel.known - frame.context - frame.horizon + 1))
+    windows = int(np.sum(panel.known - window.context - window.horizon + 1))
     return Task(
         loss=loss,
         batch=lambda n: window_batch(
             panel,
-            frame,
+            window,
             n,
             batch=batch,
             members=members,
@@ -95,7 +95,7 @@ def forecast_task(
         row_axes=ROW_AXES,
         rows=batch,
         steps_per_epoch=max(1, windows // batch),
-        items_per_step=batch * members * frame.horizon,
+        items_per_step=batch * members * window.horizon,
         items="points",
         unit="OWA of the pinball loss",
         evaluate=evaluate,
@@ -103,24 +103,24 @@ def forecast_task(
 
 
 def last_windows(
-    panel: Panel, frame: Frame, members: int, yardstick: tuple[float, float]
+    panel: Panel, window: WindowSpec, members: int, yardstick: tuple[float, float]
 ) -> Batch:
     """The last window of every series, the same for every member, as a batch."""
     rows = np.arange(len(panel.values))
-    ends = panel.known - frame.horizon
-    past, level = panel.windows(rows, ends, frame)
-    future = panel.futures(rows, ends, level, frame.horizon)
+    ends = panel.known - window.horizon
+    past, level = panel.windows(rows, ends, window)
+    future = panel.futures(rows, ends, level, window.horizon)
     weight = panel.importance(rows, level, yardstick)
     parts = {"past": past, "future": future, "weight": weight}
     return {name: np.stack([part] * members, axis=1) for name, part in parts.items()}
 
 
-def _measure(batch: Batch, models: ForecastModel) -> Sums:
+def _measure(batch: Batch, models: ForecastModel) -> LossSums:
     return _sums(models, batch)
 
 
 @bounded_jit
-def _sums(models: ForecastModel, batch: dict[str, jax.Array]) -> Sums:
+def _sums(models: ForecastModel, batch: dict[str, jax.Array]) -> LossSums:
     return forecast_loss(models, (), batch, None)[0]
 
 

@@ -38,8 +38,8 @@ from experiments.known_data import described
 from experiments.results import Result, describe_file
 from experiments.runs import RunOptions, begun, check_options
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
-from experiments.sentiment.config import Recipe
-from experiments.sentiment.data import Labelled, read_labelled
+from experiments.sentiment.config import ClassifierConfig
+from experiments.sentiment.data import LabelledTexts, read_labelled
 from lstm_jax.cli import run_command
 from lstm_jax.config import Range, RunConfig
 from lstm_jax.data import stratified_folds, tokens
@@ -55,7 +55,7 @@ if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not w
     from experiments.results import DataFile
     from experiments.sentiment.task import TextClassifier
     from lstm_jax.metrics import ClassReport, Confusion
-    from lstm_jax.training import CrossValidation, Programs
+    from lstm_jax.training import CompiledSteps, CrossValidation
 
 OURS, BAYES = "LSTM", "naive Bayes"
 SMOKE = {
@@ -86,7 +86,7 @@ class Options(RunOptions):
     smoke: bool = False
     folds: int = 10
     validation_fraction: Annotated[float, Range(0.0, 0.5)] = 0.0
-    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    recipe: ClassifierConfig = dataclasses.field(default_factory=ClassifierConfig)
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
             run_dir=Path("runs/sentiment"), epochs=6, steps_per_call=1
@@ -128,7 +128,7 @@ class PredictOptions:
     ]
 
 
-def generated(count: int = 160) -> Labelled:
+def generated(count: int = 160) -> LabelledTexts:
     """Sentences whose sense a "not" turns round."""
     random = np.random.default_rng(0)
     words = (("dull", "bad", "weak"), ("fine", "good", "wise"))
@@ -138,10 +138,10 @@ def generated(count: int = 160) -> Labelled:
         f"{'not ' * int(t)}{random.choice(words[k])} {random.choice(('.', '!', 'now'))}"
         for t, k in zip(turned, tone, strict=True)
     ]
-    return Labelled(texts, tone ^ turned, ("neg", "pos"))
+    return LabelledTexts(texts, tone ^ turned, ("neg", "pos"))
 
 
-def load(options: Options) -> tuple[Labelled, Options]:
+def load(options: Options) -> tuple[LabelledTexts, Options]:
     """Read the texts; the options are then those that suit them."""
     if options.smoke:
         recipe = dataclasses.replace(options.recipe, **SMOKE)
@@ -155,17 +155,17 @@ def load(options: Options) -> tuple[Labelled, Options]:
     return read_labelled(options.data, *columns), options
 
 
-def part(data: Labelled, rows: np.ndarray) -> Labelled:
+def part(data: LabelledTexts, rows: np.ndarray) -> LabelledTexts:
     """Some of the texts."""
     texts = [data.texts[k] for k in rows]
-    return Labelled(texts, data.labels[rows], data.classes)
+    return LabelledTexts(texts, data.labels[rows], data.classes)
 
 
 def cross_validate(
-    data: Labelled, options: Options, programs: Programs, stop: Stop
+    data: LabelledTexts, options: Options, compiled: CompiledSteps, stop: Stop
 ) -> CrossValidation:
     """Fit both methods to the training part of every fold, and test them."""
-    from experiments.sentiment.task import class_chances
+    from experiments.sentiment.task import predict_proba
 
     assert options.run.run_dir is not None
     folder = options.run.run_dir / "folds"
@@ -176,12 +176,12 @@ def cross_validate(
         counts = (terms[row] for row in train)
         bayes = fit_naive_bayes(counts, labels, len(data.classes))
         classifier = fit(
-            part(data, train), options, programs, fold_folder(folder, k), stop
+            part(data, train), options, compiled, fold_folder(folder, k), stop
         )
         stop.check(
             f"fold {k + 1} of {options.folds} is not finished; --resume goes on with it"
         )
-        chances = class_chances(classifier, part(data, test).texts)
+        chances = predict_proba(classifier, part(data, test).texts)
         by_counts = bayes.scores(terms[row] for row in test)
         found = {OURS: chances.argmax(1), BAYES: by_counts.argmax(1)}
         right = {
@@ -197,9 +197,9 @@ def cross_validate(
 
 
 def fit(
-    data: Labelled,
+    data: LabelledTexts,
     options: Options,
-    programs: Programs,
+    compiled: CompiledSteps,
     folder: Path,
     stop: Stop,
     *,
@@ -217,18 +217,18 @@ def fit(
         data,
         options.recipe,
         dataclasses.replace(options.run, max_seconds=share),
-        programs=programs,
+        compiled=compiled,
         held_out=held_out,
         folder=folder,
-        callbacks=lambda task, plan: (
-            [stop, lstm_jax.report.Progress(plan, task.items)] if show else [stop]
+        callbacks=lambda task, schedule: (
+            [stop, lstm_jax.report.Progress(schedule, task.items)] if show else [stop]
         ),
     )
     lstm_jax.report.report_run(folder, trained, task)
     return classifier
 
 
-def split(data: Labelled, options: Options) -> tuple[Labelled, Labelled]:
+def split(data: LabelledTexts, options: Options) -> tuple[LabelledTexts, LabelledTexts]:
     """Hold out some texts of every class."""
     count = round(1 / options.validation_fraction)
     fold = stratified_folds(data.labels, count, options.run.seed)[0]
@@ -272,22 +272,22 @@ def learn(options: Options) -> None:
 
 
 def learn_from(
-    options: Options, data: Labelled, files: Sequence[DataFile], started: float
+    options: Options, data: LabelledTexts, files: Sequence[DataFile], started: float
 ) -> None:
     """Cross-validate, then train the model that is kept."""
-    from experiments.sentiment.task import classifier_programs
+    from experiments.sentiment.task import classifier_steps
 
     run_dir = options.run.run_dir
     assert run_dir is not None
-    programs = classifier_programs(options.recipe, options.precision)
+    compiled = classifier_steps(options.recipe, options.precision)
     with interruptible() as stop:
-        result = cross_validate(data, options, programs, stop)
-        fit(data, options, programs, run_dir, stop, show=True)
+        result = cross_validate(data, options, compiled, stop)
+        fit(data, options, compiled, run_dir, stop, show=True)
         stop.check(
             "the folds' scores and the last classifier, unfinished, are kept in "
             f"{run_dir}; --resume goes on"
         )
-    if not lstm_jax.distributed.leads():
+    if not lstm_jax.distributed.is_primary():
         return
     result.save(run_dir)
     print("\n" + fold_table(result))
@@ -307,7 +307,7 @@ def learn_from(
 
 def evaluate(options: EvaluateOptions) -> None:
     """Score a trained model on labelled texts."""
-    from experiments.sentiment.task import class_chances, load_classifier
+    from experiments.sentiment.task import load_classifier, predict_proba
 
     if not options.data:
         raise lstm_jax.InputError("--data: expected files, found none")
@@ -320,7 +320,7 @@ def evaluate(options: EvaluateOptions) -> None:
             f"--data: expected the labels {known}, found {', '.join(foreign)}"
         )
     names = np.array([classifier.classes.index(name) for name in data.classes])
-    found = class_chances(classifier, data.texts).argmax(axis=1)
+    found = predict_proba(classifier, data.texts).argmax(axis=1)
     counts = confusion(names[data.labels], found, len(classifier.classes))
     scores = report(counts, classifier.classes, f"{len(data.texts):,} texts")
     accuracy = float(np.mean(found == names[data.labels]))
@@ -332,7 +332,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
 def write_result(
     options: Options,
-    data: Labelled,
+    data: LabelledTexts,
     files: Sequence[DataFile],
     result: CrossValidation,
     reports: dict[str, ClassReport],
@@ -370,12 +370,12 @@ def write_result(
 
 def predict(options: PredictOptions) -> None:
     """Print the class of each text, and how probable it is."""
-    from experiments.sentiment.task import class_chances, load_classifier
+    from experiments.sentiment.task import load_classifier, predict_proba
 
     if not options.texts:
         raise lstm_jax.InputError("predict: expected a text, found none")
     classifier = load_classifier(options.run_dir)
-    chances = class_chances(classifier, options.texts)
+    chances = predict_proba(classifier, options.texts)
     for text, row in zip(options.texts, chances, strict=True):
         print(f"{classifier.classes[row.argmax()]}  {row.max():.3f}  {text}")
 

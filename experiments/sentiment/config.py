@@ -16,7 +16,7 @@ from lstm_jax.data import Level
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe(Configuration):
+class ClassifierConfig(Configuration):
     """A bidirectional LSTM on words or characters, several times over."""
 
     level: Level = "word"

@@ -20,7 +20,7 @@ ROW_AXES = {"inputs": 1, "lengths": 0, "targets": 0}
 
 
 @dataclasses.dataclass(frozen=True)
-class Labelled:
+class LabelledTexts:
     """Texts, the class of each [N], and what the classes are called."""
 
     texts: list[str]
@@ -30,7 +30,7 @@ class Labelled:
 
 def read_labelled(
     paths: Sequence[Path], text_column: str = "text", label_column: str = "label"
-) -> Labelled:
+) -> LabelledTexts:
     """Read `.csv` or `.tsv` tables, or else a file for each class; `.gz` is unpacked.
 
     Files of classes that differ in their last suffix only, like reviews.pos and
@@ -68,7 +68,7 @@ def read_labelled(
             f"{len(rows)} of {len(classes)}"
         )
     labels = np.array([classes.index(label) for _, label in rows])
-    return Labelled([text for text, _ in rows], labels, classes)
+    return LabelledTexts([text for text, _ in rows], labels, classes)
 
 
 def padded_batch(

@@ -10,31 +10,31 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.sentiment.config import Recipe
-from experiments.sentiment.data import ROW_AXES, Labelled, padded_batch
-from lstm_jax import InputError, Plan, Task, init_state, make_optimizer, train_model
+from experiments.sentiment.config import ClassifierConfig
+from experiments.sentiment.data import ROW_AXES, LabelledTexts, padded_batch
+from lstm_jax import InputError, Schedule, Task, init_state, make_optimizer, train_model
 from lstm_jax.config import Precision, RegularizerConfig, RunConfig
 from lstm_jax.data import (
     BucketedBatches,
-    Words,
+    WordTokenizer,
     common_words,
     length_buckets,
     load_tokenizer,
     pick_epoch,
     save_tokenizer,
 )
-from lstm_jax.distributed import bounded_jit, leads
-from lstm_jax.metrics import Sums
+from lstm_jax.distributed import bounded_jit, is_primary
+from lstm_jax.metrics import LossSums
 from lstm_jax.models import ModelSpec, classifier_loss, load_model, write_spec
 from lstm_jax.training import (
     Callback,
-    Programs,
+    CompiledSteps,
     Trained,
     average_members,
     ensemble_loss,
     with_precision,
 )
-from lstm_jax.typing import Ids, LabelScores, Lengths, Model
+from lstm_jax.typing import Ids, LabelLogits, Lengths, Model
 
 _LOSS = ensemble_loss(classifier_loss)
 _WARMUP = 0.1  # share of the run in which the learning rate rises
@@ -46,12 +46,12 @@ _NAME, _TOKENIZER = "sentiment", "tokenizer.json"
 class TextClassifier:
     """What it takes to classify a text: symbols, classes and stacked models."""
 
-    words: Words
+    words: WordTokenizer
     classes: tuple[str, ...]
     models: Model
 
 
-def classifier_spec(recipe: Recipe, classes: int) -> ModelSpec:
+def classifier_spec(recipe: ClassifierConfig, classes: int) -> ModelSpec:
     """Describe the models of a recipe, stacked.
 
     Their tables have a row for every symbol there may be, used or not, so that models
@@ -71,23 +71,29 @@ def classifier_spec(recipe: Recipe, classes: int) -> ModelSpec:
     return ModelSpec("classifier", arguments, recipe.members)
 
 
-def classifier_programs(recipe: Recipe, precision: Precision | None = None) -> Programs:
+def classifier_steps(
+    recipe: ClassifierConfig, precision: Precision | None = None
+) -> CompiledSteps:
     """Training programs, which all classifiers of a recipe share."""
     # The ensemble's gradient is that of one member, a member-th of it for each.
     clip_norm = recipe.members**-0.5
     optimizer = make_optimizer(recipe.weight_decay, clip_norm, beta2=0.99)
-    return Programs(with_precision(_LOSS, precision), optimizer)
+    return CompiledSteps(with_precision(_LOSS, precision), optimizer)
 
 
 def classifier_task(
-    data: Labelled, words: Words, programs: Programs, rows: int, seed: int
+    data: LabelledTexts,
+    words: WordTokenizer,
+    compiled: CompiledSteps,
+    rows: int,
+    seed: int,
 ) -> Task:
     """Learning the classes of some texts.
 
     Args:
         data: what to learn from.
         words: the table of symbols.
-        programs: of `classifier_programs`.
+        compiled: of `classifier_steps`.
         rows: of a batch.
         seed: decides the order of the texts.
     """
@@ -95,7 +101,7 @@ def classifier_task(
     rows = min(rows, len(sequences))
     picks = BucketedBatches(length_buckets(sequences), rows, seed)
     return Task(
-        loss=programs.loss,
+        loss=compiled.loss,
         batch=lambda n: padded_batch(sequences, data.labels, picks(n)),
         row_axes=ROW_AXES,
         rows=rows,
@@ -107,14 +113,16 @@ def classifier_task(
 
 
 def train_classifier(
-    data: Labelled,
-    recipe: Recipe,
+    data: LabelledTexts,
+    recipe: ClassifierConfig,
     run: RunConfig,
     *,
-    programs: Programs,
-    held_out: Labelled | None = None,
+    compiled: CompiledSteps,
+    held_out: LabelledTexts | None = None,
     folder: Path | None = None,
-    callbacks: Callable[[Task, Plan], Sequence[Callback]] = lambda task, plan: (),
+    callbacks: Callable[
+        [Task, Schedule], Sequence[Callback]
+    ] = lambda task, schedule: (),
 ) -> tuple[TextClassifier, Trained, Task]:
     """Learn to classify texts, and the table of symbols, from these texts alone.
 
@@ -122,7 +130,7 @@ def train_classifier(
         data: what to learn from.
         recipe: the models.
         run: how long, and how it is kept.
-        programs: those of `classifier_programs` that another training has filled.
+        compiled: those of `classifier_steps` that another training has filled.
         held_out: what the best models are chosen by, if that is wanted.
         folder: where to keep the run, if anywhere.
         callbacks: makes what looks on, given what is learned and until when.
@@ -132,32 +140,36 @@ def train_classifier(
             number.
     """
     words = common_words(data.texts, recipe.level, recipe.symbols)
-    task = classifier_task(data, words, programs, recipe.batch, run.seed)
+    task = classifier_task(data, words, compiled, recipe.batch, run.seed)
     if held_out is not None:
         task = dataclasses.replace(
             task, evaluate=functools.partial(evaluate_texts, words, held_out)
         )
     spec = classifier_spec(recipe, len(data.classes))
-    if folder and leads():
+    if folder and is_primary():
         write_spec(folder, _NAME, spec, {"classes": data.classes})
         save_tokenizer(words, folder / _TOKENIZER)
     assert run.epochs is not None, "Options has a default"
     steps = run.epochs * task.steps_per_epoch
-    plan = Plan(steps, run.max_seconds, recipe.learning_rate, _WARMUP, final_rate=0.0)
+    schedule = Schedule(
+        steps, run.max_seconds, recipe.learning_rate, _WARMUP, final_rate=0.0
+    )
     key = jax.random.key(run.seed)
     trained = train_model(
         task,
-        lambda: init_state(spec.build(key), programs.optimizer, (), key),
-        plan,
-        programs,
+        lambda: init_state(spec.build(key), compiled.optimizer, (), key),
+        schedule,
+        compiled,
         run,
         folder=folder,
-        callbacks=callbacks(task, plan),
+        callbacks=callbacks(task, schedule),
     )
     return TextClassifier(words, data.classes, trained.model), trained, task
 
 
-def evaluate_texts(words: Words, data: Labelled, models: Model) -> Sums:
+def evaluate_texts(
+    words: WordTokenizer, data: LabelledTexts, models: Model
+) -> LossSums:
     """The sums of the members' loss over labelled texts, without dropout."""
     sequences = [words.encode(text) for text in data.texts]
     rows = min(_ROWS, len(sequences))
@@ -169,11 +181,11 @@ def evaluate_texts(words: Words, data: Labelled, models: Model) -> Sums:
 
 
 @bounded_jit
-def _measure(models: Model, batch: dict[str, jax.Array]) -> Sums:
+def _measure(models: Model, batch: dict[str, jax.Array]) -> LossSums:
     return _LOSS(models, (), batch, None)[0]
 
 
-def class_chances(
+def predict_proba(
     classifier: TextClassifier, texts: Sequence[str]
 ) -> NDArray[np.float32]:
     """The probability of every class for each text, [N, classes].
@@ -189,14 +201,14 @@ def class_chances(
     models = jax.device_put(classifier.models)
     for picked in pick_epoch(length_buckets(sequences), rows, seed=0, epoch=0):
         batch = padded_batch(sequences, nothing, picked)
-        logs = np.asarray(_scores(models, batch["inputs"], batch["lengths"]))
+        logs = np.asarray(_logits(models, batch["inputs"], batch["lengths"]))
         real = picked.rows >= 0
         chances[picked.rows[real]] = np.exp(logs[real])
     return chances
 
 
 @bounded_jit
-def _scores(models: Model, inputs: Ids, lengths: Lengths) -> LabelScores:
+def _logits(models: Model, inputs: Ids, lengths: Lengths) -> LabelLogits:
     return average_members(jax.vmap(lambda model: model(inputs, lengths))(models))
 
 
@@ -208,6 +220,6 @@ def load_classifier(run_dir: Path) -> TextClassifier:
     """
     saved = load_model(run_dir, _NAME)
     words, classes = load_tokenizer(run_dir / _TOKENIZER), saved.settings.get("classes")
-    if not isinstance(words, Words) or not isinstance(classes, list):
+    if not isinstance(words, WordTokenizer) or not isinstance(classes, list):
         raise InputError(f"{run_dir}: expected a table of words and its classes")
     return TextClassifier(words, tuple(map(str, classes)), saved.model)

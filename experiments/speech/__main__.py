@@ -35,9 +35,9 @@ import tyro
 import lstm_jax
 from experiments.cli import command_line, run_experiment
 from experiments.runs import RunOptions, begun, check_options
-from experiments.speech.audio import read_wav, resample, without_silence
+from experiments.speech.audio import read_wav, resample, trim_silence
 from experiments.speech.data import (
-    EAR,
+    FRONTEND,
     NAMES,
     RATE,
     Recording,
@@ -64,8 +64,8 @@ from experiments.speech.task import (
     APPLICATION,
     Settings,
     fit,
-    isolated_course,
-    joined_course,
+    isolated_setup,
+    joined_setup,
 )
 from lstm_jax.cli import run_command
 from lstm_jax.config import RunConfig, Share
@@ -160,7 +160,7 @@ def learn_from(
     with interruptible() as stop:
         networks = teach(known, run_dir, stop)
         official = compare(networks, known, tested, rounds=5)
-        if lstm_jax.distributed.leads():
+        if lstm_jax.distributed.is_primary():
             draw(networks.joined, tested, run_dir / "joined.png")
         if options.validate:
             return
@@ -170,7 +170,7 @@ def learn_from(
             print(f"without {speaker}, {len(others)} recordings to learn from")
             place = run_dir / "speakers" / speaker
             unseen[speaker] = without_speaker(teach, others, mine, place, stop)
-    if not lstm_jax.distributed.leads():
+    if not lstm_jax.distributed.is_primary():
         return
     minutes = (time.perf_counter() - started) / 60
     command = command_line("speech", options)
@@ -187,10 +187,10 @@ def without_speaker(
 ) -> Comparison:
     """Train on all other speakers and test on one, unless that was done before."""
     kept = place.with_suffix(".json")
-    if lstm_jax.distributed.any_says(kept.exists()):
+    if lstm_jax.distributed.any_process(kept.exists()):
         return read_comparison(kept)
     found = compare(teach(others, place, stop), others, mine, rounds=1)
-    if lstm_jax.distributed.leads():
+    if lstm_jax.distributed.is_primary():
         lstm_jax.storage.write_json(kept, found.record())
         shutil.rmtree(place)
     return found
@@ -219,8 +219,8 @@ class Teacher:
 
     def __init__(self, options: Options, fits: int) -> None:
         smoke, precision = options.smoke, options.precision
-        self._isolated = isolated_course(TINY if smoke else ISOLATED, precision)
-        self._joined = joined_course(TINY_JOINED if smoke else JOINED, precision)
+        self._isolated = isolated_setup(TINY if smoke else ISOLATED, precision)
+        self._joined = joined_setup(TINY_JOINED if smoke else JOINED, precision)
         seconds = options.run.max_seconds
         share = None if seconds is None else seconds / fits
         self._run = dataclasses.replace(options.run, max_seconds=share)
@@ -241,13 +241,13 @@ class Teacher:
             held_out = [recordings[k] for k in order[:count]]
             recordings = [recordings[k] for k in sorted(order[count:])]
         models = []
-        for course, place, prepare in (
+        for setup, place, prepare in (
             (self._isolated, folder / "isolated", words),
             (self._joined, folder, list),
         ):
             models.append(
                 fit(
-                    course,
+                    setup,
                     prepare(recordings),
                     self._run,
                     folder=place,
@@ -273,9 +273,7 @@ def compare(
     return found
 
 
-def draw(
-    network: lstm_jax.Transcriber, tested: Sequence[Recording], path: Path
-) -> None:
+def draw(network: lstm_jax.CTCModel, tested: Sequence[Recording], path: Path) -> None:
     """The longest of the first joined utterances, and what was heard in it."""
     from experiments.speech.inference import score_frames
 
@@ -283,7 +281,7 @@ def draw(
     samples, said = max(
         zip(sounds[:8], references[:8], strict=True), key=lambda pair: len(pair[1])
     )
-    scores = score_frames(network, [EAR.frames(samples)])[0]
+    scores = score_frames(network, [FRONTEND.frames(samples)])[0]
     picture(path, samples, scores, f"said: {names(said)}   ")
 
 
@@ -294,10 +292,10 @@ def picture(path: Path, samples: np.ndarray, scores: np.ndarray, before: str) ->
     best = prefix_beam_search(scores, BEAM)[0]
     draw_transcript(
         path,
-        log_mel(samples, EAR.bands),
-        EAR.bands,
+        log_mel(samples, FRONTEND.bands),
+        FRONTEND.bands,
         np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)),
-        EAR.seconds,
+        FRONTEND.seconds,
         NAMES,
         f"{before}heard: {names(best.symbols)}",
     )
@@ -314,12 +312,12 @@ def predict(options: PredictOptions) -> None:
 
     sound = resample(read_wav(options.file), RATE)
     networks = load(options.run_dir)
-    rows = [EAR.frames(sound.samples)]
+    rows = [FRONTEND.frames(sound.samples)]
     scores = score_frames(networks.joined, rows)[0]
     for hypothesis in prefix_beam_search(scores, BEAM)[:3]:
         share = np.exp(hypothesis.log_probability)
         print(f"heard: {names(hypothesis.symbols)}   (probability {share:.3f})")
-    word = EAR.frames(without_silence(sound).samples)
+    word = FRONTEND.frames(trim_silence(sound).samples)
     digit = score_words(networks, [word])[0].argmax()
     print(f"if it is one digit: {NAMES[digit]}")
     if options.picture:
@@ -352,7 +350,7 @@ def load(run_dir: Path) -> Networks:
     """Load the networks of a run."""
     places = run_dir / "isolated", run_dir
     models = [lstm_jax.models.load_model(place, APPLICATION).model for place in places]
-    if not isinstance(models[1], lstm_jax.Transcriber):
+    if not isinstance(models[1], lstm_jax.CTCModel):
         raise lstm_jax.InputError(f"{run_dir}: expected a network trained by CTC")
     return Networks(*models)
 

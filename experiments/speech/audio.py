@@ -109,7 +109,7 @@ def resample(sound: Sound, rate: int) -> Sound:
     return Sound(samples.astype(np.float32), rate)
 
 
-def without_silence(sound: Sound, decibels: float = 30.0) -> Sound:
+def trim_silence(sound: Sound, decibels: float = 30.0) -> Sound:
     """The sound from its first loud moment to its last one, and 20 ms more at each end.
 
     A moment of 10 ms is loud if its power, smoothed over 30 ms, is less than `decibels`
@@ -124,7 +124,7 @@ def without_silence(sound: Sound, decibels: float = 30.0) -> Sound:
     return Sound(sound.samples[first:last], sound.rate)
 
 
-def loud_pieces(sound: Sound, shortest: float = 0.08) -> list[Sound]:
+def split_on_silence(sound: Sound, shortest: float = 0.08) -> list[Sound]:
     """What lies between pauses, or the whole sound if nothing stands out.
 
     A moment of 10 ms is loud if the logarithm of its power, smoothed over 50 ms, is

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.speech.features import Ear, mel_filters, stack_frames
+from experiments.speech.features import LogMelFrontend, mel_filters, stack_frames
 
 
 @dataclasses.dataclass(frozen=True)
-class Variation:
+class AugmentConfig:
     """How far the variations of a sound may go. Each is drawn anew for every sound.
 
     Attributes:
@@ -37,22 +37,25 @@ class Variation:
 
 
 def vary_speed(
-    rng: np.random.Generator, samples: np.ndarray, how: Variation
+    rng: np.random.Generator, samples: np.ndarray, how: AugmentConfig
 ) -> np.ndarray:
     """The sound [N], faster or slower."""
     return change_speed(samples, rng.uniform(1 - how.speed, 1 + how.speed))
 
 
 def varied_frames(
-    rng: np.random.Generator, samples: np.ndarray, how: Variation, ear: Ear
+    rng: np.random.Generator,
+    samples: np.ndarray,
+    how: AugmentConfig,
+    frontend: LogMelFrontend,
 ) -> np.ndarray:
     """The frames [T, D] of a sound [N] with all variations but its speed."""
     if rng.random() < how.noisy:
         samples = with_noise(rng, samples, rng.uniform(how.loudest, how.quietest))
-    filters = mel_filters(ear.bands, rng.uniform(1 - how.warp, 1 + how.warp))
-    features = ear.spectrogram(samples, filters)
-    masked = mask(rng, features, bands=how.bands, frames=how.frames)
-    return stack_frames(masked, ear.stack)
+    filters = mel_filters(frontend.bands, rng.uniform(1 - how.warp, 1 + how.warp))
+    features = frontend.spectrogram(samples, filters)
+    masked = spec_augment(rng, features, bands=how.bands, frames=how.frames)
+    return stack_frames(masked, frontend.stack)
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
@@ -129,7 +132,7 @@ def join_sounds(
     return np.concatenate(parts)
 
 
-def mask(
+def spec_augment(
     rng: np.random.Generator,
     features: np.ndarray,
     *,

@@ -16,14 +16,14 @@ from experiments.speech.audio import (
     Sound,
     decode_wav,
     resample,
+    trim_silence,
     wav_files,
-    without_silence,
 )
 from experiments.speech.augment import join_sounds, with_noise
-from experiments.speech.features import Ear
+from experiments.speech.features import LogMelFrontend
 
-EAR = Ear(stack=4)  # frames of 40 ms, 160 numbers each
-RATE = EAR.bands.rate
+FRONTEND = LogMelFrontend(stack=4)  # frames of 40 ms, 160 numbers each
+RATE = FRONTEND.bands.rate
 FILE_NAME = re.compile(r"(\d)_(\w+)_(\d+)\.wav")
 NAMES = "0123456789"  # digit k is class k, and symbol k + 1 of CTC, whose 0 is a blank
 
@@ -88,9 +88,7 @@ def tones() -> list[Recording]:
 def words(recordings: Sequence[Recording]) -> list[Recording]:
     """The recordings without the silence before and after the digit."""
     return [
-        recording._replace(
-            samples=without_silence(Sound(recording.samples, RATE)).samples
-        )
+        recording._replace(samples=trim_silence(Sound(recording.samples, RATE)).samples)
         for recording in recordings
     ]
 

@@ -12,9 +12,9 @@ import numpy as np
 import lstm_jax
 from experiments.known_data import FSDD, described
 from experiments.results import DataFile, Result, write_result
-from experiments.speech.audio import Sound, loud_pieces
+from experiments.speech.audio import Sound, split_on_silence
 from experiments.speech.baseline import make_templates
-from experiments.speech.data import EAR, RATE, Recording, utterances, words
+from experiments.speech.data import FRONTEND, RATE, Recording, utterances, words
 from lstm_jax.decoding import greedy_decode, prefix_beam_search
 from lstm_jax.metrics import Edits, count_all_edits
 
@@ -25,7 +25,7 @@ class Networks(NamedTuple):
     """Those for isolated digits, stacked, and that for joined ones."""
 
     isolated: lstm_jax.SequenceClassifier
-    joined: lstm_jax.Transcriber
+    joined: lstm_jax.CTCModel
 
 
 class Report(NamedTuple):
@@ -101,13 +101,13 @@ def examine(networks: Networks, tested: Sequence[Recording], rounds: int) -> Rep
     """What the networks make of a test."""
     from experiments.speech.inference import score_frames
 
-    rows = [EAR.frames(recording.samples) for recording in words(tested)]
+    rows = [FRONTEND.frames(recording.samples) for recording in words(tested)]
     classes = score_words(networks, rows).argmax(axis=1)
     sounds, references = utterances(tested, rounds)
-    rows = [EAR.frames(samples) for samples in sounds]
-    scores = score_frames(networks.joined, rows)
-    greedy = [greedy_decode(some) for some in scores]
-    beam = [prefix_beam_search(some, BEAM)[0].symbols for some in scores]
+    rows = [FRONTEND.frames(samples) for samples in sounds]
+    logits = score_frames(networks.joined, rows)
+    greedy = [greedy_decode(some) for some in logits]
+    beam = [prefix_beam_search(some, BEAM)[0].symbols for some in logits]
     return report(tested, classes, references, greedy, beam)
 
 
@@ -115,15 +115,15 @@ def examine_templates(
     known: Sequence[Recording], tested: Sequence[Recording], rounds: int
 ) -> Report:
     """The floor: the nearest training recording; joined digits are cut at pauses."""
-    rows = [EAR.spectrogram(recording.samples) for recording in words(known)]
+    rows = [FRONTEND.spectrogram(recording.samples) for recording in words(known)]
     classes = np.array([recording.digit for recording in known])
     templates = make_templates(rows, classes)
 
     def name(sounds: Sequence[np.ndarray]) -> np.ndarray:
-        return templates.nearest([EAR.spectrogram(samples) for samples in sounds])
+        return templates.nearest([FRONTEND.spectrogram(samples) for samples in sounds])
 
     sounds, references = utterances(tested, rounds)
-    cut = [loud_pieces(Sound(s, RATE)) for s in sounds]
+    cut = [split_on_silence(Sound(s, RATE)) for s in sounds]
     named = [name([piece.samples for piece in pieces]) + 1 for pieces in cut]
     found = [tuple(digits.tolist()) for digits in named]
     answers = name([recording.samples for recording in words(tested)])

@@ -132,7 +132,7 @@ def pad_frames(
 
 
 @dataclasses.dataclass(frozen=True)
-class Ear:
+class LogMelFrontend:
     """From a sound to the frames a network reads.
 
     Attributes:

@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.speech.features import pad_frames
-from lstm_jax import SequenceClassifier, Transcriber
+from lstm_jax import CTCModel, SequenceClassifier
 from lstm_jax.distributed import bounded_jit
 
 _ROWS = 64  # that are read side by side
 _STEP = 64  # lengths are rounded up to this, so that few programs are compiled
 
 
-def score_frames(model: Transcriber, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """CTC scores [T, V] of each row of frames [T, D]."""
+def score_frames(model: CTCModel, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """CTC logits [T, V] of each row of frames [T, D]."""
     found = _outputs(_transcribe, model, rows)
-    return [scores[: len(row)] for scores, row in zip(found, rows, strict=True)]
+    return [logits[: len(row)] for logits, row in zip(found, rows, strict=True)]
 
 
 def score_classes(model: SequenceClassifier, rows: Sequence[np.ndarray]) -> np.ndarray:
@@ -51,7 +51,7 @@ def _alike(rows: Sequence[np.ndarray]) -> Iterator[list[int]]:
 
 
 @bounded_jit
-def _transcribe(model: Transcriber, frames: jax.Array, lengths: jax.Array) -> jax.Array:
+def _transcribe(model: CTCModel, frames: jax.Array, lengths: jax.Array) -> jax.Array:
     return model(frames, lengths)
 
 

@@ -12,22 +12,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import lstm_jax
-from experiments.speech.augment import Variation, join_sounds, varied_frames, vary_speed
-from experiments.speech.data import EAR, NAMES, RATE, Recording, by_speaker
-from experiments.speech.features import Ear, pad_frames
+from experiments.speech.augment import (
+    AugmentConfig,
+    join_sounds,
+    varied_frames,
+    vary_speed,
+)
+from experiments.speech.data import FRONTEND, NAMES, RATE, Recording, by_speaker
+from experiments.speech.features import LogMelFrontend, pad_frames
 
 if TYPE_CHECKING:
     from lstm_jax import Task
     from lstm_jax.config import Precision, RunConfig
-    from lstm_jax.metrics import Sums
+    from lstm_jax.metrics import LossSums
     from lstm_jax.models import ModelSpec
-    from lstm_jax.training import Programs, Stop
+    from lstm_jax.training import CompiledSteps, Stop
     from lstm_jax.typing import Model
 
 APPLICATION = "speech"
 # What is masked of a single word must leave the word.
-ONE_WORD = Variation(speed=0.12, noisy=0.4, bands=6, frames=4)
-MANY_WORDS = Variation(speed=0.12)
+ONE_WORD = AugmentConfig(speed=0.12, noisy=0.4, bands=6, frames=4)
+MANY_WORDS = AugmentConfig(speed=0.12)
 _VALIDATION = 8  # batches of what is held out
 MEMBERS = 4  # networks for isolated digits, whose probabilities are averaged
 
@@ -55,8 +60,8 @@ def isolated_batch(
     for recording in some:
         samples = vary_speed(rng, recording.samples, ONE_WORD)
         samples = samples[: int(how.seconds * RATE)]
-        rows.append(varied_frames(rng, samples, ONE_WORD, EAR))
-    frames, lengths = pad_frames(rows, steps_of(how, EAR))
+        rows.append(varied_frames(rng, samples, ONE_WORD, FRONTEND))
+    frames, lengths = pad_frames(rows, steps_of(how, FRONTEND))
     targets = np.array([recording.digit for recording in some], np.int32)
     return {"inputs": frames.swapaxes(0, 1), "lengths": lengths, "targets": targets}
 
@@ -85,65 +90,65 @@ def joined_batch(
             transcript[place] = recording.digit + 1
         whole = join_sounds(rng, parts, gap=gap, decibels=3.0)
         whole = whole[: int(how.seconds * RATE)]
-        rows.append(varied_frames(rng, whole, MANY_WORDS, EAR))
-    frames, lengths = pad_frames(rows, steps_of(how, EAR))
+        rows.append(varied_frames(rng, whole, MANY_WORDS, FRONTEND))
+    frames, lengths = pad_frames(rows, steps_of(how, FRONTEND))
     return {"frames": frames, "lengths": lengths, "transcripts": transcripts}
 
 
-def steps_of(how: Settings, ear: Ear) -> int:
+def steps_of(how: Settings, frontend: LogMelFrontend) -> int:
     """Frames of a row."""
-    return len(ear.frames(np.zeros(int(how.seconds * RATE), np.float32)))
+    return len(frontend.frames(np.zeros(int(how.seconds * RATE), np.float32)))
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
+class TrainingSetup:
     """What one kind of network learns, and how."""
 
     how: Settings
     spec: ModelSpec
     batch: Callable[[Sequence[Recording], Settings, int, int], dict[str, np.ndarray]]
     row_axes: dict[str, int]
-    programs: Programs
+    compiled: CompiledSteps
 
 
-def isolated_course(how: Settings, precision: Precision | None) -> Course:
+def isolated_setup(how: Settings, precision: Precision | None) -> TrainingSetup:
     """Naming isolated digits, by several networks."""
     sizes = {
-        **{"features": EAR.features, "hidden_size": how.hidden},
+        **{"features": FRONTEND.features, "hidden_size": how.hidden},
         **{"num_layers": how.layers, "classes": len(NAMES), "dropout": how.dropout},
     }
     loss = lstm_jax.training.ensemble_loss(lstm_jax.models.classifier_loss)
     loss = lstm_jax.training.with_precision(loss, precision)
     # The ensemble's gradient is that of one member, a member-th of it for each.
     optimizer = lstm_jax.make_optimizer(0.01, MEMBERS**-0.5, 0.99)
-    return Course(
+    return TrainingSetup(
         how,
         lstm_jax.models.ModelSpec("classifier", sizes, MEMBERS),
         isolated_batch,
         {"inputs": 1, "lengths": 0, "targets": 0},
-        lstm_jax.training.Programs(loss, optimizer),
+        lstm_jax.training.CompiledSteps(loss, optimizer),
     )
 
 
-def joined_course(how: Settings, precision: Precision | None) -> Course:
+def joined_setup(how: Settings, precision: Precision | None) -> TrainingSetup:
     """Reading joined digits."""
     sizes = {
-        **{"features": EAR.features, "symbols": 1 + len(NAMES)},
+        **{"features": FRONTEND.features, "symbols": 1 + len(NAMES)},
         **{"hidden": how.hidden, "layers": how.layers, "dropout": how.dropout},
     }
-    loss = lstm_jax.models.transcribe_loss
+    loss = lstm_jax.models.ctc_loss
     loss = lstm_jax.training.with_precision(loss, precision)
-    return Course(
+    return TrainingSetup(
         how,
         lstm_jax.models.ModelSpec("ctc", sizes),
         joined_batch,
         {"frames": 0, "lengths": 0, "transcripts": 0},
-        lstm_jax.training.Programs(loss, lstm_jax.make_optimizer(0.01, 1.0, 0.99)),
+        lstm_jax.training.CompiledSteps(loss, lstm_jax.make_optimizer(0.01, 1.0, 0.99)),
     )
 
 
 def digit_task(
-    course: Course,
+    setup: TrainingSetup,
     recordings: Sequence[Recording],
     held_out: Sequence[Recording],
     seed: int,
@@ -151,26 +156,26 @@ def digit_task(
     """Learning what a course teaches from some recordings.
 
     Args:
-        course: the kind of network.
+        setup: the kind of network.
         recordings: what to learn from.
         held_out: what the best step is chosen by; nothing is if there are none.
         seed: of the batches.
     """
-    how, loss = course.how, course.programs.loss
+    how, loss = setup.how, setup.compiled.loss
     measure = lstm_jax.distributed.bounded_jit(
         lambda model, batch: loss(model, (), batch, None)[0]
     )
 
-    def evaluate(model: Model) -> Sums:
-        batches = (course.batch(held_out, how, seed, n) for n in range(_VALIDATION))
+    def evaluate(model: Model) -> LossSums:
+        batches = (setup.batch(held_out, how, seed, n) for n in range(_VALIDATION))
         return functools.reduce(
             operator.add, [measure(model, batch) for batch in batches]
         )
 
     return lstm_jax.Task(
-        loss=course.programs.loss,
-        batch=functools.partial(course.batch, recordings, how, seed),
-        row_axes=course.row_axes,
+        loss=setup.compiled.loss,
+        batch=functools.partial(setup.batch, recordings, how, seed),
+        row_axes=setup.row_axes,
         rows=how.rows,
         steps_per_epoch=max(1, len(recordings) // how.rows),
         items_per_step=how.rows,
@@ -181,7 +186,7 @@ def digit_task(
 
 
 def fit(
-    course: Course,
+    setup: TrainingSetup,
     recordings: Sequence[Recording],
     run: RunConfig,
     *,
@@ -192,27 +197,27 @@ def fit(
     """Train a network on some recordings, in a folder of its own."""
     import jax
 
-    task = digit_task(course, recordings, held_out, run.seed)
-    steps = course.how.steps
+    task = digit_task(setup, recordings, held_out, run.seed)
+    steps = setup.how.steps
     if run.epochs is not None:
         steps = run.epochs * task.steps_per_epoch
-    plan = lstm_jax.Plan(
-        steps, run.max_seconds, course.how.learning_rate, 0.05, final_rate=0.0
+    schedule = lstm_jax.Schedule(
+        steps, run.max_seconds, setup.how.learning_rate, 0.05, final_rate=0.0
     )
-    if lstm_jax.distributed.leads():
-        lstm_jax.models.write_spec(folder, APPLICATION, course.spec)
-    spec, optimizer = course.spec, course.programs.optimizer
+    if lstm_jax.distributed.is_primary():
+        lstm_jax.models.write_spec(folder, APPLICATION, setup.spec)
+    spec, optimizer = setup.spec, setup.compiled.optimizer
     key = jax.random.key(run.seed)
     trained = lstm_jax.train_model(
         task,
         lambda: lstm_jax.init_state(spec.build(key), optimizer, (), key),
-        plan,
-        course.programs,
+        schedule,
+        setup.compiled,
         run,
         folder=folder,
         callbacks=[stop],
     )
-    last = trained.lines[-1]
+    last = trained.history[-1]
     loss = f"{last.train_loss:.3f} {task.unit}"
     print(f"  {last.step} steps in {last.seconds:.0f} s, training loss {loss}")
     lstm_jax.report.report_run(folder, trained, task)

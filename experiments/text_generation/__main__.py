@@ -68,7 +68,7 @@ ANCHORS = {"nanoGPT, laptop CPU, 3 min": 1.88, "nanoGPT, A100, 3 min": 1.4697}
 # An ablation gives one of these to each run; those that change nothing are left out.
 CHANGES = {
     "cell": ("--mogrifier 0", "--mogrifier 4", "--capped-gate", "--top-only"),
-    "optimizer": ("--precision float32", "--average 0", "--reset-probability 0"),
+    "optimizer": ("--precision float32", "--ema 0", "--reset-probability 0"),
     "regularizers": (
         *("--dropout 0", "--no-variational", "--weight-drop 0", "--weight-drop 0.2"),
         "--training-temperature 1",

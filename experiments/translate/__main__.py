@@ -212,7 +212,7 @@ def learn_from(
     stop.check(
         f"the best model so far is kept in {run_dir}, not scored; --resume goes on"
     )
-    if not lstm_jax.distributed.leads():
+    if not lstm_jax.distributed.is_primary():
         return
     sources = [source for source, _ in parts.test]
     search = Search(BEAM, ALPHA)
@@ -254,40 +254,42 @@ def train(
         "dropout": options.dropout,
     }
     spec = lstm_jax.models.ModelSpec("seq2seq", sizes)
-    if lstm_jax.distributed.leads():
+    if lstm_jax.distributed.is_primary():
         lower_case = not options.capitals
         lstm_jax.models.write_spec(run_dir, NAME, spec, {"lower_case": lower_case})
         for tokenizer, file in zip((source, target), TOKENIZERS, strict=True):
             save_tokenizer(tokenizer, run_dir / file)
-    loss = functools.partial(lstm_jax.models.translation_loss, smoothing=SMOOTHING)
-    programs = lstm_jax.training.Programs(
+    loss = functools.partial(lstm_jax.models.seq2seq_loss, smoothing=SMOOTHING)
+    compiled = lstm_jax.training.CompiledSteps(
         lstm_jax.training.with_precision(loss, options.precision),
         lstm_jax.make_optimizer(0.0, 1.0, 0.98),
     )
     task = translation_task(
         encode_pairs(parts.train, source, target),
         encode_pairs(parts.val, source, target),
-        programs.loss,
+        compiled.loss,
         rows=options.batch,
         buckets=1 if options.smoke else BUCKETS,
         seed=run.seed,
     )
     assert run.epochs is not None, "Options has a default"
     steps = run.epochs * task.steps_per_epoch
-    plan = lstm_jax.Plan(steps, run.max_seconds, options.learning_rate, 0.05, 0.0)
+    schedule = lstm_jax.Schedule(
+        steps, run.max_seconds, options.learning_rate, 0.05, 0.0
+    )
     key = jax.random.key(run.seed)
     trained = lstm_jax.train_model(
         task,
-        lambda: lstm_jax.init_state(spec.build(key), programs.optimizer, (), key),
-        plan,
-        programs,
+        lambda: lstm_jax.init_state(spec.build(key), compiled.optimizer, (), key),
+        schedule,
+        compiled,
         run,
         folder=run_dir,
-        callbacks=[stop, lstm_jax.report.Progress(plan, task.items)],
+        callbacks=[stop, lstm_jax.report.Progress(schedule, task.items)],
     )
     lstm_jax.report.report_run(run_dir, trained, task)
     translator = TextTranslator(trained.model, source, target, not options.capitals)
-    return translator, trained.clock.seconds()
+    return translator, trained.timer.seconds()
 
 
 def score_both(

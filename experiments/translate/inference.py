@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.translate.task import NAME, TOKENIZERS, few_shapes, pad_sources
-from lstm_jax import InputError, Translator, beam_search, greedy_search
-from lstm_jax.data import END, START, Subwords, load_tokenizer
+from lstm_jax import InputError, Seq2Seq, beam_search, greedy_search
+from lstm_jax.data import END, START, BPETokenizer, load_tokenizer
 from lstm_jax.distributed import bounded_jit
 from lstm_jax.models import DecoderStates, load_model
 from lstm_jax.typing import (
@@ -46,9 +46,9 @@ GREEDY_SEARCH = Search()
 class TextTranslator:
     """A model, the tables of its languages, and whether they have capitals."""
 
-    model: Translator
-    source: Subwords
-    target: Subwords
+    model: Seq2Seq
+    source: BPETokenizer
+    target: BPETokenizer
     lower_case: bool
 
     def encode(self, text: str) -> np.ndarray:
@@ -66,7 +66,7 @@ def load_translator(run_dir: Path) -> TextTranslator:
     saved = load_model(run_dir, NAME)
     tables = [load_tokenizer(run_dir / file) for file in TOKENIZERS]
     source, target = tables
-    if not isinstance(source, Subwords) or not isinstance(target, Subwords):
+    if not isinstance(source, BPETokenizer) or not isinstance(target, BPETokenizer):
         raise InputError(f"{run_dir}: expected tables of subwords, found others")
     return TextTranslator(
         saved.model, source, target, bool(saved.settings.get("lower_case"))
@@ -83,7 +83,7 @@ def translate(
 
 
 def translate_ids(
-    model: Translator, sources: Sequence[np.ndarray], search: Search = GREEDY_SEARCH
+    model: Seq2Seq, sources: Sequence[np.ndarray], search: Search = GREEDY_SEARCH
 ) -> list[list[int]]:
     """`translate`, from ids to ids, without START and END."""
     found: list[list[int]] = [[] for _ in sources]
@@ -118,35 +118,35 @@ def attention_of(
 
 @bounded_jit
 def _look(
-    model: Translator, sources: SourceIds, lengths: Lengths, inputs: BatchIds
+    model: Seq2Seq, sources: SourceIds, lengths: Lengths, inputs: BatchIds
 ) -> AttentionWeights:
-    memory, states = model.read(sources, lengths)
-    return model.write(inputs, states, memory)[1]
+    memory, states = model.encode(sources, lengths)
+    return model.decode(inputs, states, memory)[1]
 
 
 @functools.partial(bounded_jit, static_argnames=("search", "limit"))
 def _search(
-    model: Translator,
+    model: Seq2Seq,
     sources: SourceIds,
     lengths: Lengths,
     search: Search,
     limit: int,
 ) -> BatchIds:
     """The best translation of every row, [B, limit], END included."""
-    memory, states = model.read(sources, lengths)
+    memory, states = model.encode(sources, lengths)
 
     def step(states: DecoderStates, ids: StepIds) -> tuple[StepLogits, DecoderStates]:
-        scores, _, states = model.write(ids[:, None], states, memory)
+        logits, _, states = model.decode(ids[:, None], states, memory)
         # A translation has neither unknown characters nor a second start.
-        return scores[:, 0].at[:, :END].set(-jnp.inf), states
+        return logits[:, 0].at[:, :END].set(-jnp.inf), states
 
-    scores, states = step(states, jnp.full(len(sources), START))
+    logits, states = step(states, jnp.full(len(sources), START))
     if search.width == 0:
-        return greedy_search(step, states, scores, length=limit, end=END)
+        return greedy_search(step, states, logits, length=limit, end=END)
     beams = beam_search(
         step,
         states,
-        scores,
+        logits,
         width=search.width,
         length=limit,
         end=END,

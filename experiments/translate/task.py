@@ -9,20 +9,20 @@ import numpy as np
 from jax import Array
 
 from experiments.translate.data import Pairs
-from lstm_jax import Task, Translator
+from lstm_jax import Seq2Seq, Task
 from lstm_jax.data import (
     END,
     IGNORED,
     START,
     Batch,
+    BPETokenizer,
     BucketedBatches,
-    Subwords,
     make_buckets,
     pad,
 )
 from lstm_jax.distributed import bounded_jit
-from lstm_jax.metrics import Sums
-from lstm_jax.models import translation_loss
+from lstm_jax.metrics import LossSums
+from lstm_jax.models import seq2seq_loss
 from lstm_jax.training import Loss
 
 NAME, TOKENIZERS = "translate", ("source.json", "target.json")
@@ -44,7 +44,7 @@ class Examples:
         return np.array([(len(source), len(target) + 1) for source, target in pairs])
 
     def batch(self, rows: np.ndarray, shape: tuple[int, ...]) -> Batch:
-        """The examples `rows` as `translation_loss` reads them; -1 is an empty row."""
+        """The examples `rows` as `seq2seq_loss` reads them; -1 is an empty row."""
         sources = [self.sources[k] for k in rows[rows >= 0]]
         targets = [self.targets[k].tolist() for k in rows[rows >= 0]]
         return {
@@ -61,7 +61,7 @@ def pad_sources(sources: list[np.ndarray], rows: int, steps: int) -> Batch:
     return {"sources": pad(sources, rows, steps, 0), "lengths": lengths}
 
 
-def encode_pairs(pairs: Pairs, source: Subwords, target: Subwords) -> Examples:
+def encode_pairs(pairs: Pairs, source: BPETokenizer, target: BPETokenizer) -> Examples:
     """Pairs of sentences as ids."""
     return Examples(
         [np.array(source.encode(text), np.int32) for text, _ in pairs],
@@ -83,7 +83,7 @@ def translation_task(
     Args:
         training: what is learned from.
         validation: what the best model is chosen by.
-        loss: `translation_loss`, with its smoothing.
+        loss: `seq2seq_loss`, with its smoothing.
         rows: B, pairs per batch.
         buckets: the most shapes a batch may have.
         seed: decides the order of the pairs.
@@ -108,7 +108,7 @@ def translation_task(
     )
 
 
-def evaluate_pairs(model: Translator, examples: Examples) -> Sums:
+def evaluate_pairs(model: Seq2Seq, examples: Examples) -> LossSums:
     """The sums of all examples, without dropout and label smoothing."""
     parts = (
         _measure(model, examples.batch(rows, shape))
@@ -118,8 +118,8 @@ def evaluate_pairs(model: Translator, examples: Examples) -> Sums:
 
 
 @bounded_jit
-def _measure(model: Translator, batch: dict[str, Array]) -> Sums:
-    return translation_loss(model, (), batch, None)[0]
+def _measure(model: Seq2Seq, batch: dict[str, Array]) -> LossSums:
+    return seq2seq_loss(model, (), batch, None)[0]
 
 
 def few_shapes(lengths: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:

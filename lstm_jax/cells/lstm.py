@@ -54,18 +54,18 @@ class LSTMState:
 def lstm_step(params: LSTMParams, state: LSTMState, x: StepInput) -> LSTMState:
     """Advance one step: (h, c) at t-1 and x_t give (h, c) at t. The output is h."""
     z = x @ params.w_x + state.h @ params.w_h + params.b  # W · [h, x] + b, all gates
-    return open_gates(z, state.c)
+    return apply_gates(z, state.c)
 
 
-def open_gates(
-    z: StepGates, c: StepState, written: Array | None = None, capped: bool = False
+def apply_gates(
+    z: StepGates, c: StepState, candidate: Array | None = None, capped: bool = False
 ) -> LSTMState:
     """The rest of the step, from the gates' pre-activations z and the last cell state.
 
     h takes the type of z, c keeps its own: with bfloat16 weights c stays float32,
     because a sum over thousands of steps does not survive eight bits of mantissa.
-    `written` are factors of the candidate g, for regularization. `capped` lets i be at
-    most 1 - f, so that the cell never holds more than 1 (Melis et al. 2018).
+    `candidate` are factors of the candidate g, for regularization. `capped` lets i be
+    at most 1 - f, so that the cell never holds more than 1 (Melis et al. 2018).
     """
     z_i, z_f, z_g, z_o = jnp.split(z.astype(c.dtype), len(GATES), axis=-1)
     f = jax.nn.sigmoid(z_f)
@@ -73,8 +73,8 @@ def open_gates(
     g = jnp.tanh(z_g)
     if capped:
         i = jnp.minimum(i, 1 - f)
-    if written is not None:
-        g = g * written.astype(g.dtype)
+    if candidate is not None:
+        g = g * candidate.astype(g.dtype)
     c = f * c + i * g
     o = jax.nn.sigmoid(z_o)
     h = o * jnp.tanh(c)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState, open_gates
+from lstm_jax.cells.lstm import LSTMParams, LSTMState, apply_gates
 from lstm_jax.typing import PRNGKey, StepInput
 
 
@@ -38,7 +38,7 @@ def mogrifier_step(
 ) -> LSTMState:
     """Advance one step, as `lstm_step` does."""
     z = mogrifier_gates(params, state.h, x)
-    return open_gates(z, state.c, capped=capped)
+    return apply_gates(z, state.c, capped=capped)
 
 
 def mogrifier_gates(params: MogrifierParams, h: Array, x: Array) -> Array:

@@ -14,21 +14,21 @@ class LoopMasks:
     """What is done inside the loop, over all its steps; None for what is not.
 
     Attributes:
-        written: factors of what a step writes into the cell state, [T, B, H].
-        held_h: the share of the old h that a step keeps, [T, B, H] or [T, 1, 1].
-        held_c: the same of c.
+        candidate: factors of what a step writes into the cell state, [T, B, H].
+        zoneout_h: the share of the old h that a step keeps, [T, B, H] or [T, 1, 1].
+        zoneout_c: the same of c.
     """
 
-    written: Array | None = None
-    held_h: Array | None = None
-    held_c: Array | None = None
+    candidate: Array | None = None
+    zoneout_h: Array | None = None
+    zoneout_c: Array | None = None
 
 
-def hold(
+def zoneout(
     before: LSTMState,
     after: LSTMState,
-    held_h: Array | float | None,
-    held_c: Array | float | None,
+    zoneout_h: Array | float | None,
+    zoneout_c: Array | float | None,
 ) -> LSTMState:
     """The state of a step with zoneout: the old one where it is held."""
 
@@ -37,4 +37,6 @@ def hold(
             return new
         return (held * old + (1 - held) * new).astype(new.dtype)
 
-    return LSTMState(h=mix(before.h, after.h, held_h), c=mix(before.c, after.c, held_c))
+    return LSTMState(
+        h=mix(before.h, after.h, zoneout_h), c=mix(before.c, after.c, zoneout_c)
+    )

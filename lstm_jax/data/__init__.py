@@ -9,7 +9,7 @@ from lstm_jax._lazy import lazy
 
 if TYPE_CHECKING:
     from lstm_jax.data.bptt import Batch as Batch
-    from lstm_jax.data.bptt import lane_batch as lane_batch
+    from lstm_jax.data.bptt import tbptt_batch as tbptt_batch
     from lstm_jax.data.buckets import Bucket as Bucket
     from lstm_jax.data.buckets import BucketedBatches as BucketedBatches
     from lstm_jax.data.buckets import Picked as Picked
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from lstm_jax.data.folds import block_folds as block_folds
     from lstm_jax.data.folds import shuffled_folds as shuffled_folds
     from lstm_jax.data.folds import stratified_folds as stratified_folds
-    from lstm_jax.data.series import Frame as Frame
     from lstm_jax.data.series import Named as Named
     from lstm_jax.data.series import Panel as Panel
+    from lstm_jax.data.series import WindowSpec as WindowSpec
     from lstm_jax.data.series import all_positive as all_positive
-    from lstm_jax.data.series import check_frame as check_frame
+    from lstm_jax.data.series import check_window_spec as check_window_spec
     from lstm_jax.data.series import hold_out as hold_out
     from lstm_jax.data.series import need_points as need_points
     from lstm_jax.data.series import scale_series as scale_series
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from lstm_jax.data.text import bytes_of as bytes_of
     from lstm_jax.data.text import encode_text as encode_text
     from lstm_jax.data.text import read_text as read_text
-    from lstm_jax.data.tokenizers.characters import Vocab as Vocab
+    from lstm_jax.data.tokenizers.characters import CharTokenizer as CharTokenizer
     from lstm_jax.data.tokenizers.saved import load_tokenizer as load_tokenizer
     from lstm_jax.data.tokenizers.saved import save_tokenizer as save_tokenizer
-    from lstm_jax.data.tokenizers.subwords import Subwords as Subwords
+    from lstm_jax.data.tokenizers.subwords import BPETokenizer as BPETokenizer
     from lstm_jax.data.tokenizers.subwords import learn_subwords as learn_subwords
     from lstm_jax.data.tokenizers.subwords import split_words as split_words
     from lstm_jax.data.tokenizers.words import Level as Level
-    from lstm_jax.data.tokenizers.words import Words as Words
+    from lstm_jax.data.tokenizers.words import WordTokenizer as WordTokenizer
     from lstm_jax.data.tokenizers.words import common_words as common_words
     from lstm_jax.data.tokenizers.words import tokens as tokens
 else:

@@ -1,6 +1,6 @@
 """Batches for truncated back-propagation through time. NumPy only.
 
-Training reads the ids in *lanes*: the text is cut into B long stretches, read side by
+Training reads the ids in *rows*: the text is cut into B long stretches, read side by
 side in segments of T symbols. The model carries its state from segment to segment, so
 what it learned to remember is of use. Batch n is a function of (seed, n) and of
 nothing else, so any run can be taken up at any step.
@@ -16,11 +16,11 @@ Batch = dict[str, np.ndarray]
 
 
 def steps_per_epoch(symbols: int, batch: int, length: int) -> int:
-    """How many segments of `length` it takes `batch` lanes to read every symbol."""
+    """How many segments of `length` it takes `batch` rows to read every symbol."""
     return -(-(symbols - 1) // (batch * length))
 
 
-def lane_batch(
+def tbptt_batch(
     ids: np.ndarray,
     n: int,
     *,
@@ -33,40 +33,40 @@ def lane_batch(
 ) -> Batch:
     """Batch n of training: a function of (seed, n).
 
-    The lanes lie end to end on the text, which is taken as a ring, and every epoch
+    The rows lie end to end on the text, which is taken as a ring, and every epoch
     starts at another place. Each target is the true successor of its input: the end
     of the text never predicts its beginning.
 
     Args:
         ids: the training text.
         n: which batch, counted from 0 over all epochs.
-        batch: B, the number of lanes.
+        batch: B, the number of rows.
         length: T, the symbols of a segment.
         seed: of the run.
-        reset_probability: the chance of a lane to start this segment from the zero
+        reset_probability: the chance of a row to start this segment from the zero
             state. Without it a model that always carries its state never learns to
             begin, and is lost from the zero state.
-        seam: see `Corpus`. The lanes step over it: no target is false.
-        rows: only these of the B lanes.
+        seam: see `Corpus`. The rows step over it: no target is false.
+        rows: only these of the B rows.
 
     Returns:
-        `inputs` and `targets` [T, B], and `fresh` [B]: lanes that start from zero.
+        `inputs` and `targets` [T, B], and `resets` [B]: rows that start from zero.
     """
     segments = steps_per_epoch(len(ids), batch, length)
     epoch, segment = divmod(n, segments)
     ring = len(ids) - 1 - (seam is not None)  # transitions: input k predicts k + 1
     origin = np.random.default_rng([seed, epoch]).integers(ring)
-    lane = np.arange(batch)[rows] * segments * length
-    place = origin + lane + segment * length + np.arange(length)[:, None]
+    row = np.arange(batch)[rows] * segments * length
+    place = origin + row + segment * length + np.arange(length)[:, None]
     place %= ring
     if seam is not None:
         place += place >= seam - 1  # the symbol before the seam predicts nothing
     chance = np.random.default_rng([seed, epoch, segment]).random(batch)[rows]
-    fresh = chance < (1 if segment == 0 else reset_probability)
+    resets = chance < (1 if segment == 0 else reset_probability)
     return {
         "inputs": ids[place].astype(np.int32),
         "targets": ids[place + 1].astype(np.int32),
-        "fresh": fresh,
+        "resets": resets,
     }
 
 
@@ -85,7 +85,7 @@ def windows(
         limit: take only so many windows, evenly spread over the text.
 
     Yields:
-        `inputs` and `targets` [length, rows], and `fresh` [rows], all True.
+        `inputs` and `targets` [length, rows], and `resets` [rows], all True.
     """
     end = len(ids) - 1
     starts = np.arange(0, end, length)
@@ -99,5 +99,5 @@ def windows(
         yield {
             "inputs": ids[place].astype(np.int32),
             "targets": np.where(inside, ids[place + 1].astype(np.int32), IGNORED),
-            "fresh": np.ones(rows, bool),
+            "resets": np.ones(rows, bool),
         }

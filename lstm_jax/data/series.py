@@ -20,7 +20,7 @@ Named = Mapping[str, np.ndarray]  # series by name, float64, oldest point first
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame(Configuration):
+class WindowSpec(Configuration):
     """What a forecast looks at, and how far ahead it reaches, in points."""
 
     horizon: OneOrMore = 48
@@ -37,22 +37,22 @@ class Frame(Configuration):
         return self.reads + self.seasons[-1]
 
 
-def check_frame(frame: Frame) -> Frame:
+def check_window_spec(window: WindowSpec) -> WindowSpec:
     """The frame itself.
 
     Raises:
         InputError: it makes no sense.
     """
-    check_bounds(frame)
-    seasons = frame.seasons
+    check_bounds(window)
+    seasons = window.seasons
     if not seasons or seasons[0] < 1 or list(seasons) != sorted(set(seasons)):
         raise InputError(f"--seasons: expected rising numbers from 1, found {seasons}")
-    if frame.reads < seasons[-1]:
+    if window.reads < seasons[-1]:
         raise InputError(
             f"--reads: expected the longest season, {seasons[-1]}, or more, "
-            f"found {frame.reads}"
+            f"found {window.reads}"
         )
-    return frame
+    return window
 
 
 def need_points(series: Named, count: int) -> None:
@@ -100,23 +100,23 @@ class Panel:
     log: bool
 
     def windows(
-        self, rows: np.ndarray, ends: np.ndarray, frame: Frame
+        self, rows: np.ndarray, ends: np.ndarray, window: WindowSpec
     ) -> tuple[np.ndarray, np.ndarray]:
         """The past of each (series, end), as a model sees it, and its level.
 
         Args:
             rows: [B], which series.
             ends: [B], how many of its points are known.
-            frame: how many of them are looked at.
+            window: how many of them are looked at.
 
         Returns:
             (value - level) / scale, [B, context] in float32, and the level [B]: the
             mean over the last and longest season.
         """
-        size = frame.context
+        size = window.context
         pairs = zip(rows, ends, strict=True)
         past = np.stack([self.values[row][end - size : end] for row, end in pairs])
-        level = past[:, -frame.seasons[-1] :].mean(axis=1)
+        level = past[:, -window.seasons[-1] :].mean(axis=1)
         units = (past - level[:, None]) / self.scale[rows][:, None]
         return units.astype(np.float32), level
 
@@ -164,13 +164,13 @@ class Panel:
         return dataclasses.replace(self, values=longer)
 
 
-def scale_series(series: Named, frame: Frame, log: bool) -> Panel:
+def scale_series(series: Named, window: WindowSpec, log: bool) -> Panel:
     """Scale every series by its mean absolute change from one season to the next.
 
     The shortest season counts. That is how far the seasonal naive forecast errs on
     average, so errors in these units are those of MASE (of the logarithm, if `log`).
     """
-    values, season = _transformed(series, log), frame.seasons[0]
+    values, season = _transformed(series, log), window.seasons[0]
     scale = np.array([_unit(points, season) for points in values])
     change = np.array([_unit(points, season) for points in series.values()])
     known = np.array([len(points) for points in values])

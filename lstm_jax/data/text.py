@@ -14,7 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from lstm_jax.data.memmap import read_ids, write_ids
-from lstm_jax.data.tokenizers.characters import Kind, Vocab, code_points, to_bytes
+from lstm_jax.data.tokenizers.characters import (
+    CharTokenizer,
+    Kind,
+    code_points,
+    to_bytes,
+)
 from lstm_jax.errors import InputError
 
 _PIECE = 1 << 22  # bytes read at a time
@@ -54,7 +59,7 @@ class Survey:
 
     total: int
     train_size: int
-    vocab: Vocab
+    vocab: CharTokenizer
 
 
 def survey_files(
@@ -117,7 +122,7 @@ def read_text(paths: Sequence[Path], kind: Kind) -> str | bytes:
 
 def encode_text(
     text: str | bytes, kind: Kind, validation_fraction: float
-) -> tuple[Corpus, Vocab]:
+) -> tuple[Corpus, CharTokenizer]:
     """A text in memory: its ids, and the vocabulary of the training part.
 
     Raises:
@@ -144,7 +149,7 @@ def split_size(total: int, validation_fraction: float, source: str) -> int:
     return train_size if train_size >= 2 else total
 
 
-def encode_file(path: Path, vocab: Vocab) -> np.ndarray:
+def encode_file(path: Path, vocab: CharTokenizer) -> np.ndarray:
     """The ids of a text file under a given vocabulary, for evaluation.
 
     Raises:
@@ -186,9 +191,11 @@ def _has_only(piece: str, known: np.ndarray) -> bool:
     return piece.isascii() and not piece.encode().translate(None, old)
 
 
-def _vocab_before(first_seen: dict[int, int], train_size: int, kind: Kind) -> Vocab:
+def _vocab_before(
+    first_seen: dict[int, int], train_size: int, kind: Kind
+) -> CharTokenizer:
     codes = sorted(code for code, place in first_seen.items() if place < train_size)
-    return Vocab(kind, "".join(map(chr, codes)))
+    return CharTokenizer(kind, "".join(map(chr, codes)))
 
 
 def _pieces(paths: Sequence[Path], kind: Kind) -> Iterator[str | bytes]:

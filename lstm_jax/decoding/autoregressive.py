@@ -1,16 +1,16 @@
-"""From a prompt to a continuation: read it, then choose symbol after symbol.
+"""From a prompt to a continuation: read it, then sample symbol after symbol.
 
-    prompt -> read -> Snapshot -> branch into rows -> piece after piece
+    prompt -> read_prompt -> DecoderState -> repeat_rows -> chunk after chunk
 
-Reading and writing are loops inside compiled programs, a piece of the text at a time:
+Reading and writing are loops inside compiled programs, a chunk of the text at a time:
 what is made can be shown as it is made. Neither a longer prompt nor a longer text
 compiles anything anew. A small model takes a few microseconds per symbol, so what
-happens once per piece is kept to one call, with plain Python numbers, which JAX hands
+happens once per chunk is kept to one call, with plain Python numbers, which JAX hands
 over faster than any array. All randomness comes from a key per row and the place in
 the text.
 
-A `Snapshot` is all that a model knows at one place of a text. It is a value: going on
-from it twice is branching, and costs nothing but the going on.
+A `DecoderState` is all that a model knows at one place of a text. It is a value: going
+on from it twice is branching, and costs nothing but the going on.
 """
 
 import dataclasses
@@ -23,20 +23,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.data.special_ids import NO_SYMBOL
-from lstm_jax.decoding.config import GREEDY, MEMORY, Sampling
-from lstm_jax.decoding.sampling import InForce, Numbers, choose, remember, rules_of
+from lstm_jax.decoding.config import GREEDY, MEMORY, SamplingConfig
+from lstm_jax.decoding.sampling import (
+    Numbers,
+    SamplingFlags,
+    remember,
+    rules_of,
+    sample,
+)
 from lstm_jax.distributed.bounded import bounded_jit
-from lstm_jax.distributed.mesh import local_row_mesh, replicate, spread
+from lstm_jax.distributed.mesh import local_row_mesh, replicate, shard_rows
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.typing import Count, Ids, PRNGKey, PRNGKeys, RecentIds
 
-PIECE = 64  # symbols per compiled call
+CHUNK = 64  # symbols per compiled call
 _WIDE = 512  # units, from which on a product of few rows is itself worth all cores
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Snapshot:
+class DecoderState:
     """What is known at one place of a text, row by row.
 
     Attributes:
@@ -50,16 +56,16 @@ class Snapshot:
     place: Count
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """Symbols made, ids [at most 64, B], and the snapshot after them."""
 
     ids: np.ndarray
-    after: Snapshot
+    after: DecoderState
 
 
 def read_prompt(
-    model: LanguageModel, prompt: np.ndarray, before: Snapshot | None = None
-) -> Snapshot:
+    model: LanguageModel, prompt: np.ndarray, before: DecoderState | None = None
+) -> DecoderState:
     """What is known after a prompt: one row, or all those of `before`.
 
     Args:
@@ -69,35 +75,37 @@ def read_prompt(
     """
     before = _beginning(model) if before is None else before
     rows = len(before.recent)
-    for start in range(0, len(prompt), PIECE):
-        piece = prompt[start : start + PIECE]
-        ids = np.zeros((PIECE, rows), np.int32)
-        ids[: len(piece)] = np.asarray(piece, np.int32)[:, None]
-        before = _read(model, before, ids, len(piece))
+    for start in range(0, len(prompt), CHUNK):
+        chunk = prompt[start : start + CHUNK]
+        ids = np.zeros((CHUNK, rows), np.int32)
+        ids[: len(chunk)] = np.asarray(chunk, np.int32)[:, None]
+        before = _read(model, before, ids, len(chunk))
     return before
 
 
 @bounded_jit
-def _beginning(model: LanguageModel) -> Snapshot:
+def _beginning(model: LanguageModel) -> DecoderState:
     nothing = jnp.full((1, MEMORY), NO_SYMBOL, jnp.int32)
-    return Snapshot(model.blank(1), nothing, jnp.int32(0))
+    return DecoderState(model.initial_state(1), nothing, jnp.int32(0))
 
 
 @bounded_jit
-def _read(model: LanguageModel, before: Snapshot, ids: Ids, count: Count) -> Snapshot:
+def _read(
+    model: LanguageModel, before: DecoderState, ids: Ids, count: Count
+) -> DecoderState:
     """What is known after the first `count` symbols of ids [T, B]."""
     states = jax.lax.fori_loop(
         0, count, lambda t, states: model.step(ids[t], states), before.states
     )
-    return Snapshot(states, remember(before.recent, ids, count), before.place)
+    return DecoderState(states, remember(before.recent, ids, count), before.place)
 
 
 @functools.partial(bounded_jit, static_argnames="rows")
-def branch(snapshot: Snapshot, rows: int) -> Snapshot:
+def repeat_rows(snapshot: DecoderState, rows: int) -> DecoderState:
     """Every row of a snapshot `rows` times."""
     copies = functools.partial(jnp.repeat, repeats=rows, axis=0)
     states = jax.tree.map(copies, snapshot.states)
-    return Snapshot(states, copies(snapshot.recent), snapshot.place)
+    return DecoderState(states, copies(snapshot.recent), snapshot.place)
 
 
 def row_keys(seeds: Sequence[int]) -> PRNGKeys:
@@ -119,7 +127,7 @@ def generate_ids(
     model: LanguageModel,
     prompt: np.ndarray,
     length: int,
-    sampling: Sampling = GREEDY,
+    sampling: SamplingConfig = GREEDY,
     *,
     samples: int = 1,
     seed: int = 0,
@@ -137,26 +145,26 @@ def generate_ids(
         allowed: [V], symbols that may appear; all if None.
 
     Yields:
-        Pieces of the continuation, ids [at most 64, samples].
+        Chunks of the continuation, ids [at most 64, samples].
     """
-    snapshot = branch(read_prompt(model, prompt), samples)
+    snapshot = repeat_rows(read_prompt(model, prompt), samples)
     keys = sample_keys(seed, samples)
-    for piece in continue_from(model, snapshot, length, sampling, keys, allowed):
-        yield piece.ids
+    for chunk in generate_from(model, snapshot, length, sampling, keys, allowed):
+        yield chunk.ids
 
 
-def continue_from(
+def generate_from(
     model: LanguageModel,
-    snapshot: Snapshot,
+    snapshot: DecoderState,
     length: int,
-    sampling: Sampling,
+    sampling: SamplingConfig,
     keys: PRNGKeys,
     allowed: np.ndarray | None = None,
-) -> Iterator[Piece]:
+) -> Iterator[Chunk]:
     """Go on from a snapshot.
 
     Rows never meet, so those of a narrow model are spread over the devices. What
-    follows a piece is what would have followed anyway: making a text in several
+    follows a chunk is what would have followed anyway: making a text in several
     calls, each from the snapshot after the last, is making it in one.
 
     Args:
@@ -168,45 +176,47 @@ def continue_from(
         allowed: [V], symbols that may appear; all if None.
 
     Yields:
-        Pieces of the continuation.
+        Chunks of the continuation.
     """
     vocab_size = model.b_out.shape[0]
-    in_force, numbers = rules_of(sampling, vocab_size)
+    flags, numbers = rules_of(sampling, vocab_size)
     may_appear = jnp.asarray(np.ones(vocab_size, bool) if allowed is None else allowed)
     mesh = local_row_mesh(len(keys))
     if mesh.size > 1 and model.layers[0].w_h.shape[0] < _WIDE:
         model, may_appear = replicate(mesh, (model, may_appear))
-        states, recent, keys = spread(mesh, (snapshot.states, snapshot.recent, keys))
-        snapshot = Snapshot(states, recent, replicate(mesh, snapshot.place))
-    for start in range(0, length, PIECE):
-        count = min(PIECE, length - start)
-        snapshot, ids = _continue(
-            model, snapshot, keys, may_appear, count, numbers, in_force
+        states, recent, keys = shard_rows(
+            mesh, (snapshot.states, snapshot.recent, keys)
         )
-        yield Piece(np.asarray(ids)[:count], snapshot)
+        snapshot = DecoderState(states, recent, replicate(mesh, snapshot.place))
+    for start in range(0, length, CHUNK):
+        count = min(CHUNK, length - start)
+        snapshot, ids = _continue(
+            model, snapshot, keys, may_appear, count, numbers, flags
+        )
+        yield Chunk(np.asarray(ids)[:count], snapshot)
 
 
-@functools.partial(bounded_jit, static_argnames="in_force")
+@functools.partial(bounded_jit, static_argnames="flags")
 def _continue(
     model: LanguageModel,
-    snapshot: Snapshot,
+    snapshot: DecoderState,
     keys: PRNGKeys,
     may_appear: jax.Array,
     count: Count,
     numbers: Numbers,
-    in_force: InForce,
-) -> tuple[Snapshot, Ids]:
+    flags: SamplingFlags,
+) -> tuple[DecoderState, Ids]:
     """The next `count` symbols of every row."""
     start, recent = snapshot.place, snapshot.recent
 
     def one(k: jax.Array, carried: tuple[States, Ids]) -> tuple[States, Ids]:
         states, made = carried
-        scores = model.next_scores(states).astype(jnp.float32)
-        scores = jnp.where(may_appear, scores, -jnp.inf)
-        now = remember(recent, made, k) if in_force.penalty else recent
-        ids = choose(scores, now, keys, start + k, in_force, numbers)
+        logits = model.next_logits(states).astype(jnp.float32)
+        logits = jnp.where(may_appear, logits, -jnp.inf)
+        now = remember(recent, made, k) if flags.penalty else recent
+        ids = sample(logits, now, keys, start + k, flags, numbers)
         return model.step(ids, states), made.at[k].set(ids)
 
-    made = jnp.zeros((PIECE, len(keys)), jnp.int32)
+    made = jnp.zeros((CHUNK, len(keys)), jnp.int32)
     states, made = jax.lax.fori_loop(0, count, one, (snapshot.states, made))
-    return Snapshot(states, remember(recent, made, count), start + count), made
+    return DecoderState(states, remember(recent, made, count), start + count), made

@@ -1,6 +1,6 @@
 """Greedy and beam search over any recurrent decoder, the latter length-normalised.
 
-The decoder is a function `step(states, ids) -> (scores, states)` and its states any
+The decoder is a function `step(states, ids) -> (logits, states)` and its states any
 pytree with the rows first, so that language models and translators share the search.
 Nothing here compiles anything: call it inside `jax.jit`.
 """
@@ -42,8 +42,8 @@ class Beams(NamedTuple):
     scores: BeamScores
 
 
-# What the loops carry: place, ids, who has ended, scores of the next symbol, states;
-# and place, totals and ids of the live sequences, the finished ones, scores [B, W, V]
+# What the loops carry: place, ids, who has ended, logits of the next symbol, states;
+# and place, totals and ids of the live sequences, the finished ones, logits [B, W, V]
 # of the next symbol, states.
 _Greedy = tuple[Count, BatchIds, Array, StepLogits, States]
 _Search = tuple[Count, BeamScores, BeamIds, Beams, Array, States]
@@ -52,7 +52,7 @@ _Search = tuple[Count, BeamScores, BeamIds, Beams, Array, States]
 def greedy_search(
     step: Callable[[States, StepIds], tuple[StepLogits, States]],
     states: States,
-    scores: StepLogits,
+    logits: StepLogits,
     *,
     length: int,
     end: int = NO_END,
@@ -65,21 +65,21 @@ def greedy_search(
     Returns:
         The sequences [B, T], the end symbol included; zeros after it.
     """
-    ids = jnp.zeros((scores.shape[0], length), jnp.int32)
-    ended = jnp.zeros(scores.shape[0], bool)
+    ids = jnp.zeros((logits.shape[0], length), jnp.int32)
+    ended = jnp.zeros(logits.shape[0], bool)
 
     def unfinished(search: _Greedy[States]) -> Array:
         place, _, ended, _, _ = search
         return (place < length) & ~jnp.all(ended)
 
     def grow(search: _Greedy[States]) -> _Greedy[States]:
-        place, ids, ended, scores, states = search
-        best = argmax(scores)
+        place, ids, ended, logits, states = search
+        best = argmax(logits)
         ids = ids.at[:, place].set(jnp.where(ended, 0, best))
-        scores, states = step(states, best)
-        return place + 1, ids, ended | (best == end), scores, states
+        logits, states = step(states, best)
+        return place + 1, ids, ended | (best == end), logits, states
 
-    first = (jnp.int32(0), ids, ended, scores, states)
+    first = (jnp.int32(0), ids, ended, logits, states)
     return jax.lax.while_loop(unfinished, grow, first)[1]
 
 
@@ -91,7 +91,7 @@ def length_penalty(length: Array | int, alpha: float) -> Array:
 def beam_search(
     step: Callable[[States, StepIds], tuple[StepLogits, States]],
     states: States,
-    scores: StepLogits,
+    logits: StepLogits,
     *,
     width: int,
     length: int,
@@ -104,10 +104,10 @@ def beam_search(
     until no live sequence can overtake the finished ones any more.
 
     Args:
-        step: takes states and ids [BW], gives scores [BW, V] of the symbol after, which
+        step: takes states and ids [BW], gives logits [BW, V] of the symbol after, which
             need not be normalised, and the new states. -inf rules a symbol out.
         states: of B rows, each array [B, ...].
-        scores: [B, V], of the first symbol.
+        logits: [B, V], of the first symbol.
         width: W, at least 1.
         length: T, the longest sequence, at least 1.
         end: the symbol that ends a sequence, or NO_END.
@@ -121,7 +121,7 @@ def beam_search(
             "expected width and length of at least 1 and a finite alpha of at least 0, "
             f"found width {width}, length {length}, alpha {alpha}"
         )
-    rows = scores.shape[0]
+    rows = logits.shape[0]
     blank = jnp.zeros((rows, width, length), jnp.int32)
     nothing = jnp.full((rows, width), -jnp.inf, jnp.float32)
     no_lengths = jnp.zeros((rows, width), jnp.int32)
@@ -132,9 +132,9 @@ def beam_search(
         return (place < length) & jnp.any(reach > jnp.min(done.scores, axis=1))
 
     def grow(search: _Search[States]) -> _Search[States]:
-        place, totals, ids, done, scores, states = search
+        place, totals, ids, done, logits, states = search
         # Twice the width: at most one in each beam ends, so that W live ones remain.
-        totals, parents, symbols = _extend(totals, scores, 2 * width)
+        totals, parents, symbols = _extend(totals, logits, 2 * width)
         grown = _pick(ids, parents).at[:, :, place].set(symbols)
         ends = symbols == end
         lengths = jnp.full(symbols.shape, place + 1)
@@ -145,9 +145,9 @@ def beam_search(
         ids, symbols, parents = (_pick(a, kept) for a in (grown, symbols, parents))
         flat = (parents + width * jnp.arange(rows)[:, None]).reshape(-1)
         states = jax.tree.map(lambda a: a[flat], states)
-        scores, states = step(states, symbols.reshape(-1))
-        scores = scores.astype(jnp.float32).reshape(rows, width, -1)
-        return place + 1, totals, ids, done, scores, states
+        logits, states = step(states, symbols.reshape(-1))
+        logits = logits.astype(jnp.float32).reshape(rows, width, -1)
+        return place + 1, totals, ids, done, logits, states
 
     place, totals, ids, done, _, _ = jax.lax.while_loop(
         unfinished,
@@ -157,7 +157,7 @@ def beam_search(
             nothing.at[:, 0].set(0.0),  # one empty sequence, not W equal ones
             blank,
             Beams(blank, no_lengths, nothing),
-            jnp.repeat(scores.astype(jnp.float32)[:, None], width, axis=1),
+            jnp.repeat(logits.astype(jnp.float32)[:, None], width, axis=1),
             jax.tree.map(lambda a: jnp.repeat(a, width, axis=0), states),
         ),
     )
@@ -167,11 +167,11 @@ def beam_search(
 
 
 def _extend(
-    totals: BeamScores, scores: Array, count: int
+    totals: BeamScores, logits: Array, count: int
 ) -> tuple[Array, Array, Array]:
     """The best totals of one symbol more [B, count], their beams and their symbols."""
-    rows, width, vocab = scores.shape
-    every = (totals[..., None] + jax.nn.log_softmax(scores)).reshape(rows, -1)
+    rows, width, vocab = logits.shape
+    every = (totals[..., None] + jax.nn.log_softmax(logits)).reshape(rows, -1)
     best, where = jax.lax.top_k(every, min(count, width * vocab))
     return best, where // vocab, where % vocab
 

@@ -9,7 +9,7 @@ MEMORY = 256  # symbols that a penalty can look back on
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling:
+class SamplingConfig:
     """How the next symbol is chosen."""
 
     temperature: Annotated[float, Range(0.0, words="a number at least 0")] = 0.0
@@ -33,4 +33,4 @@ class Sampling:
         return self.temperature == 0
 
 
-GREEDY = Sampling()
+GREEDY = SamplingConfig()

@@ -1,4 +1,4 @@
-"""Reading transcripts off CTC scores (Graves et al. 2006): greedy and prefix beam.
+"""Reading transcripts off CTC logits (Graves et al. 2006): greedy and prefix beam.
 
 Each frame scores every symbol and a blank. A path through the frames becomes a
 transcript by dropping repetitions, then blanks; the probability of a transcript is the
@@ -32,19 +32,19 @@ def collapse(path: Iterable[int]) -> Transcript:
     return tuple(symbol for symbol, _ in itertools.groupby(path) if symbol != BLANK)
 
 
-def greedy_decode(scores: np.ndarray) -> Transcript:
-    """The transcript of the best path through scores [T, V]."""
-    return collapse(scores.argmax(axis=1).tolist())
+def greedy_decode(logits: np.ndarray) -> Transcript:
+    """The transcript of the best path through logits [T, V]."""
+    return collapse(logits.argmax(axis=1).tolist())
 
 
-def prefix_beam_search(scores: np.ndarray, width: int) -> list[Hypothesis]:
+def prefix_beam_search(logits: np.ndarray, width: int) -> list[Hypothesis]:
     """The likeliest transcripts, the best first, at most `width`.
 
     The probability of a transcript is the sum over those of its paths of which no
     prefix fell out of the beam; so it is a lower bound, exact for a wide beam.
 
     Args:
-        scores: [T, V], need not be normalised.
+        logits: [T, V], need not be normalised.
         width: prefixes that are kept from frame to frame.
 
     Raises:
@@ -56,7 +56,7 @@ def prefix_beam_search(scores: np.ndarray, width: int) -> list[Hypothesis]:
     # that end with its last symbol. Scaled anew at every frame, so that sums suffice.
     beam: dict[Transcript, tuple[float, float]] = {(): (1.0, 0.0)}
     scale = 0.0
-    for frame in _softmax(scores).tolist():
+    for frame in _softmax(logits).tolist():
         beam = _widest(_extend(beam, frame), width)
         total = sum(map(sum, beam.values()))
         beam = {p: (b / total, s / total) for p, (b, s) in beam.items()}
@@ -97,6 +97,6 @@ def _widest(
     return dict(ranked[:width])
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True), dtype=np.float64)
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     return powers / powers.sum(axis=1, keepdims=True)

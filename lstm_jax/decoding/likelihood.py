@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.decoding.autoregressive import PIECE, Snapshot, read_prompt
+from lstm_jax.decoding.autoregressive import CHUNK, DecoderState, read_prompt
 from lstm_jax.decoding.beam import NO_END, Beams, beam_search
 from lstm_jax.decoding.sampling import remember
 from lstm_jax.distributed.bounded import bounded_jit
@@ -54,17 +54,17 @@ def _search(
     end: int,
     alpha: float,
 ) -> Beams:
-    def scores_of(states: States) -> jax.Array:
-        return jnp.where(may_appear, model.next_scores(states), -jnp.inf)
+    def logits_of(states: States) -> jax.Array:
+        return jnp.where(may_appear, model.next_logits(states), -jnp.inf)
 
     def step(states: States, ids: StepIds) -> tuple[jax.Array, States]:
         states = model.step(ids, states)
-        return scores_of(states), states
+        return logits_of(states), states
 
     return beam_search(
         step,
         states,
-        scores_of(states),
+        logits_of(states),
         width=width,
         length=length,
         end=end,
@@ -84,24 +84,24 @@ def score_ids(
     """
     before = read_prompt(model, np.zeros(0, int) if prompt is None else prompt)
     found = [np.zeros(0, np.float32)]
-    for start in range(0, len(ids), PIECE):
-        piece = np.asarray(ids[start : start + PIECE], np.int32)
-        padded = np.zeros((PIECE, 1), np.int32)
-        padded[: len(piece), 0] = piece
-        chances, before = _score(model, before, padded, np.int32(len(piece)))
-        found.append(np.asarray(chances)[: len(piece)])
+    for start in range(0, len(ids), CHUNK):
+        chunk = np.asarray(ids[start : start + CHUNK], np.int32)
+        padded = np.zeros((CHUNK, 1), np.int32)
+        padded[: len(chunk), 0] = chunk
+        chances, before = _score(model, before, padded, np.int32(len(chunk)))
+        found.append(np.asarray(chances)[: len(chunk)])
     return np.concatenate(found)
 
 
 @bounded_jit
 def _score(
-    model: LanguageModel, before: Snapshot, ids: Ids, count: Count
-) -> tuple[jax.Array, Snapshot]:
-    first = model.next_scores(before.states)[None]
-    scores, states = model(ids, before.states, lengths=jnp.full(ids.shape[1], count))
-    # The scores of a symbol are those that stood when all before it was read.
-    scores = jnp.concatenate([first, scores[:-1]]).astype(jnp.float32)
-    chances = jax.nn.log_softmax(scores)
+    model: LanguageModel, before: DecoderState, ids: Ids, count: Count
+) -> tuple[jax.Array, DecoderState]:
+    first = model.next_logits(before.states)[None]
+    logits, states = model(ids, before.states, lengths=jnp.full(ids.shape[1], count))
+    # The logits of a symbol are those that stood when all before it was read.
+    logits = jnp.concatenate([first, logits[:-1]]).astype(jnp.float32)
+    chances = jax.nn.log_softmax(logits)
     own = jnp.take_along_axis(chances, ids[..., None], axis=-1)[:, 0, 0]
-    after = Snapshot(states, remember(before.recent, ids, count), before.place)
+    after = DecoderState(states, remember(before.recent, ids, count), before.place)
     return own, after

@@ -1,4 +1,4 @@
-"""How the next symbol is chosen from its scores: the rules, one pure function each.
+"""How the next symbol is chosen from its logits: the rules, one pure function each.
 
 In their order: a penalty on what was just said, the temperature, then the three ways
 of ruling out the unlikely, top-k, top-p and min-p. What is left is drawn from its
@@ -13,14 +13,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from lstm_jax.config import check_bounds
-from lstm_jax.decoding.config import Sampling
+from lstm_jax.decoding.config import SamplingConfig
 from lstm_jax.ops.argmax import argmax
 from lstm_jax.typing import Count, PRNGKeys, RecentIds, Scalar, StepIds, StepLogits
 
 _COLDEST = 1e-30  # below it a float32 is no number to divide by
 
 
-class InForce(NamedTuple):
+class SamplingFlags(NamedTuple):
     """Which rules are in force: a static argument, a program for each combination."""
 
     chance: bool
@@ -30,7 +30,7 @@ class InForce(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """The numbers of a `Sampling`, as data."""
+    """The numbers of a `SamplingConfig`, as data."""
 
     temperature: Scalar | float
     top_k: Count | int
@@ -40,15 +40,17 @@ class Numbers(NamedTuple):
     window: Count | int
 
 
-def rules_of(sampling: Sampling, vocab_size: int) -> tuple[InForce, Numbers]:
-    """What `choose` takes.
+def rules_of(
+    sampling: SamplingConfig, vocab_size: int
+) -> tuple[SamplingFlags, Numbers]:
+    """What `sample` takes.
 
     Raises:
         InputError: a number of them makes no sense.
     """
     check_bounds(sampling)
     chance = not sampling.greedy
-    in_force = InForce(
+    flags = SamplingFlags(
         chance=chance,
         likely=chance and (sampling.top_k > 0 or sampling.top_p < 1),
         share=chance and sampling.min_p > 0,
@@ -62,90 +64,90 @@ def rules_of(sampling: Sampling, vocab_size: int) -> tuple[InForce, Numbers]:
         penalty=float(sampling.repetition_penalty),
         window=sampling.repetition_window,
     )
-    return in_force, numbers
+    return flags, numbers
 
 
-def choose(
-    scores: StepLogits,
+def sample(
+    logits: StepLogits,
     recent: RecentIds,
     keys: PRNGKeys,
     place: Count,
-    in_force: InForce,
+    flags: SamplingFlags,
     numbers: Numbers,
 ) -> StepIds:
     """The next symbol of every row.
 
     Args:
-        scores: float32, -inf for what may not appear.
+        logits: float32, -inf for what may not appear.
         recent: what was read or made last, the newest at the end; only a penalty asks.
         keys: one per row.
         place: of the symbol in the text that is made.
-        in_force: of `rules_of`, static.
+        flags: of `rules_of`, static.
         numbers: of `rules_of`.
     """
-    if in_force.penalty:
-        scores = penalize(scores, recent, numbers.penalty, numbers.window)
-    if not in_force.chance:
-        return argmax(scores)
-    # From the highest score down, so that no temperature is too low.
-    scores = scores - jnp.max(scores, axis=-1, keepdims=True)
-    scores = scores / numbers.temperature
-    if in_force.likely:
-        scores = keep_likely(scores, numbers.top_k, numbers.top_p)
-    if in_force.share:
-        scores = keep_share(scores, numbers.min_p)
-    return draw(keys, place, scores)
+    if flags.penalty:
+        logits = penalize(logits, recent, numbers.penalty, numbers.window)
+    if not flags.chance:
+        return argmax(logits)
+    # From the highest logit down, so that no temperature is too low.
+    logits = logits - jnp.max(logits, axis=-1, keepdims=True)
+    logits = logits / numbers.temperature
+    if flags.likely:
+        logits = filter_top_k_top_p(logits, numbers.top_k, numbers.top_p)
+    if flags.share:
+        logits = filter_min_p(logits, numbers.min_p)
+    return draw(keys, place, logits)
 
 
 def penalize(
-    scores: StepLogits, recent: RecentIds, penalty: Scalar | float, window: Count | int
+    logits: StepLogits, recent: RecentIds, penalty: Scalar | float, window: Count | int
 ) -> StepLogits:
     """Log-probabilities, those of the last `window` symbols times the penalty.
 
     A chance p becomes p to the power of the penalty, before all are normalised again.
-    Keskar et al. 2019 (CTRL) divide scores; log-probabilities have no arbitrary
+    Keskar et al. 2019 (CTRL) divide logits; log-probabilities have no arbitrary
     constant in them, which would decide what dividing does.
     """
     counts = jnp.arange(recent.shape[-1]) >= recent.shape[-1] - window
-    symbols = jnp.arange(scores.shape[-1])
+    symbols = jnp.arange(logits.shape[-1])
     same = recent[..., None] == symbols
     said = jnp.any(same & counts[:, None], axis=-2)
-    chances = jax.nn.log_softmax(scores, axis=-1)
+    chances = jax.nn.log_softmax(logits, axis=-1)
     return jnp.where(said, chances * penalty, chances)
 
 
-def keep_likely(
-    scores: StepLogits, top_k: Count | int, top_p: Scalar | float
+def filter_top_k_top_p(
+    logits: StepLogits, top_k: Count | int, top_p: Scalar | float
 ) -> StepLogits:
-    """Rule out all but the top_k highest scores, and of these all but top_p's share.
+    """Rule out all but the top_k highest logits, and of these all but top_p's share.
 
-    What is kept is the shortest head of the symbols, sorted by score, whose
-    probability reaches top_p (Holtzman et al. 2020); symbols of equal score stay or
+    What is kept is the shortest head of the symbols, sorted by logit, whose
+    probability reaches top_p (Holtzman et al. 2020); symbols of equal logit stay or
     fall together, and the likeliest always stays.
     """
-    ordered = jnp.sort(scores, axis=-1, descending=True)
-    rank = jnp.arange(scores.shape[-1])
+    ordered = jnp.sort(logits, axis=-1, descending=True)
+    rank = jnp.arange(logits.shape[-1])
     ordered = jnp.where(rank < top_k, ordered, -jnp.inf)
     chance = jax.nn.softmax(ordered, axis=-1)
     before = jnp.cumsum(chance, axis=-1) - chance
     head = (before < top_p) & (ordered > -jnp.inf)
     lowest = jnp.min(jnp.where(head, ordered, jnp.inf), axis=-1, keepdims=True)
-    return jnp.where(scores >= lowest, scores, -jnp.inf)
+    return jnp.where(logits >= lowest, logits, -jnp.inf)
 
 
-def keep_share(scores: StepLogits, min_p: Scalar | float) -> StepLogits:
+def filter_min_p(logits: StepLogits, min_p: Scalar | float) -> StepLogits:
     """Rule out what is less probable than min_p times the likeliest (Nguyen 2024).
 
     The surer the model is, the less remains.
     """
-    highest = jnp.max(scores, axis=-1, keepdims=True)
-    return jnp.where(scores >= highest + jnp.log(min_p), scores, -jnp.inf)
+    highest = jnp.max(logits, axis=-1, keepdims=True)
+    return jnp.where(logits >= highest + jnp.log(min_p), logits, -jnp.inf)
 
 
-def draw(keys: PRNGKeys, place: Count, scores: StepLogits) -> StepIds:
-    """One symbol per row from the softmax of its scores."""
+def draw(keys: PRNGKeys, place: Count, logits: StepLogits) -> StepIds:
+    """One symbol per row from the softmax of its logits."""
     keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, place)
-    return jax.vmap(jax.random.categorical)(keys, scores).astype(jnp.int32)
+    return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
 
 
 def remember(recent: RecentIds, made: Array, count: Count) -> RecentIds:

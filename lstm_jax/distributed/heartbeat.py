@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from lstm_jax.distributed.multihost import leads, tell
+from lstm_jax.distributed.multihost import broadcast, is_primary
 
 SILENCE = 22.0  # seconds after which a process that says nothing counts as lost
 _EVERY = 3.0  # seconds between two signs of life
@@ -36,12 +36,12 @@ def connect(host: str | None) -> list[socket.socket]:
     with contextlib.ExitStack() as opened:
         server = None
         address = ""
-        if leads():
+        if is_primary():
             server = opened.enter_context(socket.create_server(("", 0)))
             server.settimeout(_EVERY)
             address = f"{host or socket.gethostname()}:{server.getsockname()[1]}"
         written = np.frombuffer(address.encode().ljust(_ADDRESS), np.uint8)
-        place, _, port = bytes(tell(written)).decode().strip().rpartition(":")
+        place, _, port = bytes(broadcast(written)).decode().strip().rpartition(":")
         links = []
         with contextlib.suppress(OSError):
             if server is None:

@@ -21,7 +21,7 @@ _BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 _FEWEST_ROWS = 8  # fewer rows per device waste the product with the weights
 
 
-def show_cores(
+def set_cpu_device_count(
     rows: int,
     devices: Devices = None,
     cluster: ClusterConfig | None = None,
@@ -50,7 +50,7 @@ def show_cores(
         jax.config.update("jax_num_cpu_devices", count)
 
 
-def keep_programs() -> None:
+def enable_compilation_cache() -> None:
     """Keep compiled programs for the next process, in the user's own cache folder.
 
     A small run is mostly compilation. Programs are kept apart by processor, because

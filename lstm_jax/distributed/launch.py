@@ -15,7 +15,7 @@ import jax
 
 from lstm_jax.config import ClusterConfig
 from lstm_jax.distributed.heartbeat import connect, watch
-from lstm_jax.distributed.multihost import any_says
+from lstm_jax.distributed.multihost import any_process
 from lstm_jax.errors import InputError
 
 LOST = 75  # exit code when another process is gone (EX_TEMPFAIL): start all again
@@ -70,7 +70,7 @@ def _join(cluster: ClusterConfig, coordinator: str) -> Callable[[], None]:
         ) from None
     # At once, while all are here: gloo waits only 30 s for the first collective, and
     # process 0 may soon be busy reading a large text.
-    any_says(False)
+    any_process(False)
     links = connect(address.rpartition(":")[0] if address else None)
     return watch(links, lambda: _end(_LOSS, LOST))
 

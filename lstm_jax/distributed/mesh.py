@@ -86,13 +86,13 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
     return _put_all(tree, everywhere)
 
 
-def spread(mesh: Mesh, tree: Tree, axis: int = 0) -> Tree:
+def shard_rows(mesh: Mesh, tree: Tree, axis: int = 0) -> Tree:
     """The arrays cut along the axis of their rows, a part to each device."""
     places = _by_rows(mesh, axis)
     return _put_all(tree, places)
 
 
-def shard(mesh: Mesh, tree: Tree) -> Tree:
+def shard_params(mesh: Mesh, tree: Tree) -> Tree:
     """Arrays cut along their longest axis that can be cut, a part to each device.
 
     What has no axis of a multiple of the number of devices is on every device.
@@ -109,7 +109,7 @@ def shard(mesh: Mesh, tree: Tree) -> Tree:
 
 
 def mesh_of_parts(tree: object) -> Mesh | None:
-    """The devices over which `shard` has cut some of these arrays; None if none is."""
+    """Over which devices `shard_params` has cut these arrays; None if it has not."""
     for leaf in jax.tree.leaves(tree):
         places = leaf.sharding
         if isinstance(places, NamedSharding) and not places.is_fully_replicated:
@@ -118,11 +118,11 @@ def mesh_of_parts(tree: object) -> Mesh | None:
 
 
 def gathered(mesh: Mesh, tree: Tree) -> Tree:
-    """Inside a program: arrays that `shard` has cut, whole on every device."""
+    """Inside a program: arrays that `shard_params` has cut, whole on every device."""
     return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def spread_batch(
+def shard_batch(
     mesh: Mesh, batch: Mapping[str, np.ndarray], axes: Mapping[str, int], lead: int = 0
 ) -> dict[str, jax.Array]:
     """A batch, cut along each array's own row axis after `lead` leading axes."""
@@ -132,7 +132,7 @@ def spread_batch(
     }
 
 
-def spread_own(
+def shard_batch_by_process(
     mesh: Mesh,
     rows: int,
     read: Callable[[slice], Mapping[str, np.ndarray]],
@@ -149,7 +149,7 @@ def spread_own(
         lead: axes in front of them.
     """
     if jax.process_count() == 1:
-        return spread_batch(mesh, read(slice(0, rows)), axes, lead)
+        return shard_batch(mesh, read(slice(0, rows)), axes, lead)
     each = rows // mesh.size
     own = [
         (device, read(slice(n * each, (n + 1) * each)))

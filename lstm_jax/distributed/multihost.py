@@ -19,21 +19,21 @@ Tree = TypeVar("Tree")
 _ALL = "all"
 
 
-def leads() -> bool:
+def is_primary() -> bool:
     """Whether this is process 0, or the only one."""
     return jax.process_index() == 0
 
 
-def any_says(answer: bool) -> bool:
+def any_process(answer: bool) -> bool:
     """Whether any process says yes."""
     if jax.process_count() == 1:
         return answer
     return bool(_everyones(np.array([answer], np.uint32)).any())
 
 
-def first_says(answer: bool) -> bool:
+def primary_decides(answer: bool) -> bool:
     """The answer of process 0."""
-    return bool(tell(np.bool_(answer)))
+    return bool(broadcast(np.bool_(answer)))
 
 
 def settle(anyone: Sequence[bool], first: Sequence[bool]) -> list[bool]:
@@ -55,12 +55,12 @@ def settle(anyone: Sequence[bool], first: Sequence[bool]) -> list[bool]:
     return [bool(answer) for answer in settled]
 
 
-def first_number(number: float) -> float:
+def broadcast_number(number: float) -> float:
     """The number that process 0 has."""
-    return float(tell(np.float64(number)))
+    return float(broadcast(np.float64(number)))
 
 
-def tell(tree: Tree) -> Tree:
+def broadcast(tree: Tree) -> Tree:
     """The arrays of process 0, bit for bit, on the host.
 
     Args:
@@ -84,7 +84,7 @@ def tell(tree: Tree) -> Tree:
     return jax.tree.unflatten(structure, told)
 
 
-def readable(tree: Tree) -> Tree:
+def gather_replicated(tree: Tree) -> Tree:
     """The same arrays, whole and where this process can read them.
 
     Those spread over several processes are gathered, one after the other; what this

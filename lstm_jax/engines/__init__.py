@@ -1,13 +1,13 @@
 """Ways to run the recurrence over a sequence. All mean the same.
 
-An engine is a function `(z, w_h, state, starts, valid, reverse) -> (hs, state)`:
+An engine is a function `(z, w_h, state, resets, valid, reverse) -> (hs, state)`:
 
     z       [T, B, 4H]  the inputs' share of the gates, x_t @ w_x + b; where not valid
                         that of zeros, or zeros
     w_h     [H, 4H]     recurrent weights
     state               the state before the first step, h and c [B, H]; finite, even
                         in rows that no step advances
-    starts  [T, B]      or None: rows whose state is zeroed before step t
+    resets  [T, B]      or None: rows whose state is zeroed before step t
     valid   [T, B]      or None: rows that step t advances; others keep their state.
                         The steps of a row that count come first.
     reverse             walk from t = T-1 to t = 0
@@ -18,7 +18,7 @@ An engine is a function `(z, w_h, state, starts, valid, reverse) -> (hs, state)`
 or one which makes the gates' share itself, and takes the inputs xs [T, B, D] and the
 `LSTMParams` in the place of z and w_h. One that lets regularizers into the loop takes
 their `LoopMasks` after the others, if there are any. Beside an engine stands a function
-`why_not(request)`: what it lacks for a `Request`, None if nothing.
+`unsupported(spec)`: what it lacks for a `RecurrenceSpec`, None if nothing.
 `lstm_jax.engines.dispatch` has the table of them all.
 """
 

@@ -20,19 +20,19 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import rnn
 
 from lstm_jax.cells.lstm import LSTMParams, LSTMState
-from lstm_jax.engines.request import Request
+from lstm_jax.engines.spec import RecurrenceSpec
 from lstm_jax.typing import Flags, Hidden, Inputs
 
 
-def why_not_cudnn(request: Request) -> str | None:
+def unsupported_by_cudnn(spec: RecurrenceSpec) -> str | None:
     """What the kernel lacks for a request."""
     lacks = [
         (needed, found)
         for needed, found, holds in (
-            ("a CUDA device", request.platform, request.platform == "cuda"),
-            ("float32", request.dtype, request.dtype == "float32"),
-            ("one sequence per row", "resets", not request.resets),
-            ("the inputs", "only their share of the gates", request.inputs),
+            ("a CUDA device", spec.platform, spec.platform == "cuda"),
+            ("float32", spec.dtype, spec.dtype == "float32"),
+            ("one sequence per row", "resets", not spec.resets),
+            ("the inputs", "only their share of the gates", spec.inputs),
         )
         if not holds
     ]
@@ -46,7 +46,7 @@ def run_cudnn(
     xs: Inputs,
     params: LSTMParams,
     state: LSTMState,
-    starts: None,
+    resets: None,
     valid: Flags | None,
     reverse: bool,
 ) -> tuple[Hidden, LSTMState]:

@@ -11,18 +11,18 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import LSTMState
-from lstm_jax.engines.cudnn import run_cudnn, why_not_cudnn
+from lstm_jax.engines.cudnn import run_cudnn, unsupported_by_cudnn
 from lstm_jax.engines.fused import run_fused
-from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, why_not_pallas_tpu
-from lstm_jax.engines.request import Request
+from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
+from lstm_jax.engines.spec import RecurrenceSpec
 from lstm_jax.typing import Hidden
 
 AUTO = "auto"
 _NO_MASKS = "cannot have recurrent dropout or zoneout, which act inside the loop"
 
 
-def _can_all(request: Request) -> None:
+def _can_all(spec: RecurrenceSpec) -> None:
     """Why an engine without limits can't run a request: there is no reason."""
 
 
@@ -32,23 +32,23 @@ class Engine:
 
     Attributes:
         run: the engine; see `lstm_jax.engines`.
-        merit: what speaks for it.
-        why_not: what it lacks for a request, or None.
+        note: what speaks for it.
+        unsupported: what it lacks for a request, or None.
         takes_inputs: it takes xs and `LSTMParams` in the place of z and w_h.
         takes_masks: it lets regularizers into the loop.
     """
 
     run: Callable[..., tuple[Hidden, LSTMState]]
-    merit: str
-    why_not: Callable[[Request], str | None] = _can_all
+    note: str
+    unsupported: Callable[[RecurrenceSpec], str | None] = _can_all
     takes_inputs: bool = False
     takes_masks: bool = False
 
-    def lacks(self, request: Request) -> str | None:
+    def lacks(self, spec: RecurrenceSpec) -> str | None:
         """Why it can't run a request; None if it can."""
-        if request.masks and not self.takes_masks:
+        if spec.masks and not self.takes_masks:
             return _NO_MASKS
-        return self.why_not(request)
+        return self.unsupported(spec)
 
 
 ENGINES: dict[str, Engine] = {
@@ -61,13 +61,13 @@ ENGINES: dict[str, Engine] = {
     "cudnn": Engine(
         run_cudnn,
         "one cuDNN call, full float32; never measured",
-        why_not_cudnn,
+        unsupported_by_cudnn,
         takes_inputs=True,
     ),
     "pallas_tpu": Engine(
         run_pallas_tpu,
         "w_h and the state stay in VMEM; never measured",
-        why_not_pallas_tpu,
+        unsupported_by_pallas_tpu,
     ),
 }
 
@@ -89,45 +89,45 @@ class EngineChoice:
         return "\n".join(lines)
 
 
-def choose_engine(engine: str, request: Request) -> EngineChoice:
+def choose_engine(engine: str, spec: RecurrenceSpec) -> EngineChoice:
     """The engine for a request: the one named, or the one "auto" stands for.
 
     Raises:
         ValueError: there is no engine of this name, or it can't run the request.
     """
     check_engine_name(engine)
-    lacks = {name: entry.lacks(request) for name, entry in ENGINES.items()}
+    lacks = {name: entry.lacks(spec) for name, entry in ENGINES.items()}
     name, reason = engine, "asked for by name"
     if engine == AUTO:
-        name, reason = _automatic(request)
+        name, reason = _automatic(spec)
     if lacks[name]:
         able = ", ".join(other for other, lack in lacks.items() if not lack)
         raise ValueError(f"engine {name!r}: {lacks[name]}; engines that can: {able}")
     others = {
-        other: lack or f"possible too: {ENGINES[other].merit}"
+        other: lack or f"possible too: {ENGINES[other].note}"
         for other, lack in lacks.items()
         if other != name
     }
     return EngineChoice(name, reason, others)
 
 
-def _automatic(request: Request) -> tuple[str, str]:
+def _automatic(spec: RecurrenceSpec) -> tuple[str, str]:
     """What "auto" stands for, and why."""
-    if request.masks:
+    if spec.masks:
         return "scan", "auto: the one that can have recurrent dropout and zoneout"
-    if request.platform == "cpu":
+    if spec.platform == "cpu":
         return "fused", "auto: the fastest one measured on CPU"
-    if not ENGINES["pallas_tpu"].lacks(request):
-        if request.devices == 1:
+    if not ENGINES["pallas_tpu"].lacks(spec):
+        if spec.devices == 1:
             return "pallas_tpu", "auto: w_h and the state stay in VMEM; never measured"
         return (
             "fused",
-            f"auto: XLA may spread rows over {request.devices} devices, and can't "
+            f"auto: XLA may spread rows over {spec.devices} devices, and can't "
             "divide the kernels of pallas_tpu; never measured on tpu",
         )
     return (
         "fused",
-        f"auto: the same on every platform; none was measured on {request.platform}",
+        f"auto: the same on every platform; none was measured on {spec.platform}",
     )
 
 
@@ -164,7 +164,7 @@ def explain_engine(
     Raises:
         ValueError: there is no engine of this name, or it can't run this.
     """
-    request = Request(
+    spec = RecurrenceSpec(
         platform=platform or current_platform(),
         dtype=jnp.dtype(dtype).name,
         steps=steps,
@@ -178,7 +178,7 @@ def explain_engine(
         device_kind="" if platform else _devices()[0].device_kind,
         devices=1 if platform or _inside_shard_map() else len(_devices()),
     )
-    return choose_engine(engine, request)
+    return choose_engine(engine, spec)
 
 
 def check_engine_name(engine: str, *, masks: bool = False) -> str:

@@ -30,11 +30,11 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import GATES, LSTMState
-from lstm_jax.ops.matmul import factor_dtype, times, weight_gradient
+from lstm_jax.ops.matmul import factor_dtype, loop_matmul, weight_gradient
 from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
 
-class Way(NamedTuple):
+class StaticArgs(NamedTuple):
     """What is decided before tracing."""
 
     reverse: bool
@@ -45,50 +45,50 @@ def run_fused(
     z: Gates,
     w_h: RecurrentWeights,
     state: LSTMState,
-    starts: Flags | None,
+    resets: Flags | None,
     valid: Flags | None,
     reverse: bool,
 ) -> tuple[Hidden, LSTMState]:
     """Run the recurrence; see `lstm_jax.engines` for the arguments."""
-    way = Way(reverse, factor_dtype(w_h.dtype))
-    hs, h, c = _recur(way, z, w_h, state.h, state.c, starts, valid)
+    static = StaticArgs(reverse, factor_dtype(w_h.dtype))
+    hs, h, c = _recur(static, z, w_h, state.h, state.c, resets, valid)
     return hs, LSTMState(h=h, c=c)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _recur(
-    way: Way,
+    static: StaticArgs,
     z: Array,
     w_h: Array,
     h: Array,
     c: Array,
-    starts: Array | None,
+    resets: Array | None,
     valid: Array | None,
 ) -> tuple[Array, Array, Array]:
-    (h, c), (hs, _, _) = _forward_loop(way, z, w_h, h, c, starts, valid, keep=False)
+    (h, c), (hs, _, _) = _forward_loop(static, z, w_h, h, c, resets, valid, keep=False)
     return hs, h, c
 
 
 def _forward(
-    way: Way,
+    static: StaticArgs,
     z: Array,
     w_h: Array,
     h: Array,
     c: Array,
-    starts: Array | None,
+    resets: Array | None,
     valid: Array | None,
 ) -> tuple[tuple[Array, Array, Array], tuple]:
     (h_last, c_last), (hs, gates, cs) = _forward_loop(
-        way, z, w_h, h, c, starts, valid, keep=True
+        static, z, w_h, h, c, resets, valid, keep=True
     )
-    return (hs, h_last, c_last), (w_h, h, c, starts, valid, gates, hs, cs)
+    return (hs, h_last, c_last), (w_h, h, c, resets, valid, gates, hs, cs)
 
 
-def _backward(way: Way, residuals: tuple, cotangents: tuple) -> tuple:
-    w_h, h, c, starts, valid, gates, hs, cs = residuals
+def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
+    w_h, h, c, resets, valid, gates, hs, cs = residuals
     dhs, dh, dc = cotangents
-    h_before = state_before(h, hs, starts, way.reverse)
-    c_before = state_before(c, cs, starts, way.reverse)
+    h_before = state_before(h, hs, resets, static.reverse)
+    c_before = state_before(c, cs, resets, static.reverse)
 
     # Everything that needs no gradient yet, for all steps at once.
     i, f, g, o = jnp.split(gates.astype(c.dtype), len(GATES), axis=-1)
@@ -103,11 +103,11 @@ def _backward(way: Way, residuals: tuple, cotangents: tuple) -> tuple:
         ],
         axis=-1,
     )
-    times_w_h_transposed = times(w_h.T, len(h), way.factors, c.dtype)
+    times_w_h_transposed = loop_matmul(w_h.T, len(h), static.factors, c.dtype)
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         dh_next, dc_next = carry
-        dh_t, dc_per_dh_t, slope_t, f_t, starts_t, valid_t = inputs
+        dh_t, dc_per_dh_t, slope_t, f_t, resets_t, valid_t = inputs
         dh = dh_next + dh_t
         dc = dc_next + dh * dc_per_dh_t
         dz = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slope_t
@@ -116,18 +116,18 @@ def _backward(way: Way, residuals: tuple, cotangents: tuple) -> tuple:
         dz = dz.astype(w_h.dtype)
         dh_before = times_w_h_transposed(dz)
         dc_before = dc * f_t
-        if starts_t is not None:
-            dh_before = jnp.where(starts_t[:, None], 0, dh_before)
-            dc_before = jnp.where(starts_t[:, None], 0, dc_before)
+        if resets_t is not None:
+            dh_before = jnp.where(resets_t[:, None], 0, dh_before)
+            dc_before = jnp.where(resets_t[:, None], 0, dc_before)
         if valid_t is not None:
             dh_before = jnp.where(valid_t[:, None], dh_before, dh)
             dc_before = jnp.where(valid_t[:, None], dc_before, dc_next)
         return (dh_before, dc_before), dz
 
-    inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, starts, valid)
+    inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, resets, valid)
     carry = (dh.astype(c.dtype), dc)
-    (dh, dc), dz = jax.lax.scan(step, carry, inputs, reverse=not way.reverse)
-    dw_h = weight_gradient(h_before, dz, w_h, way.factors)
+    (dh, dc), dz = jax.lax.scan(step, carry, inputs, reverse=not static.reverse)
+    dw_h = weight_gradient(h_before, dz, w_h, static.factors)
     return dz, dw_h, dh.astype(h.dtype), dc, None, None
 
 
@@ -135,26 +135,28 @@ _recur.defvjp(_forward, _backward)
 
 
 def _forward_loop(
-    way: Way,
+    static: StaticArgs,
     z: Array,
     w_h: Array,
     h: Array,
     c: Array,
-    starts: Array | None,
+    resets: Array | None,
     valid: Array | None,
     keep: bool,
 ) -> tuple[tuple[Array, Array], tuple]:
     """The last h and c; every h and, for the gradient (if `keep`), gates and c."""
     scale, shift = opening(len(w_h), c.dtype)
     z = z * scale.astype(z.dtype)
-    times_w_h = times(w_h * scale.astype(w_h.dtype), len(h), way.factors, c.dtype)
+    times_w_h = loop_matmul(
+        w_h * scale.astype(w_h.dtype), len(h), static.factors, c.dtype
+    )
 
     def step(before: tuple, inputs: tuple) -> tuple[tuple, tuple]:
         h, c = before
-        z_t, starts_t, valid_t = inputs
-        if starts_t is not None:
-            h = jnp.where(starts_t[:, None], 0, h)
-            c = jnp.where(starts_t[:, None], 0, c)
+        z_t, resets_t, valid_t = inputs
+        if resets_t is not None:
+            h = jnp.where(resets_t[:, None], 0, h)
+            c = jnp.where(resets_t[:, None], 0, c)
         z_t = z_t + times_w_h(h)
         gates = jnp.tanh(z_t) * scale + shift
         i, f, g, o = jnp.split(gates, len(GATES), axis=-1)
@@ -166,7 +168,7 @@ def _forward_loop(
         kept = (gates.astype(z.dtype), c) if keep else (None, None)
         return (h, c), (h, *kept)
 
-    return jax.lax.scan(step, (h, c), (z, starts, valid), reverse=way.reverse)
+    return jax.lax.scan(step, (h, c), (z, resets, valid), reverse=static.reverse)
 
 
 def opening(hidden_size: int, dtype: DTypeLike) -> tuple[Array, Array]:
@@ -180,11 +182,11 @@ def opening(hidden_size: int, dtype: DTypeLike) -> tuple[Array, Array]:
 
 
 def state_before(
-    first: Array, states: Array, starts: Array | None, reverse: bool
+    first: Array, states: Array, resets: Array | None, reverse: bool
 ) -> Array:
     """The state each step began with: the one before it, or zero where it starts."""
     if reverse:
         before = jnp.concatenate([states[1:], first[None]])
     else:
         before = jnp.concatenate([first[None], states[:-1]])
-    return before if starts is None else jnp.where(starts[..., None], 0, before)
+    return before if resets is None else jnp.where(resets[..., None], 0, before)

@@ -27,11 +27,16 @@ from jax.typing import DTypeLike
 from lstm_jax.cells.lstm import GATES, LSTMState
 from lstm_jax.cells.mogrifier import places
 from lstm_jax.engines.fused import opening, state_before
-from lstm_jax.ops.matmul import added_up, factor_dtype, times, weight_gradient
+from lstm_jax.ops.matmul import (
+    factor_dtype,
+    loop_matmul,
+    psum_over_replicas,
+    weight_gradient,
+)
 from lstm_jax.typing import Flags, GateBias, Hidden, Inputs
 
 
-class Way(NamedTuple):
+class StaticArgs(NamedTuple):
     """What is decided before tracing."""
 
     capped: bool
@@ -46,7 +51,7 @@ class Weights(NamedTuple):
     b: GateBias
 
 
-def run_mogrified(
+def run_mogrifier(
     weights: Weights, xs: Inputs, state: LSTMState, valid: Flags | None, capped: bool
 ) -> tuple[Hidden, LSTMState]:
     """Run the recurrence over inputs [T, B, D].
@@ -61,30 +66,40 @@ def run_mogrified(
     Returns:
         The hidden states [T, B, H], any number where not valid; and the last state.
     """
-    way = Way(capped, factor_dtype(weights.gates.dtype))
-    hs, h, c = _recur(way, weights, xs, state.h, state.c, valid)
+    static = StaticArgs(capped, factor_dtype(weights.gates.dtype))
+    hs, h, c = _recur(static, weights, xs, state.h, state.c, valid)
     return hs, LSTMState(h=h, c=c)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _recur(
-    way: Way, weights: Weights, xs: Array, h: Array, c: Array, valid: Array | None
+    static: StaticArgs,
+    weights: Weights,
+    xs: Array,
+    h: Array,
+    c: Array,
+    valid: Array | None,
 ) -> tuple[Array, Array, Array]:
-    (h, c), (hs, _) = _forward_loop(way, weights, xs, h, c, valid, keep=False)
+    (h, c), (hs, _) = _forward_loop(static, weights, xs, h, c, valid, keep=False)
     return hs, h, c
 
 
 def _forward(
-    way: Way, weights: Weights, xs: Array, h: Array, c: Array, valid: Array | None
+    static: StaticArgs,
+    weights: Weights,
+    xs: Array,
+    h: Array,
+    c: Array,
+    valid: Array | None,
 ) -> tuple[tuple[Array, Array, Array], tuple]:
     (h_last, c_last), (hs, kept) = _forward_loop(
-        way, weights, xs, h, c, valid, keep=True
+        static, weights, xs, h, c, valid, keep=True
     )
     return (hs, h_last, c_last), (weights, xs, h, c, valid, hs, kept)
 
 
 def _forward_loop(
-    way: Way,
+    static: StaticArgs,
     weights: Weights,
     xs: Array,
     h: Array,
@@ -96,7 +111,7 @@ def _forward_loop(
     scale, shift = opening(h.shape[-1], c.dtype)
 
     def prepared(w: Array) -> Callable[[Array], Array]:
-        return times(w, len(h), way.factors, c.dtype)
+        return loop_matmul(w, len(h), static.factors, c.dtype)
 
     by_round = [prepared(0.5 * q) for q in weights.rounds]
     by_gates = prepared(weights.gates * scale.astype(weights.gates.dtype))
@@ -112,7 +127,7 @@ def _forward_loop(
             scales.append(s)
         z = by_gates(jnp.concatenate(pair, axis=-1)) + b
         gates = jnp.tanh(z) * scale + shift
-        i, f, g, o = _opened(gates, way.capped)
+        i, f, g, o = _opened(gates, static.capped)
         c = f * before[1] + i * g
         h = (o * jnp.tanh(c)).astype(before[0].dtype)
         if valid_t is not None:
@@ -129,7 +144,7 @@ def _opened(gates: Array, capped: bool) -> tuple[Array, Array, Array, Array]:
     return (jnp.minimum(i, 1 - f) if capped else i), f, g, o
 
 
-def _backward(way: Way, residuals: tuple, cotangents: tuple) -> tuple:
+def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     weights, xs, h, c, valid, hs, (scales, gates, cs) = residuals
     dhs, dh, dc = cotangents
     c_before = state_before(c, cs, None, reverse=False)
@@ -143,10 +158,10 @@ def _backward(way: Way, residuals: tuple, cotangents: tuple) -> tuple:
         sources.append(pair[source])
         turns.append(pair[target] * s * (1 - 0.5 * s))
         pair[target] = s * pair[target]
-    f, dc_per_dh, slope = _slopes(gates, cs, c_before, way.capped)
+    f, dc_per_dh, slope = _slopes(gates, cs, c_before, static.capped)
 
     def prepared(w: Array) -> Callable[[Array], Array]:
-        return times(w.T, len(h), way.factors, c.dtype)
+        return loop_matmul(w.T, len(h), static.factors, c.dtype)
 
     by_round = [prepared(q) for q in weights.rounds]
     by_gates = prepared(weights.gates)
@@ -179,11 +194,11 @@ def _backward(way: Way, residuals: tuple, cotangents: tuple) -> tuple:
     )
     found = Weights(
         tuple(
-            weight_gradient(source, du, q, way.factors)
+            weight_gradient(source, du, q, static.factors)
             for source, du, q in zip(sources, dus, weights.rounds, strict=True)
         ),
-        weight_gradient(jnp.concatenate(pair, -1), dz, weights.gates, way.factors),
-        added_up(dz.sum((0, 1)).astype(weights.b.dtype), weights.b),
+        weight_gradient(jnp.concatenate(pair, -1), dz, weights.gates, static.factors),
+        psum_over_replicas(dz.sum((0, 1)).astype(weights.b.dtype), weights.b),
     )
     return found, dxs, dh.astype(h.dtype), dc, None
 

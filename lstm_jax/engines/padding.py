@@ -2,7 +2,7 @@
 
 A mask on the results alone is not enough: their gradient is then zero in the padding,
 and zero times something that is not a number is no number either. So whatever stands
-in the padding is replaced once, at the door, and has no way in.
+in the padding is replaced once, before the recurrence, and never enters it.
 """
 
 from collections.abc import Callable

@@ -21,7 +21,7 @@ from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.typing import Flags, Hidden
 
 Run = Callable[..., tuple[Hidden, LSTMState]]
-Sequences = tuple[Any, ...]  # inputs, starts, valid and maybe masks: [T, ...] or None
+Sequences = tuple[Any, ...]  # inputs, resets, valid and maybe masks: [T, ...] or None
 
 
 def in_chunks(run: Run) -> Run:
@@ -31,17 +31,17 @@ def in_chunks(run: Run) -> Run:
         inputs: Array,
         weights: Any,  # noqa: ANN401 - whatever the engine takes
         state: LSTMState,
-        starts: Flags | None,
+        resets: Flags | None,
         valid: Flags | None,
         reverse: bool,
         *masks: LoopMasks,
     ) -> tuple[Hidden, LSTMState]:
         def step(state: LSTMState, chunk: Sequences) -> tuple[LSTMState, Hidden]:
-            inputs, starts, valid, *masks = chunk
-            hs, state = run(inputs, weights, state, starts, valid, reverse, *masks)
+            inputs, resets, valid, *masks = chunk
+            hs, state = run(inputs, weights, state, resets, valid, reverse, *masks)
             return state, hs
 
-        return _walk(step, state, (inputs, starts, valid, *masks), reverse)
+        return _walk(step, state, (inputs, resets, valid, *masks), reverse)
 
     return run_in_chunks
 

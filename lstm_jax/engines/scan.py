@@ -7,8 +7,8 @@ second derivatives, `vmap`. The other engines are held to its results.
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.cells.lstm import LSTMState, open_gates
-from lstm_jax.cells.noise import LoopMasks, hold
+from lstm_jax.cells.lstm import LSTMState, apply_gates
+from lstm_jax.cells.noise import LoopMasks, zoneout
 from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
 
@@ -16,7 +16,7 @@ def run_scan(
     z: Gates,
     w_h: RecurrentWeights,
     state: LSTMState,
-    starts: Flags | None,
+    resets: Flags | None,
     valid: Flags | None,
     reverse: bool,
     masks: LoopMasks | None = None,
@@ -27,17 +27,17 @@ def run_scan(
     """
 
     def step(before: LSTMState, inputs: tuple) -> tuple[LSTMState, jax.Array]:
-        z_t, starts_t, valid_t, masks_t = inputs
-        fresh = before if starts_t is None else _zero_where(starts_t, before)
-        written = None if masks_t is None else masks_t.written
-        after = open_gates(z_t + fresh.h @ w_h, fresh.c, written)
+        z_t, resets_t, valid_t, masks_t = inputs
+        fresh = before if resets_t is None else _zero_where(resets_t, before)
+        candidate = None if masks_t is None else masks_t.candidate
+        after = apply_gates(z_t + fresh.h @ w_h, fresh.c, candidate)
         if masks_t is not None:
-            after = hold(fresh, after, masks_t.held_h, masks_t.held_c)
+            after = zoneout(fresh, after, masks_t.zoneout_h, masks_t.zoneout_c)
         if valid_t is not None:
             after = _choose(valid_t, after, before)
         return after, after.h
 
-    state, hs = jax.lax.scan(step, state, (z, starts, valid, masks), reverse=reverse)
+    state, hs = jax.lax.scan(step, state, (z, resets, valid, masks), reverse=reverse)
     return hs, state
 
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from lstm_jax.lm.config import OptimizerConfig as OptimizerConfig
     from lstm_jax.lm.config import TrainConfig as TrainConfig
     from lstm_jax.lm.cross_validation import cross_validate_text as cross_validate_text
-    from lstm_jax.lm.dynamic_evaluation import Adaptation as Adaptation
+    from lstm_jax.lm.dynamic_evaluation import (
+        DynamicEvaluationConfig as DynamicEvaluationConfig,
+    )
     from lstm_jax.lm.dynamic_evaluation import dynamic_measures as dynamic_measures
     from lstm_jax.lm.generation import generate_text as generate_text
     from lstm_jax.lm.generation import score_text as score_text

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_jax.errors import InputError, note
+from lstm_jax.errors import InputError, warn
 from lstm_jax.lm.config import load_config
 from lstm_jax.storage.files import read_json, writing
 from lstm_jax.storage.lock import locked
@@ -161,7 +161,7 @@ class Claim:
             former = self.check()  # another process may have been faster
             stay = _remove(self.path, former.kind) if former else []
             if stay:
-                note(f"{self.path}: {_listed(stay)}; only files of runs are replaced")
+                warn(f"{self.path}: {_listed(stay)}; only files of runs are replaced")
             try:
                 yield
             except BaseException as error:

@@ -109,9 +109,9 @@ class OptimizerConfig(Configuration):
     """Largest gradient norm; longer gradients are scaled down to it. 0 is any."""
     reset_probability: Share = 0.02
     """Chance of a stretch to begin a step from the zero state."""
-    average: Share = 0.0
-    """Memory of a running average of the weights, 0.999 for example: the average is
-    what is validated and kept. 0 is none."""
+    ema: Share = 0.0
+    """Decay of an exponential moving average (EMA) of the weights, 0.999 for example;
+    the average is what is validated and kept. 0 is none."""
 
 
 @dataclasses.dataclass(frozen=True)

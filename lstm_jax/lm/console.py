@@ -8,7 +8,7 @@ from rich.console import Console
 
 from lstm_jax.data.text import Corpus
 from lstm_jax.distributed.mesh import row_mesh
-from lstm_jax.distributed.multihost import leads
+from lstm_jax.distributed.multihost import is_primary
 from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig
 from lstm_jax.lm.evaluation import evaluate_ids
 from lstm_jax.lm.generation import generate_text
@@ -37,7 +37,7 @@ class Reporter:
         self._setup = setup
         config, corpus, engine = setup.config, setup.corpus, setup.engine
         # Of several processes one speaks.
-        self._console = Console(highlight=False, soft_wrap=True, quiet=not leads())
+        self._console = Console(highlight=False, soft_wrap=True, quiet=not is_primary())
         count = row_mesh(setup.task.rows, config.run.devices).size
         self._device = f"{count} x {jax.devices()[0].device_kind}"
         self._say(
@@ -51,7 +51,7 @@ class Reporter:
 
     def progress(self) -> Callback:
         """Make the callback that shows how far the run is."""
-        return Progress(self._setup.plan, "chars", self._say)
+        return Progress(self._setup.schedule, "chars", self._say)
 
     def interrupted(self, run: RunDirectory | None) -> None:
         """Say what an interrupted run left behind."""
@@ -60,7 +60,7 @@ class Reporter:
 
     def finish(self, outcome: Trained, run: RunDirectory | None) -> None:
         """Evaluate the best model, show it, and write the last files."""
-        config, corpus, clock = self._setup.config, self._setup.corpus, outcome.clock
+        config, corpus, timer = self._setup.config, self._setup.corpus, outcome.timer
         best = TextModel(config, self._setup.vocab, outcome.model)
         if outcome.ended != "finished":
             self._say(f"stopped: {outcome.ended}; the best step is kept")
@@ -68,7 +68,7 @@ class Reporter:
         ids = corpus.validation if corpus.has_validation else corpus.train
         started = time.perf_counter()
         results = evaluate_ids(best.model, ids)
-        clock.final += time.perf_counter() - started
+        timer.final += time.perf_counter() - started
         for protocol, found in results.items():
             self._say(
                 f"{part} {protocol}: loss {found['loss']:.4f} nats "
@@ -77,12 +77,12 @@ class Reporter:
                 f"accuracy {found['accuracy']:.4f}"
             )
         self._say(
-            f"the loop took {clock.seconds():.1f} s "
-            f"(compilation {clock.compiling:.1f}, validation {clock.evaluating:.1f}, "
-            f"saving {clock.saving:.1f}); "
-            f"the evaluation after it {clock.final:.1f} s"
+            f"the loop took {timer.seconds():.1f} s "
+            f"(compilation {timer.compiling:.1f}, validation {timer.evaluating:.1f}, "
+            f"saving {timer.saving:.1f}); "
+            f"the evaluation after it {timer.final:.1f} s"
         )
-        if not leads():
+        if not is_primary():
             return
         if not config.text.data:
             length = len(HELLO_WORLD_TEXT) - len(HELLO_PROMPT)

@@ -9,17 +9,17 @@ import numpy as np
 from lstm_jax.data.folds import Indices, block_folds
 from lstm_jax.data.special_ids import NO_PREDICTION, UNKNOWN
 from lstm_jax.data.text import encode_text
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.evaluation import all_scores, stream_symbols, window_measures
-from lstm_jax.lm.joint_training import Job, train_together
+from lstm_jax.lm.joint_training import Job, train_jointly
 from lstm_jax.lm.sizing import fit_to
 from lstm_jax.lm.task import build_optimizer, check_machine, loss_of, set_up
 from lstm_jax.lm.training import train_text
-from lstm_jax.metrics.classification import Measures
+from lstm_jax.metrics.classification import ClassificationSums
 from lstm_jax.models.language import LanguageModel
-from lstm_jax.training.compiled import Programs
+from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.cross_validation import (
     CrossValidation,
     FoldOutcome,
@@ -37,9 +37,9 @@ def cross_validate_text(
     folds: int,
     seeds: Sequence[int] = (0,),
     *,
-    together: bool = False,
+    jointly: bool = False,
     stop: Stop | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> list[CrossValidation]:
     """Cut a text into blocks; train on all but one, test on that one; for every block.
 
@@ -52,9 +52,9 @@ def cross_validate_text(
         config: of every model; nothing of a training part is held out.
         folds: k, the number of blocks.
         seeds: cross-validate once for each.
-        together: train all models of equal shapes as one program.
+        jointly: train all models of equal shapes as one program.
         stop: ends it early when asked to.
-        say: is handed a line of text now and then.
+        log: is handed a line of text now and then.
 
     Returns:
         For every seed the folds' `evaluation.all_scores`, named `stream_loss`,
@@ -69,9 +69,9 @@ def cross_validate_text(
     check_folds(text, config, folds)
     runs = [_configured(config, seed) for seed in seeds]
     stop = stop or Stop()
-    if together:
-        return _all_at_once(text, runs, folds, stop, say)
-    return [_one_by_one(text, run, folds, stop, say) for run in runs]
+    if jointly:
+        return _all_at_once(text, runs, folds, stop, log)
+    return [_one_by_one(text, run, folds, stop, log) for run in runs]
 
 
 def check_folds(text: str | bytes, config: TrainConfig, folds: int) -> None:
@@ -114,21 +114,21 @@ def _one_by_one(
     config: TrainConfig,
     folds: int,
     stop: Stop,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> CrossValidation:
-    programs = Programs(loss_of(config), build_optimizer(config))
+    compiled = CompiledSteps(loss_of(config), build_optimizer(config))
 
     def fit_and_predict(train: Indices, test: Indices, fold: int) -> FoldOutcome:
         job = fold_job(text, test, config)
         setup = set_up(job.config, job.corpus, job.vocab)
-        trained = train_text(setup, callbacks=[stop], programs=programs)
+        trained = train_text(setup, callbacks=[stop], compiled=compiled)
         stop.check(
             f"fold {fold + 1} of {folds} is not finished; of the folds before it there "
             "is what was printed, and no mean"
         )
         outcome = _tested(trained.model, job.vocab, text, test)
-        seconds = trained.clock.seconds()
-        say(_summary(config, fold, folds, outcome) + f", trained in {seconds:.1f} s")
+        seconds = trained.timer.seconds()
+        log(_summary(config, fold, folds, outcome) + f", trained in {seconds:.1f} s")
         return outcome
 
     return cross_validate(fit_and_predict, block_folds(len(text), folds))
@@ -139,28 +139,28 @@ def _all_at_once(
     configs: Sequence[TrainConfig],
     folds: int,
     stop: Stop,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[CrossValidation]:
     blocks = block_folds(len(text), folds)
     jobs = [fold_job(text, block.test, run) for run in configs for block in blocks]
     started = time.perf_counter()
-    models = train_together(jobs, [stop])
+    models = train_jointly(jobs, [stop])
     stop.check("no fold is finished, since they train together; nothing was kept")
     seconds = time.perf_counter() - started
-    say(f"{len(jobs)} models trained together in {seconds:.1f} s")
+    log(f"{len(jobs)} models trained jointly in {seconds:.1f} s")
     results = []
     for run in configs:
         outcomes = []
         for k, block in enumerate(blocks):
             model, job = models.pop(0), jobs.pop(0)
             outcomes.append(_tested(model, job.vocab, text, block.test))
-            say(_summary(run, k, folds, outcomes[-1]))
+            log(_summary(run, k, folds, outcomes[-1]))
         results.append(collect(outcomes, blocks))
     return results
 
 
 def _tested(
-    model: LanguageModel, vocab: Vocab, text: str | bytes, test: Indices
+    model: LanguageModel, vocab: CharTokenizer, text: str | bytes, test: Indices
 ) -> FoldOutcome:
     """The scores of a block, and what was predicted for each symbol of it."""
     ids = vocab.encode(text[int(test[0]) : int(test[-1]) + 1])
@@ -175,11 +175,11 @@ def _tested(
     )
 
 
-def _named(protocol: str, found: Measures) -> dict[str, float]:
+def _named(protocol: str, found: ClassificationSums) -> dict[str, float]:
     return {f"{protocol}_{name}": value for name, value in all_scores(found).items()}
 
 
-def _codes(vocab: Vocab) -> np.ndarray:
+def _codes(vocab: CharTokenizer) -> np.ndarray:
     """The code point or byte of every id; U+FFFD for what was never seen."""
     if vocab.kind == "byte":
         return np.arange(len(vocab), dtype=np.int32)

@@ -21,8 +21,8 @@ from jax import Array
 
 from lstm_jax.data.bptt import Batch, windows
 from lstm_jax.distributed.bounded import bounded_jit
-from lstm_jax.distributed.multihost import readable
-from lstm_jax.metrics.classification import Measures
+from lstm_jax.distributed.multihost import gather_replicated
+from lstm_jax.metrics.classification import ClassificationSums
 from lstm_jax.models.language import LanguageModel, States, language_measures
 
 _EPSILON = 1e-5
@@ -33,7 +33,7 @@ Carried = tuple[LanguageModel, States]
 
 
 @dataclasses.dataclass(frozen=True)
-class Adaptation:
+class DynamicEvaluationConfig:
     """How fast a model learns from what it reads, and how fast it forgets that again.
 
     Attributes:
@@ -47,15 +47,15 @@ class Adaptation:
     segment: int = 20
 
 
-ADAPTATION = Adaptation()
+ADAPTATION = DynamicEvaluationConfig()
 
 
 def dynamic_measures(
     model: LanguageModel,
     ids: np.ndarray,
     train_ids: np.ndarray,
-    adaptation: Adaptation = ADAPTATION,
-) -> Measures:
+    adaptation: DynamicEvaluationConfig = ADAPTATION,
+) -> ClassificationSums:
     """All metrics of ids [N], read in one pass by a model that adapts to them.
 
     Args:
@@ -65,9 +65,9 @@ def dynamic_measures(
             learn how large its gradients are.
         adaptation: how it learns.
     """
-    model = jax.device_put(readable(model), jax.local_devices()[0])
+    model = jax.device_put(gather_replicated(model), jax.local_devices()[0])
     scale = _gradient_scale(model, train_ids, adaptation.segment)
-    carried, total = (model, model.blank(1)), None
+    carried, total = (model, model.initial_state(1)), None
     for segments in _segments(ids, adaptation.segment):
         carried, found = _predict_and_learn(
             model, scale, adaptation.rate, adaptation.decay, carried, segments
@@ -82,7 +82,7 @@ def _segments(ids: np.ndarray, length: int) -> Iterator[Batch]:
         yield {
             "inputs": batch["inputs"].T[..., None],
             "targets": batch["targets"].T[..., None],
-            "fresh": np.zeros((_PER_CALL, 1), bool),
+            "resets": np.zeros((_PER_CALL, 1), bool),
         }
 
 
@@ -91,7 +91,7 @@ def _gradient_scale(
 ) -> LanguageModel:
     """The root mean square of every weight's gradient on the segments of a text."""
     ids = ids[: _SEGMENTS * segment + 1]
-    squares, states = jax.tree.map(jnp.zeros_like, model), model.blank(1)
+    squares, states = jax.tree.map(jnp.zeros_like, model), model.initial_state(1)
     for segments in _segments(ids, segment):
         squares, states = _add_squares(model, squares, states, segments)
     count = -(-(len(ids) - 1) // segment)
@@ -122,7 +122,7 @@ def _predict_and_learn(
     decay: Array,
     carried: Carried,
     segments: dict[str, Array],
-) -> tuple[Carried, Measures]:
+) -> tuple[Carried, ClassificationSums]:
     """The next segments one after the other, and their metrics added up."""
     leaves = jax.tree.leaves(scale)
     mean = sum(jnp.sum(s) for s in leaves) / sum(s.size for s in leaves)
@@ -131,7 +131,9 @@ def _predict_and_learn(
         back = jnp.minimum(decay * s / mean, 1)
         return w + back * (w_0 - w) - rate * g / (s + _EPSILON)
 
-    def one(carried: Carried, batch: dict[str, Array]) -> tuple[Carried, Measures]:
+    def one(
+        carried: Carried, batch: dict[str, Array]
+    ) -> tuple[Carried, ClassificationSums]:
         model, states = carried
         gradient, (found, states) = _gradient(model, states, batch)
         return (jax.tree.map(moved, model, trained, scale, gradient), states), found
@@ -142,10 +144,12 @@ def _predict_and_learn(
 
 def _gradient(
     model: LanguageModel, states: States, batch: dict[str, Array]
-) -> tuple[LanguageModel, tuple[Measures, States]]:
+) -> tuple[LanguageModel, tuple[ClassificationSums, States]]:
     """Of the mean loss of a segment; and what was measured before any step."""
 
-    def mean_loss(model: LanguageModel) -> tuple[Array, tuple[Measures, States]]:
+    def mean_loss(
+        model: LanguageModel,
+    ) -> tuple[Array, tuple[ClassificationSums, States]]:
         found, states_after = language_measures(model, states, batch)
         return found.sums.loss / jnp.maximum(found.sums.count, 1), (found, states_after)
 

@@ -20,28 +20,28 @@ from jax import Array
 
 from lstm_jax.data.bptt import windows
 from lstm_jax.distributed.bounded import bounded_jit
-from lstm_jax.distributed.mesh import mesh_for, replicate, spread, spread_batch
-from lstm_jax.distributed.multihost import readable
+from lstm_jax.distributed.mesh import mesh_for, replicate, shard_batch, shard_rows
+from lstm_jax.distributed.multihost import gather_replicated
 from lstm_jax.metrics.classification import (
     TOP,
-    Measures,
+    ClassificationSums,
     calibration_error,
     class_report,
     measure,
 )
-from lstm_jax.metrics.losses import Sums, Totals
+from lstm_jax.metrics.losses import LossSums, Totals
 from lstm_jax.models.language import (
     LanguageModel,
     States,
     language_loss,
     language_measures,
-    start_afresh,
+    reset_states,
 )
 from lstm_jax.ops.argmax import argmax
 from lstm_jax.training.step import eval_step
 
 WINDOW = 256
-ROW_AXES = {"inputs": 1, "targets": 1, "fresh": 0}
+ROW_AXES = {"inputs": 1, "targets": 1, "resets": 0}
 _MOST_ROWS = 64  # windows read side by side
 _SEGMENT = 1024  # symbols of the stream per call
 
@@ -55,21 +55,23 @@ _read_all = bounded_jit(language_measures)
 @bounded_jit
 def _read_symbols(
     model: LanguageModel, states: States, batch: dict[str, Array]
-) -> tuple[tuple[Measures, Array, Array], States]:
+) -> tuple[tuple[ClassificationSums, Array, Array], States]:
     """The measures of a batch and, of its first row, predicted ids and nats, [T]."""
-    logits, states = model(batch["inputs"], start_afresh(states, batch["fresh"]))
+    logits, states = model(batch["inputs"], reset_states(states, batch["resets"]))
     scores, targets = logits[:, 0].astype(jnp.float32), batch["targets"][:, 0, None]
     score = jnp.take_along_axis(scores, jnp.maximum(targets, 0), axis=-1)[:, 0]
     nats = jax.nn.logsumexp(scores, axis=-1) - score
     return (measure(logits, batch["targets"]), argmax(scores), nats), states
 
 
-def window256(model: LanguageModel, ids: np.ndarray, limit: int | None = None) -> Sums:
+def window256(
+    model: LanguageModel, ids: np.ndarray, limit: int | None = None
+) -> LossSums:
     """Sums over windows of 256, or over `limit` of them, evenly spread."""
     return _read_windows(_read_loss, model, ids, limit)
 
 
-def stream(model: LanguageModel, ids: np.ndarray) -> Sums:
+def stream(model: LanguageModel, ids: np.ndarray) -> LossSums:
     """Sums over one pass with the state carried."""
     return _read_stream(_read_loss, model, ids)
 
@@ -80,19 +82,19 @@ def evaluate_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, dict[str, f
     return {protocol: scores(sums) for protocol, sums in found.items()}
 
 
-def measure_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, Measures]:
+def measure_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, ClassificationSums]:
     """All metrics of ids [N] under both protocols, by their names."""
     return _read_both(_read_all, model, ids)
 
 
-def window_measures(model: LanguageModel, ids: np.ndarray) -> Measures:
+def window_measures(model: LanguageModel, ids: np.ndarray) -> ClassificationSums:
     """All metrics of ids [N] in windows of 256."""
     return _read_windows(_read_all, model, ids)
 
 
 def stream_symbols(
     model: LanguageModel, ids: np.ndarray
-) -> tuple[Measures, np.ndarray, np.ndarray]:
+) -> tuple[ClassificationSums, np.ndarray, np.ndarray]:
     """All metrics of ids [N] in one pass, and what they were counted from.
 
     Returns:
@@ -128,13 +130,13 @@ def _read_windows(
     rows = min(_MOST_ROWS, -(-(len(ids) - 1) // WINDOW), limit or _MOST_ROWS)
     mesh, rows = mesh_for(rows, model)
     model = replicate(mesh, model)
-    blank = spread(mesh, model.blank(rows))
+    blank = shard_rows(mesh, model.initial_state(rows))
     total = None
     for batch in windows(ids, WINDOW, rows, limit):
-        batch = spread_batch(mesh, batch, ROW_AXES)
+        batch = shard_batch(mesh, batch, ROW_AXES)
         found, _ = read(model, blank, batch)
         total = found if total is None else total + found
-    return jax.device_get(readable(total))
+    return jax.device_get(gather_replicated(total))
 
 
 def _read_stream(read: Reader[Totals], model: LanguageModel, ids: np.ndarray) -> Totals:
@@ -149,15 +151,15 @@ def _stream_parts(
 ) -> Iterator[Part]:
     """What is read off the segments of one pass, in order."""
     device = jax.local_devices()[0]  # of several processes, each reads all of it
-    model = jax.device_put(readable(model), device)
-    states = jax.device_put(model.blank(1), device)
+    model = jax.device_put(gather_replicated(model), device)
+    states = jax.device_put(model.initial_state(1), device)
     for batch in windows(ids, _SEGMENT, 1):
-        batch["fresh"] = np.zeros(1, bool)
+        batch["resets"] = np.zeros(1, bool)
         found, states = read(model, states, batch)
         yield found
 
 
-def scores(sums: Sums) -> dict[str, float]:
+def scores(sums: LossSums) -> dict[str, float]:
     """What is reported of a protocol's sums.
 
     Returns:
@@ -175,7 +177,7 @@ def scores(sums: Sums) -> dict[str, float]:
     }
 
 
-def all_scores(found: Measures) -> dict[str, float]:
+def all_scores(found: ClassificationSums) -> dict[str, float]:
     """What is reported of everything that was measured.
 
     Returns:

@@ -1,6 +1,6 @@
 """From a prompt to its continuation, as text: what `generate` calls, and notebooks.
 
-`Writer` turns ids into text while they are made, up to a stop.
+`TextStreamer` turns ids into text while they are made, up to a stop.
 """
 
 import dataclasses
@@ -11,15 +11,15 @@ import numpy as np
 
 from lstm_jax.config import check_bounds
 from lstm_jax.data.special_ids import UNKNOWN
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.decoding.autoregressive import (
-    branch,
-    continue_from,
+    generate_from,
     read_prompt,
+    repeat_rows,
     row_keys,
     sample_keys,
 )
-from lstm_jax.decoding.config import GREEDY, Sampling
+from lstm_jax.decoding.config import GREEDY, SamplingConfig
 from lstm_jax.decoding.likelihood import score_ids, search_ids
 from lstm_jax.errors import InputError
 from lstm_jax.lm.text_model import TextModel
@@ -29,7 +29,7 @@ def generate_text(
     trained: TextModel,
     prompt: str,
     length: int,
-    sampling: Sampling = GREEDY,
+    sampling: SamplingConfig = GREEDY,
     *,
     seed: int = 0,
     **rules: Any,  # noqa: ANN401
@@ -56,7 +56,7 @@ def stream_text(
     trained: TextModel,
     prompt: str,
     length: int,
-    sampling: Sampling,
+    sampling: SamplingConfig,
     *,
     seed: int = 0,
     stops: Sequence[str] = (),
@@ -70,7 +70,7 @@ def stream_texts(
     trained: TextModel,
     prompt: str,
     length: int,
-    sampling: Sampling,
+    sampling: SamplingConfig,
     *,
     samples: int = 1,
     seed: int = 0,
@@ -91,13 +91,13 @@ def stream_texts(
     keys = sample_keys(seed, samples) if seeds is None else row_keys(seeds)
 
     def stream() -> Iterator[list[str]]:
-        writers = [Writer(trained.vocab, stops) for _ in range(len(keys))]
-        snapshot = branch(read_prompt(trained.model, ids), len(keys))
+        writers = [TextStreamer(trained.vocab, stops) for _ in range(len(keys))]
+        snapshot = repeat_rows(read_prompt(trained.model, ids), len(keys))
         allowed = may_appear(trained.vocab)
-        for piece in continue_from(
+        for chunk in generate_from(
             trained.model, snapshot, length, sampling, keys, allowed
         ):
-            rows = zip(writers, piece.ids.T, strict=True)
+            rows = zip(writers, chunk.ids.T, strict=True)
             yield [writer.write(row) for writer, row in rows]
             if all(writer.stopped for writer in writers):
                 return
@@ -169,7 +169,7 @@ def score_text(trained: TextModel, text: str, prompt: str = "") -> np.ndarray:
     return score_ids(trained.model, ids, before)
 
 
-def may_appear(vocab: Vocab) -> np.ndarray:
+def may_appear(vocab: CharTokenizer) -> np.ndarray:
     """Which symbols a text may have [V]: all but the one for unknown characters."""
     allowed = np.ones(len(vocab), bool)
     if vocab.kind == "char":
@@ -177,7 +177,7 @@ def may_appear(vocab: Vocab) -> np.ndarray:
     return allowed
 
 
-def encode_prompt(vocab: Vocab, prompt: str) -> np.ndarray:
+def encode_prompt(vocab: CharTokenizer, prompt: str) -> np.ndarray:
     """The ids of a prompt.
 
     Raises:
@@ -193,12 +193,12 @@ def encode_prompt(vocab: Vocab, prompt: str) -> np.ndarray:
     return vocab.encode(prompt)
 
 
-def _cut(vocab: Vocab, ids: np.ndarray, stops: Sequence[str]) -> str:
-    writer = Writer(vocab, stops)
+def _cut(vocab: CharTokenizer, ids: np.ndarray, stops: Sequence[str]) -> str:
+    writer = TextStreamer(vocab, stops)
     return writer.write(ids) + writer.finish()
 
 
-class Writer:
+class TextStreamer:
     """Text of one row as it comes; holds back what may turn out to be a stop.
 
     The stop that is complete first ends the text, and of two that end together the
@@ -206,7 +206,7 @@ class Writer:
     whether one has come: nothing is written after it.
     """
 
-    def __init__(self, vocab: Vocab, stops: Sequence[str] = ()) -> None:
+    def __init__(self, vocab: CharTokenizer, stops: Sequence[str] = ()) -> None:
         self._decode = vocab.decoder()
         self._stops = [stop for stop in stops if stop]
         self._held = ""

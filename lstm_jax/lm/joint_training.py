@@ -13,17 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.data.text import Corpus
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.evaluation import ROW_AXES
-from lstm_jax.lm.task import build_optimizer, first_state, plan_of, text_task
+from lstm_jax.lm.task import build_optimizer, first_state, schedule_of, text_task
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.training.callbacks import Callback
-from lstm_jax.training.compiled import Programs
+from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.ensemble import members_of
 from lstm_jax.training.loop import Task
-from lstm_jax.training.step import TrainState, train_steps_together
+from lstm_jax.training.step import TrainState, train_steps_jointly
 from lstm_jax.training.trainer import train_model
 
 
@@ -33,10 +33,10 @@ class Job:
 
     config: TrainConfig
     corpus: Corpus
-    vocab: Vocab
+    vocab: CharTokenizer
 
 
-def train_together(
+def train_jointly(
     jobs: Sequence[Job], callbacks: Sequence[Callback] = ()
 ) -> list[LanguageModel]:
     """The last model of every job, in their order.
@@ -55,7 +55,7 @@ def train_together(
     groups: dict[Hashable, list[int]] = {}
     for k, job in enumerate(jobs):
         if job.config.run.max_seconds is not None:
-            raise InputError("together: expected --epochs, found --max-seconds")
+            raise InputError("jointly: expected --epochs, found --max-seconds")
         groups.setdefault(_shape(job), []).append(k)
     trained = dict[int, LanguageModel]()
     for places in groups.values():
@@ -77,8 +77,8 @@ def _train(jobs: Sequence[Job], callbacks: Sequence[Callback]) -> list[LanguageM
     trained = train_model(
         task,
         lambda: _joint_state(jobs),
-        plan_of(config, task.steps_per_epoch),
-        Programs(task.loss, optimizer, train_steps_together),
+        schedule_of(config, task.steps_per_epoch),
+        CompiledSteps(task.loss, optimizer, train_steps_jointly),
         dataclasses.replace(config.run, evaluations=0, patience=None, devices=1),
         callbacks=callbacks,
     )

@@ -16,7 +16,7 @@ _MINUTES_3 = TrainConfig(
         layers=2, hidden=256, dropout=0.1, precision="mixed", mogrifier=2
     ),
     optimizer=OptimizerConfig(
-        batch=32, length=32, learning_rate=4e-3, final_rate=0.1, average=0.999
+        batch=32, length=32, learning_rate=4e-3, final_rate=0.1, ema=0.999
     ),
     regularizer=RegularizerConfig(variational=True, training_temperature=0.87),
     run=RunConfig(max_seconds=180.0, evaluations=4),
@@ -34,7 +34,7 @@ _MINUTES_10 = TrainConfig(
         learning_rate=3e-3,
         final_rate=0.1,
         weight_decay=0.1,
-        average=0.999,
+        ema=0.999,
     ),
     regularizer=RegularizerConfig(variational=True, training_temperature=0.85),
     run=RunConfig(max_seconds=600.0, evaluations=8),
@@ -51,7 +51,7 @@ _MINUTES_60 = TrainConfig(
         learning_rate=3e-3,
         final_rate=0.05,
         weight_decay=0.1,
-        average=0.999,
+        ema=0.999,
         reset_probability=0.2,
     ),
     regularizer=RegularizerConfig(

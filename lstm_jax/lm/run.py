@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from lstm_jax.config import flag_of
 from lstm_jax.data.text import Corpus, encode_files, encode_text, survey_files
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import Claim
 from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig
@@ -17,7 +17,7 @@ from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.lm.sizing import fit_to, step_operations
 from lstm_jax.storage.lock import locked
 
-Begun = tuple[TrainConfig, Corpus, Vocab, RunDirectory | None]
+Begun = tuple[TrainConfig, Corpus, CharTokenizer, RunDirectory | None]
 Begin = Callable[[TrainConfig, contextlib.ExitStack], Begun]
 
 
@@ -96,10 +96,10 @@ def _show_cores(config: TrainConfig) -> None:
 
     Of several processes each has done so before they met.
     """
-    from lstm_jax.distributed.host import show_cores
+    from lstm_jax.distributed.host import set_cpu_device_count
 
     if config.cluster.coordinator is None:
-        show_cores(
+        set_cpu_device_count(
             config.optimizer.batch,
             config.run.devices,
             operations=step_operations(config),
@@ -126,14 +126,14 @@ def continue_run(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     return config, run.corpus(config, vocab), vocab, run
 
 
-def begin_together(
+def begin_jointly(
     config: TrainConfig, begin: Begin, held: contextlib.ExitStack
 ) -> Begun:
     """Process 0 begins; the others then find the text in the run directory."""
-    from lstm_jax.distributed.multihost import any_says, leads
+    from lstm_jax.distributed.multihost import any_process, is_primary
 
-    begun = begin(config, held) if leads() else None
-    any_says(False)  # nobody passes before process 0 is here
+    begun = begin(config, held) if is_primary() else None
+    any_process(False)  # nobody passes before process 0 is here
     if begun:
         return begun
     if config.run.run_dir is None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from lstm_jax.config import ClusterConfig, expanded
 from lstm_jax.data.memmap import write_ids
 from lstm_jax.data.text import Corpus, load_corpus, split_size
-from lstm_jax.data.tokenizers.characters import Vocab, load_vocab, save_vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer, load_vocab, save_vocab
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import DRAFT
 from lstm_jax.lm.config import TrainConfig, load_config, save_config
@@ -53,11 +53,11 @@ class RunDirectory:
             raise InputError(f"{path}: expected hidden and dropout, found none")
         return config
 
-    def vocab(self) -> Vocab:
+    def vocab(self) -> CharTokenizer:
         """The vocabulary of the run."""
         return load_vocab(self.path / "vocab.json")
 
-    def corpus(self, config: TrainConfig, vocab: Vocab) -> Corpus:
+    def corpus(self, config: TrainConfig, vocab: CharTokenizer) -> Corpus:
         """The text of the run, split as it was.
 
         Raises:
@@ -88,7 +88,7 @@ class RunDirectory:
         with writing(self.path):
             (self.path / DRAFT).touch()
 
-    def start(self, config: TrainConfig, vocab: Vocab) -> None:
+    def start(self, config: TrainConfig, vocab: CharTokenizer) -> None:
         """Write what is known before the first step; last what makes it a run."""
         save_vocab(vocab, self.path / "vocab.json")
         self.write_config(config)

@@ -12,9 +12,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from lstm_jax.data.bptt import lane_batch, steps_per_epoch
+from lstm_jax.data.bptt import steps_per_epoch, tbptt_batch
 from lstm_jax.data.text import Corpus
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.distributed.host import multiplies_bfloat16
 from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.engines.dispatch import EngineChoice, explain_engine
@@ -27,7 +27,7 @@ from lstm_jax.models.mogrifier import MogrifierModel
 from lstm_jax.ops.matmul import rounded_products
 from lstm_jax.training.loop import Task
 from lstm_jax.training.optimizer import make_optimizer
-from lstm_jax.training.schedule import Plan
+from lstm_jax.training.schedule import Schedule
 from lstm_jax.training.step import Loss, TrainState, init_state
 
 _VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
@@ -71,7 +71,7 @@ def check_machine(config: TrainConfig) -> None:
     row_mesh(config.optimizer.batch, config.run.devices)
 
 
-def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
+def build_model(config: TrainConfig, vocab: CharTokenizer) -> LanguageModel:
     """The untrained model of a run, whose settings have been through `fit_to`."""
     model = config.model
     assert model.hidden is not None and model.dropout is not None
@@ -93,10 +93,10 @@ def build_model(config: TrainConfig, vocab: Vocab) -> LanguageModel:
     )
 
 
-def first_state(config: TrainConfig, vocab: Vocab) -> TrainState:
+def first_state(config: TrainConfig, vocab: CharTokenizer) -> TrainState:
     """The state of a run before its first step."""
     model = build_model(config, vocab)
-    carry = model.blank(config.optimizer.batch)
+    carry = model.initial_state(config.optimizer.batch)
     key = jax.random.key(config.run.seed)
     return init_state(model, build_optimizer(config), carry, key)
 
@@ -105,7 +105,7 @@ def build_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """The optimizer of a run."""
     chosen = config.optimizer
     return make_optimizer(
-        chosen.weight_decay, chosen.clip_norm, chosen.beta2, chosen.average
+        chosen.weight_decay, chosen.clip_norm, chosen.beta2, chosen.ema
     )
 
 
@@ -130,16 +130,16 @@ class Setup:
         corpus: what is learned from.
         vocab: its vocabulary.
         task: batches and validation.
-        plan: when the run ends, and the learning rate until then.
+        schedule: when the run ends, and the learning rate until then.
         optimizer: the optax chain.
         engine: what runs the recurrence, and why.
     """
 
     config: TrainConfig
     corpus: Corpus
-    vocab: Vocab
+    vocab: CharTokenizer
     task: Task
-    plan: Plan
+    schedule: Schedule
     optimizer: optax.GradientTransformation
     engine: EngineChoice
 
@@ -148,7 +148,7 @@ class Setup:
         return first_state(self.config, self.vocab)
 
 
-def set_up(config: TrainConfig, corpus: Corpus, vocab: Vocab) -> Setup:
+def set_up(config: TrainConfig, corpus: Corpus, vocab: CharTokenizer) -> Setup:
     """Make what a run is made of.
 
     Args:
@@ -161,17 +161,17 @@ def set_up(config: TrainConfig, corpus: Corpus, vocab: Vocab) -> Setup:
     """
     engine = engine_of(config)
     task = text_task(config, corpus)
-    plan = plan_of(config, task.steps_per_epoch)
+    schedule = schedule_of(config, task.steps_per_epoch)
     optimizer = build_optimizer(config)
-    return Setup(config, corpus, vocab, task, plan, optimizer, engine)
+    return Setup(config, corpus, vocab, task, schedule, optimizer, engine)
 
 
 def text_task(config: TrainConfig, corpus: Corpus) -> Task:
     """Learning to predict the next symbol of a corpus."""
     batch, length = config.optimizer.batch, config.optimizer.length
 
-    def lanes(n: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
-        return lane_batch(
+    def segment_batch(n: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+        return tbptt_batch(
             corpus.train,
             n,
             batch=batch,
@@ -188,8 +188,8 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
     validated = corpus.has_validation
     return Task(
         loss=loss_of(config),
-        batch=lanes,
-        batch_rows=lanes,
+        batch=segment_batch,
+        batch_rows=segment_batch,
         row_axes=ROW_AXES,
         rows=batch,
         steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
@@ -204,12 +204,12 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
     )
 
 
-def plan_of(config: TrainConfig, epoch_steps: int) -> Plan:
+def schedule_of(config: TrainConfig, epoch_steps: int) -> Schedule:
     """When a run ends."""
     epochs, seconds = config.run.epochs, config.run.max_seconds
     if epochs is None and seconds is None:
         epochs = DEFAULT_EPOCHS
-    return Plan(
+    return Schedule(
         total_steps=None if epochs is None else epochs * epoch_steps,
         max_seconds=seconds,
         peak=config.optimizer.learning_rate,

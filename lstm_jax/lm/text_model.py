@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 
 from lstm_jax.config import expanded
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import Claim
 from lstm_jax.lm.config import TrainConfig
@@ -23,7 +23,7 @@ from lstm_jax.lm.task import (
     first_state,
 )
 from lstm_jax.models.language import LanguageModel
-from lstm_jax.training.loop import Clock
+from lstm_jax.training.loop import Timer
 from lstm_jax.training.recorder import RunRecorder, open_checkpoints
 from lstm_jax.training.step import init_state
 
@@ -33,7 +33,7 @@ class TextModel:
     """A trained model with all that is needed to use it."""
 
     config: TrainConfig
-    vocab: Vocab
+    vocab: CharTokenizer
     model: LanguageModel
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
         run.announce()
         run.start(trained.config, trained.vocab)
         refuse_links(run)
-        with contextlib.closing(RunRecorder(run.path, Clock())) as recorder:
+        with contextlib.closing(RunRecorder(run.path, Timer())) as recorder:
             recorder.finish(state, "finished")
 
 

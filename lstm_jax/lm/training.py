@@ -9,8 +9,8 @@ from lstm_jax.lm.sizing import fit_to
 from lstm_jax.lm.task import Setup, set_up
 from lstm_jax.lm.text_model import TextModel
 from lstm_jax.training.callbacks import Callback
-from lstm_jax.training.compiled import Programs
-from lstm_jax.training.history import Line
+from lstm_jax.training.compiled import CompiledSteps
+from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.trainer import Trained, train_model
 
 
@@ -35,7 +35,7 @@ def train_text(
     run: RunDirectory | None = None,
     *,
     callbacks: Sequence[Callback] = (),
-    programs: Programs | None = None,
+    compiled: CompiledSteps | None = None,
 ) -> Trained:
     """Train a language model on a corpus.
 
@@ -45,7 +45,7 @@ def train_text(
             latest good checkpoint; one that was stopped before its first begins anew.
             Of several processes, process 0 alone is given it.
         callbacks: are told of every line of history, and may end the run.
-        programs: those of this loss and optimizer that another run has compiled.
+        compiled: those of this loss and optimizer that another run has compiled.
 
     Raises:
         InputError: there is no time for a step, the run can't be resumed, or the loss
@@ -59,8 +59,8 @@ def train_text(
     return train_model(
         setup.task,
         setup.first_state,
-        setup.plan,
-        programs or Programs(setup.task.loss, setup.optimizer),
+        setup.schedule,
+        compiled or CompiledSteps(setup.task.loss, setup.optimizer),
         config.run,
         folder=run.path if run else None,
         callbacks=callbacks,
@@ -73,6 +73,6 @@ class _LongerRun(Callback):
     def __init__(self, run: RunDirectory, config: TrainConfig) -> None:
         self._run, self._config = run, config
 
-    def begin(self, history: Sequence[Line]) -> None:
+    def begin(self, history: Sequence[HistoryRow]) -> None:
         """Write them; nothing is changed of a run that could not be resumed."""
         self._run.write_config(self._config)

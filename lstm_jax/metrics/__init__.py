@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from lstm_jax.metrics.edit_distance import Edits as Edits
     from lstm_jax.metrics.edit_distance import count_all_edits as count_all_edits
     from lstm_jax.metrics.edit_distance import count_edits as count_edits
+    from lstm_jax.metrics.losses import LossSums as LossSums
     from lstm_jax.metrics.losses import Mean as Mean
-    from lstm_jax.metrics.losses import Sums as Sums
     from lstm_jax.metrics.losses import cross_entropy as cross_entropy
     from lstm_jax.metrics.losses import loss_sums as loss_sums
 else:

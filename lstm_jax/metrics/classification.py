@@ -19,9 +19,9 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from lstm_jax.data.special_ids import IGNORED
-from lstm_jax.metrics.losses import Additive, Sums, cross_entropy
+from lstm_jax.metrics.losses import Additive, LossSums, cross_entropy
 from lstm_jax.ops.argmax import argmax
-from lstm_jax.typing import LabelMask, Labels, LabelScores
+from lstm_jax.typing import LabelLogits, LabelMask, Labels
 
 TOP = 5
 MOST_CLASSES = 512  # with a confusion matrix: 1 MB; beyond, three vectors
@@ -71,14 +71,14 @@ class Calibration(Additive):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Measures(Additive):
-    """All that is counted of a classification: one pass over the scores.
+class ClassificationSums(Additive):
+    """All that is counted of a classification: one pass over the logits.
 
-    `top` is how often the target was among the `TOP` highest scores; `classes` is a
+    `top` is how often the target was among the `TOP` highest logits; `classes` is a
     confusion matrix, or the counts of each class where there are too many classes.
     """
 
-    sums: Sums
+    sums: LossSums
     top: Array
     classes: Confusion | ClassCounts
     calibration: Calibration
@@ -89,16 +89,16 @@ class Measures(Additive):
         return found.classes() if isinstance(found, Confusion) else found
 
 
-def measure(scores: LabelScores, targets: Labels) -> Measures:
+def measure(logits: LabelLogits, targets: Labels) -> ClassificationSums:
     """Everything at once. Positions whose target is `IGNORED` count for nothing."""
     counted = targets != IGNORED
-    classes = scores.shape[-1]
+    classes = logits.shape[-1]
     count = confusion if classes <= MOST_CLASSES else class_counts
-    return Measures(
-        sums=cross_entropy(scores, targets),
-        top=top_correct(scores, targets, counted),
-        classes=count(argmax(scores), targets, counted, classes),
-        calibration=calibration(scores, targets, counted),
+    return ClassificationSums(
+        sums=cross_entropy(logits, targets),
+        top=top_correct(logits, targets, counted),
+        classes=count(argmax(logits), targets, counted, classes),
+        calibration=calibration(logits, targets, counted),
     )
 
 
@@ -128,27 +128,27 @@ def class_counts(
     )
 
 
-def top_correct(scores: LabelScores, targets: Labels, counted: LabelMask) -> Array:
-    """How often the target was among the `TOP` highest scores.
+def top_correct(logits: LabelLogits, targets: Labels, counted: LabelMask) -> Array:
+    """How often the target was among the `TOP` highest logits.
 
-    Of equal scores the one of the lower id ranks higher, as for `argmax`; a score that
+    Of equal logits the one of the lower id ranks higher, as for `argmax`; a score that
     is not a number ranks above all, so that it never helps.
     """
     target = jnp.where(counted, targets, 0)[..., None]
-    score = jnp.take_along_axis(scores, target, axis=-1)
-    symbols = jnp.arange(scores.shape[-1], dtype=targets.dtype)
-    above = ~(scores <= score) | ((scores == score) & (symbols < target))
+    score = jnp.take_along_axis(logits, target, axis=-1)
+    symbols = jnp.arange(logits.shape[-1], dtype=targets.dtype)
+    above = ~(logits <= score) | ((logits == score) & (symbols < target))
     return jnp.sum((jnp.sum(above, axis=-1) < TOP) & counted, dtype=jnp.int32)
 
 
 def calibration(
-    scores: LabelScores, targets: Labels, counted: LabelMask
+    logits: LabelLogits, targets: Labels, counted: LabelMask
 ) -> Calibration:
-    """Confidence, softmax(scores) at its largest, beside what came of it."""
-    scores = scores.astype(jnp.float32)
-    largest = jnp.max(scores, axis=-1)
-    confidence = jnp.exp(largest - jax.nn.logsumexp(scores, axis=-1))
-    correct = argmax(scores) == targets
+    """Confidence, softmax(logits) at its largest, beside what came of it."""
+    logits = logits.astype(jnp.float32)
+    largest = jnp.max(logits, axis=-1)
+    confidence = jnp.exp(largest - jax.nn.logsumexp(logits, axis=-1))
+    correct = argmax(logits) == targets
     k = jnp.clip((confidence * _BINS).astype(jnp.int32), 0, _BINS - 1)
     summed = jnp.zeros(_BINS).at[jnp.where(counted, k, _BINS)]
     return Calibration(

@@ -16,7 +16,7 @@ from jax import Array
 from lstm_jax.data.special_ids import IGNORED
 from lstm_jax.engines.padding import only_real
 from lstm_jax.ops.argmax import argmax
-from lstm_jax.typing import Labels, LabelScores
+from lstm_jax.typing import LabelLogits, Labels
 
 Same = TypeVar("Same")
 Total = Any  # an array: of JAX, or of NumPy once it is on the host
@@ -61,7 +61,7 @@ class Metric(Protocol):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Sums(Additive):
+class LossSums(Additive):
     """Named totals of a batch: what was measured, and what is to be minimized.
 
     `metrics` has "loss", a `Mean` in nats or whatever the task's loss is counted in,
@@ -99,7 +99,7 @@ class Sums(Additive):
         return {name: self.metrics[name].value() for name in names}
 
 
-def loss_sums(loss: Array, weight: Array, **means: Array) -> Sums:
+def loss_sums(loss: Array, weight: Array, **means: Array) -> LossSums:
     """Name the totals of a batch that are all divided by the same weight.
 
     Args:
@@ -108,10 +108,12 @@ def loss_sums(loss: Array, weight: Array, **means: Array) -> Sums:
         means: totals of other metrics, by name.
     """
     totals = {"loss": loss, **means}
-    return Sums({name: Mean(total, weight) for name, total in totals.items()})
+    return LossSums({name: Mean(total, weight) for name, total in totals.items()})
 
 
-def cross_entropy(logits: LabelScores, targets: Labels, smoothing: float = 0.0) -> Sums:
+def cross_entropy(
+    logits: LabelLogits, targets: Labels, smoothing: float = 0.0
+) -> LossSums:
     """Categorical cross-entropy, -ln softmax(logits)[target], summed.
 
     Positions whose target is `IGNORED` count for nothing, whatever their logits are.

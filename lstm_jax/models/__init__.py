@@ -7,8 +7,8 @@ from lstm_jax._lazy import lazy
 if TYPE_CHECKING:
     from lstm_jax.models.classifier import SequenceClassifier as SequenceClassifier
     from lstm_jax.models.classifier import classifier_loss as classifier_loss
-    from lstm_jax.models.ctc import Transcriber as Transcriber
-    from lstm_jax.models.ctc import transcribe_loss as transcribe_loss
+    from lstm_jax.models.ctc import CTCModel as CTCModel
+    from lstm_jax.models.ctc import ctc_loss as ctc_loss
     from lstm_jax.models.forecaster import ForecastModel as ForecastModel
     from lstm_jax.models.forecaster import build_ensemble as build_ensemble
     from lstm_jax.models.forecaster import each_forecast as each_forecast
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from lstm_jax.models.saved import save_model as save_model
     from lstm_jax.models.saved import write_spec as write_spec
     from lstm_jax.models.seq2seq import DecoderStates as DecoderStates
-    from lstm_jax.models.seq2seq import Translator as Translator
-    from lstm_jax.models.seq2seq import build_translator as build_translator
-    from lstm_jax.models.seq2seq import translation_loss as translation_loss
+    from lstm_jax.models.seq2seq import Seq2Seq as Seq2Seq
+    from lstm_jax.models.seq2seq import build_seq2seq as build_seq2seq
+    from lstm_jax.models.seq2seq import seq2seq_loss as seq2seq_loss
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

@@ -1,4 +1,4 @@
-"""The sequence classifier: a whole sequence in, scores of its class out.
+"""The sequence classifier: a whole sequence in, logits of its class out.
 
     symbols -> embedding --+
                            +-> LSTM stack, one way or both -> pooling -> softmax
@@ -22,8 +22,8 @@ from lstm_jax.cells.lstm import LSTMState
 from lstm_jax.config import PLAIN, RegularizerConfig
 from lstm_jax.data.special_ids import IGNORED
 from lstm_jax.engines.padding import only_real
-from lstm_jax.metrics.classification import Measures, measure
-from lstm_jax.metrics.losses import Sums, cross_entropy
+from lstm_jax.metrics.classification import ClassificationSums, measure
+from lstm_jax.metrics.losses import LossSums, cross_entropy
 from lstm_jax.nn.layers import StackedLSTM
 from lstm_jax.nn.regularizers import (
     check_rate,
@@ -32,12 +32,12 @@ from lstm_jax.nn.regularizers import (
     tempered,
     weight_penalty,
 )
-from lstm_jax.ops.lookup import take_rows
+from lstm_jax.ops.lookup import embedding_lookup
 from lstm_jax.typing import (
     BatchHidden,
     Ids,
     Inputs,
-    LabelScores,
+    LabelLogits,
     Lengths,
     PRNGKey,
     RowVectors,
@@ -114,8 +114,8 @@ class SequenceClassifier(nnx.Module):
         lengths: Lengths | None = None,
         *,
         key: PRNGKey | None = None,
-    ) -> LabelScores:
-        """Scores of each row's class, [B, classes].
+    ) -> LabelLogits:
+        """Logits of each row's class, [B, classes].
 
         Args:
             inputs: ids [T, B], or dense inputs [T, B, D]; time first.
@@ -140,7 +140,7 @@ class SequenceClassifier(nnx.Module):
         if self.table is None:
             return inputs
         table, rates = self.table[...], self.regularizer
-        xs = take_rows(table, inputs)
+        xs = embedding_lookup(table, inputs)
         if noise is not None and rates.input_dropout:
             xs *= symbol_factors(
                 noise, inputs, len(table), rates.input_dropout, rates.variational
@@ -186,7 +186,7 @@ def classifier_loss(
     carry: tuple,
     batch: dict[str, Array],
     key: PRNGKey | None,
-) -> tuple[Sums, tuple]:
+) -> tuple[LossSums, tuple]:
     """Cross-entropy of the rows' classes; `key` makes it the training loss.
 
     Only then are there dropout and the other regularizers of the model.
@@ -203,12 +203,12 @@ def classifier_loss(
     """
     unread = batch["targets"] == IGNORED
     lengths = jnp.where(unread, 0, batch["lengths"])
-    scores = model(batch["inputs"], lengths, key=key)
+    logits = model(batch["inputs"], lengths, key=key)
     if key is None:
-        return cross_entropy(scores, batch["targets"]), carry
+        return cross_entropy(logits, batch["targets"]), carry
     rates = model.regularizer
     sums = cross_entropy(
-        tempered(scores, rates), batch["targets"], rates.label_smoothing
+        tempered(logits, rates), batch["targets"], rates.label_smoothing
     )
     if rates.l1 or rates.l2:
         penalty = weight_penalty(model, rates.l1, rates.l2) * sums.count
@@ -217,7 +217,9 @@ def classifier_loss(
     return sums, carry
 
 
-def classifier_measures(model: SequenceClassifier, batch: dict[str, Array]) -> Measures:
+def classifier_measures(
+    model: SequenceClassifier, batch: dict[str, Array]
+) -> ClassificationSums:
     """All metrics of the rows' classes; the batch is that of `classifier_loss`."""
     return measure(model(batch["inputs"], batch["lengths"]), batch["targets"])
 

@@ -1,6 +1,6 @@
-"""The transcriber: frames of sound in, CTC scores of symbols out.
+"""The transcriber: frames of sound in, CTC logits of symbols out.
 
-    frames -> bidirectional LSTM -> bidirectional LSTM -> ... -> scores per frame
+    frames -> bidirectional LSTM -> bidirectional LSTM -> ... -> logits per frame
 
 Nobody says which frame belongs to which symbol: the loss is the probability of the
 transcript, summed over all ways to spread it over the frames (Graves et al. 2006).
@@ -15,13 +15,13 @@ from jax import Array
 
 from lstm_jax.data.special_ids import BLANK
 from lstm_jax.engines.padding import only_real
-from lstm_jax.metrics.losses import Sums, loss_sums
+from lstm_jax.metrics.losses import LossSums, loss_sums
 from lstm_jax.nn.layers import StackedLSTM
 from lstm_jax.nn.regularizers import dropout
-from lstm_jax.typing import BatchInputs, FrameScores, Lengths, PRNGKey, Transcripts
+from lstm_jax.typing import BatchInputs, FrameLogits, Lengths, PRNGKey, Transcripts
 
 
-class Transcriber(nnx.Module):
+class CTCModel(nnx.Module):
     """Bidirectional LSTM layers with a linear readout at every frame.
 
     Args:
@@ -53,20 +53,20 @@ class Transcriber(nnx.Module):
 
     def __call__(
         self, frames: BatchInputs, lengths: Lengths, *, key: PRNGKey | None = None
-    ) -> FrameScores:
-        """Scores [B, T, V]; without a key there is no dropout."""
+    ) -> FrameLogits:
+        """Logits [B, T, V]; without a key there is no dropout."""
         hs, _ = self.reader(frames, lengths=lengths, key=key)
         if key is not None:
             hs = dropout(jax.random.fold_in(key, 1), hs, self.dropout)
         return hs @ self.w_out[...] + self.b_out[...]
 
 
-def transcribe_loss(
-    model: Transcriber,
+def ctc_loss(
+    model: CTCModel,
     carry: tuple[()],
     batch: dict[str, Array],
     key: PRNGKey | None,
-) -> tuple[Sums, tuple[()]]:
+) -> tuple[LossSums, tuple[()]]:
     """-ln P(transcript | frames), summed; counted per symbol of the transcripts.
 
     Args:
@@ -80,24 +80,24 @@ def transcribe_loss(
         The sums, which have no accuracy: a transcript is right or wrong only once it
         is decoded.
     """
-    scores = model(batch["frames"], batch["lengths"], key=key)
-    nats = transcript_nats(scores, batch["lengths"], batch["transcripts"])
+    logits = model(batch["frames"], batch["lengths"], key=key)
+    nats = transcript_nats(logits, batch["lengths"], batch["transcripts"])
     count = jnp.sum(batch["transcripts"] != BLANK, dtype=jnp.int32)
     return loss_sums(jnp.sum(nats), count), carry
 
 
 def transcript_nats(
-    scores: FrameScores, lengths: Lengths, transcripts: Transcripts
+    logits: FrameLogits, lengths: Lengths, transcripts: Transcripts
 ) -> Array:
     """-ln P(transcript) of each row, [B].
 
     Args:
-        scores: [B, T, V].
+        logits: [B, T, V].
         lengths: [B], frames that count.
         transcripts: [B, N], filled up with blanks.
     """
-    real = jnp.arange(scores.shape[1]) < lengths[:, None]
+    real = jnp.arange(logits.shape[1]) < lengths[:, None]
     silent = (~real).astype(jnp.float32)
     unused = (transcripts == BLANK).astype(jnp.float32)
-    scores = only_real(scores, real)
-    return optax.ctc_loss(scores, silent, transcripts, unused, blank_id=BLANK)
+    logits = only_real(logits, real)
+    return optax.ctc_loss(logits, silent, transcripts, unused, blank_id=BLANK)

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from lstm_jax.data.series import Frame
-from lstm_jax.metrics.losses import Sums, loss_sums
+from lstm_jax.data.series import WindowSpec
+from lstm_jax.metrics.losses import LossSums, loss_sums
 from lstm_jax.nn.layers import StackedLSTM
 from lstm_jax.typing import Forecasts, Future, Past, PRNGKey, Quantiles
 
@@ -30,7 +30,7 @@ class ForecastModel(nnx.Module):
     """Quantiles of the next points of any series, from its last ones.
 
     Args:
-        frame: what is read and what is forecast.
+        window: what is read and what is forecast.
         hidden_size: units of each layer.
         num_layers: layers of the reader, and of the writer.
         rngs: where the initial parameters come from.
@@ -40,7 +40,7 @@ class ForecastModel(nnx.Module):
 
     def __init__(
         self,
-        frame: Frame,
+        window: WindowSpec,
         hidden_size: int,
         num_layers: int = 1,
         *,
@@ -50,9 +50,9 @@ class ForecastModel(nnx.Module):
     ) -> None:
         if 0.5 not in levels or list(levels) != sorted(levels):
             raise ValueError(f"levels: expected to rise through 0.5, got {levels}")
-        seasons = len(frame.seasons)
+        seasons = len(window.seasons)
         sizes = (hidden_size, num_layers)
-        self.frame = frame
+        self.frame = window
         self.levels = tuple(levels)
         self.reader = StackedLSTM(1 + seasons, *sizes, rngs=rngs, dropout=dropout)
         self.writer = StackedLSTM(2 + 2 * seasons, *sizes, rngs=rngs, dropout=dropout)
@@ -79,22 +79,22 @@ class ForecastModel(nnx.Module):
         return jnp.concatenate([seasonal, last, ahead], axis=-1)
 
 
-def recent(past: Past, frame: Frame) -> Array:
+def recent(past: Past, window: WindowSpec) -> Array:
     """The points to be read, each beside those one season of each kind earlier."""
-    first = past.shape[1] - frame.reads
-    lags = (0, *frame.seasons)
+    first = past.shape[1] - window.reads
+    lags = (0, *window.seasons)
     shifted = [past[:, first - lag : past.shape[1] - lag] for lag in lags]
     return jnp.stack(shifted, axis=-1)
 
 
-def same_phase(past: Past, frame: Frame) -> Array:
+def same_phase(past: Past, window: WindowSpec) -> Array:
     """Known points of the same phase as each step to come, [B, horizon, 2 seasons].
 
     Of each season the last one, again and again, and the one before.
     """
-    steps = jnp.arange(frame.horizon)
+    steps = jnp.arange(window.horizon)
     columns = []
-    for season in frame.seasons:
+    for season in window.seasons:
         for back in (season, 2 * season):
             columns.append(past[:, past.shape[1] - back + steps % season])
     return jnp.stack(columns, axis=-1)
@@ -123,7 +123,7 @@ def pinball(quantiles: Quantiles, truth: Future, levels: Sequence[float]) -> Fut
 
 def forecast_loss(
     models: ForecastModel, carry: tuple, batch: dict[str, Array], key: PRNGKey | None
-) -> tuple[Sums, tuple]:
+) -> tuple[LossSums, tuple]:
     """The pinball loss of an ensemble, each member on rows of its own.
 
     Args:
@@ -157,11 +157,11 @@ def forecast_loss(
 
 
 def build_ensemble(
-    frame: Frame, hidden_size: int, num_layers: int, *, members: int, seed: int
+    window: WindowSpec, hidden_size: int, num_layers: int, *, members: int, seed: int
 ) -> ForecastModel:
     """Models of one shape as a single pytree, their parameters stacked: [E, ...]."""
     models = [
-        ForecastModel(frame, hidden_size, num_layers, rngs=nnx.Rngs(seed + k))
+        ForecastModel(window, hidden_size, num_layers, rngs=nnx.Rngs(seed + k))
         for k in range(members)
     ]
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *models)

@@ -1,11 +1,11 @@
-"""The language model: symbols in, scores of the next symbol out.
+"""The language model: symbols in, logits of the next symbol out.
 
     ids -> a row of w_x each -> LSTM -> LSTM -> ... -> [h of every layer] -> softmax
 
 A one-hot symbol times w_x is a row of w_x. So the embedding and the input weights of
 the first layer are one table [V, 4H], read row by row, without a matrix product. The
 outputs of every layer reach the softmax (Graves 2013), so the lower layers learn
-directly and the scores of the next symbol are a function of the state alone.
+directly and the logits of the next symbol are a function of the state alone.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState, lstm_step, open_gates
-from lstm_jax.cells.noise import hold
+from lstm_jax.cells.lstm import LSTMParams, LSTMState, apply_gates, lstm_step
+from lstm_jax.cells.noise import zoneout
 from lstm_jax.config import PLAIN, RegularizerConfig
-from lstm_jax.metrics.classification import Measures, measure
-from lstm_jax.metrics.losses import Sums, cross_entropy
+from lstm_jax.metrics.classification import ClassificationSums, measure
+from lstm_jax.metrics.losses import LossSums, cross_entropy
 from lstm_jax.nn.layers import LSTM
 from lstm_jax.nn.recurrence import lstm, lstm_from_gates
 from lstm_jax.nn.regularizers import (
@@ -31,8 +31,8 @@ from lstm_jax.nn.regularizers import (
     symbol_factors,
     tempered,
 )
-from lstm_jax.ops.lookup import take_rows
-from lstm_jax.ops.matmul import product
+from lstm_jax.ops.lookup import embedding_lookup
+from lstm_jax.ops.matmul import matmul
 from lstm_jax.typing import Ids, Logits, PRNGKey, StepIds, StepLogits
 
 States = tuple[LSTMState, ...]
@@ -102,12 +102,12 @@ class LanguageModel(nnx.Module):
         key: PRNGKey | None = None,
         lengths: Array | None = None,
     ) -> tuple[Logits, States]:
-        """Scores of each next symbol [T, B, V], and the layers' last states.
+        """Logits of each next symbol [T, B, V], and the layers' last states.
 
         Without a key there is no dropout. `lengths` is that of `lstm`.
         """
         hs, states = self.read(ids, states, key=key, lengths=lengths)
-        return self.scores(self.drop(hs, key, 0)), states
+        return self.logits(self.drop(hs, key, 0)), states
 
     def read(
         self,
@@ -168,12 +168,12 @@ class LanguageModel(nnx.Module):
             before = states[depth]
             if depth == 0:
                 z = params.w_x[ids] + before.h @ params.w_h + params.b
-                state = open_gates(z, before.c)
+                state = apply_gates(z, before.c)
             else:
                 state = lstm_step(params, before, after[-1].h)
             rates = self.regularizer
             held = (rates.zoneout_hidden or None, rates.zoneout_cell or None)
-            after.append(hold(before, state, *held))
+            after.append(zoneout(before, state, *held))
         return tuple(after)
 
     def gates(self, depth: int, below: Array, before: Array) -> Array:
@@ -189,16 +189,16 @@ class LanguageModel(nnx.Module):
         fed = below @ params.w_x if depth else params.w_x[below]
         return fed + before @ params.w_h + params.b
 
-    def next_scores(self, states: States) -> StepLogits:
-        """Scores of the next symbol [B, V], given all that was read."""
-        return self.scores(jnp.concatenate([state.h for state in states], axis=-1))
+    def next_logits(self, states: States) -> StepLogits:
+        """Logits of the next symbol [B, V], given all that was read."""
+        return self.logits(jnp.concatenate([state.h for state in states], axis=-1))
 
-    def scores(self, hs: Array) -> Array:
+    def logits(self, hs: Array) -> Array:
         """The softmax layer: outputs [..., LH], or the last H of them, to [..., V]."""
         w_out, b_out = self._cast((self.w_out[...], self.b_out[...]))
-        return product(hs[..., -len(w_out) :], w_out) + b_out
+        return matmul(hs[..., -len(w_out) :], w_out) + b_out
 
-    def blank(self, batch: int) -> States:
+    def initial_state(self, batch: int) -> States:
         """The states before anything was read: zeros."""
         shape = (batch, self.layers[0].w_h.shape[0])
         cell_dtype = jnp.promote_types(self.dtype, jnp.float32)
@@ -209,7 +209,7 @@ class LanguageModel(nnx.Module):
 
     def _look_up(self, params: LSTMParams, ids: Ids, key: PRNGKey | None) -> Array:
         """The first layer's gates from its inputs: a row of the table each."""
-        return self.drop_symbols(take_rows(params.w_x, ids), ids, key) + params.b
+        return self.drop_symbols(embedding_lookup(params.w_x, ids), ids, key) + params.b
 
     def _key(self, key: PRNGKey | None, place: int) -> PRNGKey | None:
         """A key of its own for a place, if anything is to be drawn there."""
@@ -222,7 +222,7 @@ class LanguageModel(nnx.Module):
 
 def language_loss(
     model: LanguageModel, states: States, batch: dict[str, Array], key: PRNGKey | None
-) -> tuple[Sums, States]:
+) -> tuple[LossSums, States]:
     """Cross-entropy of the next symbols; `key` makes it the training loss.
 
     Only then are there dropout and the other regularizers of the model. The `loss` of
@@ -232,22 +232,22 @@ def language_loss(
     Args:
         model: the model.
         states: what it read before; gradients stop there (truncated BPTT).
-        batch: `inputs` and `targets`, ids [T, B]; `fresh`, [B], rows to start from
+        batch: `inputs` and `targets`, ids [T, B]; `resets`, [B], rows to start from
             the zero state.
         key: for dropout, or None.
 
     Returns:
         The sums, and the states to go on from.
     """
-    states = start_afresh(states, batch["fresh"])
+    states = reset_states(states, batch["resets"])
     if key is None:
         logits, states = model(batch["inputs"], states)
         return cross_entropy(logits, batch["targets"]), states
     rates = model.regularizer
     hs, states = model.read(batch["inputs"], states, key=key)
     shown = model.drop(hs, key, 0)
-    scores = tempered(model.scores(shown), rates)
-    sums = cross_entropy(scores, batch["targets"], rates.label_smoothing)
+    logits = tempered(model.logits(shown), rates)
+    sums = cross_entropy(logits, batch["targets"], rates.label_smoothing)
     terms = objective_terms(model, shown, hs, rates)
     if terms is not None:
         penalty = terms * sums.count
@@ -258,16 +258,16 @@ def language_loss(
 
 def language_measures(
     model: LanguageModel, states: States, batch: dict[str, Array]
-) -> tuple[Measures, States]:
+) -> tuple[ClassificationSums, States]:
     """All metrics of the next symbols, from one reading without dropout.
 
     The arguments are those of `language_loss`.
     """
-    states = start_afresh(states, batch["fresh"])
+    states = reset_states(states, batch["resets"])
     logits, states = model(batch["inputs"], states)
     return measure(logits, batch["targets"]), states
 
 
-def start_afresh(states: States, fresh: Array) -> States:
-    """The states with zeros in the rows, [B], that are fresh."""
-    return jax.tree.map(lambda a: jnp.where(fresh[:, None], 0, a), states)
+def reset_states(states: States, resets: Array) -> States:
+    """The states with zeros in the rows that `resets` [B] says."""
+    return jax.tree.map(lambda a: jnp.where(resets[:, None], 0, a), states)

@@ -22,7 +22,7 @@ from lstm_jax.cells.mogrifier import (
 from lstm_jax.config import PLAIN, RegularizerConfig
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.nn.recurrence import mogrifier_lstm
-from lstm_jax.ops.lookup import take_rows
+from lstm_jax.ops.lookup import embedding_lookup
 from lstm_jax.typing import Ids, PRNGKey, StepIds
 
 
@@ -92,12 +92,12 @@ class MogrifierModel(LanguageModel):
         lengths: Array | None = None,
     ) -> tuple[Array, States]:
         """Every layer's outputs side by side [T, B, LH], and the last states."""
-        before = self.blank(ids.shape[1]) if states is None else states
+        before = self.initial_state(ids.shape[1]) if states is None else states
         outputs: list[Array] = []
         after: list[LSTMState] = []
         for depth, params in enumerate(self._params(key, ids.shape)):
             if depth == 0:
-                rows = take_rows(self._cast(self.embedding[...]), ids)
+                rows = embedding_lookup(self._cast(self.embedding[...]), ids)
                 below = self.drop_symbols(rows, ids, key)
             else:
                 below = self.drop(outputs[-1], key, depth)

@@ -21,11 +21,11 @@ from flax import nnx
 from lstm_jax.config import Configuration, read_section
 from lstm_jax.errors import InputError
 from lstm_jax.models.classifier import SequenceClassifier
-from lstm_jax.models.ctc import Transcriber
+from lstm_jax.models.ctc import CTCModel
 from lstm_jax.models.forecaster import ForecastModel
 from lstm_jax.models.language import LanguageModel
-from lstm_jax.models.seq2seq import Translator
-from lstm_jax.storage.checkpoints import Checkpoints, Record
+from lstm_jax.models.seq2seq import Seq2Seq
+from lstm_jax.storage.checkpoints import CheckpointInfo, Checkpoints
 from lstm_jax.storage.files import Fields, read_json, write_json
 from lstm_jax.typing import Model, PRNGKey
 
@@ -33,10 +33,10 @@ FORMAT = 1  # of config.json
 # The networks that can be kept, by the names that config.json has for them.
 NETWORKS: dict[str, type[nnx.Module]] = {
     "classifier": SequenceClassifier,
-    "ctc": Transcriber,
+    "ctc": CTCModel,
     "forecaster": ForecastModel,
     "language": LanguageModel,
-    "seq2seq": Translator,
+    "seq2seq": Seq2Seq,
 }
 _CONFIG = "config.json"
 
@@ -136,7 +136,7 @@ def save_model(
     The arguments are those of `write_spec`, and the network itself.
     """
     write_spec(folder, application, spec, settings)
-    record = Record(0, None, 0, None, 0.0, 0.0, 0.0)
+    record = CheckpointInfo(0, None, 0, None, 0.0, 0.0, 0.0)
     with contextlib.closing(Checkpoints(folder / "checkpoints")) as checkpoints:
         checkpoints.save({"model": model}, record)
 

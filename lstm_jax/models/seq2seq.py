@@ -1,4 +1,4 @@
-"""The translator: a sentence in, scores of the next symbol of its translation out.
+"""The translator: a sentence in, logits of the next symbol of its translation out.
 
     source -> embedding -> bidirectional LSTM layers -> memory
     target -> embedding -> LSTM -> attention over the memory -> LSTM -> softmax
@@ -18,7 +18,7 @@ from jax import Array
 
 from lstm_jax.cells.lstm import LSTMState
 from lstm_jax.distributed.bounded import bounded_jit
-from lstm_jax.metrics.losses import Sums, cross_entropy
+from lstm_jax.metrics.losses import LossSums, cross_entropy
 from lstm_jax.nn.attention import attend
 from lstm_jax.nn.layers import LSTM, StackedLSTM
 from lstm_jax.nn.regularizers import check_rate, dropout
@@ -46,7 +46,7 @@ class Memory(NamedTuple):
     lengths: Lengths
 
 
-class Translator(nnx.Module):
+class Seq2Seq(nnx.Module):
     """An encoder, a decoder with attention, and a softmax tied to its embedding.
 
     Args:
@@ -73,7 +73,7 @@ class Translator(nnx.Module):
         dropout: float = 0.0,
     ) -> None:
         if hidden % 2:
-            raise ValueError(f"Translator: expected an even width, found {hidden}")
+            raise ValueError(f"Seq2Seq: expected an even width, found {hidden}")
         normal = jax.nn.initializers.normal(_EMBEDDING_SCALE)
         glorot = jax.nn.initializers.glorot_uniform()
 
@@ -112,15 +112,15 @@ class Translator(nnx.Module):
         *,
         key: PRNGKey | None = None,
     ) -> BatchLogits:
-        """Scores [B, T, V] of each next symbol of the targets (teacher forcing).
+        """Logits [B, T, V] of each next symbol of the targets (teacher forcing).
 
         Without a key there is no dropout.
         """
         keys = (None, None) if key is None else jax.random.split(key)
-        memory, states = self.read(sources, lengths, key=keys[0])
-        return self.write(inputs, states, memory, key=keys[1])[0]
+        memory, states = self.encode(sources, lengths, key=keys[0])
+        return self.decode(inputs, states, memory, key=keys[1])[0]
 
-    def read(
+    def encode(
         self, sources: SourceIds, lengths: Lengths, *, key: PRNGKey | None = None
     ) -> tuple[Memory, DecoderStates]:
         """The memory of the sentences, and the states to begin to write with."""
@@ -132,7 +132,7 @@ class Translator(nnx.Module):
         memory = Memory(values @ self.w_key[...], values, lengths)
         return memory, (LSTMState(*starts[:2]), LSTMState(*starts[2:]))
 
-    def write(
+    def decode(
         self,
         inputs: BatchIds,
         states: DecoderStates,
@@ -145,7 +145,7 @@ class Translator(nnx.Module):
         The memory may have fewer rows, each for the same number of neighbours.
 
         Returns:
-            Scores [B, T, V], the attention [B, T, S] they were made with, and the
+            Logits [B, T, V], the attention [B, T, S] they were made with, and the
             states after the last symbol.
         """
         xs = self._drop(self.target_table[...][inputs], key, 0)
@@ -156,8 +156,8 @@ class Translator(nnx.Module):
         both = jnp.concatenate([above, contexts], axis=-1)
         out = jnp.tanh(self._drop(both, key, 2) @ self.w_out[...])
         out = self._drop(out, key, 3)
-        scores = out @ self.target_table[...].T + self.b_out[...]
-        return scores, weights, (lower, upper)
+        logits = out @ self.target_table[...].T + self.b_out[...]
+        return logits, weights, (lower, upper)
 
     def _drop(self, xs: Array, key: PRNGKey | None, place: int) -> Array:
         if key is None:
@@ -165,7 +165,7 @@ class Translator(nnx.Module):
         return dropout(jax.random.fold_in(key, place), xs, self.dropout)
 
 
-def build_translator(
+def build_seq2seq(
     source_size: int,
     target_size: int,
     seed: int,
@@ -174,11 +174,11 @@ def build_translator(
     hidden: int,
     layers: int,
     dropout: float = 0.0,
-) -> Translator:
+) -> Seq2Seq:
     """An untrained translator, see there, made by one compiled program."""
 
-    def build() -> Translator:
-        return Translator(
+    def build() -> Seq2Seq:
+        return Seq2Seq(
             source_size,
             target_size,
             embedding,
@@ -202,14 +202,14 @@ def _ask(queries: BatchHidden, memory: Memory) -> tuple[BatchHidden, AttentionWe
     return contexts, weights
 
 
-def translation_loss(
-    model: Translator,
+def seq2seq_loss(
+    model: Seq2Seq,
     carry: tuple[()],
     batch: dict[str, Array],
     key: PRNGKey | None,
     *,
     smoothing: float = 0.0,
-) -> tuple[Sums, tuple[()]]:
+) -> tuple[LossSums, tuple[()]]:
     """Cross-entropy of the targets' symbols; `key` makes it the training loss.
 
     Only then are there dropout and label smoothing.
@@ -222,6 +222,6 @@ def translation_loss(
         key: for dropout, or None.
         smoothing: share of each target spread evenly over all symbols.
     """
-    scores = model(batch["sources"], batch["lengths"], batch["inputs"], key=key)
+    logits = model(batch["sources"], batch["lengths"], batch["inputs"], key=key)
     share = 0.0 if key is None else smoothing
-    return cross_entropy(scores, batch["targets"], share), carry
+    return cross_entropy(logits, batch["targets"], share), carry

@@ -9,10 +9,10 @@ from lstm_jax.cells.lstm import GATES, LSTMParams, LSTMState
 from lstm_jax.cells.mogrifier import MogrifierParams, gate_weights
 from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.engines.dispatch import ENGINES, explain_engine
-from lstm_jax.engines.mogrifier import Weights, run_mogrified
+from lstm_jax.engines.mogrifier import Weights, run_mogrifier
 from lstm_jax.engines.padding import read_real, real_steps
 from lstm_jax.engines.remat import in_chunks
-from lstm_jax.ops.matmul import product
+from lstm_jax.ops.matmul import matmul
 from lstm_jax.typing import (
     Flags,
     Gates,
@@ -139,12 +139,16 @@ def _choose(
 
 def _project(name: str) -> Run:
     """An engine that takes gates, made to take inputs: all steps in one product."""
-    times = jnp.matmul if name == "scan" else product  # which may have no forward mode
+    multiply = (
+        jnp.matmul if name == "scan" else matmul
+    )  # which may have no forward mode
 
     def run(
         xs: Inputs, params: LSTMParams, *others: object
     ) -> tuple[Hidden, LSTMState]:
-        return ENGINES[name].run(times(xs, params.w_x) + params.b, params.w_h, *others)
+        return ENGINES[name].run(
+            multiply(xs, params.w_x) + params.b, params.w_h, *others
+        )
 
     return run
 
@@ -162,15 +166,15 @@ def _walk(
 ) -> tuple[Hidden, LSTMState]:
     """Run an engine, with lengths and resets as the masks it takes."""
     valid = real_steps(lengths, len(inputs))
-    starts = resets if resets is None or valid is None else resets & valid
-    if starts is not None and reverse:
+    resets = resets if resets is None or valid is None else resets & valid
+    if resets is not None and reverse:
         # Walking backwards, a sequence is entered at its end: where the next begins.
-        starts = jnp.roll(starts, -1, axis=0).at[-1].set(False)
+        resets = jnp.roll(resets, -1, axis=0).at[-1].set(False)
     run = in_chunks(run) if remat else run
     extra = () if masks is None else (masks,)  # most engines know of none
 
     def read(inputs: Array, state: LSTMState) -> tuple[Hidden, LSTMState]:
-        return run(inputs, weights, state, starts, valid, reverse, *extra)
+        return run(inputs, weights, state, resets, valid, reverse, *extra)
 
     return read_real(read, inputs, state, valid)
 
@@ -234,6 +238,6 @@ def mogrifier_lstm(
     weights = Weights(params.rounds, gate_weights(params), params.cell.b)
 
     def read(xs: Array, state: LSTMState) -> tuple[Hidden, LSTMState]:
-        return run_mogrified(weights, xs, state, valid, capped)
+        return run_mogrifier(weights, xs, state, valid, capped)
 
     return read_real(read, xs, state, valid)

@@ -103,16 +103,16 @@ def loop_masks(
     keys = [None] * 3 if key is None else jax.random.split(key, 3)
     rate = rates.recurrent_dropout
     masks = LoopMasks(
-        written_factors(keys[0], shape, rate, rates.variational)
+        candidate_factors(keys[0], shape, rate, rates.variational)
         if keys[0] is not None and rate
         else None,
-        held_shares(keys[1], shape, rates.zoneout_hidden),
-        held_shares(keys[2], shape, rates.zoneout_cell),
+        zoneout_shares(keys[1], shape, rates.zoneout_hidden),
+        zoneout_shares(keys[2], shape, rates.zoneout_cell),
     )
     return masks if jax.tree.leaves(masks) else None
 
 
-def written_factors(
+def candidate_factors(
     key: PRNGKey, shape: Shape, rate: float, variational: bool = False
 ) -> Array:
     """Recurrent dropout without memory loss (Semeniuta et al. 2016).
@@ -124,7 +124,7 @@ def written_factors(
     return dropout(key, ones, rate, 0 if variational else None)
 
 
-def held_shares(key: PRNGKey | None, shape: Shape, rate: float) -> Array | None:
+def zoneout_shares(key: PRNGKey | None, shape: Shape, rate: float) -> Array | None:
     """Zoneout (Krueger et al. 2017): units that keep their old value for a step.
 
     Ones for them and zeros for the others; without a key the mean, which is `rate`.
@@ -139,15 +139,15 @@ def held_shares(key: PRNGKey | None, shape: Shape, rate: float) -> Array | None:
 # The objective.
 
 
-def tempered(scores: Array, rates: RegularizerConfig) -> Array:
-    """Scores of a softmax that is sharper in training than it will be afterwards.
+def tempered(logits: Array, rates: RegularizerConfig) -> Array:
+    """Logits of a softmax that is sharper in training than it will be afterwards.
 
-    A model that has learned by heart is too sure of itself. Dividing its scores by a
-    temperature above 1 mends that (Guo et al. 2017); trained with scores divided by
+    A model that has learned by heart is too sure of itself. Dividing its logits by a
+    temperature above 1 mends that (Guo et al. 2017); trained with logits divided by
     one below 1, they need no dividing.
     """
     temperature = rates.training_temperature
-    return scores if temperature == 1.0 else scores / temperature
+    return logits if temperature == 1.0 else logits / temperature
 
 
 def objective_terms(

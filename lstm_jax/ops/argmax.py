@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def argmax(scores: Array) -> Array:
+def argmax(logits: Array) -> Array:
     """The place of the highest score along the last axis, int32: the first of several.
 
     On CPU it is found by two reductions, of which each is vectorized: the highest
@@ -14,19 +14,19 @@ def argmax(scores: Array) -> Array:
     some place.
 
     Args:
-        scores: [..., V].
+        logits: [..., V].
 
     Returns:
         [...].
     """
 
-    def by_reductions(scores: Array) -> Array:
-        highest = jnp.max(scores, axis=-1, keepdims=True)
-        places = jnp.arange(scores.shape[-1], dtype=jnp.int32)
-        last = scores.shape[-1] - 1
-        return jnp.min(jnp.where(scores == highest, places, last), axis=-1)
+    def by_reductions(logits: Array) -> Array:
+        highest = jnp.max(logits, axis=-1, keepdims=True)
+        places = jnp.arange(logits.shape[-1], dtype=jnp.int32)
+        last = logits.shape[-1] - 1
+        return jnp.min(jnp.where(logits == highest, places, last), axis=-1)
 
-    def by_pairs(scores: Array) -> Array:
-        return jnp.argmax(scores, axis=-1).astype(jnp.int32)
+    def by_pairs(logits: Array) -> Array:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
-    return jax.lax.platform_dependent(scores, cpu=by_reductions, default=by_pairs)
+    return jax.lax.platform_dependent(logits, cpu=by_reductions, default=by_pairs)

@@ -18,13 +18,13 @@ from lstm_jax.typing import Ids
 _ONE_HOT_LIMIT = 1024
 
 
-def take_rows(table: Array, ids: Ids) -> Array:
+def embedding_lookup(table: Array, ids: Ids) -> Array:
     """table[ids], with a gradient that is one matrix product."""
-    return _take_rows(factor_dtype(table.dtype), table, ids)
+    return _embedding_lookup(factor_dtype(table.dtype), table, ids)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _take_rows(factors: DTypeLike, table: Array, ids: Ids) -> Array:
+def _embedding_lookup(factors: DTypeLike, table: Array, ids: Ids) -> Array:
     return _gather_rows(table, ids)
 
 
@@ -54,4 +54,4 @@ def _take_backward(
     return weight_gradient(rows, dz, table, factors), None
 
 
-_take_rows.defvjp(_take_forward, _take_backward)
+_embedding_lookup.defvjp(_take_forward, _take_backward)

@@ -48,7 +48,7 @@ def factor_dtype(dtype: DTypeLike) -> DTypeLike:
     return jnp.bfloat16 if rounded else dtype
 
 
-def multiply(a: Array, b: Array, factors: DTypeLike, dtype: DTypeLike) -> Array:
+def typed_matmul(a: Array, b: Array, factors: DTypeLike, dtype: DTypeLike) -> Array:
     """The product of a and b, of factors of one type, summed in another."""
     return jnp.dot(
         a.astype(factors),
@@ -58,7 +58,7 @@ def multiply(a: Array, b: Array, factors: DTypeLike, dtype: DTypeLike) -> Array:
     )
 
 
-def times(
+def loop_matmul(
     w: Array, rows: int, factors: DTypeLike, dtype: DTypeLike
 ) -> Callable[[Array], Array]:
     """The product [rows, K] @ w of a loop, w being laid out once, before the loop.
@@ -69,7 +69,7 @@ def times(
     grain.
     """
     fixed = jax.lax.optimization_barrier
-    plain = functools.partial(multiply, factors=factors, dtype=dtype)
+    plain = functools.partial(typed_matmul, factors=factors, dtype=dtype)
     as_given = fixed(w.astype(factors))
     narrow = min(w.shape) < _WIDE or rows < _SEVERAL_ROWS
     if narrow or factors == jnp.bfloat16:
@@ -84,7 +84,7 @@ def times(
     )
 
 
-def product(xs: Array, w: Array) -> Array:
+def matmul(xs: Array, w: Array) -> Array:
     """The product of xs and w, [..., K] times [K, N], and as told by `factor_dtype`.
 
     Where factors are rounded it has no forward mode.
@@ -95,20 +95,20 @@ def product(xs: Array, w: Array) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _rounded_product(factors: DTypeLike, xs: Array, w: Array) -> Array:
-    return multiply(xs, w, factors, w.dtype)
+    return typed_matmul(xs, w, factors, w.dtype)
 
 
 def _rounded_forward(
     factors: DTypeLike, xs: Array, w: Array
 ) -> tuple[Array, tuple[Array, Array]]:
-    return multiply(xs, w, factors, w.dtype), (xs, w)
+    return typed_matmul(xs, w, factors, w.dtype), (xs, w)
 
 
 def _rounded_backward(
     factors: DTypeLike, residuals: tuple[Array, Array], dy: Array
 ) -> tuple[Array, Array]:
     xs, w = residuals
-    dxs = multiply(dy, w.T, factors, xs.dtype)
+    dxs = typed_matmul(dy, w.T, factors, xs.dtype)
     return dxs, weight_gradient(xs, dy, w, factors)
 
 
@@ -140,10 +140,10 @@ def weight_gradient(
         preferred_element_type=weights.dtype,
         out_sharding=places,
     )
-    return added_up(total, weights)
+    return psum_over_replicas(total, weights)
 
 
-def added_up(gradient: Array, weights: Array) -> Array:
+def psum_over_replicas(gradient: Array, weights: Array) -> Array:
     """The gradient of weights over all devices, given what this program knows of it.
 
     Inside `shard_map` that is a device's own share: only JAX knows over what to add.

@@ -27,7 +27,7 @@ import numpy as np
 
 from lstm_jax.report.inspection import Findings, LayerFindings
 from lstm_jax.training.history import (
-    Line,
+    HistoryRow,
     best_validation,
     overfitting_began,
     validations,
@@ -35,7 +35,7 @@ from lstm_jax.training.history import (
 
 
 def advise(
-    findings: Findings, lines: Sequence[Line], *, length: int, clip_norm: float
+    findings: Findings, lines: Sequence[HistoryRow], *, length: int, clip_norm: float
 ) -> list[str]:
     """Say what stands out, in sentences; an empty list if nothing does.
 
@@ -69,7 +69,7 @@ def _on_truncation(findings: Findings, length: int) -> list[str]:
     return []
 
 
-def _on_steps(lines: Sequence[Line], clip_norm: float) -> list[str]:
+def _on_steps(lines: Sequence[HistoryRow], clip_norm: float) -> list[str]:
     said = []
     lowest = float("inf")
     for line in lines:
@@ -111,7 +111,7 @@ def _on_layers(layers: Sequence[LayerFindings]) -> list[str]:
     return said
 
 
-def _on_fit(lines: Sequence[Line]) -> list[str]:
+def _on_fit(lines: Sequence[HistoryRow]) -> list[str]:
     measured, best = validations(lines), best_validation(lines)
     began = overfitting_began(lines)
     if began:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from lstm_jax.report.style import TRAINING, VALIDATION, new_figure
 from lstm_jax.training.history import (
-    Line,
+    HistoryRow,
     best_validation,
     overfitting_began,
     validations,
@@ -18,7 +18,7 @@ _FAINT, _MARK = "#a9c1d9", "#606060"
 
 
 def draw_curves(
-    lines: Sequence[Line], path: Path, unit: str = "nats per symbol"
+    lines: Sequence[HistoryRow], path: Path, unit: str = "nats per symbol"
 ) -> None:
     """Draw loss, accuracy, learning rate and gradient norm over epochs and steps.
 
@@ -61,14 +61,14 @@ def draw_curves(
     figure.savefig(path, dpi=110)
 
 
-def _trace(axes: Axes, lines: Sequence[Line], quantity: str) -> None:
+def _trace(axes: Axes, lines: Sequence[HistoryRow], quantity: str) -> None:
     """One quantity that every line has."""
     epochs = [line.epoch for line in lines]
     values = [getattr(line, quantity) for line in lines]
     axes.plot(epochs, values, color=TRAINING, linewidth=1)
 
 
-def _compare(axes: Axes, lines: Sequence[Line], quantity: str) -> None:
+def _compare(axes: Axes, lines: Sequence[HistoryRow], quantity: str) -> None:
     """Training and validation of one quantity.
 
     The training curve to compare with the validation is the one measured like it; what
@@ -96,7 +96,7 @@ def _compare(axes: Axes, lines: Sequence[Line], quantity: str) -> None:
             )
 
 
-def _mark(axes: Axes, lines: Sequence[Line]) -> None:
+def _mark(axes: Axes, lines: Sequence[HistoryRow]) -> None:
     """The best step as a line, what came after overfitting began as a shade."""
     best, began = best_validation(lines), overfitting_began(lines)
     if best:
@@ -118,7 +118,7 @@ def _mark(axes: Axes, lines: Sequence[Line]) -> None:
         )
 
 
-def _steps_above(axes: Axes, lines: Sequence[Line]) -> None:
+def _steps_above(axes: Axes, lines: Sequence[HistoryRow]) -> None:
     """Steps as a second axis."""
     pace = lines[-1].step / lines[-1].epoch
     above = axes.secondary_xaxis(

@@ -95,7 +95,7 @@ def gradient_by_lag(model: LanguageModel, ids: Ids) -> list[LSTMState]:
     back learning reaches: what is nothing here cannot be learned from so far away.
     """
     read, last = ids[:-1], ids[-1]
-    blank = model.blank(ids.shape[1])
+    blank = model.initial_state(ids.shape[1])
     nudges = jax.tree.map(lambda a: jnp.zeros((len(read), *a.shape), a.dtype), blank)
 
     def loss(nudges: States) -> Array:
@@ -104,7 +104,7 @@ def gradient_by_lag(model: LanguageModel, ids: Ids) -> list[LSTMState]:
             return jax.tree.map(jnp.add, model.step(symbols, states), nudge), None
 
         states, _ = jax.lax.scan(step, blank, (read, nudges))
-        return cross_entropy(model.next_scores(states)[None], last[None]).loss
+        return cross_entropy(model.next_logits(states)[None], last[None]).loss
 
     def norms(slope: Array) -> Array:
         return jnp.linalg.norm(slope, axis=-1).mean(axis=-1)[::-1]

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from lstm_jax.training.callbacks import Callback
-from lstm_jax.training.history import Line, Metrics
-from lstm_jax.training.schedule import Plan
+from lstm_jax.training.history import HistoryRow, Metrics
+from lstm_jax.training.schedule import Schedule
 
 _LINES = 20  # over a run, besides those with a validation
 
@@ -13,20 +13,23 @@ class Progress(Callback):
     """Shows how far a run is: at every validation, and now and then between them.
 
     Args:
-        plan: of the run.
+        schedule: of the run.
         items: what the task counts, for what is read per second.
-        say: is handed a line of text.
+        log: is handed a line of text.
     """
 
     def __init__(
-        self, plan: Plan, items: str = "items", say: Callable[[str], None] = print
+        self,
+        schedule: Schedule,
+        items: str = "items",
+        log: Callable[[str], None] = print,
     ) -> None:
-        self._plan, self._items, self._say = plan, items, say
+        self._schedule, self._items, self._say = schedule, items, log
         self._shown = 0
 
-    def on_row(self, row: Line) -> None:
+    def on_row(self, row: HistoryRow) -> None:
         """Show a line of history, if it is time for one."""
-        share = self._plan.progress(row.step, row.seconds)
+        share = self._schedule.progress(row.step, row.seconds)
         mark = int(share * _LINES)
         if mark == self._shown and row.val_loss is None:
             return

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lstm_jax.distributed.multihost import leads
+from lstm_jax.distributed.multihost import is_primary
 from lstm_jax.report.curves import draw_curves
 from lstm_jax.report.summary import summarize
 from lstm_jax.storage.files import replace_json
@@ -20,7 +20,7 @@ def report_run(folder: Path, trained: Trained, task: Task) -> None:
         trained: what came of it.
         task: what was learned, for the unit of the loss.
     """
-    if not leads():
+    if not is_primary():
         return
-    draw_curves(trained.lines, folder / "curves.png", task.unit)
+    draw_curves(trained.history, folder / "curves.png", task.unit)
     replace_json(folder / "summary.json", summarize(trained))

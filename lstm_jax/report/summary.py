@@ -18,9 +18,9 @@ def summarize(trained: Trained) -> Fields:
     Seconds are those of all attempts, resumed ones included; `items_per_second` is
     that of the optimizer steps, without compilation, validation and saving.
     """
-    clock, last = trained.clock, trained.lines[-1]
-    besides = clock.compiling + clock.evaluating + clock.saving
-    training = clock.seconds() - besides
+    timer, last = trained.timer, trained.history[-1]
+    besides = timer.compiling + timer.evaluating + timer.saving
+    training = timer.seconds() - besides
     return {
         "ended": trained.ended,
         "best_step": trained.step,
@@ -28,12 +28,12 @@ def summarize(trained: Trained) -> Fields:
         "epochs": last.epoch,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.model)),
         "seconds": {
-            "loop": clock.seconds(),
-            "compile": clock.compiling,
+            "loop": timer.seconds(),
+            "compile": timer.compiling,
             "train": training,
-            "evaluate": clock.evaluating,
-            "save": clock.saving,
-            "final_evaluation": clock.final,
+            "evaluate": timer.evaluating,
+            "save": timer.saving,
+            "final_evaluation": timer.final,
         },
         "items_per_second": last.items / training,
         "device": f"{jax.devices()[0].device_kind}",

@@ -1,8 +1,8 @@
 """Checkpoints: the state of a run on disk, in folders that are whole or not there.
 
-    checkpoints/STEP/model.safetensors      the parameters, or their running average
+    checkpoints/STEP/model.safetensors      the parameters, or their EMA
     checkpoints/STEP/training.safetensors   optimizer, carried state, key, step; beside
-                                            an average the parameters too
+                                            an EMA the parameters too
     checkpoints/STEP/record.json            what the loop knew, and the files' SHA-256
 
 A step is written beside the loop into a draft, which is renamed once all of it is on
@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from lstm_jax.errors import InputError, note
+from lstm_jax.errors import InputError, warn
 from lstm_jax.storage.arrays import described, filled, on_host
 from lstm_jax.storage.files import (
     Fields,
@@ -38,7 +38,7 @@ from lstm_jax.storage.safetensors import Difference, parts_of, read_arrays
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class CheckpointInfo:
     """What the loop knows beside the state, kept with every checkpoint.
 
     `loss` is the validation loss measured at this step, None if there was none;
@@ -115,7 +115,7 @@ class Checkpoints:
         names = (path.name for path in self._folder.iterdir())
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
-    def save(self, trees: Mapping[str, object], record: Record) -> None:
+    def save(self, trees: Mapping[str, object], record: CheckpointInfo) -> None:
         """Write a checkpoint in the background; the arrays may be donated at once.
 
         Args:
@@ -150,13 +150,13 @@ class Checkpoints:
         finally:
             self._writer.shutdown()
 
-    def latest(self) -> Record:
+    def latest(self) -> CheckpointInfo:
         """The record of the newest checkpoint whose record is good."""
         return self._first_good(self.steps(), self.record)
 
     def newest(
         self, read: Callable[[int], Found], before: int | None = None
-    ) -> tuple[Record, Found]:
+    ) -> tuple[CheckpointInfo, Found]:
         """Read the newest checkpoint that is good, and its record.
 
         Args:
@@ -177,13 +177,13 @@ class Checkpoints:
             list(candidates), lambda step: self.load_model(step, like)
         )
 
-    def record(self, step: int) -> Record:
+    def record(self, step: int) -> CheckpointInfo:
         """The record of a checkpoint."""
         where = self._folder / str(step)
         fields = self._record(step)
         fields.pop("files")
         try:
-            record = Record(**fields)
+            record = CheckpointInfo(**fields)
         except (TypeError, ValueError) as error:
             raise Damaged(
                 f"{where}: expected the record of a checkpoint, found: {error!s:.200}"
@@ -241,7 +241,7 @@ class Checkpoints:
                 failures.append(error)
                 continue
             for error in failures:
-                note(f"{error}; step {step} takes its place")
+                warn(f"{error}; step {step} takes its place")
             return found
         if failures:
             raise failures[0]
@@ -254,7 +254,7 @@ class Checkpoints:
             return last | {self.record(step).best_step for step in last}
         return last
 
-    def _write(self, files: dict[str, Arrays], record: Record) -> None:
+    def _write(self, files: dict[str, Arrays], record: CheckpointInfo) -> None:
         """Write a step, give it its name, and remove the steps that are not wanted."""
         draft = self._folder / f"{record.step}.draft"
         wanted = {record.step, record.best_step, *self._needed_by_the_last()}

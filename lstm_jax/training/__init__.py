@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lstm_jax.training.callbacks import INTERRUPTED as INTERRUPTED
     from lstm_jax.training.callbacks import Callback as Callback
     from lstm_jax.training.callbacks import EarlyStopping as EarlyStopping
-    from lstm_jax.training.compiled import Programs as Programs
+    from lstm_jax.training.compiled import CompiledSteps as CompiledSteps
     from lstm_jax.training.cross_validation import CrossValidation as CrossValidation
     from lstm_jax.training.cross_validation import FoldOutcome as FoldOutcome
     from lstm_jax.training.cross_validation import cross_validate as cross_validate
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from lstm_jax.training.ensemble import members_of as members_of
     from lstm_jax.training.ensemble import stack_members as stack_members
     from lstm_jax.training.history import HistoryFile as HistoryFile
-    from lstm_jax.training.history import Line as Line
+    from lstm_jax.training.history import HistoryRow as HistoryRow
     from lstm_jax.training.loop import NotFinite as NotFinite
     from lstm_jax.training.loop import Task as Task
     from lstm_jax.training.loop import fit as fit
     from lstm_jax.training.optimizer import make_optimizer as make_optimizer
-    from lstm_jax.training.optimizer import running_average as running_average
+    from lstm_jax.training.optimizer import params_ema as params_ema
     from lstm_jax.training.precision import with_precision as with_precision
-    from lstm_jax.training.schedule import Plan as Plan
+    from lstm_jax.training.schedule import Schedule as Schedule
     from lstm_jax.training.signals import Stop as Stop
     from lstm_jax.training.signals import interruptible as interruptible
     from lstm_jax.training.step import Loss as Loss

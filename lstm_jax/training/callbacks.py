@@ -5,7 +5,7 @@ A callback is told of every row of history, and may end the run by saying why.
 
 from collections.abc import Iterable, Sequence
 
-from lstm_jax.training.history import Line, out_of_patience
+from lstm_jax.training.history import HistoryRow, out_of_patience
 
 INTERRUPTED = "interrupted"  # the reason of a run that was asked to stop
 
@@ -17,7 +17,7 @@ class Callback:
     processes end it together.
     """
 
-    def begin(self, history: Sequence[Line]) -> str | None:
+    def begin(self, history: Sequence[HistoryRow]) -> str | None:
         """Take note of the history so far, before the first call.
 
         Called again with a shorter one when the run goes back to a checkpoint.
@@ -26,7 +26,7 @@ class Callback:
             Why there is nothing left to do, or None.
         """
 
-    def on_row(self, row: Line) -> str | None:
+    def on_row(self, row: HistoryRow) -> str | None:
         """Take note of a row of history.
 
         Returns:
@@ -47,14 +47,14 @@ class EarlyStopping(Callback):
 
     def __init__(self, patience: int | None, min_improvement: float = 0.0) -> None:
         self._patience, self._min_improvement = patience, min_improvement
-        self._history: list[Line] = []
+        self._history: list[HistoryRow] = []
 
-    def begin(self, history: Sequence[Line]) -> str | None:
+    def begin(self, history: Sequence[HistoryRow]) -> str | None:
         """Count the validations of a run that goes on."""
         self._history = list(history)
         return self._verdict()
 
-    def on_row(self, row: Line) -> str | None:
+    def on_row(self, row: HistoryRow) -> str | None:
         """Count one more."""
         self._history.append(row)
         return self._verdict()
@@ -63,13 +63,15 @@ class EarlyStopping(Callback):
         return out_of_patience(self._history, self._patience, self._min_improvement)
 
 
-def begin_all(callbacks: Iterable[Callback], history: Sequence[Line]) -> str | None:
+def begin_all(
+    callbacks: Iterable[Callback], history: Sequence[HistoryRow]
+) -> str | None:
     """Begin every callback; the first reason not to train, or None."""
     reasons = [callback.begin(history) for callback in callbacks]
     return next(filter(None, reasons), None)
 
 
-def tell_all(callbacks: Iterable[Callback], row: Line) -> str | None:
+def tell_all(callbacks: Iterable[Callback], row: HistoryRow) -> str | None:
     """Tell every callback of a row; the first reason to end the run, or None."""
     reasons = [callback.on_row(row) for callback in callbacks]
     return next(filter(None, reasons), None)

@@ -12,14 +12,14 @@ from jax.sharding import Mesh
 
 from lstm_jax.distributed.bounded import take_turns
 from lstm_jax.distributed.mesh import gathered, mesh_of_parts
-from lstm_jax.metrics.losses import Sums
+from lstm_jax.metrics.losses import LossSums
 from lstm_jax.training.step import Loss, TrainState, train_steps
 from lstm_jax.typing import Batch, Carry, Model, PRNGKey
 
 Advance = Callable[..., Any]  # train_steps, or without its first two arguments
 
 
-class Programs:
+class CompiledSteps:
     """K steps of one loss and one optimizer as programs, one for each shape of batches.
 
     Folds, seeds and batches of several lengths share them. A program hands back the
@@ -74,7 +74,7 @@ def _on_whole_models(loss: Loss, mesh: Mesh) -> Loss:
 
     def whole(
         model: Model, carry: Carry, batch: Batch, key: PRNGKey | None
-    ) -> tuple[Sums, Carry]:
+    ) -> tuple[LossSums, Carry]:
         return loss(gathered(mesh, model), carry, batch, key)
 
     return whole

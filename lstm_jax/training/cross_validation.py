@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_jax.data.folds import Fold, Indices
-from lstm_jax.distributed.multihost import first_says, leads
+from lstm_jax.distributed.multihost import is_primary, primary_decides
 from lstm_jax.errors import InputError
 from lstm_jax.storage.files import replace_file
 
@@ -109,11 +109,11 @@ def cross_validate(
     outcomes = []
     for k, fold in enumerate(folds):
         kept = None if folder is None else fold_folder(folder, k).with_suffix(".npz")
-        if kept and first_says(kept.exists()):
+        if kept and primary_decides(kept.exists()):
             outcomes.append(_read_outcome(kept))
             continue
         outcomes.append(fit_and_predict(fold.train, fold.test, k))
-        if kept and leads():
+        if kept and is_primary():
             _write_outcome(kept, outcomes[-1])
             shutil.rmtree(kept.with_suffix(""), ignore_errors=True)
     return collect(outcomes, folds)

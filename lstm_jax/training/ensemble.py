@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lstm_jax.metrics.losses import Mean, Metric, Sums
+from lstm_jax.metrics.losses import LossSums, Mean, Metric
 from lstm_jax.training.step import Loss
 from lstm_jax.typing import Batch, Carry, Model, PRNGKey
 
@@ -47,7 +47,7 @@ def ensemble_loss(loss: Loss) -> Loss:
 
     def mean_of_members(
         models: Model, carry: Carry, batch: Batch, key: PRNGKey | None
-    ) -> tuple[Sums, Carry]:
+    ) -> tuple[LossSums, Carry]:
         members = member_count(models)
         keys = None if key is None else jax.random.split(key, members)
         axes = (0, 0, None, None if key is None else 0)
@@ -57,19 +57,19 @@ def ensemble_loss(loss: Loss) -> Loss:
             assert isinstance(metric, Mean)
             means[name] = Mean(metric.total.mean(axis=0), metric.weight[0])
         penalty = None if sums.penalty is None else sums.penalty.mean(axis=0)
-        return Sums(means, penalty), carry
+        return LossSums(means, penalty), carry
 
     return mean_of_members
 
 
-def average_members(scores: Array) -> Array:
+def average_members(logits: Array) -> Array:
     """The mean of the members' probabilities, as logarithms.
 
     Args:
-        scores: what each member says, before a softmax, [members, ..., classes].
+        logits: what each member says, before a softmax, [members, ..., classes].
 
     Returns:
-        ln of the mean probability, [..., classes]: scores of the ensemble.
+        ln of the mean probability, [..., classes]: logits of the ensemble.
     """
-    logs = jax.nn.log_softmax(scores)
-    return jax.nn.logsumexp(logs, axis=0) - jnp.log(len(scores))
+    logs = jax.nn.log_softmax(logits)
+    return jax.nn.logsumexp(logs, axis=0) - jnp.log(len(logits))

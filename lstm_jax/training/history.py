@@ -25,7 +25,7 @@ _NUMBERS = ("epoch", "seconds", "learning_rate", "gradient_norm", "items_per_sec
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class HistoryRow:
     """One line of history.
 
     Attributes:
@@ -87,7 +87,7 @@ class Line:
         return {**fields, "ended": self.ended}
 
 
-def line_of(text: bytes) -> Line | None:
+def line_of(text: bytes) -> HistoryRow | None:
     """Read a line of history; None if it is none."""
     try:
         fields = json.loads(text)
@@ -109,7 +109,7 @@ def line_of(text: bytes) -> Line | None:
     # What a line of an older version lacks is not known.
     known = {name: math.nan if n is None else n for name, n in plain.items()}
     fields: Fields = {**known, **parts, "ended": ended}
-    return Line(**fields)
+    return HistoryRow(**fields)
 
 
 def _is_number(value: object) -> bool:
@@ -130,13 +130,13 @@ class Fingerprint:
     measured: a line that is older than a field lacks it.
     """
 
-    def __init__(self, lines: Iterable[Line] = ()) -> None:
+    def __init__(self, lines: Iterable[HistoryRow] = ()) -> None:
         self._count = 0
         self._digest = hashlib.sha256()
         for line in lines:
             self.add(line)
 
-    def add(self, line: Line) -> None:
+    def add(self, line: HistoryRow) -> None:
         """Take note of one more line."""
         self._count += 1
         measured = {
@@ -151,12 +151,12 @@ class Fingerprint:
         return f"{self._count} lines {self._digest.hexdigest()}"
 
 
-def validations(lines: Sequence[Line]) -> list[Line]:
+def validations(lines: Sequence[HistoryRow]) -> list[HistoryRow]:
     """The lines on which the validation loss was measured."""
     return [line for line in lines if line.val_loss is not None]
 
 
-def best_validation(lines: Sequence[Line]) -> Line | None:
+def best_validation(lines: Sequence[HistoryRow]) -> HistoryRow | None:
     """The line of the lowest validation loss, the first if there are several.
 
     A loss that is no finite number is never the lowest.
@@ -166,7 +166,7 @@ def best_validation(lines: Sequence[Line]) -> Line | None:
     return min(finite, key=lambda pair: pair[0], default=(None, None))[1]
 
 
-def waited(lines: Sequence[Line], min_improvement: float = 0.0) -> int:
+def waited(lines: Sequence[HistoryRow], min_improvement: float = 0.0) -> int:
     """How many validations ago the loss last fell by more than `min_improvement`.
 
     It is held against the loss at the last such fall, so that a slow but steady
@@ -184,7 +184,7 @@ def waited(lines: Sequence[Line], min_improvement: float = 0.0) -> int:
 
 
 def out_of_patience(
-    lines: Sequence[Line], patience: int | None, min_improvement: float = 0.0
+    lines: Sequence[HistoryRow], patience: int | None, min_improvement: float = 0.0
 ) -> str | None:
     """Why the run should end now, or None if it should not."""
     if patience is None or waited(lines, min_improvement) < patience:
@@ -192,7 +192,7 @@ def out_of_patience(
     return f"no improvement in {patience} validation{'s' * (patience > 1)}"
 
 
-def overfitting_began(lines: Sequence[Line]) -> Line | None:
+def overfitting_began(lines: Sequence[HistoryRow]) -> HistoryRow | None:
     """The first validation after the best from which on the run only learned by heart.
 
     From there to the end the validation loss never came back to its best, while the
@@ -216,7 +216,7 @@ class HistoryFile:
 
     path: Path
 
-    def append(self, line: Line) -> None:
+    def append(self, line: HistoryRow) -> None:
         """Add a line."""
         with writing(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line.record()) + "\n")
@@ -227,7 +227,7 @@ class HistoryFile:
             with writing(self.path), open(self.path, "rb") as file:
                 os.fsync(file.fileno())
 
-    def read(self, last_step: int | None = None) -> list[Line]:
+    def read(self, last_step: int | None = None) -> list[HistoryRow]:
         """Read the lines up to and with `last_step`.
 
         Raises:
@@ -249,7 +249,7 @@ class HistoryFile:
                 lines.append(line)
         return lines
 
-    def rewrite(self, lines: Sequence[Line]) -> None:
+    def rewrite(self, lines: Sequence[HistoryRow]) -> None:
         """Replace all of them, or none."""
         text = "".join(json.dumps(line.record()) + "\n" for line in lines)
         replace_file(self.path, text.encode())

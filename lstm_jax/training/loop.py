@@ -21,17 +21,17 @@ from lstm_jax.data.bptt import Batch
 from lstm_jax.distributed.mesh import (
     replicate,
     row_mesh,
-    shard,
-    spread,
-    spread_batch,
-    spread_own,
+    shard_batch,
+    shard_batch_by_process,
+    shard_params,
+    shard_rows,
 )
-from lstm_jax.distributed.multihost import first_number
+from lstm_jax.distributed.multihost import broadcast_number
 from lstm_jax.errors import InputError
-from lstm_jax.metrics.losses import Sums
-from lstm_jax.training.compiled import Programs
-from lstm_jax.training.history import Line, Metrics
-from lstm_jax.training.schedule import Plan
+from lstm_jax.metrics.losses import LossSums
+from lstm_jax.training.compiled import CompiledSteps
+from lstm_jax.training.history import HistoryRow, Metrics
+from lstm_jax.training.schedule import Schedule
 from lstm_jax.training.step import Loss, TrainState
 from lstm_jax.typing import Model
 
@@ -62,15 +62,15 @@ class Task:
     rows: int
     steps_per_epoch: int
     items_per_step: int
-    evaluate: Callable[[Model], Sums] | None = None
-    evaluate_training: Callable[[Model], Sums] | None = None
+    evaluate: Callable[[Model], LossSums] | None = None
+    evaluate_training: Callable[[Model], LossSums] | None = None
     batch_rows: Callable[[int, slice], Batch] | None = None
     items: str = "items"
     unit: str = "nats"
 
 
 @dataclasses.dataclass
-class Clock:
+class Timer:
     """Seconds of a run: in the loop, and how much of them went where.
 
     `spent` is what was spent before a resume; `final` is the evaluation after the
@@ -92,8 +92,8 @@ class Clock:
         now = time.perf_counter() - self.started if self.running else 0.0
         return self.spent + now
 
-    def go_on_from(self, other: "Clock") -> None:
-        """Take over the seconds of another clock."""
+    def go_on_from(self, other: "Timer") -> None:
+        """Take over the seconds of another timer."""
         self.spent, self.started = other.seconds(), time.perf_counter()
         self.compiling, self.evaluating = other.compiling, other.evaluating
         self.saving = other.saving
@@ -123,15 +123,15 @@ def fit(
     task: Task,
     optimizer: optax.GradientTransformation,
     state: TrainState,
-    plan: Plan,
-    clock: Clock,
+    schedule: Schedule,
+    timer: Timer,
     *,
     steps_per_call: int = 16,
     evaluations: int = 0,
     devices: Devices = None,
     shard_model: bool = False,
-    programs: Programs | None = None,
-) -> Iterator[tuple[TrainState, Line]]:
+    compiled: CompiledSteps | None = None,
+) -> Iterator[tuple[TrainState, HistoryRow]]:
     """Train until the plan is over.
 
     Args:
@@ -139,15 +139,15 @@ def fit(
         optimizer: of `make_optimizer`.
         state: where to start: the first state, or that of a checkpoint. The same one
             in every process; all of them walk the loop together.
-        plan: when to end, and the learning rate until then.
-        clock: is read, and told how long compiling and evaluating took.
+        schedule: when to end, and the learning rate until then.
+        timer: is read, and told how long compiling and evaluating took.
         steps_per_call: K, optimizer steps per compiled call. Batches K n to K (n + 1)
             must have equal shapes; from call to call the shapes may differ.
         evaluations: validations, evenly spread. The last falls on the last line, when
             the clock has been stopped.
         devices: how many to use, or "all"; None for as many as pay.
         shard_model: spread parameters and optimizer state over them.
-        programs: those of this loss and optimizer that another run has compiled.
+        compiled: those of this loss and optimizer that another run has compiled.
 
     Yields:
         The state, valid until the generator is resumed, and a line of history.
@@ -159,29 +159,32 @@ def fit(
     mesh = row_mesh(task.rows, devices)
     state = _place(mesh, state, shard_model)
     step = int(state.step)
-    now = functools.partial(_now, clock, plan)
+    now = functools.partial(_now, timer, schedule)
     x64 = jax.dtypes.canonicalize_dtype(float) == np.float64
     prepare = functools.partial(_stacked, task, mesh, steps_per_call, x64)
     pace = 0.0  # seconds per step, unknown at first
-    if not plan.steps_left(step, now(), pace):
-        if step == 0 and plan.max_seconds is not None:  # nothing was ever learned
+    if not schedule.steps_left(step, now(), pace):
+        if step == 0 and schedule.max_seconds is not None:  # nothing was ever learned
             raise InputError(
-                f"--max-seconds: expected time for a step, found {plan.max_seconds:g} "
-                f"for this model; getting ready took {now():.1f}"
+                f"--max-seconds: expected time for a step, found "
+                f"{schedule.max_seconds:g} for this model; "
+                f"getting ready took {now():.1f}"
             )
         return
-    programs = programs or Programs(task.loss, optimizer)
+    compiled = compiled or CompiledSteps(task.loss, optimizer)
     # Not of each call by itself: time passes between them too, when a line is read.
-    passed = math.floor(plan.progress(step, now()) * evaluations)
+    passed = math.floor(schedule.progress(step, now()) * evaluations)
     batches = prepare(step)
     with ThreadPoolExecutor(1) as ahead:
-        while clock.running:
-            advance, compiling = programs.for_shapes(state, batches)
-            clock.compiling += compiling
+        while timer.running:
+            advance, compiling = compiled.for_shapes(state, batches)
+            timer.compiling += compiling
             started = now()
             # The line before was not the last one, however late its reader comes back.
-            count = max(1, min(plan.steps_left(step, started, pace), steps_per_call))
-            rates = plan.rates(step, started, pace, count)
+            count = max(
+                1, min(schedule.steps_left(step, started, pace), steps_per_call)
+            )
+            rates = schedule.rates(step, started, pace, count)
             padded = np.zeros(steps_per_call, np.float32)
             padded[:count] = rates
             upcoming = ahead.submit(prepare, step + count)  # while the device works
@@ -193,18 +196,18 @@ def fit(
             step += count
             seconds = now()
             pace = (seconds - started) / count
-            if not plan.steps_left(step, seconds, pace):
-                clock.stop()
-            mark = math.floor(plan.progress(step, seconds) * evaluations)
-            due, passed = mark > passed or not clock.running, mark
-            measured = _validate(task, state.result, clock) if due else ({}, {})
+            if not schedule.steps_left(step, seconds, pace):
+                timer.stop()
+            mark = math.floor(schedule.progress(step, seconds) * evaluations)
+            due, passed = mark > passed or not timer.running, mark
+            measured = _validate(task, state.eval_model, timer) if due else ({}, {})
             yield (
                 state,
-                Line(
+                HistoryRow(
                     step=step,
                     epoch=step / task.steps_per_epoch,
                     items=step * task.items_per_step,
-                    seconds=clock.seconds(),
+                    seconds=timer.seconds(),
                     learning_rate=rates[-1],
                     gradient_norm=float(report.gradient_norm),
                     items_per_second=task.items_per_step / pace,
@@ -215,7 +218,7 @@ def fit(
             )
 
 
-def _validate(task: Task, model: Model, clock: Clock) -> tuple[Metrics, Metrics]:
+def _validate(task: Task, model: Model, timer: Timer) -> tuple[Metrics, Metrics]:
     """Measure the training data and what was held out, if anything was."""
     if task.evaluate is None:
         return {}, {}
@@ -223,26 +226,26 @@ def _validate(task: Task, model: Model, clock: Clock) -> tuple[Metrics, Metrics]
     validation = task.evaluate(model).values()
     training = task.evaluate_training(model).values() if task.evaluate_training else {}
     seconds = time.perf_counter() - started
-    if clock.running:
-        clock.evaluating += seconds
+    if timer.running:
+        timer.evaluating += seconds
     else:
-        clock.final += seconds
+        timer.final += seconds
     return training, validation
 
 
-def _now(clock: Clock, plan: Plan) -> float:
+def _now(timer: Timer, schedule: Schedule) -> float:
     """Read the seconds of the run; if it ends by them, all processes read the same."""
-    seconds = clock.seconds()
-    return seconds if plan.max_seconds is None else first_number(seconds)
+    seconds = timer.seconds()
+    return seconds if schedule.max_seconds is None else broadcast_number(seconds)
 
 
 def _place(mesh: Mesh, state: TrainState, shard_model: bool) -> TrainState:
-    place = shard if shard_model else replicate
+    place = shard_params if shard_model else replicate
     return TrainState(
         step=replicate(mesh, state.step),
         model=place(mesh, state.model),
         optimizer=place(mesh, state.optimizer),
-        carry=spread(mesh, state.carry),
+        carry=shard_rows(mesh, state.carry),
         key=replicate(mesh, state.key),
     )
 
@@ -264,8 +267,8 @@ def _stacked(
     with jax.enable_x64(x64):
         if some is None:
             whole = stack(task.batch(n) for n in numbers)
-            return spread_batch(mesh, whole, task.row_axes, lead=1)
-        return spread_own(
+            return shard_batch(mesh, whole, task.row_axes, lead=1)
+        return shard_batch_by_process(
             mesh,
             task.rows,
             lambda rows: stack(some(n, rows) for n in numbers),

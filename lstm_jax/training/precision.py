@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from lstm_jax.config import Precision
 from lstm_jax.distributed.host import multiplies_bfloat16
-from lstm_jax.metrics.losses import Sums
+from lstm_jax.metrics.losses import LossSums
 from lstm_jax.ops.matmul import rounded_products
 from lstm_jax.training.step import Loss
 from lstm_jax.typing import Batch, Carry, Model, PRNGKey
@@ -28,7 +28,7 @@ def with_precision(loss: Loss, precision: Precision | None) -> Loss:
 def _in_bfloat16(loss: Loss) -> Loss:
     def rounded(
         model: Model, carry: Carry, batch: Batch, key: PRNGKey | None
-    ) -> tuple[Sums, Carry]:
+    ) -> tuple[LossSums, Carry]:
         model, carry, batch = jax.tree.map(_round, (model, carry, batch))
         return loss(model, carry, batch, key)
 

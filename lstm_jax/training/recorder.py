@@ -8,11 +8,17 @@ from pathlib import Path
 import jax
 
 from lstm_jax.config import RunConfig
-from lstm_jax.distributed.multihost import any_says, first_says, leads, readable, tell
-from lstm_jax.errors import InputError, note
-from lstm_jax.storage.checkpoints import Checkpoints, Damaged, Record
-from lstm_jax.training.history import Fingerprint, HistoryFile, Line, validations
-from lstm_jax.training.loop import Clock
+from lstm_jax.distributed.multihost import (
+    any_process,
+    broadcast,
+    gather_replicated,
+    is_primary,
+    primary_decides,
+)
+from lstm_jax.errors import InputError, warn
+from lstm_jax.storage.checkpoints import CheckpointInfo, Checkpoints, Damaged
+from lstm_jax.training.history import Fingerprint, HistoryFile, HistoryRow, validations
+from lstm_jax.training.loop import Timer
 from lstm_jax.training.states import resume_state, trees_of
 from lstm_jax.training.step import TrainState
 from lstm_jax.typing import Model
@@ -56,11 +62,11 @@ class RunRecorder:
 
     Args:
         folder: where to keep it: `metrics.jsonl` and `checkpoints`.
-        clock: of the run; it is told how long saving held up the loop.
+        timer: of the run; it is told how long saving held up the loop.
         policy: when to save between validations.
 
     Attributes:
-        lines: the history so far.
+        history: its rows so far.
         best_model: the model of the lowest validation loss, on the host; the last one
             if nothing was validated, or no loss was a finite number.
         best_step: when it was reached.
@@ -69,14 +75,14 @@ class RunRecorder:
     """
 
     def __init__(
-        self, folder: Path | None, clock: Clock, policy: CheckpointPolicy | None = None
+        self, folder: Path | None, timer: Timer, policy: CheckpointPolicy | None = None
     ) -> None:
-        self.lines: list[Line] = []
+        self.history: list[HistoryRow] = []
         self.best_model: Model = None
         self.best_step = 0
         self.rate_scale = 1.0
         self.saved_step = -1
-        self.clock = clock
+        self.timer = timer
         self._best_loss: float | None = None
         self._history = HistoryFile(folder / "metrics.jsonl") if folder else None
         self._policy = policy or CheckpointPolicy()
@@ -115,39 +121,39 @@ class RunRecorder:
         """
         assert self._history is not None and self._checkpoints is not None
         record, state = resume_state(self._checkpoints, like, before)
-        self.lines = self._lines_up_to(self._history, record)
-        self.clock.spent = record.seconds
-        self.clock.compiling = record.compile_seconds
-        self.clock.evaluating = record.evaluate_seconds
-        self.clock.saving = record.save_seconds
+        self.history = self._lines_up_to(self._history, record)
+        self.timer.spent = record.seconds
+        self.timer.compiling = record.compile_seconds
+        self.timer.evaluating = record.evaluate_seconds
+        self.timer.saving = record.save_seconds
         self.saved_step = record.step
         self.rate_scale = record.rate_scale
         self.best_step, self._best_loss = record.best_step, record.best_loss
         if record.best_loss is not None:
             self.best_model = self._best_or_none(record.best_step, like.model)
-        if self.lines:  # it goes on
-            self.lines[-1] = dataclasses.replace(self.lines[-1], ended=None)
-        self._fingerprint = Fingerprint(self.lines)
+        if self.history:  # it goes on
+            self.history[-1] = dataclasses.replace(self.history[-1], ended=None)
+        self._fingerprint = Fingerprint(self.history)
         self._checkpoints.forget_after(record.step)
-        self._history.rewrite(self.lines)
+        self._history.rewrite(self.history)
         return state
 
-    def append(self, line: Line) -> None:
+    def append(self, line: HistoryRow) -> None:
         """Add a line to the history, in memory and on disk."""
-        if self._checkpoints and not self.lines:
+        if self._checkpoints and not self.history:
             self._checkpoints.wait()  # for the first state: no line without a state
-        self.lines.append(line)
+        self.history.append(line)
         self._fingerprint.add(line)
         if self._history:
             self._history.append(line)
 
-    def is_best(self, line: Line) -> bool:
+    def is_best(self, line: HistoryRow) -> bool:
         """Tell whether a line's validation loss is the lowest so far."""
         lowest = math.inf if self._best_loss is None else self._best_loss
         loss = line.val_loss
         return loss is not None and math.isfinite(loss) and loss < lowest
 
-    def is_due(self, line: Line) -> bool:
+    def is_due(self, line: HistoryRow) -> bool:
         """Tell whether a checkpoint is due after a line."""
         if self._checkpoints is None:
             return False
@@ -157,31 +163,33 @@ class RunRecorder:
         busy = self._checkpoints.busy()
         return self._policy.is_due(line.step, self.saved_step, waited, busy)
 
-    def keep(self, state: TrainState, line: Line, *, best: bool, save: bool) -> None:
+    def keep(
+        self, state: TrainState, line: HistoryRow, *, best: bool, save: bool
+    ) -> None:
         """Keep the state after a line as the best one, or on disk; all processes do."""
         if best:
             self._best_loss, self.best_step = line.val_loss, line.step
-            self.best_model = jax.device_get(readable(state.result))
+            self.best_model = jax.device_get(gather_replicated(state.eval_model))
         if save:
-            self._save(readable(state), line.step, line.val_loss)
+            self._save(gather_replicated(state), line.step, line.val_loss)
 
     def finish(self, state: TrainState, ended: str) -> None:
         """Save what was not, say in the history why it ended, wait for the disk."""
         step = int(state.step)
-        if self.lines:
-            self.lines[-1] = dataclasses.replace(self.lines[-1], ended=ended)
+        if self.history:
+            self.history[-1] = dataclasses.replace(self.history[-1], ended=ended)
             if self._history:
-                self._history.rewrite(self.lines)
+                self._history.rewrite(self.history)
         if self._best_loss is None:
             self.best_step = step
-            if leads() and validations(self.lines):
-                note("no validation loss is a finite number; the last model is kept")
-        if any_says(self.best_model is None):
-            last = jax.device_get(readable(state.result))
+            if is_primary() and validations(self.history):
+                warn("no validation loss is a finite number; the last model is kept")
+        if any_process(self.best_model is None):
+            last = jax.device_get(gather_replicated(state.eval_model))
             self.best_model = last if self.best_model is None else self.best_model
-        self.best_model = tell(self.best_model)
-        if first_says(bool(self._checkpoints) and step != self.saved_step):
-            self._save(readable(state), step, None)
+        self.best_model = broadcast(self.best_model)
+        if primary_decides(bool(self._checkpoints) and step != self.saved_step):
+            self._save(gather_replicated(state), step, None)
         self.close()
 
     def close(self) -> None:
@@ -189,12 +197,14 @@ class RunRecorder:
         if self._checkpoints:
             self._checkpoints.close()
 
-    def _lines_up_to(self, history: HistoryFile, record: Record) -> list[Line]:
+    def _lines_up_to(
+        self, history: HistoryFile, record: CheckpointInfo
+    ) -> list[HistoryRow]:
         """The lines that lead to a checkpoint."""
         lines = history.read(record.step)
         missing = not history.path.exists()
         if missing and record.step and record.history:
-            note(f"{history.path.parent} has no history; it begins anew")
+            warn(f"{history.path.parent} has no history; it begins anew")
         elif record.history and record.history != str(Fingerprint(lines)):
             count = record.history.split()[0]
             raise InputError(
@@ -210,7 +220,7 @@ class RunRecorder:
         try:
             return self._checkpoints.load_model(step, like)
         except Damaged as error:
-            note(f"{error}; the best model so far is lost")
+            warn(f"{error}; the best model so far is lost")
             self._best_loss, self.best_step = None, self.saved_step
             return None
 
@@ -219,18 +229,18 @@ class RunRecorder:
             return  # process 0 has them
         started = time.perf_counter()
         self._history.sync()
-        record = Record(
+        record = CheckpointInfo(
             step=step,
             loss=loss,
             best_step=step if self._best_loss is None else self.best_step,
             best_loss=self._best_loss,
-            seconds=self.clock.seconds(),
-            compile_seconds=self.clock.compiling,
-            evaluate_seconds=self.clock.evaluating,
-            save_seconds=self.clock.saving,
+            seconds=self.timer.seconds(),
+            compile_seconds=self.timer.compiling,
+            evaluate_seconds=self.timer.evaluating,
+            save_seconds=self.timer.saving,
             rate_scale=self.rate_scale,
             history=str(self._fingerprint),
         )
         self._checkpoints.save(trees_of(state), record)
         self._saved_at, self.saved_step = time.perf_counter(), step
-        self.clock.saving += self._saved_at - started
+        self.timer.saving += self._saved_at - started

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lstm_jax.errors import note
+from lstm_jax.errors import warn
 from lstm_jax.training.loop import NotFinite
 from lstm_jax.training.recorder import RunRecorder
 from lstm_jax.training.step import TrainState
@@ -40,11 +40,11 @@ class BackOff:
         again = bool(saved) and saved[0] == self._backed_to
         if not saved or scale < _LEAST_SCALE or (again and len(saved) == 1):
             raise why
-        clock = dataclasses.replace(recorder.clock)
+        timer = dataclasses.replace(recorder.timer)
         state = recorder.resume(like, before=saved[0] if again else None)
-        recorder.clock.go_on_from(clock)  # the time is spent, if in vain
+        recorder.timer.go_on_from(timer)  # the time is spent, if in vain
         recorder.rate_scale, self._backed_to = scale, recorder.saved_step
-        note(
+        warn(
             f"step {why.step}: the loss or its gradient is no finite number; going on "
             f"from step {recorder.saved_step} at {scale:g} of the learning rate"
         )

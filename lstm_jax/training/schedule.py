@@ -9,7 +9,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Schedule:
     """The length of a run and the shape of its learning rate.
 
     `total_steps` or `max_seconds` is given, or both. `warmup` is a share of the run,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from lstm_jax.errors import Interrupted
 from lstm_jax.training.callbacks import INTERRUPTED, Callback
-from lstm_jax.training.history import Line
+from lstm_jax.training.history import HistoryRow
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -31,7 +31,7 @@ class Stop(Callback):
         """Tell whether to stop."""
         return self._number is not None
 
-    def on_row(self, row: Line) -> str | None:
+    def on_row(self, row: HistoryRow) -> str | None:
         """End a run that was asked to stop."""
         return INTERRUPTED if self() else None
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lstm_jax.storage.checkpoints import Checkpoints, Record
+from lstm_jax.storage.checkpoints import CheckpointInfo, Checkpoints
 from lstm_jax.training.step import TrainState
 from lstm_jax.typing import Model
 
@@ -10,11 +10,11 @@ from lstm_jax.typing import Model
 def trees_of(state: TrainState) -> dict[str, Model | TrainState]:
     """Divide a state by the files of a checkpoint.
 
-    `model` is what whoever loads it needs, the running average if there is one;
+    `model` is what whoever loads it needs, its EMA if there is one;
     `training` is what training needs beyond that.
     """
-    beside = state if state.averages else dataclasses.replace(state, model=())
-    return {"model": state.result, "training": beside}
+    beside = state if state.has_ema else dataclasses.replace(state, model=())
+    return {"model": state.eval_model, "training": beside}
 
 
 def load_state(checkpoints: Checkpoints, step: int, like: TrainState) -> TrainState:
@@ -22,14 +22,14 @@ def load_state(checkpoints: Checkpoints, step: int, like: TrainState) -> TrainSt
     shapes = trees_of(like)
     model = checkpoints.load_model(step, shapes["model"])
     training = checkpoints.load(step, "training", shapes["training"])
-    if like.averages:  # it has the model; the other was read to see that it is good
+    if like.has_ema:  # it has the model; the other was read to see that it is good
         return training
     return dataclasses.replace(training, model=model)
 
 
 def resume_state(
     checkpoints: Checkpoints, like: TrainState, before: int | None = None
-) -> tuple[Record, TrainState]:
+) -> tuple[CheckpointInfo, TrainState]:
     """Read the newest checkpoint that is good, of the same shapes as `like`.
 
     Args:

@@ -1,7 +1,7 @@
 """One optimizer step, and many of them in one compiled call. All pure functions.
 
 Everything a run knows is in `TrainState`, handed in and handed back. The file knows no
-task: a loss is a function `(model, carry, batch, key) -> (Sums, carry)`.
+task: a loss is a function `(model, carry, batch, key) -> (LossSums, carry)`.
 """
 
 import dataclasses
@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from lstm_jax.metrics.losses import Sums
-from lstm_jax.training.optimizer import AverageState
+from lstm_jax.metrics.losses import LossSums
+from lstm_jax.training.optimizer import EmaState
 from lstm_jax.typing import Batch, Carry, Count, Model, PRNGKey, Scalar
 
-Loss = Callable[[Model, Carry, Batch, PRNGKey | None], tuple[Sums, Carry]]
+Loss = Callable[[Model, Carry, Batch, PRNGKey | None], tuple[LossSums, Carry]]
 
 
 @jax.tree_util.register_dataclass
@@ -35,15 +35,15 @@ class TrainState:
     key: Array
 
     @property
-    def averages(self) -> bool:
-        """Whether there is a running average of the model."""
-        return isinstance(_last_link(self.optimizer), AverageState)
+    def has_ema(self) -> bool:
+        """Whether there is an exponential moving average (EMA) of the model."""
+        return isinstance(_last_link(self.optimizer), EmaState)
 
     @property
-    def result(self) -> Model:
-        """The model to be used: the running average if there is one."""
+    def eval_model(self) -> Model:
+        """The model to be used: its EMA if there is one."""
         last = _last_link(self.optimizer)
-        return last.average if isinstance(last, AverageState) else self.model
+        return last.average if isinstance(last, EmaState) else self.model
 
 
 @jax.tree_util.register_dataclass
@@ -51,7 +51,7 @@ class TrainState:
 class StepReport:
     """What a step measured: the batch's `sums`, and the gradient's norm."""
 
-    sums: Sums
+    sums: LossSums
     gradient_norm: Array
 
 
@@ -76,7 +76,7 @@ def train_step(
 ) -> tuple[TrainState, StepReport]:
     """One gradient step on the mean loss of the batch, in nats, and its penalty."""
 
-    def mean_loss(model: Model) -> tuple[Array, tuple[Sums, Carry]]:
+    def mean_loss(model: Model) -> tuple[Array, tuple[LossSums, Carry]]:
         key = jax.random.fold_in(state.key, state.step)
         sums, carry = loss(model, state.carry, batch, key)
         total, weight = sums.loss, sums.count
@@ -154,7 +154,7 @@ def _nothing_yet(loss: Loss, state: TrainState, batches: Batch) -> StepReport:
     return StepReport(zeros, jnp.float32(0))
 
 
-def train_steps_together(
+def train_steps_jointly(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     state: TrainState,

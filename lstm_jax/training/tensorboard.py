@@ -8,13 +8,13 @@ from typing import Any
 
 from lstm_jax.errors import InputError
 from lstm_jax.training.callbacks import Callback
-from lstm_jax.training.history import Line
+from lstm_jax.training.history import HistoryRow
 
 # Curves of one group share a picture: the tag before the slash.
 _PARTS = {"train": "train_with_dropout", "train_eval": "train", "val": "validation"}
 
 
-class Board(Callback):
+class TensorBoardWriter(Callback):
     """Writes the history as TensorBoard events into a folder of its own.
 
     The events that the folder held before are replaced by those of the history, also
@@ -31,15 +31,15 @@ class Board(Callback):
     def __init__(self, folder: Path, items: str = "items") -> None:
         self._package = require_tensorboard()
         self._folder, self._items = folder, items
-        self._waiting: list[Line] = []
+        self._waiting: list[HistoryRow] = []
         self._writer: Any = None
 
-    def begin(self, history: Sequence[Line]) -> None:
+    def begin(self, history: Sequence[HistoryRow]) -> None:
         """Begin anew; the history is written with the next line, if there is one."""
         self.end()
         self._waiting = list(history)
 
-    def on_row(self, row: Line) -> None:
+    def on_row(self, row: HistoryRow) -> None:
         """Write a line: every number that was measured, by step."""
         if self._writer is None:
             for old in self._folder.glob("events.out.tfevents.*"):
@@ -57,7 +57,7 @@ class Board(Callback):
         self._writer = None
 
 
-def scalars(line: Line, items: str) -> Iterator[tuple[str, float]]:
+def scalars(line: HistoryRow, items: str) -> Iterator[tuple[str, float]]:
     """Yield the tag and the value of every number of a line."""
     for part, curve in _PARTS.items():
         for name, value in getattr(line, part).items():

@@ -14,7 +14,12 @@ import jax
 
 from lstm_jax.config import RunConfig
 from lstm_jax.distributed.bounded import bounded_jit
-from lstm_jax.distributed.multihost import first_number, leads, settle, tell
+from lstm_jax.distributed.multihost import (
+    broadcast,
+    broadcast_number,
+    is_primary,
+    settle,
+)
 from lstm_jax.training.callbacks import (
     INTERRUPTED,
     Callback,
@@ -22,14 +27,14 @@ from lstm_jax.training.callbacks import (
     begin_all,
     tell_all,
 )
-from lstm_jax.training.compiled import Programs
-from lstm_jax.training.history import Line
-from lstm_jax.training.loop import Clock, NotFinite, Task, fit
+from lstm_jax.training.compiled import CompiledSteps
+from lstm_jax.training.history import HistoryRow
+from lstm_jax.training.loop import NotFinite, Task, Timer, fit
 from lstm_jax.training.recorder import CheckpointPolicy, RunRecorder
 from lstm_jax.training.recovery import BackOff
-from lstm_jax.training.schedule import Plan
+from lstm_jax.training.schedule import Schedule
 from lstm_jax.training.step import TrainState
-from lstm_jax.training.tensorboard import Board
+from lstm_jax.training.tensorboard import TensorBoardWriter
 from lstm_jax.typing import Model
 
 FirstState = Callable[[], TrainState]
@@ -39,23 +44,23 @@ FirstState = Callable[[], TrainState]
 class Trained:
     """The best model by validation loss, on the host, and how it came about.
 
-    Without a finite validation loss it is the last one. `lines` is the history, `clock`
-    says where the seconds went, `ended` why it was over: "finished", "interrupted", or
-    what early stopping says.
+    Without a finite validation loss it is the last one. `history` is its history,
+    `timer` says where the seconds went, `ended` why it was over: "finished",
+    "interrupted", or what early stopping says.
     """
 
     model: Model
     step: int
-    lines: list[Line]
-    clock: Clock
+    history: list[HistoryRow]
+    timer: Timer
     ended: str
 
 
 def train_model(
     task: Task,
     first_state: FirstState,
-    plan: Plan,
-    programs: Programs,
+    schedule: Schedule,
+    compiled: CompiledSteps,
     run: RunConfig | None = None,
     *,
     folder: Path | None = None,
@@ -67,8 +72,8 @@ def train_model(
         task: what to learn. The loss must be that of the programs.
         first_state: makes the state before the first step, as `init_state` does; it is
             compiled, and on a resume only asked for its shapes.
-        plan: when to end, and the learning rate until then.
-        programs: loss and optimizer, and what was compiled of them before.
+        schedule: when to end, and the learning rate until then.
+        compiled: loss and optimizer, and what was compiled of them before.
         run: how often to validate and to save, and the like. `epochs` and
             `max_seconds` are the plan's business, `run_dir` that of the caller.
         folder: where to keep `metrics.jsonl`, checkpoints and what TensorBoard reads;
@@ -82,17 +87,17 @@ def train_model(
             is no longer a finite number.
     """
     run = run or RunConfig()
-    folder = folder if leads() else None
-    clock = Clock()
-    recorder = RunRecorder(folder, clock, CheckpointPolicy.of(run))
+    folder = folder if is_primary() else None
+    timer = Timer()
+    recorder = RunRecorder(folder, timer, CheckpointPolicy.of(run))
     callbacks = [*callbacks, EarlyStopping(run.patience, run.min_improvement)]
     if run.tensorboard and folder:
-        callbacks.append(Board(folder / "tensorboard", task.items))
+        callbacks.append(TensorBoardWriter(folder / "tensorboard", task.items))
     try:
         state = _begin(recorder, first_state, run.resume)
-        ended = begin_all(callbacks, recorder.lines)
+        ended = begin_all(callbacks, recorder.history)
         attempts = _attempts(
-            task, first_state, state, plan, programs, run, recorder, callbacks
+            task, first_state, state, schedule, compiled, run, recorder, callbacks
         )
         for state, line in () if ended else attempts:
             recorder.append(line)
@@ -106,7 +111,7 @@ def train_model(
             if stop:
                 break
         ended = ended or "finished"
-        clock.stop()
+        timer.stop()
         recorder.finish(state, ended)
     except Exception:
         recorder.close()  # what was being written is written
@@ -115,7 +120,7 @@ def train_model(
         for callback in callbacks:
             callback.end()
     return Trained(
-        recorder.best_model, recorder.best_step, recorder.lines, clock, ended
+        recorder.best_model, recorder.best_step, recorder.history, timer, ended
     )
 
 
@@ -126,43 +131,43 @@ def _begin(recorder: RunRecorder, first_state: FirstState, resume: bool) -> Trai
     else:
         state = bounded_jit(first_state)()
         recorder.begin(state)
-    return tell(state)
+    return broadcast(state)
 
 
 def _attempts(
     task: Task,
     first_state: FirstState,
     state: TrainState,
-    plan: Plan,
-    programs: Programs,
+    schedule: Schedule,
+    compiled: CompiledSteps,
     run: RunConfig,
     recorder: RunRecorder,
     callbacks: Sequence[Callback],
-) -> Iterator[tuple[TrainState, Line]]:
+) -> Iterator[tuple[TrainState, HistoryRow]]:
     """The loop; with --on-nan backoff, the loop again from the last good state."""
     back_off = BackOff(recorder)
     while True:
-        scale = first_number(recorder.rate_scale)
+        scale = broadcast_number(recorder.rate_scale)
         try:
             yield from fit(
                 task,
-                programs.optimizer,
+                compiled.optimizer,
                 state,
-                dataclasses.replace(plan, peak=plan.peak * scale),
-                recorder.clock,
+                dataclasses.replace(schedule, peak=schedule.peak * scale),
+                recorder.timer,
                 steps_per_call=run.steps_per_call,
                 evaluations=run.evaluations,
                 devices=run.devices,
                 shard_model=run.shard_model,
-                programs=programs,
+                compiled=compiled,
             )
             return
         except NotFinite as why:
             if run.on_nan == "stop":
                 raise
-            if leads():
+            if is_primary():
                 state = back_off(jax.eval_shape(first_state), why)
             else:
                 state = bounded_jit(first_state)()
-            state = tell(state)
-            begin_all(callbacks, recorder.lines)
+            state = broadcast(state)
+            begin_all(callbacks, recorder.history)

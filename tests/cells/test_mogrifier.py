@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from numpy.typing import NDArray
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState, open_gates
+from lstm_jax.cells.lstm import LSTMParams, LSTMState, apply_gates
 from lstm_jax.cells.mogrifier import MogrifierParams, init_rounds, mogrifier_step
 from lstm_jax.config import RunConfig
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
@@ -134,8 +134,8 @@ def test_without_rounds_it_is_the_plain_layer() -> None:
 def test_a_capped_cell_never_holds_more_than_one() -> None:
     """And a free one does, with gates as open as these."""
     rng = np.random.default_rng(0)
-    open_gates = np.full(4 * H, 3.0)
-    weights = (rng.normal(size=(D, 4 * H)), rng.normal(size=(H, 4 * H)), open_gates)
+    apply_gates = np.full(4 * H, 3.0)
+    weights = (rng.normal(size=(D, 4 * H)), rng.normal(size=(H, 4 * H)), apply_gates)
     cell = LSTMParams(*(jnp.asarray(w, jnp.float32) for w in weights))
     xs = jnp.asarray(rng.normal(size=(50, B, D)), jnp.float32)
     blank = LSTMState(jnp.zeros((B, H)), jnp.zeros((B, H)))
@@ -184,7 +184,7 @@ def model(dtype: str = "float32") -> MogrifierModel:
 def test_reading_is_step_by_step(dtype: str) -> None:
     made = model(dtype)
     hs, states = jax.jit(LanguageModel.read)(made, IDS)
-    walked, step = made.blank(B), jax.jit(LanguageModel.step)
+    walked, step = made.initial_state(B), jax.jit(LanguageModel.step)
     for ids in IDS:
         walked = step(made, ids, walked)
     tolerance = 1e-5 if dtype == "float32" else 0.05
@@ -198,16 +198,18 @@ def test_gates_that_are_inspected_are_those_of_the_steps() -> None:
     for layer in layers_of(model(), IDS):
         c = jnp.zeros((B, H))
         for z, h in zip(layer.z, layer.h, strict=True):
-            state = open_gates(z, c, capped=True)
+            state = apply_gates(z, c, capped=True)
             assert_close(state.h, h, 1e-5)
             c = state.c
 
 
 def test_every_parameter_learns_and_no_table_is_left() -> None:
     made = model()
-    batch = {"inputs": IDS, "targets": IDS[::-1], "fresh": jnp.zeros(B, bool)}
+    batch = {"inputs": IDS, "targets": IDS[::-1], "resets": jnp.zeros(B, bool)}
     gradient = jax.grad(
-        lambda m: language_loss(m, made.blank(B), batch, jax.random.key(0))[0].loss
+        lambda m: (
+            language_loss(m, made.initial_state(B), batch, jax.random.key(0))[0].loss
+        )
     )(made)
     assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
     assert made.layers[0].w_x.shape == (H, 4 * H)

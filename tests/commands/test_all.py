@@ -101,7 +101,7 @@ HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "scipy"}
 FLAGS = {
     "train": """--data --vocab --layers --hidden --dropout --precision --engine --batch
         --mogrifier --capped-gate --top-only --length --learning-rate
-        --weight-decay --average --run-dir --epochs --max-seconds --seed --preset
+        --weight-decay --ema --run-dir --epochs --max-seconds --seed --preset
         --checkpoint-seconds --checkpoint-steps --on-nan
         --patience --min-improvement --tensorboard --variational --input-dropout
         --weight-drop --recurrent-dropout --zoneout-hidden --zoneout-cell
@@ -113,7 +113,7 @@ FLAGS = {
         --samples --seed --json""",
     "evaluate": "RUN_DIR --data --dynamic --json",
     "inspect": "RUN_DIR --text --json",
-    "crossval": """--data --folds --seeds --together --epochs --max-seconds --hidden
+    "crossval": """--data --folds --seeds --jointly --epochs --max-seconds --hidden
         --dropout --learning-rate --weight-drop --run-dir --overwrite""",
 }
 

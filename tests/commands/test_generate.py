@@ -104,7 +104,9 @@ def test_an_unknown_character_is_named(trained: Trained, tmp_path: Path) -> None
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a command that is called here leave JAX's own cache as it is."""
-    monkeypatch.setattr("lstm_jax.distributed.host.keep_programs", lambda: None)
+    monkeypatch.setattr(
+        "lstm_jax.distributed.host.enable_compilation_cache", lambda: None
+    )
 
 
 @pytest.mark.parametrize(

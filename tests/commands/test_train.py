@@ -297,7 +297,7 @@ def test_training_refuses_other_places(
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a command that is called here leave this process's JAX as it is."""
-    for name in ("keep_programs", "show_cores"):
+    for name in ("enable_compilation_cache", "set_cpu_device_count"):
         monkeypatch.setattr(
             f"lstm_jax.distributed.host.{name}", lambda *given, **named: None
         )

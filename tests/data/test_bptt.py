@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_jax.data.bptt import Batch, lane_batch, steps_per_epoch, windows
+from lstm_jax.data.bptt import Batch, steps_per_epoch, tbptt_batch, windows
 from lstm_jax.data.special_ids import IGNORED
 
 # Lanes.
@@ -14,13 +14,13 @@ from lstm_jax.data.special_ids import IGNORED
 shapes = st.tuples(st.integers(2, 60), st.integers(1, 5), st.integers(1, 7))
 
 
-def lanes(
+def segment_batch(
     shape: tuple[int, int, int], n: int, seed: int = 0, reset_probability: float = 0.3
 ) -> Batch:
     """Batch n of a text of `size` symbols, for a shape (size, batch, length)."""
     size, batch, length = shape
     ids = np.arange(size, dtype=np.uint16)
-    return lane_batch(
+    return tbptt_batch(
         ids,
         n,
         batch=batch,
@@ -41,11 +41,11 @@ def test_a_batch_has_its_shape_and_types(
     shape: tuple[int, int, int], n: int, seed: int
 ) -> None:
     _, batch, length = shape
-    found = lanes(shape, n, seed)
+    found = segment_batch(shape, n, seed)
     assert {name: (a.shape, a.dtype.name) for name, a in found.items()} == {
         "inputs": ((length, batch), "int32"),
         "targets": ((length, batch), "int32"),
-        "fresh": ((batch,), "bool"),
+        "resets": ((batch,), "bool"),
     }
 
 
@@ -54,15 +54,15 @@ def test_a_batch_is_a_function_of_seed_and_number(
     shape: tuple[int, int, int], order: list[int], seed: int
 ) -> None:
     """Made in any order, or twice: the same."""
-    in_order = [lanes(shape, n, seed) for n in range(8)]
+    in_order = [segment_batch(shape, n, seed) for n in range(8)]
     for n in order:
-        assert_equal_batches(lanes(shape, n, seed), in_order[n])
+        assert_equal_batches(segment_batch(shape, n, seed), in_order[n])
 
 
 @given(shapes, st.integers(0, 30))
 def test_targets_are_true_successors(shape: tuple[int, int, int], n: int) -> None:
     """The end of the text never predicts its beginning."""
-    batch = lanes(shape, n)
+    batch = segment_batch(shape, n)
     np.testing.assert_array_equal(batch["targets"], batch["inputs"] + 1)
     assert batch["targets"].max() < shape[0]
 
@@ -72,7 +72,9 @@ def test_an_epoch_reads_everything(shape: tuple[int, int, int], epoch: int) -> N
     """Every transition once, and no more twice than it takes to fill the last step."""
     size, batch, length = shape
     segments = steps_per_epoch(size, batch, length)
-    inputs = [lanes(shape, epoch * segments + k)["inputs"] for k in range(segments)]
+    inputs = [
+        segment_batch(shape, epoch * segments + k)["inputs"] for k in range(segments)
+    ]
     counts = np.bincount(np.ravel(inputs), minlength=size)
     assert counts[-1] == 0  # the last symbol has no successor
     assert counts[:-1].min() >= 1
@@ -84,31 +86,33 @@ def test_an_epoch_reads_everything(shape: tuple[int, int, int], epoch: int) -> N
 def test_lanes_go_on_where_they_stopped(
     shape: tuple[int, int, int], epoch: int
 ) -> None:
-    """Within an epoch a lane reads on; after the last transition comes the first."""
+    """Within an epoch a row reads on; after the last transition comes the first."""
     size, batch, length = shape
     segments = steps_per_epoch(size, batch, length)
     first = epoch * segments
-    inputs = [lanes(shape, first + k)["inputs"] for k in range(segments)]
+    inputs = [segment_batch(shape, first + k)["inputs"] for k in range(segments)]
     read = np.concatenate(inputs)
     np.testing.assert_array_equal(read[1:], (read[:-1] + 1) % (size - 1))
-    ends, starts = read[-1], np.roll(read[0], -1)  # a lane ends where the next began
+    ends, starts = read[-1], np.roll(read[0], -1)  # a row ends where the next began
     np.testing.assert_array_equal(starts[:-1], (ends[:-1] + 1) % (size - 1))
 
 
 def test_epochs_and_seeds_begin_at_different_places() -> None:
     shape = (1000, 2, 5)
     segments = steps_per_epoch(*shape)
-    by_epoch = {int(lanes(shape, k * segments)["inputs"][0, 0]) for k in range(20)}
-    by_seed = {int(lanes(shape, 0, seed)["inputs"][0, 0]) for seed in range(20)}
+    by_epoch = {
+        int(segment_batch(shape, k * segments)["inputs"][0, 0]) for k in range(20)
+    }
+    by_seed = {int(segment_batch(shape, 0, seed)["inputs"][0, 0]) for seed in range(20)}
     assert len(by_epoch) > 15
     assert len(by_seed) > 15
 
 
 def fresh_share(reset_probability: float, *, first: bool) -> float:
-    """The share of fresh lanes, over 50 epochs of 10 segments of 20 lanes."""
+    """The share of rows that are reset, over 50 epochs of 10 segments of 20 rows."""
     shape = (20 * 10 * 3 + 1, 20, 3)
     numbers = [n for n in range(50 * 10) if (n % 10 == 0) == first]
-    found = [lanes(shape, n, 0, reset_probability)["fresh"] for n in numbers]
+    found = [segment_batch(shape, n, 0, reset_probability)["resets"] for n in numbers]
     return float(np.mean(found))
 
 
@@ -130,11 +134,11 @@ def test_without_resets_none_happen() -> None:
 
 
 def test_lanes_are_reset_independently() -> None:
-    """Neither all lanes at once nor the same ones every time."""
+    """Neither all rows at once nor the same ones every time."""
     shape = (2000, 8, 3)
-    fresh = np.array([lanes(shape, n, 0, 0.5)["fresh"] for n in range(1, 60)])
-    assert not (fresh == fresh[:, :1]).all(axis=1).all()
-    assert not (fresh == fresh[:1]).all()
+    resets = np.array([segment_batch(shape, n, 0, 0.5)["resets"] for n in range(1, 60)])
+    assert not (resets == resets[:, :1]).all(axis=1).all()
+    assert not (resets == resets[:1]).all()
 
 
 # Windows.
@@ -148,7 +152,7 @@ def test_windows_predict_every_symbol_but_the_first_once(
     batches = list(windows(np.arange(size, dtype=np.uint8), length, rows))
     for batch in batches:
         assert batch["inputs"].shape == batch["targets"].shape == (length, rows)
-        assert batch["fresh"].tolist() == [True] * rows
+        assert batch["resets"].tolist() == [True] * rows
     inputs, targets = (
         np.concatenate([batch[name].T.ravel() for batch in batches])
         for name in ("inputs", "targets")
@@ -190,7 +194,7 @@ def test_nothing_is_predicted_across_a_seam(seam: int) -> None:
     """Every transition but that one is read in an epoch, and no other."""
     ids = np.arange(60, dtype=np.uint8)
     batches = [
-        lane_batch(ids, n, batch=3, length=4, seed=1, reset_probability=0.0, seam=seam)
+        tbptt_batch(ids, n, batch=3, length=4, seed=1, reset_probability=0.0, seam=seam)
         for n in range(steps_per_epoch(60, 3, 4))
     ]
     found = {

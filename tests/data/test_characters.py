@@ -11,7 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lstm_jax.data.special_ids import UNKNOWN
-from lstm_jax.data.tokenizers.characters import Kind, Vocab, load_vocab, save_vocab
+from lstm_jax.data.tokenizers.characters import (
+    CharTokenizer,
+    Kind,
+    load_vocab,
+    save_vocab,
+)
 from lstm_jax.errors import InputError
 
 # What text handling likes to get wrong: a combining mark, NUL, line ends, the byte
@@ -24,8 +29,8 @@ utf8_text = st.text()  # what UTF-8 can hold: no surrogates
 cuts = st.lists(st.integers(0, 40))
 
 
-def vocab_of(text: str) -> Vocab:
-    return Vocab("char", "".join(sorted(set(text))))
+def vocab_of(text: str) -> CharTokenizer:
+    return CharTokenizer("char", "".join(sorted(set(text))))
 
 
 @given(any_text)
@@ -42,7 +47,7 @@ def test_text_of_known_characters_comes_back(text: str) -> None:
 @given(utf8_text)
 @example(ODD)
 def test_bytes_come_back(text: str) -> None:
-    vocab = Vocab("byte")
+    vocab = CharTokenizer("byte")
     ids = vocab.encode(text)
     assert ids.tolist() == list(text.encode())
     assert vocab.encode(text.encode()).tolist() == ids.tolist()
@@ -57,18 +62,18 @@ def test_char_vocabulary_reads_bytes_as_utf8() -> None:
 @pytest.mark.parametrize("ids", [[0xFF], [0xC3], [0xED, 0xA0, 0x80]])
 def test_bytes_that_are_no_utf8_are_replaced(ids: list[int]) -> None:
     """An impossible byte, half a character, a lone surrogate."""
-    text = Vocab("byte").decode([97, *ids])
+    text = CharTokenizer("byte").decode([97, *ids])
     assert text[0] == "a"
     assert set(text[1:]) == {"\ufffd"}
 
 
 def test_lone_surrogates_become_bytes() -> None:
-    ids = Vocab("byte").encode(SURROGATES)
+    ids = CharTokenizer("byte").encode(SURROGATES)
     assert bytes(ids.tolist()) == SURROGATES.encode("utf-8", "surrogatepass")
 
 
 def test_ids_follow_the_order_of_characters() -> None:
-    vocab = Vocab("char", "zaé")
+    vocab = CharTokenizer("char", "zaé")
     assert vocab.encode("zaé").tolist() == [1, 2, 3]
     assert vocab.decode([3, 2, 1]) == "éaz"
 
@@ -90,7 +95,7 @@ def test_unknown_characters(known: str, text: str) -> None:
 
 
 def test_to_bytes_nothing_is_unknown() -> None:
-    assert Vocab("byte").unknown(ODD) == []
+    assert CharTokenizer("byte").unknown(ODD) == []
 
 
 @pytest.mark.parametrize("kind", ["char", "byte"])
@@ -99,7 +104,7 @@ def test_to_bytes_nothing_is_unknown() -> None:
 @example("\U0001f600" * 3, [*range(12)])
 def test_decoder_takes_any_pieces(kind: Kind, text: str, cuts: list[int]) -> None:
     """A byte vocabulary's pieces may end inside a character."""
-    vocab = Vocab("byte") if kind == "byte" else vocab_of(text)
+    vocab = CharTokenizer("byte") if kind == "byte" else vocab_of(text)
     ids = vocab.encode(text)
     bounds = sorted(min(cut, len(ids)) for cut in [0, *cuts, len(ids)])
     decode = vocab.decoder()
@@ -108,7 +113,7 @@ def test_decoder_takes_any_pieces(kind: Kind, text: str, cuts: list[int]) -> Non
 
 
 def test_decoder_shows_a_character_when_it_is_complete() -> None:
-    decode = Vocab("byte").decoder()
+    decode = CharTokenizer("byte").decoder()
     assert [decode([byte]) for byte in "aé!".encode()] == ["a", "", "é", "!"]
 
 
@@ -126,7 +131,7 @@ def test_decoder_shows_a_character_when_it_is_complete() -> None:
 def test_ids_have_the_smallest_type(characters: int, dtype: type) -> None:
     """The largest id is the number of characters, as id 0 is UNKNOWN."""
     text = "".join(map(chr, range(characters)))
-    vocab = Vocab("char", text)
+    vocab = CharTokenizer("char", text)
     ids = vocab.encode(text)
     assert len(vocab) == characters + 1
     assert ids.dtype == vocab.dtype == dtype
@@ -134,7 +139,7 @@ def test_ids_have_the_smallest_type(characters: int, dtype: type) -> None:
 
 
 def test_bytes_are_their_own_ids() -> None:
-    vocab = Vocab("byte")
+    vocab = CharTokenizer("byte")
     assert len(vocab) == 256
     ids = vocab.encode(bytes(range(256)))
     assert ids.dtype == vocab.dtype == np.uint8
@@ -143,9 +148,14 @@ def test_bytes_are_their_own_ids() -> None:
 
 @pytest.mark.parametrize(
     "vocab",
-    [Vocab("byte"), Vocab("char"), Vocab("char", "zyx"), vocab_of(ODD + SURROGATES)],
+    [
+        CharTokenizer("byte"),
+        CharTokenizer("char"),
+        CharTokenizer("char", "zyx"),
+        vocab_of(ODD + SURROGATES),
+    ],
 )
-def test_saved_and_loaded(tmp_path: Path, vocab: Vocab) -> None:
+def test_saved_and_loaded(tmp_path: Path, vocab: CharTokenizer) -> None:
     path = tmp_path / "vocab.json"
     save_vocab(vocab, path)
     assert load_vocab(path) == vocab

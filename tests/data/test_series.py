@@ -10,9 +10,9 @@ import pytest
 from experiments.forecast.metrics import score_points
 from lstm_jax.config import read_section
 from lstm_jax.data.series import (
-    Frame,
+    WindowSpec,
     all_positive,
-    check_frame,
+    check_window_spec,
     hold_out,
     need_points,
     scale_series,
@@ -20,7 +20,7 @@ from lstm_jax.data.series import (
 from lstm_jax.data.series_csv import read_series, write_forecasts
 from lstm_jax.errors import InputError
 
-FRAME = Frame(horizon=3, seasons=(2, 4), reads=5)
+WINDOW = WindowSpec(horizon=3, seasons=(2, 4), reads=5)
 
 
 def some_series() -> dict[str, np.ndarray]:
@@ -31,10 +31,10 @@ def some_series() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("log", [False, True])
 def test_windows_are_what_a_slow_loop_says(log: bool) -> None:
     series = some_series()
-    panel = scale_series(series, FRAME, log)
+    panel = scale_series(series, WINDOW, log)
     rows, ends = np.array([1, 0, 1]), np.array([9, 30, 15])
-    past, level = panel.windows(rows, ends, FRAME)
-    assert past.shape == (3, FRAME.context) == (3, 9) and past.dtype == np.float32
+    past, level = panel.windows(rows, ends, WINDOW)
+    assert past.shape == (3, WINDOW.context) == (3, 9) and past.dtype == np.float32
     for k, (row, end) in enumerate(zip(rows, ends, strict=True)):
         points = list(series.values())[row]
         values = np.log(points) if log else points
@@ -49,9 +49,9 @@ def test_windows_are_what_a_slow_loop_says(log: bool) -> None:
 @pytest.mark.parametrize("log", [False, True])
 def test_futures_come_back_as_they_were(log: bool) -> None:
     series = some_series()
-    panel = scale_series(series, FRAME, log)
+    panel = scale_series(series, WINDOW, log)
     rows, ends = np.array([0, 1]), np.array([12, 17])
-    _, level = panel.windows(rows, ends, FRAME)
+    _, level = panel.windows(rows, ends, WINDOW)
     units = panel.futures(rows, ends, level, 3)
     found = panel.restore(units[..., None], rows, level)[..., 0]
     np.testing.assert_allclose(found[0], series["a"][12:15], rtol=1e-5)
@@ -62,9 +62,9 @@ def test_futures_come_back_as_they_were(log: bool) -> None:
 def test_importance_is_what_an_error_adds_to_owa(log: bool) -> None:
     """Against OWA itself: the forecast is the level, and wrong by a little."""
     series, yardstick = some_series(), (15.0, 2.0)
-    panel = scale_series(series, FRAME, log)
+    panel = scale_series(series, WINDOW, log)
     row, end, small = np.array([1]), np.array([12]), 1e-4
-    _, level = panel.windows(row, end, FRAME)
+    _, level = panel.windows(row, end, WINDOW)
     right, wrong = (
         panel.restore(np.full((1, 1, 1), error), row, level)[0, 0]
         for error in (0.0, small)
@@ -75,7 +75,7 @@ def test_importance_is_what_an_error_adds_to_owa(log: bool) -> None:
 
 
 def test_a_series_around_zero_has_a_finite_importance() -> None:
-    panel = scale_series({"a": np.tile([-1.0, 1.0, 2.0, -2.0], 5)}, FRAME, log=False)
+    panel = scale_series({"a": np.tile([-1.0, 1.0, 2.0, -2.0], 5)}, WINDOW, log=False)
     row = np.array([0])
     found = panel.importance(row, np.array([0.0]), (10.0, 1.0))
     assert found[0] == pytest.approx((100 / 10 + 1) / 2)  # of 100 %, and of a MASE of 1
@@ -83,30 +83,32 @@ def test_a_series_around_zero_has_a_finite_importance() -> None:
 
 def test_scales_know_nothing_of_what_came_after() -> None:
     known, truth = hold_out(some_series(), 6)
-    panel = scale_series(known, FRAME, log=True)
+    panel = scale_series(known, WINDOW, log=True)
     longer = panel.extended({name: points * 100 for name, points in truth.items()})
     np.testing.assert_array_equal(longer.scale, panel.scale)
     np.testing.assert_array_equal(longer.known, [24, 14])
     rows, ends = np.array([0, 1]), np.array([24, 14])
     for before, after in zip(
-        panel.windows(rows, ends, FRAME), longer.windows(rows, ends, FRAME), strict=True
+        panel.windows(rows, ends, WINDOW),
+        longer.windows(rows, ends, WINDOW),
+        strict=True,
     ):
         np.testing.assert_array_equal(before, after)
-    assert scale_series(some_series(), FRAME, True).scale[0] != panel.scale[0]
+    assert scale_series(some_series(), WINDOW, True).scale[0] != panel.scale[0]
 
 
 @pytest.mark.parametrize(
     ("points", "unit"), [(np.tile([1.0, 2.0], 9), 0.5), (np.ones(9), 1.0)]
 )
 def test_series_that_never_change_have_a_unit(points: np.ndarray, unit: float) -> None:
-    assert scale_series({"a": points}, FRAME, log=False).scale[0] == unit
+    assert scale_series({"a": points}, WINDOW, log=False).scale[0] == unit
 
 
 def test_logarithms_are_refused_where_there_are_none() -> None:
     series = {"a": np.array([3.0, 0.0, 1.0])}
     assert not all_positive(series) and all_positive(some_series())
     with pytest.raises(InputError, match=r"a: expected numbers above 0.* found 0"):
-        scale_series(series, FRAME, log=True)
+        scale_series(series, WINDOW, log=True)
 
 
 def test_short_series_are_refused() -> None:
@@ -118,24 +120,26 @@ def test_short_series_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame", "message"),
+    ("window", "message"),
     [
-        (Frame(seasons=()), "--seasons"),
-        (Frame(seasons=(24, 7)), "--seasons"),
-        (Frame(seasons=(0, 7)), "--seasons"),
-        (Frame(horizon=0), "--horizon"),
-        (Frame(reads=100), "--reads: expected the longest season, 168"),
+        (WindowSpec(seasons=()), "--seasons"),
+        (WindowSpec(seasons=(24, 7)), "--seasons"),
+        (WindowSpec(seasons=(0, 7)), "--seasons"),
+        (WindowSpec(horizon=0), "--horizon"),
+        (WindowSpec(reads=100), "--reads: expected the longest season, 168"),
     ],
 )
-def test_frames_that_make_no_sense_are_refused(frame: Frame, message: str) -> None:
+def test_frames_that_make_no_sense_are_refused(
+    window: WindowSpec, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
-        check_frame(frame)
-    assert check_frame(FRAME) is FRAME
+        check_window_spec(window)
+    assert check_window_spec(WINDOW) is WINDOW
 
 
 def test_a_frame_comes_back_from_json() -> None:
-    record = json.loads(json.dumps(dataclasses.asdict(FRAME)))
-    assert read_section(Frame, record, "here") == FRAME
+    record = json.loads(json.dumps(dataclasses.asdict(WINDOW)))
+    assert read_section(WindowSpec, record, "here") == WINDOW
 
 
 def written(path: Path, text: str) -> Path:

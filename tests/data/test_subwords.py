@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_jax.data.special_ids import END, START, UNKNOWN
-from lstm_jax.data.tokenizers.subwords import Subwords, learn_subwords, split_words
+from lstm_jax.data.tokenizers.subwords import BPETokenizer, learn_subwords, split_words
 from lstm_jax.errors import InputError
 
 TEXT = [
@@ -58,8 +58,8 @@ def test_frequent_words_become_one_symbol() -> None:
 def test_what_was_learned_first_is_merged_first() -> None:
     symbols = (" ", "a", "b", "c")
     first_bc, first_ab = (
-        Subwords((*symbols, "bc", "ab")),
-        Subwords((*symbols, "ab", "bc")),
+        BPETokenizer((*symbols, "bc", "ab")),
+        BPETokenizer((*symbols, "ab", "bc")),
     )
     assert first_bc.names(first_bc.encode("abc")) == [" ", "a", "bc"]
     assert first_ab.names(first_ab.encode("abc")) == [" ", "ab", "c"]
@@ -84,7 +84,7 @@ def test_what_was_never_seen_is_unknown() -> None:
 
 
 def test_equal_tables_are_equal() -> None:
-    again = Subwords(LEARNED.symbols)
+    again = BPETokenizer(LEARNED.symbols)
     assert again == LEARNED and again.encode(TEXT[0]) == LEARNED.encode(TEXT[0])
 
 

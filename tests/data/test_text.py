@@ -23,7 +23,7 @@ from lstm_jax.data.text import (
     split_size,
     survey_files,
 )
-from lstm_jax.data.tokenizers.characters import Kind, Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer, Kind
 from lstm_jax.errors import InputError
 
 # Characters of one to four bytes, every kind of line end, NUL, the byte order mark.
@@ -40,7 +40,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 def read_back(
     paths: Sequence[Path], kind: Kind, fraction: float, target: Path
-) -> tuple[Corpus, Vocab]:
+) -> tuple[Corpus, CharTokenizer]:
     """What the library makes of some files, in two readings."""
     survey = survey_files(paths, kind, fraction)
     corpus = encode_files(paths, survey, target)
@@ -49,7 +49,9 @@ def read_back(
     return corpus, survey.vocab
 
 
-def assert_same(found: tuple[Corpus, Vocab], expected: tuple[Corpus, Vocab]) -> None:
+def assert_same(
+    found: tuple[Corpus, CharTokenizer], expected: tuple[Corpus, CharTokenizer]
+) -> None:
     assert found[1] == expected[1]
     assert found[0].train_size == expected[0].train_size
     assert found[0].ids.dtype == expected[0].ids.dtype
@@ -226,7 +228,7 @@ def test_what_cannot_be_read_is_refused(
     assert str(caught.value).startswith(f"{path}: expected")
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=re.escape(message)):
-        encode_file(path, Vocab("char", "abc"))
+        encode_file(path, CharTokenizer("char", "abc"))
 
 
 def test_bytes_of_any_file_can_be_learned(tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from lstm_jax.decoding.autoregressive import (
-    Snapshot,
-    branch,
-    continue_from,
+    DecoderState,
+    generate_from,
     generate_ids,
     read_prompt,
+    repeat_rows,
     row_keys,
     sample_keys,
 )
-from lstm_jax.decoding.config import GREEDY, MEMORY, Sampling
+from lstm_jax.decoding.config import GREEDY, MEMORY, SamplingConfig
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.typing import Ids, PRNGKey, StepIds, StepLogits
 
@@ -33,9 +33,9 @@ CHANCES = np.array([0.35, 0.25, 0.2, 0.1, 0.06, 0.04])
 class Recorder(LanguageModel):
     """A language model that writes down every score it gives."""
 
-    def next_scores(self, states: States) -> StepLogits:
+    def next_logits(self, states: States) -> StepLogits:
         """The scores, after a copy of them went into the book."""
-        scores = super().next_scores(states)
+        scores = super().next_logits(states)
         jax.debug.callback(lambda s: BOOK.append(np.array(s)), scores, ordered=True)
         return scores
 
@@ -90,7 +90,7 @@ def continuation(
     model: LanguageModel,
     prompt: NDArray,
     length: int,
-    sampling: Sampling = GREEDY,
+    sampling: SamplingConfig = GREEDY,
     samples: int = 1,
     seed: int = 0,
     allowed: NDArray | None = None,
@@ -131,7 +131,7 @@ def test_reading_in_pieces_is_reading_at_once() -> None:
     """Whatever the length leaves of the last piece."""
     model = lively()
     whole = full_scores(model, TEXT)
-    scores = jax.jit(LanguageModel.next_scores)
+    scores = jax.jit(LanguageModel.next_logits)
     for length in (1, 2, 63, 64, 65, 127, 128, 129, 150):
         found = scores(model, read_prompt(model, TEXT[:length]).states)
         np.testing.assert_allclose(found[0], whole[length - 1], rtol=1e-4, atol=1e-4)
@@ -152,9 +152,9 @@ def test_without_a_prompt_the_zero_state_speaks() -> None:
 
 
 @pytest.mark.parametrize(
-    "sampling", [Sampling(), Sampling(1.0)], ids=["greedy", "drawn"]
+    "sampling", [SamplingConfig(), SamplingConfig(1.0)], ids=["greedy", "drawn"]
 )
-def test_a_longer_text_begins_with_the_shorter(sampling: Sampling) -> None:
+def test_a_longer_text_begins_with_the_shorter(sampling: SamplingConfig) -> None:
     model = lively()
     long = continuation(model, TEXT[:3], 140, sampling=sampling)
     for length in (1, 63, 64, 65, 128):
@@ -164,7 +164,7 @@ def test_a_longer_text_begins_with_the_shorter(sampling: Sampling) -> None:
 
 def test_pieces_come_as_they_are_made() -> None:
     pieces = generate_ids(lively(), TEXT[:3], 130, samples=2)
-    assert [piece.shape for piece in pieces] == [(64, 2), (64, 2), (2, 2)]
+    assert [chunk.shape for chunk in pieces] == [(64, 2), (64, 2), (2, 2)]
     assert list(generate_ids(lively(), TEXT[:3], 0)) == []
 
 
@@ -198,7 +198,7 @@ def test_other_settings_compile_nothing() -> None:
         (1.5, 1, 0.1, 0.3, 1.4, 1),
     ]
     first, *others = traces(
-        functools.partial(drawing, sampling=Sampling(*choice), seed=seed)
+        functools.partial(drawing, sampling=SamplingConfig(*choice), seed=seed)
         for seed, choice in enumerate(choices)
     )
     assert first < others[0]
@@ -209,7 +209,7 @@ def test_other_settings_compile_nothing() -> None:
 
 
 def frequencies(
-    sampling: Sampling, seed: int = 0, allowed: NDArray | None = None
+    sampling: SamplingConfig, seed: int = 0, allowed: NDArray | None = None
 ) -> NDArray:
     """How often each symbol is drawn from CHANCES."""
     made = continuation(
@@ -240,37 +240,37 @@ def assert_drawn_from(counts: NDArray, weights: NDArray) -> None:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_temperature(temperature: float, seed: int) -> None:
     """A symbol's chance is its own to the power of one over the temperature."""
-    counts = frequencies(Sampling(temperature), seed)
+    counts = frequencies(SamplingConfig(temperature), seed)
     assert_drawn_from(counts, CHANCES ** (1 / temperature))
 
 
 @pytest.mark.parametrize(
     ("sampling", "kept"),
     [
-        (Sampling(1.0, top_k=1), 1),
-        (Sampling(1.0, top_k=3), 3),
-        (Sampling(1.0, top_k=V), V),
-        (Sampling(1.0, top_k=V + 9), V),
-        (Sampling(1.0, top_p=0.01), 1),
-        (Sampling(1.0, top_p=0.34), 1),
-        (Sampling(1.0, top_p=0.36), 2),
-        (Sampling(1.0, top_p=0.7), 3),
-        (Sampling(1.0, top_p=0.999), V),
+        (SamplingConfig(1.0, top_k=1), 1),
+        (SamplingConfig(1.0, top_k=3), 3),
+        (SamplingConfig(1.0, top_k=V), V),
+        (SamplingConfig(1.0, top_k=V + 9), V),
+        (SamplingConfig(1.0, top_p=0.01), 1),
+        (SamplingConfig(1.0, top_p=0.34), 1),
+        (SamplingConfig(1.0, top_p=0.36), 2),
+        (SamplingConfig(1.0, top_p=0.7), 3),
+        (SamplingConfig(1.0, top_p=0.999), V),
         # Of three symbols the shares are .44, .31, .25.
-        (Sampling(1.0, top_k=3, top_p=0.7), 2),
-        (Sampling(1.0, top_k=3, top_p=0.8), 3),
+        (SamplingConfig(1.0, top_k=3, top_p=0.7), 2),
+        (SamplingConfig(1.0, top_k=3, top_p=0.8), 3),
         # Those of the squares are .48, .25, ..., of the square roots .26, .22, .19, ...
-        (Sampling(0.5, top_p=0.47), 1),
-        (Sampling(0.5, top_p=0.7), 2),
-        (Sampling(2.0, top_p=0.5), 3),
-        (Sampling(1.0, min_p=0.9), 1),
-        (Sampling(1.0, min_p=0.5), 3),
-        (Sampling(2.0, min_p=0.5), 4),
-        (Sampling(1.0, top_k=4, min_p=0.7), 2),
+        (SamplingConfig(0.5, top_p=0.47), 1),
+        (SamplingConfig(0.5, top_p=0.7), 2),
+        (SamplingConfig(2.0, top_p=0.5), 3),
+        (SamplingConfig(1.0, min_p=0.9), 1),
+        (SamplingConfig(1.0, min_p=0.5), 3),
+        (SamplingConfig(2.0, min_p=0.5), 4),
+        (SamplingConfig(1.0, top_k=4, min_p=0.7), 2),
     ],
     ids=str,
 )
-def test_only_the_likely_are_drawn(sampling: Sampling, kept: int) -> None:
+def test_only_the_likely_are_drawn(sampling: SamplingConfig, kept: int) -> None:
     weights = CHANCES ** (1 / sampling.temperature)
     weights[kept:] = 0
     counts = frequencies(sampling)
@@ -280,8 +280,10 @@ def test_only_the_likely_are_drawn(sampling: Sampling, kept: int) -> None:
         assert_drawn_from(counts, weights)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(1.0, 2), Sampling()])
-def test_what_is_not_allowed_never_appears(sampling: Sampling) -> None:
+@pytest.mark.parametrize(
+    "sampling", [SamplingConfig(1.0), SamplingConfig(1.0, 2), SamplingConfig()]
+)
+def test_what_is_not_allowed_never_appears(sampling: SamplingConfig) -> None:
     """The others share its chance; and it takes no place among the top k."""
     allowed = np.array([False, True, True, False, True, True])
     counts = frequencies(sampling, allowed=allowed)
@@ -304,14 +306,14 @@ def test_a_greedy_text_leaves_nothing_to_chance() -> None:
 def test_a_low_temperature_is_greedy() -> None:
     greedy = continuation(lively(), TEXT[:5], 20)
     for temperature in (1e-4, 1e-30, 1e-38, 1e-300):
-        sampling = Sampling(temperature)
+        sampling = SamplingConfig(temperature)
         made = continuation(lively(), TEXT[:5], 20, sampling=sampling)
         np.testing.assert_array_equal(made, greedy)
 
 
 def drawn(samples: int, seed: int) -> NDArray:
     return continuation(
-        lively(), TEXT[:5], 70, sampling=Sampling(1.0), samples=samples, seed=seed
+        lively(), TEXT[:5], 70, sampling=SamplingConfig(1.0), samples=samples, seed=seed
     )
 
 
@@ -322,7 +324,7 @@ def test_a_seed_decides_every_draw() -> None:
 
 def test_every_place_has_its_own_draw() -> None:
     """Also from one piece to the next: two draws from CHANCES differ in 76 %."""
-    made = continuation(known(), TEXT[:0], 128, Sampling(1.0), samples=ROWS)
+    made = continuation(known(), TEXT[:0], 128, SamplingConfig(1.0), samples=ROWS)
     for distance in (1, 64):
         differ = made[distance:] != made[:-distance]
         assert abs(differ.mean() - (1 - (CHANCES**2).sum())) < 0.05
@@ -343,7 +345,7 @@ def test_samples_differ_but_not_with_their_number() -> None:
 def test_a_penalty_by_hand(window: int) -> None:
     """Greedy, at a generated place: symbol after symbol by the full forward pass."""
     model, prompt, penalty = lively(), TEXT[:5], 3.0
-    sampling = Sampling(repetition_penalty=penalty, repetition_window=window)
+    sampling = SamplingConfig(repetition_penalty=penalty, repetition_window=window)
     made = continuation(model, prompt, 70, sampling)[:, 0]
     text = np.concatenate([prompt, made])
     scores = full_scores(model, text)
@@ -360,20 +362,26 @@ def test_a_penalty_by_hand(window: int) -> None:
 
 
 def go_on(
-    snapshot: Snapshot, length: int, sampling: Sampling
-) -> tuple[NDArray, Snapshot]:
+    snapshot: DecoderState, length: int, sampling: SamplingConfig
+) -> tuple[NDArray, DecoderState]:
     keys = sample_keys(3, len(snapshot.recent))
-    pieces = list(continue_from(lively(), snapshot, length, sampling, keys))
-    return np.concatenate([piece.ids for piece in pieces]), pieces[-1].after
+    pieces = list(generate_from(lively(), snapshot, length, sampling, keys))
+    return np.concatenate([chunk.ids for chunk in pieces]), pieces[-1].after
 
 
 @pytest.mark.parametrize(
     "sampling",
-    [Sampling(), Sampling(1.0), Sampling(1.0, repetition_penalty=2.0)],
+    [
+        SamplingConfig(),
+        SamplingConfig(1.0),
+        SamplingConfig(1.0, repetition_penalty=2.0),
+    ],
     ids=["greedy", "drawn", "penalized"],
 )
-def test_going_on_from_a_snapshot_is_not_having_stopped(sampling: Sampling) -> None:
-    start = branch(read_prompt(lively(), TEXT[:7]), 2)
+def test_going_on_from_a_snapshot_is_not_having_stopped(
+    sampling: SamplingConfig,
+) -> None:
+    start = repeat_rows(read_prompt(lively(), TEXT[:7]), 2)
     whole, end = go_on(start, 150, sampling)
     first, middle = go_on(start, 90, sampling)
     second, other_end = go_on(middle, 60, sampling)
@@ -395,35 +403,35 @@ def test_reading_on_is_reading_all_at_once() -> None:
 
 
 def test_a_seed_of_its_own_for_every_row() -> None:
-    model, sampling = lively(), Sampling(1.0)
-    start = branch(read_prompt(model, TEXT[:5]), 3)
-    (piece,) = continue_from(model, start, 40, sampling, row_keys([5, 6, 5]))
-    for seed, row in zip((5, 6, 5), piece.ids.T, strict=True):
+    model, sampling = lively(), SamplingConfig(1.0)
+    start = repeat_rows(read_prompt(model, TEXT[:5]), 3)
+    (chunk,) = generate_from(model, start, 40, sampling, row_keys([5, 6, 5]))
+    for seed, row in zip((5, 6, 5), chunk.ids.T, strict=True):
         alone = continuation(model, TEXT[:5], 40, sampling, seed=seed)
         np.testing.assert_array_equal(row, alone[:, 0])
 
 
 @pytest.mark.parametrize(
     "sampling",
-    [Sampling(), Sampling(1.0, repetition_penalty=2.0)],
+    [SamplingConfig(), SamplingConfig(1.0, repetition_penalty=2.0)],
     ids=["greedy", "penalized"],
 )
-def test_rows_spread_over_devices_are_the_same(sampling: Sampling) -> None:
+def test_rows_spread_over_devices_are_the_same(sampling: SamplingConfig) -> None:
     """Many rows lie on two devices, few on one; and so does what follows them."""
     model, prompt = lively(), TEXT[:9]
     many = continuation(model, prompt, 100, sampling, samples=16)
     few = continuation(model, prompt, 100, sampling, samples=3)
     np.testing.assert_array_equal(many[:, :3], few)
 
-    start = branch(read_prompt(model, prompt), 16)
-    (piece,) = continue_from(model, start, 40, sampling, sample_keys(0, 16))
-    assert len(piece.after.recent.sharding.device_set) == jax.device_count() == 2
-    on = list(continue_from(model, piece.after, 60, sampling, sample_keys(0, 16)))
-    both = np.concatenate([piece.ids, *(more.ids for more in on)])
+    start = repeat_rows(read_prompt(model, prompt), 16)
+    (chunk,) = generate_from(model, start, 40, sampling, sample_keys(0, 16))
+    assert len(chunk.after.recent.sharding.device_set) == jax.device_count() == 2
+    on = list(generate_from(model, chunk.after, 60, sampling, sample_keys(0, 16)))
+    both = np.concatenate([chunk.ids, *(more.ids for more in on)])
     np.testing.assert_array_equal(both, many)
 
-    read_on = read_prompt(model, TEXT[:5], piece.after)
-    alone = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), piece.after)
+    read_on = read_prompt(model, TEXT[:5], chunk.after)
+    alone = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), chunk.after)
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, atol=1e-5),
         read_on,

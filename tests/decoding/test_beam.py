@@ -47,14 +47,14 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
     return x - np.log(np.exp(x).sum())
 
 
-def next_scores(row: int, seq: Symbols) -> np.ndarray:
+def next_logits(row: int, seq: Symbols) -> np.ndarray:
     if not seq:
         return log_softmax(FIRST[row])
     return log_softmax(TABLE[row][(0, *seq)[-2:]])
 
 
 def normal(row: int, seq: Symbols, alpha: float) -> float:
-    total = sum(next_scores(row, seq[:k])[s] for k, s in enumerate(seq))
+    total = sum(next_logits(row, seq[:k])[s] for k, s in enumerate(seq))
     return total / ((5 + len(seq)) / 6) ** alpha
 
 

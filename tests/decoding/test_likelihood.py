@@ -25,8 +25,8 @@ def model() -> LanguageModel:
 
 def by_hand(model: LanguageModel, ids: np.ndarray) -> np.ndarray:
     """The log-probability of every symbol of a text, in float64 from the scores."""
-    states = model.blank(1)
-    scores = [np.asarray(model.next_scores(states)[0])]
+    states = model.initial_state(1)
+    scores = [np.asarray(model.next_logits(states)[0])]
     forward = jax.jit(LanguageModel.__call__)
     scores.extend(np.asarray(forward(model, jnp.asarray(ids)[:, None])[0][:-1, 0]))
     rows = np.stack(scores).astype(np.float64)

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lstm_jax.data.special_ids import NO_SYMBOL
-from lstm_jax.decoding.config import Sampling
+from lstm_jax.decoding.config import SamplingConfig
 from lstm_jax.decoding.sampling import (
-    keep_likely,
-    keep_share,
+    filter_min_p,
+    filter_top_k_top_p,
     penalize,
     remember,
     rules_of,
@@ -20,16 +20,16 @@ from lstm_jax.decoding.sampling import (
 from lstm_jax.errors import InputError
 
 
-def kept_by_hand(scores: NDArray, top_k: int, top_p: float) -> set[int]:
+def kept_by_hand(logits: NDArray, top_k: int, top_p: float) -> set[int]:
     """Symbol after symbol from the likeliest, until there are enough; then the ties."""
-    order = sorted(range(len(scores)), key=lambda symbol: -scores[symbol])[:top_k]
-    chances = np.exp(scores[order].astype(np.float64) - scores.max())
+    order = sorted(range(len(logits)), key=lambda symbol: -logits[symbol])[:top_k]
+    chances = np.exp(logits[order].astype(np.float64) - logits.max())
     head, share = [], 0.0
     for symbol, chance in zip(order, chances / chances.sum(), strict=True):
         if share < top_p:
             head.append(symbol)
             share += chance
-    return {symbol for symbol, s in enumerate(scores) if s >= scores[head].min()}
+    return {symbol for symbol, s in enumerate(logits) if s >= logits[head].min()}
 
 
 def cases() -> Iterator[tuple[NDArray, int, float]]:
@@ -37,27 +37,27 @@ def cases() -> Iterator[tuple[NDArray, int, float]]:
     rng = np.random.default_rng(1)
     for number in range(300):
         size = int(rng.integers(1, 9))
-        scores = rng.normal(size=size)
+        logits = rng.normal(size=size)
         if number % 3 == 0:
-            scores = rng.integers(-1, 2, size=size).astype(float)
+            logits = rng.integers(-1, 2, size=size).astype(float)
         if number % 4 == 0:
-            scores[rng.random(size) < 0.3] = -np.inf
-        if np.isneginf(scores).all():
-            scores[0] = 0.0
-        yield scores.astype(np.float32), int(rng.integers(1, 12)), rng.uniform(0.02, 1)
+            logits[rng.random(size) < 0.3] = -np.inf
+        if np.isneginf(logits).all():
+            logits[0] = 0.0
+        yield logits.astype(np.float32), int(rng.integers(1, 12)), rng.uniform(0.02, 1)
 
 
 def test_kept_are_the_fewest_that_reach_their_share() -> None:
     """Against a loop over symbols; what is kept keeps its score."""
-    keep = jax.jit(keep_likely)
+    keep = jax.jit(filter_top_k_top_p)
     padded = np.full((1, 8), -np.inf, np.float32)
-    for scores, top_k, top_p in cases():
+    for logits, top_k, top_p in cases():
         row = padded.copy()
-        row[0, : len(scores)] = scores
+        row[0, : len(logits)] = logits
         found = np.asarray(keep(row, jnp.int32(top_k), jnp.float32(top_p)))[0]
         expected = kept_by_hand(row[0], top_k, top_p)
         finite = {symbol for symbol in expected if np.isfinite(row[0, symbol])}
-        assert set(np.flatnonzero(found > -np.inf)) == finite, (scores, top_k, top_p)
+        assert set(np.flatnonzero(found > -np.inf)) == finite, (logits, top_k, top_p)
         np.testing.assert_array_equal(found[sorted(finite)], row[0, sorted(finite)])
 
 
@@ -76,14 +76,14 @@ def test_kept_are_the_fewest_that_reach_their_share() -> None:
 def test_equal_symbols_stay_or_fall_together(
     chances: list[float], top_k: int, top_p: float, kept: list[int]
 ) -> None:
-    scores = jnp.log(jnp.array([chances]))
-    found = keep_likely(scores, jnp.int32(top_k), jnp.float32(top_p))
+    logits = jnp.log(jnp.array([chances]))
+    found = filter_top_k_top_p(logits, jnp.int32(top_k), jnp.float32(top_p))
     assert np.flatnonzero(found[0] > -jnp.inf).tolist() == kept
 
 
 def test_rows_are_filtered_by_themselves() -> None:
-    scores = jnp.log(jnp.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]))
-    found = keep_likely(scores, jnp.int32(3), jnp.float32(0.7))
+    logits = jnp.log(jnp.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]))
+    found = filter_top_k_top_p(logits, jnp.int32(3), jnp.float32(0.7))
     kept = (found > -jnp.inf).tolist()
     assert kept == [[True, True, False], [False, False, True]]
 
@@ -91,11 +91,11 @@ def test_rows_are_filtered_by_themselves() -> None:
 @pytest.mark.parametrize("min_p", [0.01, 0.3, 0.999, 1.0])
 def test_kept_is_what_has_its_share_of_the_likeliest(min_p: float) -> None:
     rng = np.random.default_rng(2)
-    scores = rng.normal(size=(40, 7)).astype(np.float32)
-    scores[rng.random(scores.shape) < 0.2] = -np.inf
-    scores[:, 0] = 0
-    found = np.asarray(jax.jit(keep_share)(scores, jnp.float32(min_p)))
-    for row, kept in zip(scores, found, strict=True):
+    logits = rng.normal(size=(40, 7)).astype(np.float32)
+    logits[rng.random(logits.shape) < 0.2] = -np.inf
+    logits[:, 0] = 0
+    found = np.asarray(jax.jit(filter_min_p)(logits, jnp.float32(min_p)))
+    for row, kept in zip(logits, found, strict=True):
         chances = np.exp(row.astype(np.float64))
         for symbol, chance in enumerate(chances):
             stays = chance > 0 and chance >= min_p * chances.max() * (1 - 1e-6)
@@ -106,19 +106,19 @@ def test_kept_is_what_has_its_share_of_the_likeliest(min_p: float) -> None:
 def test_what_was_said_within_the_window_is_penalized(window: int) -> None:
     """A chance p becomes p to the power of the penalty, whatever the scores' origin."""
     rng = np.random.default_rng(3)
-    scores = rng.normal(size=(4, 6)).astype(np.float32)
-    scores[0, 2] = -np.inf
+    logits = rng.normal(size=(4, 6)).astype(np.float32)
+    logits[0, 2] = -np.inf
     recent = rng.integers(6, size=(4, 5)).astype(np.int32)
     recent[1, :3] = NO_SYMBOL
     penalty = 1.7
-    chances = np.exp(scores.astype(np.float64))
+    chances = np.exp(logits.astype(np.float64))
     chances /= chances.sum(axis=1, keepdims=True)
     for row, said in zip(chances, recent, strict=True):
         for symbol in {int(s) for s in said[5 - window :]} - {NO_SYMBOL}:
             row[symbol] **= penalty
     for shift in (0.0, 5.0):
         found = penalize(
-            jnp.asarray(scores + shift),
+            jnp.asarray(logits + shift),
             jnp.asarray(recent),
             jnp.float32(penalty),
             jnp.int32(window),
@@ -162,4 +162,4 @@ def test_the_newest_are_remembered(count: int) -> None:
 )
 def test_settings_without_sense_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        rules_of(Sampling(**settings), 9)
+        rules_of(SamplingConfig(**settings), 9)

@@ -15,7 +15,7 @@ import pytest
 
 import lstm_jax
 from lstm_jax.distributed import bounded_jit, take_turns
-from lstm_jax.distributed.mesh import row_mesh, spread
+from lstm_jax.distributed.mesh import row_mesh, shard_rows
 
 PACKAGE = Path(lstm_jax.__path__[0])
 ROOT = PACKAGE.parent
@@ -28,7 +28,7 @@ def long_work(xs: jax.Array) -> jax.Array:
 
 
 def test_a_call_on_several_cpu_devices_returns_what_has_been_computed() -> None:
-    xs = spread(row_mesh(512, 2), jnp.ones((512, 512)))
+    xs = shard_rows(row_mesh(512, 2), jnp.ones((512, 512)))
     program = bounded_jit(long_work)
     program(xs)  # compiles
     total: Any = program(xs)
@@ -36,7 +36,7 @@ def test_a_call_on_several_cpu_devices_returns_what_has_been_computed() -> None:
 
 
 def test_threads_take_turns() -> None:
-    xs = spread(row_mesh(512, 2), jnp.ones((512, 512)))
+    xs = shard_rows(row_mesh(512, 2), jnp.ones((512, 512)))
     inside, most, guard = 0, 0, threading.Lock()
 
     def program(xs: jax.Array) -> jax.Array:

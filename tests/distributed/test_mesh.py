@@ -12,16 +12,16 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from experiments.benchmarks.scaling.hlo import Collective, collectives
 from lstm_jax.config import ClusterConfig, Devices
-from lstm_jax.data.bptt import lane_batch
-from lstm_jax.distributed.host import show_cores
-from lstm_jax.distributed.mesh import mesh_for, replicate, row_mesh, shard
+from lstm_jax.data.bptt import tbptt_batch
+from lstm_jax.distributed.host import set_cpu_device_count
+from lstm_jax.distributed.mesh import mesh_for, replicate, row_mesh, shard_params
 from lstm_jax.errors import InputError
 from lstm_jax.lm.evaluation import ROW_AXES
 from lstm_jax.models.language import LanguageModel, language_loss
-from lstm_jax.training.compiled import Programs
-from lstm_jax.training.loop import Clock, Task, fit
+from lstm_jax.training.compiled import CompiledSteps
+from lstm_jax.training.loop import Task, Timer, fit
 from lstm_jax.training.optimizer import make_optimizer
-from lstm_jax.training.schedule import Plan
+from lstm_jax.training.schedule import Schedule
 from lstm_jax.training.step import TrainState, init_state
 
 SYMBOLS, UNITS, ROWS, STEPS = 30, 16, 16, 12
@@ -35,16 +35,16 @@ def language(engine: str = "auto") -> LanguageModel:
     )
 
 
-def lanes(n: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
-    return lane_batch(
+def segment_batch(n: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+    return tbptt_batch(
         IDS, n, batch=ROWS, length=STEPS, seed=0, reset_probability=0.3, rows=rows
     )
 
 
 TASK = Task(
     loss=language_loss,
-    batch=lanes,
-    batch_rows=lanes,
+    batch=segment_batch,
+    batch_rows=segment_batch,
     row_axes=ROW_AXES,
     rows=ROWS,
     steps_per_epoch=10,
@@ -52,35 +52,35 @@ TASK = Task(
 )
 
 
-class Recorder(Programs):
+class Recorder(CompiledSteps):
     """Programs that can be read afterwards."""
 
     def texts(self) -> list[str]:
         """Optimised HLO."""
-        compiled: list[Any] = list(self._compiled.values())
-        return [program.__wrapped__.as_text() for program in compiled]
+        compilations: list[Any] = list(self._compiled.values())
+        return [program.__wrapped__.as_text() for program in compilations]
 
 
 @functools.cache
 def trained(devices: int, shard_model: bool, engine: str) -> tuple[TrainState, str]:
     """The state after five steps, and the program that took them."""
     model = language(engine)
-    programs = Recorder(language_loss, ADAM)
-    first = init_state(model, ADAM, model.blank(ROWS), jax.random.key(0))
-    plan = Plan(5, None, peak=0.01, warmup=0.0, final_rate=1.0)
+    compiled = Recorder(language_loss, ADAM)
+    first = init_state(model, ADAM, model.initial_state(ROWS), jax.random.key(0))
+    schedule = Schedule(5, None, peak=0.01, warmup=0.0, final_rate=1.0)
     loop = fit(
         TASK,
         ADAM,
         first,
-        plan,
-        Clock(),
+        schedule,
+        Timer(),
         steps_per_call=3,
         devices=devices,
         shard_model=shard_model,
-        programs=programs,
+        compiled=compiled,
     )
     *_, (state, _) = loop
-    (text,) = programs.texts()
+    (text,) = compiled.texts()
     return state, text
 
 
@@ -145,7 +145,7 @@ def test_a_sharded_model_takes_its_share_of_memory() -> None:
 def test_the_longest_axis_that_fits_is_cut() -> None:
     mesh = row_mesh(ROWS, 2)
     arrays = [jnp.zeros(shape) for shape in ((4, 6), (4, 7), (3, 5), (), (0, 3))]
-    places = [placed.sharding for placed in shard(mesh, arrays)]
+    places = [placed.sharding for placed in shard_params(mesh, arrays)]
     cut = [at.spec for at in places if isinstance(at, NamedSharding)]
     whole = PartitionSpec()
     assert cut == [
@@ -168,7 +168,7 @@ def test_a_language_model_learns_under(way: str, symbols: int) -> None:
     With many symbols the gradient of the table is added up row by row.
     """
     model = LanguageModel(symbols, UNITS, 1, rngs=nnx.Rngs(0))
-    arguments = model, model.blank(ROWS), lanes(0)
+    arguments = model, model.initial_state(ROWS), segment_batch(0)
     rows = {name: PartitionSpec(*[None] * n, "data") for name, n in ROW_AXES.items()}
     spread = PartitionSpec(), PartitionSpec("data"), rows
 
@@ -200,7 +200,10 @@ def test_a_language_model_learns_under(way: str, symbols: int) -> None:
         placed = [
             jax.device_put(model, places[0]),
             jax.device_put(arguments[1], places[1]),
-            {name: jax.device_put(a, places[2][name]) for name, a in lanes(0).items()},
+            {
+                name: jax.device_put(a, places[2][name])
+                for name, a in segment_batch(0).items()
+            },
         ]
         two = jax.jit(function)(*placed)
     for expected, found in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
@@ -257,7 +260,7 @@ def test_the_cpu_shows_as_many_devices(
 ) -> None:
     shown = {}
     monkeypatch.setattr(jax.config, "update", shown.__setitem__)
-    show_cores(32, devices, cluster)
+    set_cpu_device_count(32, devices, cluster)
     assert shown == {"jax_num_cpu_devices": expected}
 
 
@@ -268,9 +271,9 @@ def test_little_work_is_done_by_one_device(
     shown = {}
     monkeypatch.setattr(jax.config, "update", shown.__setitem__)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
-    show_cores(32, operations=operations)
+    set_cpu_device_count(32, operations=operations)
     assert shown == {"jax_num_cpu_devices": expected}
-    show_cores(32, 2, operations=operations)
+    set_cpu_device_count(32, 2, operations=operations)
     assert shown == {"jax_num_cpu_devices": 2}
 
 
@@ -279,7 +282,7 @@ def test_little_work_is_done_by_one_device(
 
 def test_some_rows_are_those_of_the_whole_batch() -> None:
     for n in (0, 3, 11):
-        whole, part = lanes(n), lanes(n, slice(4, 9))
+        whole, part = segment_batch(n), segment_batch(n, slice(4, 9))
         for name, axis in ROW_AXES.items():
             expected = whole[name].take(range(4, 9), axis)
             np.testing.assert_array_equal(part[name], expected)
@@ -287,5 +290,5 @@ def test_some_rows_are_those_of_the_whole_batch() -> None:
 
 def test_once_jax_is_in_use_the_cores_stay_as_they_are() -> None:
     before = jax.device_count()
-    show_cores(1, before + 1)
+    set_cpu_device_count(1, before + 1)
     assert jax.device_count() == before

@@ -11,7 +11,7 @@ import lstm_jax.nn.recurrence
 from lstm_jax.cells.lstm import LSTMParams
 from lstm_jax.config import EngineName, RegularizerConfig
 from lstm_jax.engines.dispatch import ENGINES, Engine, check_engine_name, explain_engine
-from lstm_jax.engines.request import Request
+from lstm_jax.engines.spec import RecurrenceSpec
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.task import engine_of
@@ -91,19 +91,19 @@ def test_an_engine_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> 
     """It is handed what is asked, and runs when it is named and has nothing against."""
     asked = []
 
-    def why_not(request: Request) -> str | None:
-        asked.append(request)
-        return "needs one row; found more" if request.rows > 1 else None
+    def unsupported(spec: RecurrenceSpec) -> str | None:
+        asked.append(spec)
+        return "needs one row; found more" if spec.rows > 1 else None
 
     def run(z: jax.Array, w_h: jax.Array, state: object, *_: object) -> tuple:
         return jnp.full((*z.shape[:2], len(w_h)), 7.0, z.dtype), state
 
-    monkeypatch.setitem(ENGINES, "seven", Engine(run, "is quick", why_not))
+    monkeypatch.setitem(ENGINES, "seven", Engine(run, "is quick", unsupported))
     params = LSTMParams(jnp.ones((2, 12)), jnp.ones((3, 12)), jnp.ones(12))
     ys, _ = lstm(params, jnp.ones((4, 1, 2)), engine="seven", reverse=True)
     assert (ys == 7).all()
     here = {"device_kind": jax.devices()[0].device_kind, "devices": 2}
-    assert asked == [Request("cpu", "float32", 4, 1, 3, reverse=True, **here)]
+    assert asked == [RecurrenceSpec("cpu", "float32", 4, 1, 3, reverse=True, **here)]
     with pytest.raises(ValueError, match=r"one row; found more; .* can: fused, scan$"):
         lstm(params, jnp.ones((4, 2, 2)), engine="seven")
     z = jnp.ones((4, 1, 12))
@@ -114,7 +114,7 @@ def test_an_engine_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> 
         resets=jnp.ones((4, 1), bool),
         engine="seven",
     )
-    assert asked[-1] == Request(
+    assert asked[-1] == RecurrenceSpec(
         "cpu", "float32", 4, 1, 3, lengths=True, resets=True, inputs=False, **here
     )
 

@@ -24,7 +24,7 @@ from experiments.results import (
 from experiments.text_generation.__main__ import changes_of
 from lstm_jax import InputError
 from lstm_jax.config import Range
-from lstm_jax.data import Frame
+from lstm_jax.data import WindowSpec
 from lstm_jax.lm.claim import WRITTEN
 from tests.helpers.experiment_runs import new_experiment, run
 
@@ -116,7 +116,7 @@ def unbounded(hint: object) -> bool:
 def hints_of(options: type) -> dict[str, object]:
     """The annotations of a dataclass, bounds included."""
     found = typing.get_type_hints(options, include_extras=True)
-    # Bounded by what is in the files, and by each other: `check_frame`.
+    # Bounded by what is in the files, and by each other: `check_window_spec`.
     return {name: found[name] for name in found if name not in BY_DATA}
 
 
@@ -306,7 +306,7 @@ def files_of(task: str) -> list[DataFile]:
     ("name", "task", "usual", "changed"),
     [
         ("forecast", "time-series prediction", {}, {"validate": True}),
-        ("forecast", "time-series prediction", {}, {"frame": Frame(24)}),
+        ("forecast", "time-series prediction", {}, {"frame": WindowSpec(24)}),
         ("text_generation", "Text generation", {}, {"vocab": "byte"}),
         (
             "translate",
@@ -385,7 +385,7 @@ def test_the_table_in_the_readme_is_what_the_results_say() -> None:
 
 def test_an_ablation_changes_what_the_preset_is_not_already() -> None:
     changes = {*changes_of("shakespeare-3min", ("cell", "optimizer", "regularizers"))}
-    assert {"--dropout 0", "--average 0", "--mogrifier 0", "--top-only"} <= changes
+    assert {"--dropout 0", "--ema 0", "--mogrifier 0", "--top-only"} <= changes
     assert {"--no-variational", "--precision float32"} <= changes
     assert "--weight-drop 0" not in changes
     assert "--weight-drop 0" in changes_of("shakespeare-60min", ("regularizers",))

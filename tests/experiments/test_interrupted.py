@@ -21,7 +21,7 @@ from experiments.translate import __main__ as translate
 from experiments.translate.inference import load_translator
 from lstm_jax import InputError, cli, crossval
 from lstm_jax.errors import Interrupted
-from lstm_jax.training.history import Line
+from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.signals import Stop, interruptible
 from tests.helpers.experiment_runs import environment, run
 
@@ -41,7 +41,7 @@ class After(Stop):
         super().__init__()
         self._left = rows
 
-    def on_row(self, row: Line) -> str | None:
+    def on_row(self, row: HistoryRow) -> str | None:
         self._left -= 1
         if self._left <= 0:
             self._number = signal.SIGINT
@@ -54,7 +54,7 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     Nothing is set up for the whole process.
     """
-    for name in ("keep_programs", "show_cores"):
+    for name in ("enable_compilation_cache", "set_cpu_device_count"):
         monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
         monkeypatch.setattr(lstm_jax.distributed, name, lambda *given: None)
 
@@ -218,9 +218,9 @@ def test_patience_needs_something_held_out(name: str) -> None:
         page.main(["--smoke", "--patience", "2", "--evaluations", "0"])
 
 
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("jointly", [False, True])
 def test_of_a_cross_validation_the_finished_seeds_are_kept(
-    together: bool,
+    jointly: bool,
     ask: Callable[[int], None],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -228,15 +228,15 @@ def test_of_a_cross_validation_the_finished_seeds_are_kept(
     (tmp_path / "t.txt").write_text("abc abd " * 60)
     small = "--hidden 8 --layers 1 --batch 2 --length 8 --epochs 1 --folds 2 --seeds 2"
     words = ["--data", f"{tmp_path}/t.txt", "--run-dir", f"{tmp_path}/run"]
-    words += [*small.split(), *["--together"] * together]
-    ask(1 if together else 3)  # a fold is a call
+    words += [*small.split(), *["--jointly"] * jointly]
+    ask(1 if jointly else 3)  # a fold is a call
     with pytest.raises(Interrupted, match=r"fold.*not finished|no fold is finished"):
         crossval.main(words)
     printed = capsys.readouterr().out
-    assert ("seed 0, fold 2 of 2" in printed) == (not together)
+    assert ("seed 0, fold 2 of 2" in printed) == (not jointly)
     assert "seed 1, fold 2 of 2" not in printed and "means over folds" not in printed
     kept = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("crossval.json")]
-    assert kept == ([] if together else ["run/seed-0/crossval.json"])
+    assert kept == ([] if jointly else ["run/seed-0/crossval.json"])
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ SMALL = (
     *("--hidden", "16", "--layers", "1", "--batch", "4", "--length", "16"),
     *("--steps-per-call", "8"),
 )
-STEPS_PER_EPOCH = 29  # 1,800 characters to learn from, in 4 lanes of 16
+STEPS_PER_EPOCH = 29  # 1,800 characters to learn from, in 4 rows of 16
 BUDGET = 12  # seconds; compilation takes half of them on a busy machine
 PATIENCE = 240  # seconds
 

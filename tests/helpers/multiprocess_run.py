@@ -16,15 +16,15 @@ import numpy as np
 
 from lstm_jax.config import ClusterConfig, RunConfig
 from lstm_jax.data.text import encode_text
-from lstm_jax.distributed.host import show_cores
+from lstm_jax.distributed.host import set_cpu_device_count
 from lstm_jax.distributed.launch import joined
 from lstm_jax.distributed.multihost import (
-    any_says,
-    first_number,
-    leads,
-    readable,
+    any_process,
+    broadcast,
+    broadcast_number,
+    gather_replicated,
+    is_primary,
     settle,
-    tell,
 )
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.evaluation import all_scores, measure_ids
@@ -57,13 +57,13 @@ def outcome(
     settings = dataclasses.replace(CONFIG.run, devices=devices, shard_model=shard_model)
     config = dataclasses.replace(CONFIG, run=settings)
     run = None
-    if run_dir and leads():
+    if run_dir and is_primary():
         run = RunDirectory(Path(run_dir)) if resume else create_run(Path(run_dir))
         if not resume:
             run.start(config, VOCAB)
     done = run_once(run, config, calls=calls, resume=resume, corpus=CORPUS, vocab=VOCAB)
     found = measure_ids(done.model, CORPUS.validation)
-    records = [line.record() for line in done.lines]
+    records = [line.record() for line in done.history]
     return {
         "lines": [[record[name] for name in NUMBERS] for record in records],
         "scores": {name: all_scores(each) for name, each in found.items()},
@@ -74,8 +74,8 @@ def outcome(
 def check_agreement() -> None:
     """Every process hears the same, and what process 0 has comes bit for bit."""
     index, last = jax.process_index(), jax.process_count() - 1
-    assert any_says(index == last) and not any_says(False)
-    assert first_number(index + 1 / 3) == 1 / 3
+    assert any_process(index == last) and not any_process(False)
+    assert broadcast_number(index + 1 / 3) == 1 / 3
     answers = settle((index == last, False), (index == 0, index == last))
     assert answers == [True, False, True, last == 0]
     mine = {
@@ -83,10 +83,10 @@ def check_agreement() -> None:
         "odd": np.array([-0.0, np.nan, index], np.float16),
         "flag": np.bool_(index == 0),
     }
-    told = tell(mine)
+    told = broadcast(mine)
     assert jax.random.key_data(told["key"])[1] == 0 and told["flag"]
     assert told["odd"].tobytes() == np.array([-0.0, np.nan, 0], np.float16).tobytes()
-    assert readable(mine) is not None
+    assert gather_replicated(mine) is not None
 
 
 def main() -> None:
@@ -95,11 +95,11 @@ def main() -> None:
     out = Path(given.pop("out"))
     names = [field.name for field in dataclasses.fields(ClusterConfig)]
     cluster = ClusterConfig(**{n: given.pop(n) for n in names if n in given})
-    show_cores(ROWS, given["devices"], cluster)
+    set_cpu_device_count(ROWS, given["devices"], cluster)
     with joined(cluster):
         check_agreement()
         found = outcome(**given)
-        if leads():
+        if is_primary():
             out.write_text(json.dumps(found))
 
 

@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.task import first_state
-from lstm_jax.storage.checkpoints import Checkpoints, Record
+from lstm_jax.storage.checkpoints import CheckpointInfo, Checkpoints
 from lstm_jax.training.states import trees_of
 from lstm_jax.training.step import TrainState
 
 Tree = TypeVar("Tree")
 
 STEP = 7
-RECORD = Record(STEP, 1.5, STEP, 1.5, 12.25, 3.5, 0.75)
+RECORD = CheckpointInfo(STEP, 1.5, STEP, 1.5, 12.25, 3.5, 0.75)
 
 
 def settings(hidden: int = 6, layers: int = 2, batch: int = 16) -> TrainConfig:
@@ -30,7 +30,9 @@ def settings(hidden: int = 6, layers: int = 2, batch: int = 16) -> TrainConfig:
 
 def shapes_of(config: TrainConfig, characters: str = "abcd") -> TrainState:
     """The shapes of a model's state: what a checkpoint is held against."""
-    return jax.eval_shape(lambda: first_state(config, Vocab("char", characters)))
+    return jax.eval_shape(
+        lambda: first_state(config, CharTokenizer("char", characters))
+    )
 
 
 def random_state(seed: int = 0) -> TrainState:
@@ -52,7 +54,7 @@ def random_state(seed: int = 0) -> TrainState:
     )
 
 
-def saved(folder: Path, *pairs: tuple[TrainState, Record]) -> Checkpoints:
+def saved(folder: Path, *pairs: tuple[TrainState, CheckpointInfo]) -> Checkpoints:
     """A folder with these checkpoints, written and opened again."""
     checkpoints = Checkpoints(folder)
     for state, record in pairs:

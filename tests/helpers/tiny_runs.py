@@ -8,14 +8,14 @@ import numpy as np
 
 from lstm_jax.config import RunConfig
 from lstm_jax.data.text import Corpus, encode_text
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.task import first_state, set_up
 from lstm_jax.lm.training import train_text
 from lstm_jax.storage.files import Fields
 from lstm_jax.training.callbacks import INTERRUPTED, Callback
-from lstm_jax.training.history import Line
+from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.recorder import open_checkpoints
 from lstm_jax.training.states import load_state
 from lstm_jax.training.step import TrainState
@@ -45,7 +45,7 @@ class StopAfter(Callback):
     def __init__(self, calls: int | None) -> None:
         self._calls, self._seen = calls, 0
 
-    def on_row(self, row: Line) -> str | None:
+    def on_row(self, row: HistoryRow) -> str | None:
         """Count one more call."""
         self._seen += 1
         return INTERRUPTED if self._seen == self._calls else None
@@ -58,7 +58,7 @@ def run_once(
     calls: int | None = None,
     resume: bool = False,
     corpus: Corpus = CORPUS,
-    vocab: Vocab = VOCAB,
+    vocab: CharTokenizer = VOCAB,
 ) -> Trained:
     """Train for some calls, or to the end."""
     asked = dataclasses.replace(config.run, resume=resume)
@@ -98,7 +98,7 @@ def assert_same(found: object, expected: object) -> None:
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
 
 
-def computed(lines: list[Line]) -> list[Fields]:
+def computed(lines: list[HistoryRow]) -> list[Fields]:
     """The history without what the clock says."""
     return [
         {key: value for key, value in line.record().items() if key not in OF_THE_CLOCK}

@@ -18,8 +18,8 @@ from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import RUN, WRITTEN, Claim, default_folder
 from lstm_jax.lm.config import TrainConfig, save_config
 from lstm_jax.storage.files import seal
-from lstm_jax.training.history import Line
-from lstm_jax.training.tensorboard import Board
+from lstm_jax.training.history import HistoryRow
+from lstm_jax.training.tensorboard import TensorBoardWriter
 from tests.helpers.experiment_runs import new_experiment
 from tests.helpers.tiny_models import create_run
 
@@ -235,8 +235,8 @@ def test_a_file_that_another_kind_writes_is_not_written_over(tmp_path: Path) -> 
 def test_events_of_others_stay(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     fill(tmp_path, "events.out.tfevents.1.host", "mine/events.out.tfevents.1", "notes")
-    board = Board(tmp_path)
-    board.on_row(Line(1, 1.0, 1, 1.0, 0.1, 1.0, 1.0, {"loss": 1.0}))
+    board = TensorBoardWriter(tmp_path)
+    board.on_row(HistoryRow(1, 1.0, 1, 1.0, 0.1, 1.0, 1.0, {"loss": 1.0}))
     board.end()
     left = contents(tmp_path)
     assert {"mine/events.out.tfevents.1", "notes"} <= set(left)

@@ -52,7 +52,7 @@ UNUSUAL = TrainConfig(
         weight_decay=1.5,
         clip_norm=2.5,
         reset_probability=0.75,
-        average=0.875,
+        ema=0.875,
     ),
     regularizer=RegularizerConfig(
         variational=True,
@@ -319,7 +319,7 @@ COUNTS += ("patience", "checkpoint_steps")
 AT_LEAST_ZERO = ("clip_norm", "weight_decay", "min_improvement", "l1", "l2")
 AT_LEAST_ZERO += ("activation_penalty", "temporal_penalty")
 SHARES_BELOW_ONE = (
-    "average",
+    "ema",
     "dropout",
     "validation_fraction",
     "beta2",

@@ -77,7 +77,7 @@ def test_every_symbol_is_predicted_out_of_fold(found: CrossValidation) -> None:
 
 
 def test_together_is_fold_by_fold(found: CrossValidation) -> None:
-    seeds = cross_validate_text(TEXT, CONFIG, 3, (0, 1), together=True)
+    seeds = cross_validate_text(TEXT, CONFIG, 3, (0, 1), jointly=True)
     assert len(seeds) == 2
     for one, other in zip(seeds[0].folds, found.folds, strict=True):
         assert one == pytest.approx(other, rel=1e-4, abs=1e-4)
@@ -113,8 +113,8 @@ def test_a_text_too_short_is_refused() -> None:
         (("--data", "t.txt", "--seeds", "0"), "--seeds: expected 1 or more"),
         (("--data", "t.txt", "--hidden", "0"), "--hidden: expected .*found 0"),
         (
-            ("--data", "t.txt", "--together", "--max-seconds", "3"),
-            "--together: expected --epochs, found --max-seconds",
+            ("--data", "t.txt", "--jointly", "--max-seconds", "3"),
+            "--jointly: expected --epochs, found --max-seconds",
         ),
         (("--data", "t.txt", "--run-dir", "full"), "expected an empty folder or a run"),
         (("--data", "t.txt", "--run-dir", "node", "--overwrite"), "or a run"),
@@ -145,15 +145,18 @@ def test_what_makes_no_sense_is_refused(
 def test_the_command_prints_and_keeps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("keep_programs", "show_cores"):  # they are the process's own
+    for name in (
+        "enable_compilation_cache",
+        "set_cpu_device_count",
+    ):  # they are the process's own
         monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.txt").write_text(TEXT)
     small = "--hidden 8 --layers 1 --batch 2 --length 8 --epochs 1 --folds 2"
-    crossval.main(["--data", "t.txt", *small.split(), "--seeds", "2", "--together"])
+    crossval.main(["--data", "t.txt", *small.split(), "--seeds", "2", "--jointly"])
     folder = tmp_path / "runs" / "t-crossval"
     printed = capsys.readouterr().out
-    assert "4 models trained together" in printed and "means over folds" in printed
+    assert "4 models trained jointly" in printed and "means over folds" in printed
     for seed in (0, 1):
         kept = json.loads((folder / f"seed-{seed}" / "crossval.json").read_text())
         assert len(kept["folds"]) == 2
@@ -179,7 +182,7 @@ def test_folds_that_came_to_nothing_leave_nothing(
         assert any(tmp_path.rglob("config.json.draft"))
         raise error
 
-    for name in ("keep_programs", "show_cores"):
+    for name in ("enable_compilation_cache", "set_cpu_device_count"):
         monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
     monkeypatch.setattr("lstm_jax.lm.cross_validation.cross_validate_text", failing)
     monkeypatch.chdir(tmp_path)

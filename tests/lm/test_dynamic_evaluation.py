@@ -10,7 +10,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from lstm_jax.lm import dynamic_evaluation
-from lstm_jax.lm.dynamic_evaluation import Adaptation, dynamic_measures
+from lstm_jax.lm.dynamic_evaluation import DynamicEvaluationConfig, dynamic_measures
 from lstm_jax.lm.evaluation import measure_ids
 from lstm_jax.models.language import LanguageModel, States
 
@@ -48,10 +48,10 @@ def mean_loss(
 gradient_of = jax.jit(jax.value_and_grad(mean_loss, has_aux=True))
 
 
-def step_by_step(how: Adaptation) -> float:
+def step_by_step(how: DynamicEvaluationConfig) -> float:
     """The loss of all of TEXT by the formula, in NumPy."""
     trained, shape = jax.tree.flatten(model())
-    states, squares = model().blank(1), [np.zeros(w.shape) for w in trained]
+    states, squares = model().initial_state(1), [np.zeros(w.shape) for w in trained]
     parts = segments(TRAIN, how.segment)
     for inputs, targets in parts:
         (_, (_, states)), gradient = gradient_of(model(), states, inputs, targets)
@@ -59,7 +59,7 @@ def step_by_step(how: Adaptation) -> float:
         squares = [s + np.square(g) for s, g in zip(squares, leaves, strict=True)]
     scale = [np.sqrt(s / len(parts)) for s in squares]
     mean = np.concatenate([s.ravel() for s in scale]).mean()
-    weights, states, total = trained, model().blank(1), 0.0
+    weights, states, total = trained, model().initial_state(1), 0.0
     for inputs, targets in segments(TEXT, how.segment):
         now = jax.tree.unflatten(shape, weights)
         (_, (loss, states)), gradient = gradient_of(now, states, inputs, targets)
@@ -76,10 +76,15 @@ def step_by_step(how: Adaptation) -> float:
 
 @pytest.mark.parametrize("per_call", [3, 100])
 @pytest.mark.parametrize(
-    "how", [Adaptation(0.02, 0.3, 7), Adaptation(0.05, 0.0, 10), Adaptation(0.02, 9, 7)]
+    "how",
+    [
+        DynamicEvaluationConfig(0.02, 0.3, 7),
+        DynamicEvaluationConfig(0.05, 0.0, 10),
+        DynamicEvaluationConfig(0.02, 9, 7),
+    ],
 )
 def test_it_is_the_formula(
-    how: Adaptation, per_call: int, monkeypatch: pytest.MonkeyPatch
+    how: DynamicEvaluationConfig, per_call: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many segments are read per call; the last one is short."""
     monkeypatch.setattr(dynamic_evaluation, "_PER_CALL", per_call)
@@ -89,7 +94,7 @@ def test_it_is_the_formula(
 
 
 def test_without_a_step_it_is_the_stream() -> None:
-    still = dynamic_measures(model(), TEXT, TRAIN, Adaptation(0.0, 0.0, 8))
+    still = dynamic_measures(model(), TEXT, TRAIN, DynamicEvaluationConfig(0.0, 0.0, 8))
     plain = measure_ids(model(), TEXT)["stream"]
     assert still.sums.values()["accuracy"] == plain.sums.values()["accuracy"]
     np.testing.assert_allclose(still.sums.loss, plain.sums.loss, rtol=1e-6)
@@ -98,8 +103,10 @@ def test_without_a_step_it_is_the_stream() -> None:
 
 def test_it_learns_from_what_it_reads_and_leaves_the_model() -> None:
     before = jax.device_get(model())
-    plain = dynamic_measures(model(), TEXT, TRAIN, Adaptation(0.0, 0.0, 8))
-    found = dynamic_measures(model(), TEXT, TRAIN, Adaptation(0.02, 0.002, 8))
+    plain = dynamic_measures(model(), TEXT, TRAIN, DynamicEvaluationConfig(0.0, 0.0, 8))
+    found = dynamic_measures(
+        model(), TEXT, TRAIN, DynamicEvaluationConfig(0.02, 0.002, 8)
+    )
     assert float(found.sums.loss) < 0.95 * float(plain.sums.loss)
     for was, now in zip(jax.tree.leaves(before), jax.tree.leaves(model()), strict=True):
         np.testing.assert_array_equal(was, now)
@@ -109,7 +116,7 @@ def test_only_the_beginning_of_the_training_text_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dynamic_evaluation, "_SEGMENTS", 5)
-    how = Adaptation(0.02, 0.1, 8)
+    how = DynamicEvaluationConfig(0.02, 0.1, 8)
     whole = dynamic_measures(model(), TEXT, TRAIN, how).sums.loss
     assert whole == dynamic_measures(model(), TEXT, TRAIN[:41], how).sums.loss
     assert whole != dynamic_measures(model(), TEXT, TRAIN[:33], how).sums.loss

@@ -22,8 +22,8 @@ from lstm_jax.lm.evaluation import (
     window256,
     window_measures,
 )
-from lstm_jax.metrics.classification import Confusion, Measures
-from lstm_jax.metrics.losses import Sums, loss_sums
+from lstm_jax.metrics.classification import ClassificationSums, Confusion
+from lstm_jax.metrics.losses import LossSums, loss_sums
 from lstm_jax.models.language import LanguageModel
 
 V, H, L = 5, 4, 2
@@ -61,7 +61,7 @@ def read_in_windows(ids: NDArray, chosen: list[int] | None = None) -> Totals:
     return sum(losses), sum(corrects), sum(counts)
 
 
-def assert_totals(found: Sums, expected: Totals) -> None:
+def assert_totals(found: LossSums, expected: Totals) -> None:
     loss, correct, count = expected
     assert int(found.count) == count
     assert found.values()["accuracy"] == pytest.approx(correct / count, abs=1e-9)
@@ -123,7 +123,7 @@ def test_both_are_reported_by_name(size: int) -> None:
     assert abs(difference) > 1e-3  # the protocols do differ
 
 
-def sums(loss: float, correct: float, count: float) -> Sums:
+def sums(loss: float, correct: float, count: float) -> LossSums:
     totals = (jnp.float32(x) for x in (loss, count))
     return loss_sums(*totals, accuracy=jnp.float32(correct))
 
@@ -154,7 +154,9 @@ def measured_at_once(ids: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     return ids[1:], np.asarray(logits.argmax(-1)), np.asarray(jax.nn.softmax(logits))
 
 
-def assert_same(found: dict[str, Measures], expected: dict[str, Measures]) -> None:
+def assert_same(
+    found: dict[str, ClassificationSums], expected: dict[str, ClassificationSums]
+) -> None:
     """Counts exactly, sums of floats to rounding."""
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -163,7 +165,7 @@ def assert_same(found: dict[str, Measures], expected: dict[str, Measures]) -> No
 
 
 @functools.cache
-def reference() -> dict[str, Measures]:
+def reference() -> dict[str, ClassificationSums]:
     return measure_ids(model(), TEXT)
 
 

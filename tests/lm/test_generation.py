@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lstm_jax.decoding.config import Sampling
+from lstm_jax.decoding.config import SamplingConfig
 from lstm_jax.errors import InputError
 from lstm_jax.lm.generation import (
     generate_text,
@@ -18,7 +18,7 @@ from lstm_jax.lm.generation import (
 from lstm_jax.lm.text_model import TextModel, evaluate_text
 from tests.helpers.tiny_models import LESSON, lesson_learned, untrained
 
-DRAWN = Sampling(1.0)
+DRAWN = SamplingConfig(1.0)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_settings_reach_the_sampler(learned: TextModel) -> None:
     assert greedy != free[0]
     assert generate_text(learned, "a", 80, temperature=9.0, top_k=1) == greedy
     assert generate_text(learned, "a", 80, temperature=9.0, top_p=0.01) == greedy
-    hot = Sampling(9.0, repetition_penalty=3.0)
+    hot = SamplingConfig(9.0, repetition_penalty=3.0)
     punished = generate_text(learned, "a", 80, hot)
     assert punished == generate_text(
         learned, "a", 80, temperature=9.0, repetition_penalty=3.0
@@ -90,7 +90,7 @@ def test_streamed_pieces_are_the_text(learned: TextModel, length: int) -> None:
 
 
 def test_samples_are_written_side_by_side(learned: TextModel) -> None:
-    hot = Sampling(5.0)
+    hot = SamplingConfig(5.0)
     pieces = list(stream_texts(learned, "ab", 100, hot, samples=3, seed=2))
     texts = ["".join(parts) for parts in zip(*pieces, strict=True)]
     assert texts[0] == "".join(stream_text(learned, "ab", 100, hot, seed=2))
@@ -101,7 +101,7 @@ def test_samples_are_written_side_by_side(learned: TextModel) -> None:
 @pytest.mark.parametrize("stop", ["dé", "é, abcdé", "\n"])
 def test_a_text_ends_before_its_stop(learned: TextModel, stop: str) -> None:
     """What is known of the lesson is written up to there, and not one piece more."""
-    pieces = list(stream_text(learned, "ab", 400, Sampling(), stops=[stop]))
+    pieces = list(stream_text(learned, "ab", 400, SamplingConfig(), stops=[stop]))
     assert "".join(pieces) == (LESSON * 2)[2:402].partition(stop)[0]
     assert len(pieces) == (1 if stop in LESSON else 400 // 64 + 2)
 
@@ -122,7 +122,7 @@ def test_every_sample_has_its_own_end() -> None:
 
 def test_every_row_can_have_its_own_seed(learned: TextModel) -> None:
     """And is then the text that its seed alone makes."""
-    hot = Sampling(5.0)
+    hot = SamplingConfig(5.0)
     pieces = stream_texts(learned, "ab", 70, hot, seeds=[4, 9, 4])
     rows = ["".join(parts) for parts in zip(*pieces, strict=True)]
     alone = ["".join(stream_text(learned, "ab", 70, hot, seed=s)) for s in (4, 9)]

@@ -10,11 +10,11 @@ from lstm_jax.config import RegularizerConfig, RunConfig
 from lstm_jax.data.text import encode_text
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
-from lstm_jax.lm.joint_training import Job, train_together
+from lstm_jax.lm.joint_training import Job, train_jointly
 from lstm_jax.lm.task import build_optimizer, set_up
 from lstm_jax.lm.training import train_text
 from lstm_jax.models.language import language_loss
-from lstm_jax.training.compiled import Programs
+from lstm_jax.training.compiled import CompiledSteps
 
 TEXT = "the cat sat on the mat. a dog ran to the tree; "
 CONFIG = TrainConfig(
@@ -43,11 +43,11 @@ def test_together_is_one_by_one(config: TrainConfig) -> None:
         job("a b a b c " * 4, config),
         job(TEXT, config, seed=4),
     ]
-    found = [jax.tree.leaves(model) for model in train_together(jobs)]
-    programs = Programs(language_loss, build_optimizer(config))
+    found = [jax.tree.leaves(model) for model in train_jointly(jobs)]
+    compiled = CompiledSteps(language_loss, build_optimizer(config))
     for one, leaves in zip(jobs, found, strict=True):
         setup = set_up(one.config, one.corpus, one.vocab)
-        alone = jax.tree.leaves(train_text(setup, programs=programs).model)
+        alone = jax.tree.leaves(train_text(setup, compiled=compiled).model)
         for a, b in zip(leaves, alone, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
     sizes = [len(leaves[0]) for leaves in found]
@@ -58,4 +58,4 @@ def test_together_is_one_by_one(config: TrainConfig) -> None:
 def test_a_budget_in_seconds_is_refused() -> None:
     timed = dataclasses.replace(CONFIG, run=RunConfig(max_seconds=1.0))
     with pytest.raises(InputError, match="expected --epochs, found --max-seconds"):
-        train_together([job(TEXT, timed)])
+        train_jointly([job(TEXT, timed)])

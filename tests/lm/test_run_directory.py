@@ -12,7 +12,7 @@ import pytest
 
 from lstm_jax.config import RunConfig
 from lstm_jax.data.text import Corpus, encode_text
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.console import Reporter
@@ -20,7 +20,7 @@ from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.lm.task import set_up
 from lstm_jax.lm.text_model import load_text_model
 from lstm_jax.lm.training import train_text
-from lstm_jax.training.history import Fingerprint, Line
+from lstm_jax.training.history import Fingerprint, HistoryRow
 from lstm_jax.training.recorder import RunRecorder
 from lstm_jax.training.trainer import Trained
 from tests.helpers.tiny_models import create_run
@@ -34,12 +34,12 @@ CONFIG = TrainConfig(
     run=RunConfig(epochs=1, evaluations=2, steps_per_call=8),
 )
 HISTORY = [
-    Line(s, s / 9, 8 * s, s / 2, 0.1, 1.5, 16.0, train={"loss": 1 / s})
+    HistoryRow(s, s / 9, 8 * s, s / 2, 0.1, 1.5, 16.0, train={"loss": 1 / s})
     for s in (1, 2, 5, 9)
 ]
 
 
-def encoded(text: str = TEXT) -> tuple[Corpus, Vocab]:
+def encoded(text: str = TEXT) -> tuple[Corpus, CharTokenizer]:
     """A text as a run has it."""
     return encode_text(text, CONFIG.text.vocab, CONFIG.text.validation_fraction)
 
@@ -47,7 +47,7 @@ def encoded(text: str = TEXT) -> tuple[Corpus, Vocab]:
 def a_run(path: Path) -> RunDirectory:
     """A run that was begun."""
     run = create_run(path)
-    run.start(CONFIG, Vocab("char", "abc"))
+    run.start(CONFIG, CharTokenizer("char", "abc"))
     return run
 
 
@@ -70,9 +70,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Tra
     setup = set_up(CONFIG, corpus, vocab)
     reporter = Reporter(setup)
     outcome = train_text(setup, run, callbacks=[reporter.progress()])
-    during = outcome.clock.final  # the validation after the last step
+    during = outcome.timer.final  # the validation after the last step
     reporter.finish(outcome, run)
-    assert outcome.clock.final > during > 0, "the last evaluation is timed too"
+    assert outcome.timer.final > during > 0, "the last evaluation is timed too"
     return run, outcome
 
 
@@ -186,7 +186,7 @@ def test_what_is_no_run_is_not_opened(make: str, message: str, tmp_path: Path) -
 
 
 def test_what_was_written_at_the_start_comes_back(tmp_path: Path) -> None:
-    vocab = Vocab("char", "\n\u2028ab\U0001f600")
+    vocab = CharTokenizer("char", "\n\u2028ab\U0001f600")
     run = create_run(tmp_path / "r")
     run.start(CONFIG, vocab)
     opened = open_run(tmp_path / "r")
@@ -397,7 +397,7 @@ def test_the_history_says_how_the_run_went(
 ) -> None:
     run, outcome = trained
     lines = run.history.read()
-    assert lines == outcome.lines
+    assert lines == outcome.history
     assert all(line.record().keys() == LINE_KEYS for line in lines)
     steps = -(-(encoded()[0].train_size - 1) // (4 * 8))  # of one epoch
     assert [line.step for line in lines] == [8, 16, steps]
@@ -499,8 +499,8 @@ def test_a_run_stopped_before_its_first_validation_can_be_used(
     assert loaded.config == CONFIG
 
 
-def _killed(keeper: RunRecorder, *_: object) -> None:
+def _killed(recorder: RunRecorder, *_: object) -> None:
     """End as a killed run does: after the last save, but without a word."""
-    assert keeper._checkpoints is not None
-    keeper._checkpoints.close()
+    assert recorder._checkpoints is not None
+    recorder._checkpoints.close()
     raise SystemExit

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lstm_jax.data.tokenizers.characters import Vocab
-from lstm_jax.lm.generation import Writer
+from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.lm.generation import TextStreamer
 
-ABC, BYTES = Vocab("char", "abc"), Vocab("byte")
+ABC, BYTES = CharTokenizer("char", "abc"), CharTokenizer("byte")
 cuts = st.lists(st.integers(0, 30))
 utf8_text = st.text(max_size=12)
 
 
-def write(vocab: Vocab, text: str, cuts: list[int], *stops: str) -> list[str]:
+def write(vocab: CharTokenizer, text: str, cuts: list[int], *stops: str) -> list[str]:
     """What is written of a text that comes in these pieces, and at its end."""
     ids = vocab.encode(text)
     bounds = sorted(min(cut, len(ids)) for cut in [0, *cuts, len(ids)])
-    writer = Writer(vocab, stops)
+    writer = TextStreamer(vocab, stops)
     pieces = [writer.write(ids[start:end]) for start, end in pairwise(bounds)]
     assert writer.stopped == any(stop and stop in text for stop in stops)
     return [*pieces, writer.finish()]
@@ -77,6 +77,6 @@ def test_only_what_may_be_the_stop_is_held_back(stop: str, pieces: list[str]) ->
 
 def test_an_unfinished_character_is_shown_as_such() -> None:
     """A text of bytes may end inside a character."""
-    writer = Writer(BYTES)
+    writer = TextStreamer(BYTES)
     ids = BYTES.encode("a€".encode()[:-1])
     assert writer.write(ids) + writer.finish() == "a\ufffd"

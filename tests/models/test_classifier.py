@@ -57,7 +57,7 @@ def classifier(
 
 
 @jax.jit
-def scores_of(
+def logits_of(
     model: SequenceClassifier, inputs: jax.Array, lengths: jax.Array | None = None
 ) -> jax.Array:
     return model(inputs, lengths)
@@ -102,14 +102,14 @@ def test_scores_are_those_of_a_slow_reference() -> None:
     ids = some_ids()
     vectors = table_of(model)[ids]
     expected = [slow_scores(model, vectors[:, b], LENGTHS[b]) for b in range(B)]
-    assert_close(scores_of(model, ids, LENGTHS), np.stack(expected), 1e-5)
+    assert_close(logits_of(model, ids, LENGTHS), np.stack(expected), 1e-5)
 
 
 def test_dense_inputs_are_read_as_they_are() -> None:
     model = classifier(vocab_size=None, layers=1, pooling=("last", "mean"))
     xs = np.random.default_rng(3).normal(size=(T, B, D))
     expected = [slow_scores(model, xs[:, b], T) for b in range(B)]
-    assert_close(scores_of(model, jnp.float32(xs)), np.stack(expected), 1e-5)
+    assert_close(logits_of(model, jnp.float32(xs)), np.stack(expected), 1e-5)
 
 
 def test_one_direction_alone() -> None:
@@ -119,7 +119,7 @@ def test_one_direction_alone() -> None:
     xs = table_of(model)[some_ids()]
     _, last, _ = reference_lstm.sequence(case_of(layer.params, xs), LENGTHS.astype(int))
     expected = last @ np.float64(model.w_out[...]) + np.float64(model.b_out[...])
-    assert_close(scores_of(model, some_ids(), LENGTHS), expected, 1e-5)
+    assert_close(logits_of(model, some_ids(), LENGTHS), expected, 1e-5)
 
 
 def test_padding_never_counts() -> None:
@@ -128,8 +128,8 @@ def test_padding_never_counts() -> None:
     longer = (some_ids(T + 3) + 1) % V
     for b, length in enumerate(LENGTHS):
         longer[:length, b] = ids[:length, b]
-    expected = scores_of(model, ids, LENGTHS)
-    assert_close(scores_of(model, longer, LENGTHS), expected, 1e-6)
+    expected = logits_of(model, ids, LENGTHS)
+    assert_close(logits_of(model, longer, LENGTHS), expected, 1e-6)
 
 
 def test_no_gradient_reaches_the_padding() -> None:
@@ -154,8 +154,8 @@ def some_batch() -> dict[str, jax.Array]:
 
 
 def log_probabilities(model: SequenceClassifier) -> NDArray[np.float64]:
-    scores = np.float64(scores_of(model, some_ids(), LENGTHS))
-    return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    logits = np.float64(logits_of(model, some_ids(), LENGTHS))
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
 ROWS, TARGETS = [0, 2, 3], [2, 0, 1]  # those of the batch that count
@@ -175,8 +175,8 @@ def test_the_loss_is_that_of_the_rows_that_count() -> None:
 
 def test_scores_are_divided_by_the_training_temperature_in_training_only() -> None:
     model = classifier(regularizer=RegularizerConfig(training_temperature=0.5))
-    scores = 2 * log_probabilities(model)[ROWS]
-    logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    logits = 2 * log_probabilities(model)[ROWS]
+    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     sums, _ = loss_of(model, (), some_batch(), jax.random.key(0))
     assert_close(sums.loss, -logs[[0, 1, 2], TARGETS].sum(), 1e-5)
     plain, _ = loss_of(classifier(), (), some_batch(), None)
@@ -221,7 +221,7 @@ def test_symbols_are_dropped_whole() -> None:
         changed = classifier(layers=1)
         assert changed.table is not None
         changed.table[...] = factor * changed.table[...]
-        return scores_of(changed, ids)
+        return logits_of(changed, ids)
 
     gone, there = scaled(0.0), scaled(2.0)
     for row in range(B):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lstm_jax.metrics.losses import Sums
-from lstm_jax.models.ctc import Transcriber, transcribe_loss, transcript_nats
+from lstm_jax.metrics.losses import LossSums
+from lstm_jax.models.ctc import CTCModel, ctc_loss, transcript_nats
 from lstm_jax.typing import PRNGKey
 
 Batch = dict[str, jax.Array]
@@ -27,24 +27,24 @@ def batch() -> Batch:
 
 
 @functools.cache
-def small(dropout: float = 0.0) -> Transcriber:
-    return Transcriber(5, 4, 6, 1, rngs=nnx.Rngs(0), dropout=dropout)
+def small(dropout: float = 0.0) -> CTCModel:
+    return CTCModel(5, 4, 6, 1, rngs=nnx.Rngs(0), dropout=dropout)
 
 
 @jax.jit
-def read(model: Transcriber, batch: Batch) -> jax.Array:
+def read(model: CTCModel, batch: Batch) -> jax.Array:
     return model(batch["frames"], batch["lengths"])
 
 
 @jax.jit
-def sums_of(model: Transcriber, batch: Batch, key: PRNGKey | None = None) -> Sums:
-    return transcribe_loss(model, (), batch, key)[0]
+def sums_of(model: CTCModel, batch: Batch, key: PRNGKey | None = None) -> LossSums:
+    return ctc_loss(model, (), batch, key)[0]
 
 
 def test_a_row_is_read_as_if_it_were_alone(batch: Batch) -> None:
-    scores = read(small(), batch)
+    logits = read(small(), batch)
     alone = {"frames": batch["frames"][1:2, :4], "lengths": jnp.array([4])}
-    np.testing.assert_allclose(scores[1, :4], read(small(), alone)[0], atol=1e-5)
+    np.testing.assert_allclose(logits[1, :4], read(small(), alone)[0], atol=1e-5)
 
 
 def test_the_loss_is_counted_per_symbol(batch: Batch) -> None:
@@ -77,10 +77,10 @@ def test_it_learns_where_nobody_told_it(batch: Batch) -> None:
     """Plain gradient descent reaches transcripts that are all but certain."""
 
     @jax.jit
-    def descend(model: Transcriber) -> tuple[jax.Array, jax.Array]:
-        def step(model: Transcriber, _: None) -> tuple[Transcriber, jax.Array]:
+    def descend(model: CTCModel) -> tuple[jax.Array, jax.Array]:
+        def step(model: CTCModel, _: None) -> tuple[CTCModel, jax.Array]:
             value, gradient = jax.value_and_grad(
-                lambda m: transcribe_loss(m, (), batch, None)[0].loss
+                lambda m: ctc_loss(m, (), batch, None)[0].loss
             )(model)
             return jax.tree.map(lambda w, g: w - 0.3 * g, model, gradient), value
 

@@ -15,7 +15,7 @@ from experiments.forecast.task import (
     window_batch,
 )
 from lstm_jax.config import RunConfig
-from lstm_jax.data.series import Frame, Panel, hold_out, scale_series
+from lstm_jax.data.series import Panel, WindowSpec, hold_out, scale_series
 from lstm_jax.models.forecaster import (
     LEVELS,
     ForecastModel,
@@ -26,13 +26,13 @@ from lstm_jax.models.forecaster import (
     same_phase,
     spread_out,
 )
-from lstm_jax.training.compiled import Programs
+from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.optimizer import make_optimizer
-from lstm_jax.training.schedule import Plan
+from lstm_jax.training.schedule import Schedule
 from lstm_jax.training.step import TrainState, init_state
 from lstm_jax.training.trainer import train_model
 
-FRAME = Frame(horizon=5, seasons=(3, 6), reads=8)
+WINDOW = WindowSpec(horizon=5, seasons=(3, 6), reads=8)
 YARDSTICK = (20.0, 2.0)
 
 
@@ -48,18 +48,18 @@ def some_series(points: int = 60) -> dict[str, np.ndarray]:
 
 
 def a_panel() -> Panel:
-    return scale_series(some_series(), FRAME, log=True)
+    return scale_series(some_series(), WINDOW, log=True)
 
 
 def windows(panel: Panel, n: int, batch: int, members: int) -> dict[str, np.ndarray]:
     sizes = {"batch": batch, "members": members, "seed": 0}
-    return window_batch(panel, FRAME, n, **sizes, yardstick=YARDSTICK)
+    return window_batch(panel, WINDOW, n, **sizes, yardstick=YARDSTICK)
 
 
 @pytest.fixture(scope="module")
 def models() -> ForecastModel:
     """Three members whose output weights are not zero."""
-    fresh = build_ensemble(FRAME, 6, 1, members=3, seed=0)
+    fresh = build_ensemble(WINDOW, 6, 1, members=3, seed=0)
     noise = np.random.default_rng(1).normal(0, 0.5, fresh.w_out.shape)
     fresh.w_out[...] = jnp.asarray(noise, jnp.float32)
     return fresh
@@ -75,14 +75,14 @@ def read(model: ForecastModel, past: jax.Array) -> jax.Array:
 
 
 def some_past(rows: int = 4) -> jax.Array:
-    past = np.random.default_rng(2).normal(size=(rows, FRAME.context))
+    past = np.random.default_rng(2).normal(size=(rows, WINDOW.context))
     return jnp.asarray(past, jnp.float32)
 
 
 def test_what_is_read_is_what_a_slow_loop_says() -> None:
     past = np.asarray(some_past())
     end = past.shape[1]
-    read, seasonal = recent(some_past(), FRAME), same_phase(some_past(), FRAME)
+    read, seasonal = recent(some_past(), WINDOW), same_phase(some_past(), WINDOW)
     assert read.shape == (4, 8, 3) and seasonal.shape == (4, 5, 4)
     for t in range(8):
         for column, lag in enumerate((0, 3, 6)):
@@ -97,11 +97,11 @@ def test_what_is_read_is_what_a_slow_loop_says() -> None:
 
 
 def test_an_untrained_model_repeats_the_seasons() -> None:
-    t = np.arange(FRAME.context + FRAME.horizon)
+    t = np.arange(WINDOW.context + WINDOW.horizon)
     periodic = np.array([1.0, -1.0, 3.0])[t % 3].astype(np.float32)
-    model = ForecastModel(FRAME, 6, rngs=nnx.Rngs(0))
-    found = read(model, jnp.asarray(np.tile(periodic[: FRAME.context], (4, 1))))
-    np.testing.assert_allclose(found[0, :, 2], periodic[FRAME.context :], rtol=1e-6)
+    model = ForecastModel(WINDOW, 6, rngs=nnx.Rngs(0))
+    found = read(model, jnp.asarray(np.tile(periodic[: WINDOW.context], (4, 1))))
+    np.testing.assert_allclose(found[0, :, 2], periodic[WINDOW.context :], rtol=1e-6)
 
 
 def test_the_future_depends_on_order_and_on_all_that_is_read(
@@ -110,7 +110,7 @@ def test_the_future_depends_on_order_and_on_all_that_is_read(
     """The recurrence is at work: every point read has a gradient at every step."""
     slope = jax.jacobian(lambda past: member(models, 0)(past[None])[0, :, 2])
     gradient = jax.jit(slope)(some_past(1)[0])
-    assert (gradient[:, -FRAME.reads :] != 0).all()
+    assert (gradient[:, -WINDOW.reads :] != 0).all()
 
 
 def test_quantiles_never_cross(models: ForecastModel) -> None:
@@ -120,7 +120,7 @@ def test_quantiles_never_cross(models: ForecastModel) -> None:
     assert found.shape == (4, 5, 5) and (jnp.diff(found, axis=-1) > 0).all()
     np.testing.assert_array_equal(spread_out(wild, 2)[..., 2], wild[..., 2])
     with pytest.raises(ValueError, match=r"rise through 0\.5"):
-        ForecastModel(FRAME, 6, rngs=nnx.Rngs(0), levels=(0.1, 0.9))
+        ForecastModel(WINDOW, 6, rngs=nnx.Rngs(0), levels=(0.1, 0.9))
 
 
 def test_pinball_is_what_a_slow_loop_says() -> None:
@@ -171,7 +171,7 @@ def test_members_learn_as_if_they_were_alone(models: ForecastModel) -> None:
 
 def test_batches_depend_on_their_number_and_never_on_what_came_after() -> None:
     known, truth = hold_out(some_series(), 10)
-    panel = scale_series(known, FRAME, log=True)
+    panel = scale_series(known, WINDOW, log=True)
     unknown = {name: points * np.nan for name, points in truth.items()}
     seen = [windows(panel.extended(unknown), n, 64, 2) for n in (0, 1, 0)]
     assert seen[0]["past"].shape == (64, 2, 14)
@@ -184,18 +184,18 @@ def test_batches_depend_on_their_number_and_never_on_what_came_after() -> None:
 
 
 def test_every_window_is_drawn_the_last_one_too() -> None:
-    points = np.random.default_rng(6).normal(size=FRAME.context + FRAME.horizon + 2)
-    panel = scale_series({"a": points}, FRAME, log=False)
+    points = np.random.default_rng(6).normal(size=WINDOW.context + WINDOW.horizon + 2)
+    panel = scale_series({"a": points}, WINDOW, log=False)
     drawn = windows(panel, 0, batch=64, members=1)["future"][:, 0]
-    rows, ends = np.zeros(3, int), FRAME.context + np.arange(3)
-    _, level = panel.windows(rows, ends, FRAME)
-    every = panel.futures(rows, ends, level, FRAME.horizon)
+    rows, ends = np.zeros(3, int), WINDOW.context + np.arange(3)
+    _, level = panel.windows(rows, ends, WINDOW)
+    every = panel.futures(rows, ends, level, WINDOW.horizon)
     assert {tuple(row) for row in drawn} == {tuple(row) for row in every}
 
 
 def test_one_step_ahead_is_a_forecast_from_every_point(models: ForecastModel) -> None:
     known, truth = hold_out(some_series(), 7)
-    panel = scale_series(known, FRAME, log=True).extended(truth)
+    panel = scale_series(known, WINDOW, log=True).extended(truth)
     found = rolling_forecast(models, panel, panel.known, 7, stride=1)
     assert found.shape == (4, 7, 5)
     for k in range(7):
@@ -218,7 +218,7 @@ def test_a_forecast_does_not_know_what_comes(
     other = {name: points.copy() for name, points in truth.items()}
     for points in other.values():
         points[3:] *= 2
-    panel = scale_series(known, FRAME, log=True)
+    panel = scale_series(known, WINDOW, log=True)
     found = [
         rolling_forecast(models, panel.extended(after), panel.known, 6, stride)
         for after in (truth, other)
@@ -260,30 +260,30 @@ def test_training_finds_the_quantiles_of_noise() -> None:
     """
     rng = np.random.default_rng(5)
     series = {f"s{k}": np.exp(rng.normal(0, 1, 300)) for k in range(4)}
-    panel = scale_series(series, FRAME, log=True)
+    panel = scale_series(series, WINDOW, log=True)
     sizes = {"batch": 32, "members": 2, "seed": 0}
-    task = forecast_task(panel, FRAME, **sizes, yardstick=YARDSTICK)
-    programs = Programs(task.loss, make_optimizer(0.0, 1.0, 0.99))
-    fresh = build_ensemble(FRAME, 6, 1, members=2, seed=0)
-    plan = Plan(64, None, 2e-2, 0.05, 0.0)
+    task = forecast_task(panel, WINDOW, **sizes, yardstick=YARDSTICK)
+    compiled = CompiledSteps(task.loss, make_optimizer(0.0, 1.0, 0.99))
+    fresh = build_ensemble(WINDOW, 6, 1, members=2, seed=0)
+    schedule = Schedule(64, None, 2e-2, 0.05, 0.0)
 
     def first_state() -> TrainState:
         own = jax.tree.map(jnp.copy, fresh)
-        return init_state(own, programs.optimizer, (), jax.random.key(0))
+        return init_state(own, compiled.optimizer, (), jax.random.key(0))
 
     run = RunConfig(evaluations=0, steps_per_call=8)
-    trained = train_model(task, first_state, plan, programs, run).model
+    trained = train_model(task, first_state, schedule, compiled, run).model
 
     rows = np.repeat(np.arange(4), 281)
-    ends = np.tile(np.arange(FRAME.context, 295), 4)
-    past, level = panel.windows(rows, ends, FRAME)
-    future = panel.futures(rows, ends, level, FRAME.horizon)
+    ends = np.tile(np.arange(WINDOW.context, 295), 4)
+    past, level = panel.windows(rows, ends, WINDOW)
+    future = panel.futures(rows, ends, level, WINDOW.horizon)
     normal = np.array([NormalDist().inv_cdf(q) for q in LEVELS])
     best = (normal - level[:, None]) / panel.scale[rows][:, None]
 
     def loss(quantiles: jax.Array) -> float:
         return float(pinball(quantiles, jnp.asarray(future), LEVELS).mean())
 
-    least = loss(jnp.repeat(jnp.float32(best)[:, None], FRAME.horizon, axis=1))
+    least = loss(jnp.repeat(jnp.float32(best)[:, None], WINDOW.horizon, axis=1))
     assert loss(read(member(trained, 0), jnp.asarray(past))) < 1.05 * least
     assert loss(read(member(fresh, 0), jnp.asarray(past))) > 1.2 * least

@@ -13,7 +13,7 @@ from lstm_jax.data.special_ids import IGNORED
 from lstm_jax.metrics.losses import loss_sums
 from lstm_jax.models.language import LanguageModel, States, language_loss
 from lstm_jax.ops import lookup
-from lstm_jax.ops.lookup import take_rows
+from lstm_jax.ops.lookup import embedding_lookup
 from lstm_jax.training.optimizer import make_optimizer
 from lstm_jax.training.step import init_state, train_step
 
@@ -43,8 +43,8 @@ def some_states(model: LanguageModel) -> States:
     return forward(model, IDS[::-1])[1]
 
 
-def batch(ids: jax.Array, targets: jax.Array, fresh: list[bool]) -> dict:
-    return {"inputs": ids, "targets": targets, "fresh": jnp.array(fresh)}
+def batch(ids: jax.Array, targets: jax.Array, resets: list[bool]) -> dict:
+    return {"inputs": ids, "targets": targets, "resets": jnp.array(resets)}
 
 
 def assert_close(actual: object, expected: object, tolerance: float = 1e-5) -> None:
@@ -73,7 +73,7 @@ def test_reading_at_once_is_reading_step_by_step(
     states, found = before, []
     for ids in IDS:
         states = step(model, ids, states)
-        found.append(model.next_scores(states))
+        found.append(model.next_logits(states))
     assert logits.shape == (T, B, V)
     assert logits.dtype == dtype
     assert_close(jnp.stack(found), logits, tolerance)
@@ -82,8 +82,8 @@ def test_reading_at_once_is_reading_step_by_step(
 
 def test_nothing_read_is_the_blank_state() -> None:
     model = make()
-    assert_close(forward(model, IDS, model.blank(B)), forward(model, IDS), 0)
-    assert not any(a.any() for a in jax.tree.leaves(model.blank(B)))
+    assert_close(forward(model, IDS, model.initial_state(B)), forward(model, IDS), 0)
+    assert not any(a.any() for a in jax.tree.leaves(model.initial_state(B)))
 
 
 @each_depth
@@ -114,12 +114,12 @@ def test_gradient_of_taken_rows(monkeypatch: pytest.MonkeyPatch, limit: int) -> 
     ids = jnp.where(IDS == 2, 3, IDS)
 
     def ours(table: jax.Array) -> jax.Array:
-        return (weights * take_rows(table, ids) ** 2).sum()
+        return (weights * embedding_lookup(table, ids) ** 2).sum()
 
     def plain(table: jax.Array) -> jax.Array:
         return (weights * table[ids] ** 2).sum()
 
-    np.testing.assert_array_equal(take_rows(table, ids), table[ids])
+    np.testing.assert_array_equal(embedding_lookup(table, ids), table[ids])
     program = jax.make_jaxpr(jax.grad(ours))(table)
     assert ("scatter" in str(program)) == (limit == 0)
     found = jax.grad(ours)(table)
@@ -157,12 +157,12 @@ def test_dropout_differs_from_step_to_step_of_training() -> None:
     model = make(1, dropout=0.5)
     optimizer = make_optimizer(0.0, 1.0, 0.99)
     step = jax.jit(functools.partial(train_step, language_loss, optimizer))
-    state = init_state(model, optimizer, model.blank(B), jax.random.key(0))
-    fresh = batch(IDS, TARGETS, [True] * B)
+    state = init_state(model, optimizer, model.initial_state(B), jax.random.key(0))
+    resets = batch(IDS, TARGETS, [True] * B)
     losses = []
     for _ in range(3):
-        _, repeated = step(state, fresh, jnp.float32(0))
-        state, report = step(state, fresh, jnp.float32(0))
+        _, repeated = step(state, resets, jnp.float32(0))
+        state, report = step(state, resets, jnp.float32(0))
         assert repeated.sums.loss == report.sums.loss
         losses.append(float(report.sums.loss))
     assert len(set(losses)) == 3
@@ -176,7 +176,9 @@ def test_loss_is_the_cross_entropy_of_the_scores() -> None:
     logits, states = forward(model, IDS)
     chances = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     chosen = np.take_along_axis(chances, np.asarray(TARGETS)[..., None], axis=-1)
-    sums, after = loss_of(model, model.blank(B), batch(IDS, TARGETS, [False] * B), None)
+    sums, after = loss_of(
+        model, model.initial_state(B), batch(IDS, TARGETS, [False] * B), None
+    )
     assert_close(sums.loss, -np.log(chosen).sum())
     assert sums.count == T * B
     assert_close(after, states)
@@ -184,19 +186,19 @@ def test_loss_is_the_cross_entropy_of_the_scores() -> None:
 
 def test_fresh_rows_start_from_zero_and_others_go_on() -> None:
     model = make()
-    before, fresh = some_states(model), [True, False, True]
+    before, resets = some_states(model), [True, False, True]
     no_row, every_row = [False] * B, [True] * B
 
     def rows(chosen: list[bool]) -> dict:
         targets = jnp.where(jnp.array(chosen), TARGETS, IGNORED)
         return batch(IDS, targets, no_row)
 
-    mixed, after = loss_of(model, before, batch(IDS, TARGETS, fresh), None)
-    anew, started = loss_of(model, model.blank(B), rows(fresh), None)
-    on, went_on = loss_of(model, before, rows([not f for f in fresh]), None)
+    mixed, after = loss_of(model, before, batch(IDS, TARGETS, resets), None)
+    anew, started = loss_of(model, model.initial_state(B), rows(resets), None)
+    on, went_on = loss_of(model, before, rows([not f for f in resets]), None)
     assert_close(mixed, anew + on)
     expected = jax.tree.map(
-        lambda a, b: jnp.where(jnp.array(fresh)[:, None], a, b), started, went_on
+        lambda a, b: jnp.where(jnp.array(resets)[:, None], a, b), started, went_on
     )
     assert_close(after, expected)
     whole, _ = loss_of(model, before, batch(IDS, TARGETS, every_row), None)
@@ -226,7 +228,7 @@ def test_gradients_stop_where_a_segment_begins() -> None:
     second = batch(IDS[4:], TARGETS[4:], rows)
     optimizer = make_optimizer(0.0, 1.0, 0.99)
     step = jax.jit(functools.partial(train_step, language_loss, optimizer))
-    state = init_state(model, optimizer, model.blank(B), jax.random.key(0))
+    state = init_state(model, optimizer, model.initial_state(B), jax.random.key(0))
     state, _ = step(state, first, jnp.float32(0))
     _, report = step(state, second, jnp.float32(0))
 
@@ -235,7 +237,7 @@ def test_gradients_stop_where_a_segment_begins() -> None:
         return sums.loss / sums.count
 
     def whole(model: LanguageModel) -> jax.Array:
-        _, states = language_loss(model, model.blank(B), first, None)
+        _, states = language_loss(model, model.initial_state(B), first, None)
         sums, _ = language_loss(model, states, second, None)
         return sums.loss / sums.count
 
@@ -255,7 +257,7 @@ def test_the_softmax_may_see_the_last_layer_alone() -> None:
     hs, _ = jax.jit(LanguageModel.read)(model, IDS)
     expected = hs[..., -H:] @ model.w_out[...] + model.b_out[...]
     assert_close(logits, expected)
-    assert_close(model.next_scores(states), expected[-1])
+    assert_close(model.next_logits(states), expected[-1])
     loud = jax.tree.map(lambda a: a, model)
     loud.w_out[...] *= 2  # nothing else reaches the scores
     assert_close(forward(loud, IDS)[0], 2 * expected)

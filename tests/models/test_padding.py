@@ -27,10 +27,10 @@ from lstm_jax.data.special_ids import IGNORED
 from lstm_jax.engines.dispatch import ENGINES
 from lstm_jax.metrics.losses import cross_entropy
 from lstm_jax.models.classifier import SequenceClassifier, classifier_loss, pool
-from lstm_jax.models.ctc import Transcriber, transcribe_loss, transcript_nats
+from lstm_jax.models.ctc import CTCModel, ctc_loss, transcript_nats
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.models.mogrifier import MogrifierModel
-from lstm_jax.models.seq2seq import Translator, translation_loss
+from lstm_jax.models.seq2seq import Seq2Seq, seq2seq_loss
 from lstm_jax.nn.attention import attend
 from lstm_jax.nn.layers import LSTM, Bidirectional, StackedLSTM
 from lstm_jax.nn.recurrence import lstm, lstm_from_gates, mogrifier_lstm
@@ -379,11 +379,11 @@ def language(model: Tree, table: str) -> Scene:
     """A language model goes on reading rows of several lengths."""
 
     def run(given: dict) -> Outcome:
-        scores, last = given["model"](
+        logits, last = given["model"](
             jnp.asarray(filled_ids()), given["states"], lengths=LENGTHS
         )
         read, through = parted(last)
-        return (scores, read), through
+        return (logits, read), through
 
     states = some_state(1), some_state(2)
     padding = {"model": filler(model, table)}
@@ -415,7 +415,7 @@ def classifier(vocab_size: int | None) -> Scene:
 
 def translator() -> Scene:
     """Source symbols; a target symbol that is not counted."""
-    model = made(Translator, V, V, D, H, 1)
+    model = made(Seq2Seq, V, V, D, H, 1)
     targets = np.where(BEYOND, IGNORED, filled_ids(1)).T
     batch = {
         "sources": filled_ids().T,
@@ -426,18 +426,18 @@ def translator() -> Scene:
     batch = jax.tree.map(jnp.asarray, batch)
 
     def run(given: dict) -> Outcome:
-        return translation_loss(given["model"], (), batch, None)[0].loss, []
+        return seq2seq_loss(given["model"], (), batch, None)[0].loss, []
 
     return Scene(run, {"model": model}, {"model": filler(model, "source_table")})
 
 
 def transcriber() -> Scene:
     """Frames of sound."""
-    model = made(Transcriber, D, V, H, 1)
+    model = made(CTCModel, D, V, H, 1)
 
     def run(given: dict) -> Outcome:
         batch = {"frames": given["xs"], "lengths": LENGTHS, "transcripts": TRANSCRIPTS}
-        return transcribe_loss(given["model"], (), batch, None)[0].loss, []
+        return ctc_loss(given["model"], (), batch, None)[0].loss, []
 
     given = {"model": model, "xs": some(B, T, D)}
     return Scene(run, given, {"xs": BEYOND.T[..., None]})
@@ -502,9 +502,9 @@ SCENES: dict[str, Callable[[], Scene]] = {
         logits=some(T, B, V),
     ),
     "transcript_nats": lambda: plain(
-        lambda scores: transcript_nats(scores, LENGTHS, TRANSCRIPTS),
+        lambda logits: transcript_nats(logits, LENGTHS, TRANSCRIPTS),
         BEYOND.T[..., None],
-        scores=some(B, T, V),
+        logits=some(B, T, V),
     ),
 }
 

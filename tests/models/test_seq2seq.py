@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.data.special_ids import IGNORED
-from lstm_jax.models.seq2seq import Translator, build_translator, translation_loss
+from lstm_jax.models.seq2seq import Seq2Seq, build_seq2seq, seq2seq_loss
 from lstm_jax.nn.layers import LSTM, Bidirectional
 from tests.helpers import reference_lstm
 
@@ -20,17 +20,17 @@ INPUTS = RNG.integers(V, size=(B, T)).astype(np.int32)
 TARGETS = RNG.integers(V, size=(B, T)).astype(np.int32)
 TARGETS[1, 3:] = TARGETS[2, 1:] = TARGETS[3] = IGNORED
 BATCH = {"sources": SOURCES, "lengths": LENGTHS, "inputs": INPUTS, "targets": TARGETS}
-forward = jax.jit(Translator.__call__)
-read, write = jax.jit(Translator.read), jax.jit(Translator.write)
-loss_of = jax.jit(translation_loss, static_argnames="smoothing")
+forward = jax.jit(Seq2Seq.__call__)
+encode, decode = jax.jit(Seq2Seq.encode), jax.jit(Seq2Seq.decode)
+loss_of = jax.jit(seq2seq_loss, static_argnames="smoothing")
 assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
 
 
 @functools.cache
-def make() -> Translator:
+def make() -> Seq2Seq:
     """A model whose scores are far from equal, so that mistakes show."""
     sizes = {"embedding": D, "hidden": H, "layers": 1}
-    model = build_translator(V_SOURCE, V, 0, **sizes, dropout=0.5)
+    model = build_seq2seq(V_SOURCE, V, 0, **sizes, dropout=0.5)
     assert model.sizes == sizes
     for layer in (model.lower, model.upper, *(_directions(model))):
         layer.b[...] += jnp.asarray(RNG.normal(size=layer.b.shape), jnp.float32)
@@ -38,7 +38,7 @@ def make() -> Translator:
     return jax.tree.map(lambda a: a * 2, model)
 
 
-def _directions(model: Translator) -> tuple[LSTM, LSTM]:
+def _directions(model: Seq2Seq) -> tuple[LSTM, LSTM]:
     (layer,) = model.encoder.layers
     assert isinstance(layer, Bidirectional)
     return layer.forward, layer.backward
@@ -56,7 +56,7 @@ def run(
     return ys[:, 0], last[0]
 
 
-def slow_scores(model: Translator, row: int) -> np.ndarray:
+def slow_scores(model: Seq2Seq, row: int) -> np.ndarray:
     """Scores [T, V] of one sentence, of its real symbols alone."""
     tables = {
         name: np.asarray(getattr(model, name)[...], np.float64)
@@ -82,31 +82,31 @@ def slow_scores(model: Translator, row: int) -> np.ndarray:
 
 
 def test_scores_are_those_of_slow_numpy() -> None:
-    scores = forward(make(), SOURCES, LENGTHS, INPUTS)
+    logits = forward(make(), SOURCES, LENGTHS, INPUTS)
     for row in range(3):
-        assert_close(scores[row], slow_scores(make(), row))
-    assert np.all(np.isfinite(scores[3]))  # an empty sentence is no reason for NaN
+        assert_close(logits[row], slow_scores(make(), row))
+    assert np.all(np.isfinite(logits[3]))  # an empty sentence is no reason for NaN
 
 
 def test_teacher_forcing_is_writing_step_by_step() -> None:
-    memory, states = read(make(), SOURCES, LENGTHS)
-    scores, weights, last = write(make(), INPUTS, states, memory)
+    memory, states = encode(make(), SOURCES, LENGTHS)
+    logits, weights, last = decode(make(), INPUTS, states, memory)
     for k in range(T):
         ids = INPUTS[:, k : k + 1]
-        one, looked, states = write(make(), ids, states, memory)
-        assert_close(one[:, 0], scores[:, k])
+        one, looked, states = decode(make(), ids, states, memory)
+        assert_close(one[:, 0], logits[:, k])
         assert_close(looked[:, 0], weights[:, k])
     jax.tree.map(assert_close, states, last)
 
 
 def test_beams_share_the_memory_of_their_sentence() -> None:
-    memory, states = read(make(), SOURCES, LENGTHS)
+    memory, states = encode(make(), SOURCES, LENGTHS)
     ids = RNG.integers(V, size=(2 * B, T)).astype(np.int32)
     noise = RNG.normal(size=(2 * B, 1)).astype(np.float32)
     states = jax.tree.map(lambda a: jnp.repeat(a, 2, 0) + noise, states)
-    shared = write(make(), ids, states, memory)
+    shared = decode(make(), ids, states, memory)
     copies = jax.tree.map(lambda a: jnp.repeat(a, 2, 0), memory)
-    copied = write(make(), ids, states, copies)
+    copied = decode(make(), ids, states, copies)
     jax.tree.map(assert_close, shared, copied)
 
 
@@ -114,9 +114,9 @@ def test_the_loss_counts_real_symbols_only() -> None:
     sums, _ = loss_of(make(), (), BATCH, None, smoothing=0.1)
     nats = 0.0
     for row in range(3):
-        scores = slow_scores(make(), row)
+        logits = slow_scores(make(), row)
         for k in np.flatnonzero(TARGETS[row] != IGNORED):
-            nats -= scores[k, TARGETS[row, k]] - np.log(np.exp(scores[k]).sum())
+            nats -= logits[k, TARGETS[row, k]] - np.log(np.exp(logits[k]).sum())
     assert_close(sums.loss, nats)
     assert sums.count == np.sum(TARGETS != IGNORED) and sums.penalty is None
 
@@ -140,11 +140,11 @@ def test_noise_and_smoothing_are_for_training_only() -> None:
 
 def test_every_parameter_learns() -> None:
     batch = jax.tree.map(jnp.asarray, BATCH)
-    gradient = jax.jit(jax.grad(lambda m: translation_loss(m, (), batch, None)[0].loss))
+    gradient = jax.jit(jax.grad(lambda m: seq2seq_loss(m, (), batch, None)[0].loss))
     for array in jax.tree.leaves(gradient(make())):
         assert np.any(array != 0)
 
 
 def test_an_odd_width_is_refused() -> None:
     with pytest.raises(ValueError, match="expected an even width, found 5"):
-        build_translator(5, 5, 0, embedding=2, hidden=5, layers=1)
+        build_seq2seq(5, 5, 0, embedding=2, hidden=5, layers=1)

@@ -18,20 +18,20 @@ from lstm_jax.config import PLAIN, RegularizerConfig
 from lstm_jax.data.special_ids import IGNORED
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import ModelConfig, TrainConfig, check
-from lstm_jax.metrics.losses import Sums, cross_entropy
+from lstm_jax.metrics.losses import LossSums, cross_entropy
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.nn.layers import LSTM, Bidirectional, StackedLSTM
 from lstm_jax.nn.recurrence import lstm
 from lstm_jax.nn.regularizers import (
+    candidate_factors,
     check_rate,
     drop_connect,
     dropout,
-    held_shares,
     loop_masks,
     objective_terms,
     symbol_factors,
     weight_penalty,
-    written_factors,
+    zoneout_shares,
 )
 from lstm_jax.training.optimizer import make_optimizer
 from lstm_jax.training.step import StepReport, init_state, train_step
@@ -128,10 +128,10 @@ def by_hand(masks: dict[str, NDArray]) -> NDArray:
     for t in range(T):
         i, f, g, o = np.split(np.asarray(CASE.xs[t]) @ w_x + h @ w_h + b, 4, axis=-1)
         i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
-        new_c = f * c + i * (np.tanh(g) * masks["written"][t])
+        new_c = f * c + i * (np.tanh(g) * masks["candidate"][t])
         new_h = o * np.tanh(new_c)
-        c = masks["held_c"][t] * c + (1 - masks["held_c"][t]) * new_c
-        h = masks["held_h"][t] * h + (1 - masks["held_h"][t]) * new_h
+        c = masks["zoneout_c"][t] * c + (1 - masks["zoneout_c"][t]) * new_c
+        h = masks["zoneout_h"][t] * h + (1 - masks["zoneout_h"][t]) * new_h
         hs.append(h)
     return np.stack(hs)
 
@@ -139,9 +139,9 @@ def by_hand(masks: dict[str, NDArray]) -> NDArray:
 def test_the_loop_obeys_its_masks() -> None:
     rng = np.random.default_rng(1)
     masks = {
-        "written": rng.uniform(0, 2, (T, B, H)),
-        "held_h": rng.integers(2, size=(T, B, H)),
-        "held_c": rng.integers(2, size=(T, B, H)),
+        "candidate": rng.uniform(0, 2, (T, B, H)),
+        "zoneout_h": rng.integers(2, size=(T, B, H)),
+        "zoneout_c": rng.integers(2, size=(T, B, H)),
     }
     given = LoopMasks(**{k: jnp.asarray(m, jnp.float32) for k, m in masks.items()})
     ys, _ = lstm(PARAMS, CASE.xs, STATE, masks=given)
@@ -159,7 +159,7 @@ def test_recurrent_dropout_keeps_the_mean_of_the_cell(variational: bool) -> None
     rates = RegularizerConfig(recurrent_dropout=RATE, variational=variational)
     cells = jax.vmap(lambda key: one_step(loop_masks(key, (1, B, H), rates)).c)(KEYS)
     np.testing.assert_allclose(cells.mean(axis=0), one_step(None).c, atol=SPREAD)
-    factors = np.asarray(written_factors(KEY, (T, B, H), 0.5, variational))
+    factors = np.asarray(candidate_factors(KEY, (T, B, H), 0.5, variational))
     assert (factors == factors[0]).all() == variational
     assert loop_masks(None, (1, B, H), rates) is None
 
@@ -182,7 +182,7 @@ def test_zoneout_at_evaluation_is_its_mean() -> None:
 
 def test_what_is_not_asked_for_is_not_there() -> None:
     assert loop_masks(KEY, (T, B, H), RegularizerConfig(weight_drop=0.5)) is None
-    assert held_shares(KEY, (T, B, H), 0.0) is None
+    assert zoneout_shares(KEY, (T, B, H), 0.0) is None
     same(dropout(KEY, CASE.xs, 0.0), CASE.xs)
 
 
@@ -204,7 +204,7 @@ def test_padding_and_resets_hold_under_masks() -> None:
 
 
 def test_the_fused_engine_has_no_masks() -> None:
-    masks = LoopMasks(held_h=jnp.zeros((T, 1, 1)))
+    masks = LoopMasks(zoneout_h=jnp.zeros((T, 1, 1)))
     message = "engine 'fused': .*recurrent dropout or zoneout, .* that can: scan$"
     with pytest.raises(ValueError, match=message):
         lstm(PARAMS, CASE.xs, engine="fused", masks=masks)
@@ -237,7 +237,7 @@ def with_rates(**rates: float) -> RegularizerConfig:
     return dataclasses.replace(PLAIN, **changes)
 
 
-BATCH = {"inputs": IDS, "targets": IDS[::-1], "fresh": jnp.zeros(B, bool)}
+BATCH = {"inputs": IDS, "targets": IDS[::-1], "resets": jnp.zeros(B, bool)}
 
 
 @functools.cache
@@ -257,7 +257,7 @@ def make(engine: str = "auto", dropout: float = 0.0, **rates: float) -> Language
 @jax.jit
 def loss(model: LanguageModel, key: jax.Array | None = None) -> jax.Array:
     """The plain loss, as it is reported."""
-    return language_loss(model, model.blank(B), BATCH, key)[0].loss
+    return language_loss(model, model.initial_state(B), BATCH, key)[0].loss
 
 
 NOISES = {
@@ -266,14 +266,14 @@ NOISES = {
     "input": {"input_dropout": 0.5},
     "variational input": {"input_dropout": 0.5, "variational": True},
     "weights": {"weight_drop": 0.5},
-    "written": {"recurrent_dropout": 0.5},
+    "candidate": {"recurrent_dropout": 0.5},
 }
 
 
 @pytest.mark.parametrize("name", NOISES)
 def test_noise_needs_a_key_and_is_decided_by_it(name: str) -> None:
     """Without one the model is the plain one, bit for bit."""
-    engine = "scan" if name == "written" else "auto"
+    engine = "scan" if name == "candidate" else "auto"
     noisy, plain = make(engine, **NOISES[name]), make(engine)
     same(loss(noisy), loss(plain))
     found = [float(loss(noisy, jax.random.key(seed))) for seed in (0, 0, 1)]
@@ -286,10 +286,10 @@ def test_zoneout_is_the_same_read_at_once_and_step_by_step() -> None:
     model = make(zoneout_hidden=0.2, zoneout_cell=0.4)
     logits, states = jax.jit(LanguageModel.__call__)(model, IDS)
     step = jax.jit(LanguageModel.step)
-    walked, found = model.blank(B), []
+    walked, found = model.initial_state(B), []
     for ids in IDS:
         walked = step(model, ids, walked)
-        found.append(model.next_scores(walked))
+        found.append(model.next_logits(walked))
     close(jnp.stack(found), logits, 1e-5)
     close(walked, states, 1e-5)
     assert abs(loss(model) - loss(make())) > 0.01
@@ -303,7 +303,7 @@ def test_what_is_off_costs_nothing() -> None:
 
     def program(model: LanguageModel, key: jax.Array | None) -> str:
         def measure(model: LanguageModel) -> jax.Array:
-            return language_loss(model, model.blank(B), BATCH, key)[0].loss
+            return language_loss(model, model.initial_state(B), BATCH, key)[0].loss
 
         return str(jax.make_jaxpr(jax.grad(measure))(model))
 
@@ -392,8 +392,8 @@ def test_scores_are_divided_by_the_training_temperature_in_training_only() -> No
     model = make(training_temperature=0.8)
     logits = np.asarray(model(IDS)[0], np.float64)
 
-    def nats(scores: NDArray) -> float:
-        logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    def nats(logits: NDArray) -> float:
+        logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         return -np.take_along_axis(logs, np.asarray(IDS[::-1])[..., None], -1).sum()
 
     close(loss(model), nats(logits), 1e-5)
@@ -414,15 +414,15 @@ def test_penalties_are_in_the_objective_and_in_no_report() -> None:
 
     @jax.jit
     def step(model: LanguageModel) -> StepReport:
-        state = init_state(model, optimizer, model.blank(B), KEY)
+        state = init_state(model, optimizer, model.initial_state(B), KEY)
         zero = jnp.float32(0)
         return train_step(language_loss, optimizer, state, BATCH, zero)[1]
 
-    def objective(model: LanguageModel) -> tuple[jax.Array, Sums]:
+    def objective(model: LanguageModel) -> tuple[jax.Array, LossSums]:
         key = jax.random.fold_in(KEY, 0)  # of step 0
         hs, _ = model.read(IDS, key=key)
         shown = model.drop(hs, key, 0)
-        sums = cross_entropy(model.scores(shown), BATCH["targets"], 0.1)
+        sums = cross_entropy(model.logits(shown), BATCH["targets"], 0.1)
         assert sums.penalty is not None
         terms = objective_terms(model, shown, hs, model.regularizer)
         assert terms is not None
@@ -434,7 +434,7 @@ def test_penalties_are_in_the_objective_and_in_no_report() -> None:
     close(found.gradient_norm, optax.tree.norm(gradient), 1e-5)
     close(found.sums.loss, sums.loss, 1e-5)
     close(sums.loss, loss(make(dropout=0.3), jax.random.fold_in(KEY, 0)), 1e-5)
-    assert language_loss(model, model.blank(B), BATCH, None)[0].penalty is None
+    assert language_loss(model, model.initial_state(B), BATCH, None)[0].penalty is None
 
 
 # In the Flax layers.

@@ -26,7 +26,7 @@ from lstm_jax.lm.training import fit_text
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.models.mogrifier import MogrifierModel
 from lstm_jax.nn.recurrence import lstm
-from lstm_jax.ops.matmul import ROUNDED, product, rounded_products, weight_gradient
+from lstm_jax.ops.matmul import ROUNDED, matmul, rounded_products, weight_gradient
 from tests.helpers.jaxprs import equations
 from tests.helpers.reference_lstm import Case, assert_close, cast, random_case
 
@@ -149,7 +149,7 @@ IDS = np.random.default_rng(2).integers(7, size=(2, T, B)).astype(np.int32)
 BATCH = {
     "inputs": jnp.asarray(IDS[0]),
     "targets": jnp.asarray(IDS[1]),
-    "fresh": jnp.zeros(B, bool),
+    "resets": jnp.zeros(B, bool),
 }
 MODELS = {
     "plain": functools.partial(LanguageModel, 7, H, 2),
@@ -161,7 +161,7 @@ def total_of(loss: Callable) -> Callable:
     """A model's loss alone."""
 
     def total(model: LanguageModel) -> jax.Array:
-        return loss(model, model.blank(B), BATCH, jax.random.key(0))[0].loss
+        return loss(model, model.initial_state(B), BATCH, jax.random.key(0))[0].loss
 
     return total
 
@@ -189,7 +189,7 @@ def test_a_model_of_rounded_products(kind: str) -> None:
 
 def test_rounding_leaves_evaluation_alone() -> None:
     model = MODELS["plain"](rngs=nnx.Rngs(0))
-    states = model.blank(B)
+    states = model.initial_state(B)
     assert set(products_of(lambda: language_loss(model, states, BATCH, None))) == {FULL}
 
 
@@ -205,7 +205,7 @@ def test_a_product_of_other_types_is_not_rounded(x64: None) -> None:
     for dtype in ("float16", "float64"):
         a = jnp.ones((2, 3), dtype)
         with jax.default_matmul_precision(ROUNDED):
-            assert products_of(product, a, a.T) == [(dtype,) * 3]
+            assert products_of(matmul, a, a.T) == [(dtype,) * 3]
 
 
 def test_rounded_and_spread() -> None:

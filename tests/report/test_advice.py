@@ -9,7 +9,7 @@ import pytest
 
 from lstm_jax.report.advice import advise
 from lstm_jax.report.inspection import Findings, LayerFindings
-from lstm_jax.training.history import Line
+from lstm_jax.training.history import HistoryRow
 
 LENGTH = 8
 SETTINGS = {"length": LENGTH, "clip_norm": 1.0}
@@ -36,10 +36,10 @@ def history(
     held_out: list[float],
     seen: list[float] | None = None,
     norm: float = 0.5,
-) -> list[Line]:
+) -> list[HistoryRow]:
     """Lines with a validation each."""
     return [
-        Line(
+        HistoryRow(
             *(step, float(step), step, float(step), 0.1, norm, 1.0),
             train={"loss": loss},
             train_eval={"loss": trained},
@@ -112,7 +112,7 @@ def test_no_clipping_is_not_too_much_of_it() -> None:
         ),
     ],
 )
-def test_history(lines: list[Line], sentence: str) -> None:
+def test_history(lines: list[HistoryRow], sentence: str) -> None:
     (said,) = advise(found(), lines, **SETTINGS)
     assert said.startswith(sentence)
 

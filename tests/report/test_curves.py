@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lstm_jax.report.curves import draw_curves
-from lstm_jax.training.history import Line
+from lstm_jax.training.history import HistoryRow
 from tests.helpers.figures import drawn
 
 
@@ -16,14 +16,14 @@ def both(loss: float) -> dict[str, float]:
     return {"loss": loss, "accuracy": 1 - loss / 5}
 
 
-def history(validated: bool, overfitting: bool) -> list[Line]:
+def history(validated: bool, overfitting: bool) -> list[HistoryRow]:
     """Twelve lines, a validation on every other one; an epoch is 10 steps."""
     lines = []
     for k in range(1, 13):
         due = validated and k % 2 == 0
         trained, held_out = 3 / k, 3 / k + (0.05 * k**1.5 if overfitting else 0.1)
         lines.append(
-            Line(
+            HistoryRow(
                 step=5 * k,
                 epoch=k / 2,
                 items=40 * k,

@@ -97,7 +97,7 @@ def test_gradients_by_lag_are_slopes() -> None:
         wide = jax.tree.map(lambda a: a.astype(jnp.float64), model())
         wide.dtype = jnp.dtype("float64")
         found = gradient_by_lag(wide, IDS)
-        states = [wide.blank(B)]
+        states = [wide.initial_state(B)]
         for ids in IDS[:-1]:
             states.append(wide.step(ids, states[-1]))
 
@@ -109,7 +109,7 @@ def test_gradients_by_lag_are_slopes() -> None:
                 return wide.step(IDS[t], now)
 
             now = jax.lax.fori_loop(at + 1, T, step, unravel(flat))
-            scores = jax.nn.log_softmax(wide.next_scores(now))
+            scores = jax.nn.log_softmax(wide.next_logits(now))
             return -jnp.take_along_axis(scores, IDS[-1][:, None], axis=-1)[:, 0]
 
         def unravel(flat: jax.Array) -> tuple:

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_jax.distributed.mesh import replicate, row_mesh, spread
+from lstm_jax.distributed.mesh import replicate, row_mesh, shard_rows
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig
 from lstm_jax.storage.arrays import Stored
-from lstm_jax.storage.checkpoints import Checkpoints, Record
+from lstm_jax.storage.checkpoints import CheckpointInfo, Checkpoints
 from lstm_jax.storage.safetensors import parts_of, read_arrays
 from lstm_jax.training.states import load_state, trees_of
 from lstm_jax.training.step import TrainState
@@ -59,7 +59,7 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir())
 
 
-def history(losses: Sequence[float | None]) -> list[Record]:
+def history(losses: Sequence[float | None]) -> list[CheckpointInfo]:
     """Records of steps 1, 2, ... that reached these losses, None if unmeasured."""
     records = []
     best_step, best_loss = 1, None
@@ -103,7 +103,7 @@ def test_all_of_a_state_comes_back(state: TrainState, kept: Path) -> None:
     [RECORD, dataclasses.replace(RECORD, loss=None, best_loss=None, best_step=3)],
 )
 def test_the_record_comes_back(
-    record: Record, state: TrainState, tmp_path: Path
+    record: CheckpointInfo, state: TrainState, tmp_path: Path
 ) -> None:
     checkpoints = saved(tmp_path / "c", (state, record))
     assert checkpoints.latest() == record
@@ -164,7 +164,7 @@ def test_a_sharded_state_is_loaded_on_one_device(
     mesh = row_mesh(16)
     assert mesh.size == 2
     placed = replicate(mesh, dataclasses.replace(state, carry=()))
-    placed = dataclasses.replace(placed, carry=spread(mesh, state.carry))
+    placed = dataclasses.replace(placed, carry=shard_rows(mesh, state.carry))
     assert all(len(a.devices()) == 2 for a in jax.tree.leaves(placed))
     checkpoints = saved(tmp_path / "c", (placed, RECORD))
     loaded = load_state(checkpoints, STEP, shapes_of(settings()))

@@ -22,7 +22,7 @@ from lstm_jax.storage.model_directory import load_model, load_settings
 
 from experiments.results import read_result
 from lstm_jax.data.memmap import read_ids
-from lstm_jax.data.tokenizers.characters import Vocab, load_vocab, save_vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer, load_vocab, save_vocab
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig, load_config, save_config
 from lstm_jax.lm.run_directory import RunDirectory
@@ -152,7 +152,7 @@ def test_configurations(cases: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("cases", CASES)
 def test_vocabularies(cases: int, tmp_path: Path) -> None:
     path = tmp_path / "vocab.json"
-    save_vocab(Vocab("char", "ab\ud800\0"), path)
+    save_vocab(CharTokenizer("char", "ab\ud800\0"), path)
     raws = json_bytes(json.loads(path.read_bytes()))
     survives(lambda: len(load_vocab(path)), path.write_bytes, cases, raws)
 

@@ -93,10 +93,10 @@ def test_training_together_is_training_alone() -> None:
 
 
 def test_probabilities_are_averaged_not_scores() -> None:
-    scores = np.array([[[9.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.0]]])
-    chances = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    logits = np.array([[[9.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.0]]])
+    chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     expected = np.log(chances.mean(axis=0))
-    assert_close(average_members(jnp.float32(scores)), expected, 1e-6)
+    assert_close(average_members(jnp.float32(logits)), expected, 1e-6)
     assert expected.argmax() == 0  # whereas two of three say 1
 
 

@@ -22,7 +22,7 @@ from lstm_jax.lm.training import train_text
 from lstm_jax.storage.checkpoints import Checkpoints
 from lstm_jax.storage.lock import locked
 from lstm_jax.training.callbacks import Callback
-from lstm_jax.training.history import Line
+from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.trainer import Trained
 from tests.helpers.commands import SMALL, arguments, contents, environment
 from tests.helpers.commands import run as run_command
@@ -103,9 +103,9 @@ def assert_survives(
                 assert name not in CHECKED or damage(raw) == raw
                 assert found.ended == "finished"
                 # Up to the best model, which may be lost: the weights are the same.
-                assert found.lines[-1].step == 30
-                last = found.lines[-1].train_loss
-                assert last == finished[1].lines[-1].train_loss
+                assert found.history[-1].step == 30
+                last = found.history[-1].train_loss
+                assert last == finished[1].history[-1].train_loss
 
 
 def newest_and_root(name: str) -> bool:
@@ -220,7 +220,7 @@ def test_a_full_disk_ends_the_run_and_spoils_nothing(
         seen: list[object] = []
 
         class Fill(Callback):
-            def on_row(self, row: Line) -> None:
+            def on_row(self, row: HistoryRow) -> None:
                 seen.append(row)
                 small_files()
 

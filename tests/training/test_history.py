@@ -18,7 +18,7 @@ from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.task import text_task
 from lstm_jax.lm.text_model import load_text_model
 from lstm_jax.training.history import (
-    Line,
+    HistoryRow,
     best_validation,
     out_of_patience,
     overfitting_began,
@@ -32,11 +32,11 @@ from tests.helpers.tiny_runs import run_once
 
 def history(
     losses: Sequence[float | None], training: Sequence[float | None] | None = None
-) -> list[Line]:
+) -> list[HistoryRow]:
     """Lines at steps 1, 2, 3, ... with these losses, None for a line without one."""
     training = training or [None] * len(losses)
     return [
-        Line(
+        HistoryRow(
             *(step, float(step), 8 * step, float(step), 0.1, 1.0, 8.0),
             train={"loss": 1.0},
             train_eval={} if trained is None else {"loss": trained},
@@ -185,7 +185,7 @@ def measured(outcome: Trained) -> list[tuple]:
     """The history without what the clock says."""
     return [
         (line.step, line.train_loss, line.val_loss, line.ended)
-        for line in outcome.lines
+        for line in outcome.history
     ]
 
 
@@ -195,10 +195,10 @@ def test_a_run_without_improvement_ends_and_keeps_the_best(
     """Stopped at the 4th validation, and after an interruption at the same one."""
     outcome = train(run)
     assert outcome.ended == "no improvement in 3 validations"
-    assert [line.step for line in outcome.lines] == [2, 4, 6, 8]
-    assert run.history.read() == outcome.lines
+    assert [line.step for line in outcome.history] == [2, 4, 6, 8]
+    assert run.history.read() == outcome.history
     assert [line.ended for line in run.history.read()] == [None] * 3 + [outcome.ended]
-    best = best_validation(outcome.lines)
+    best = best_validation(outcome.history)
     assert best and outcome.step == best.step
     found = window256(outcome.model, CORPUS.validation)
     assert found.mean_loss() == pytest.approx(best.val_loss, rel=1e-5)
@@ -214,7 +214,7 @@ def test_a_run_without_improvement_ends_and_keeps_the_best(
     patient = dataclasses.replace(CONFIG.run, patience=5)
     longer = train(run, dataclasses.replace(CONFIG, run=patient), resume=True)
     assert longer.ended == "no improvement in 5 validations"
-    assert [line.step for line in longer.lines] == [2, 4, 6, 8, 10, 12]
+    assert [line.step for line in longer.history] == [2, 4, 6, 8, 10, 12]
     assert [line.ended for line in run.history.read()] == [None] * 5 + [longer.ended]
 
 
@@ -233,7 +233,7 @@ def test_training_and_validation_are_measured_alike(run: RunDirectory) -> None:
     task = text_task(CONFIG, CORPUS)
     assert task.evaluate and task.evaluate_training
     model = outcome.model
-    line = outcome.lines[0]
+    line = outcome.history[0]
     # One window was held out: of the training text the first one is measured.
     assert len(CORPUS.validation) <= 257 < CORPUS.train_size
     expected = window256(model, CORPUS.train[:257])

@@ -16,7 +16,7 @@ from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.task import first_state
 from lstm_jax.lm.text_model import load_text_model
-from lstm_jax.metrics.losses import Mean, Sums, loss_sums
+from lstm_jax.metrics.losses import LossSums, Mean, loss_sums
 from lstm_jax.models.language import language_loss
 from lstm_jax.training.loop import NotFinite
 from lstm_jax.training.step import TrainState, init_state, train_steps
@@ -33,7 +33,7 @@ from tests.helpers.tiny_runs import (
 
 def spoiled_squares(
     model: Model, carry: Carry, batch: Batch, key: Array | None
-) -> tuple[Sums, Carry]:
+) -> tuple[LossSums, Carry]:
     """A loss whose value or whose gradient a batch can spoil."""
     error = jnp.sum((model["w"] - batch["target"]) ** 2) + batch["spoil"]
     root = jnp.sqrt(jnp.sum((model["w"] * batch["factor"]) ** 2))  # of 0, no gradient
@@ -73,13 +73,13 @@ LIMIT = 16.76
 
 def fragile_loss(
     model: Model, carry: Carry, batch: Batch, key: Array | None
-) -> tuple[Sums, Carry]:
+) -> tuple[LossSums, Carry]:
     """No number for long weights."""
     sums, carry = language_loss(model, carry, batch, key)
     length = optax.tree.norm(jax.lax.stop_gradient(model))
     spoiled = jnp.where(length > LIMIT, jnp.nan, sums.loss)
     loss = Mean(spoiled, sums.count)
-    return Sums({**sums.metrics, "loss": loss}, sums.penalty), carry
+    return LossSums({**sums.metrics, "loss": loss}, sums.penalty), carry
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_backing_off_goes_on_to_the_end(
     whole, run = (new_run(tmp_path / name, config) for name in ("whole", "run"))
     outcome = run_once(whole, config)
     lines = whole.history.read()
-    assert outcome.ended == "finished" and lines == outcome.lines
+    assert outcome.ended == "finished" and lines == outcome.history
     assert [line.step for line in lines] == list(range(3, 31, 3))
     assert all(np.isfinite(line.train_loss) for line in lines)
     notes = [text for text in caplog.messages if "no finite number" in text]

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_jax.training.schedule import Plan
+from lstm_jax.training.schedule import Schedule
 
-BY_STEPS = Plan(total_steps=100, max_seconds=None, peak=0.5, warmup=0.2, final_rate=0.1)
+BY_STEPS = Schedule(
+    total_steps=100, max_seconds=None, peak=0.5, warmup=0.2, final_rate=0.1
+)
 BY_TIME = dataclasses.replace(BY_STEPS, total_steps=None, max_seconds=50.0)
 BY_BOTH = dataclasses.replace(BY_STEPS, max_seconds=50.0)
 
@@ -18,11 +20,11 @@ paces = st.floats(1e-6, 1e3)
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
+def schedules(draw: st.DrawFn) -> Schedule:
     """Any plan that the settings allow."""
     steps, seconds = draw(ends)
     peak = draw(st.floats(1e-6, 10))
-    return Plan(steps, seconds, peak, warmup=draw(shares), final_rate=draw(shares))
+    return Schedule(steps, seconds, peak, warmup=draw(shares), final_rate=draw(shares))
 
 
 @pytest.mark.parametrize(
@@ -42,9 +44,9 @@ def plans(draw: st.DrawFn) -> Plan:
     ],
 )
 def test_progress_is_the_larger_share(
-    plan: Plan, step: int, seconds: float, expected: float
+    schedule: Schedule, step: int, seconds: float, expected: float
 ) -> None:
-    assert plan.progress(step, seconds) == pytest.approx(expected)
+    assert schedule.progress(step, seconds) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -67,39 +69,41 @@ def test_learning_rate_rises_and_falls_linearly(
 
 @pytest.mark.parametrize("warmup", [0.0, 0.3])
 def test_learning_rate_ends_at_zero_by_default(warmup: float) -> None:
-    plan = dataclasses.replace(BY_STEPS, warmup=warmup, final_rate=0.0)
-    assert plan.learning_rate(1.0) == 0
-    assert plan.learning_rate(warmup) == pytest.approx(plan.peak)
+    schedule = dataclasses.replace(BY_STEPS, warmup=warmup, final_rate=0.0)
+    assert schedule.learning_rate(1.0) == 0
+    assert schedule.learning_rate(warmup) == pytest.approx(schedule.peak)
 
 
 def test_constant_learning_rate() -> None:
-    plan = dataclasses.replace(BY_STEPS, warmup=0.0, final_rate=1.0)
-    assert {plan.learning_rate(k / 7) for k in range(8)} == {0.5}
+    schedule = dataclasses.replace(BY_STEPS, warmup=0.0, final_rate=1.0)
+    assert {schedule.learning_rate(k / 7) for k in range(8)} == {0.5}
 
 
-@given(plans(), shares)
-def test_learning_rate_stays_below_the_peak(plan: Plan, progress: float) -> None:
+@given(schedules(), shares)
+def test_learning_rate_stays_below_the_peak(
+    schedule: Schedule, progress: float
+) -> None:
     """Up to rounding; and behind the warm-up it never falls below its end."""
-    rate = plan.learning_rate(progress)
-    assert 0 <= rate <= plan.peak * (1 + 1e-9)
-    if progress >= plan.warmup:
-        assert rate >= plan.peak * plan.final_rate * (1 - 1e-9)
+    rate = schedule.learning_rate(progress)
+    assert 0 <= rate <= schedule.peak * (1 + 1e-9)
+    if progress >= schedule.warmup:
+        assert rate >= schedule.peak * schedule.final_rate * (1 - 1e-9)
 
 
-@given(plans(), shares, shares)
-def test_learning_rate_rises_then_falls(plan: Plan, a: float, b: float) -> None:
+@given(schedules(), shares, shares)
+def test_learning_rate_rises_then_falls(schedule: Schedule, a: float, b: float) -> None:
     a, b = sorted([a, b])
-    slack = plan.peak * 1e-9
-    if b < plan.warmup:
-        assert plan.learning_rate(a) <= plan.learning_rate(b) + slack
-    if a >= plan.warmup:
-        assert plan.learning_rate(b) <= plan.learning_rate(a) + slack
+    slack = schedule.peak * 1e-9
+    if b < schedule.warmup:
+        assert schedule.learning_rate(a) <= schedule.learning_rate(b) + slack
+    if a >= schedule.warmup:
+        assert schedule.learning_rate(b) <= schedule.learning_rate(a) + slack
 
 
 def test_rates_by_steps_are_those_in_the_middle_of_each_step() -> None:
     """So neither the first nor the last step is wasted on a rate of 0."""
-    plan = dataclasses.replace(BY_STEPS, final_rate=0.0)
-    rates = plan.rates(0, 0.0, 0.0, 100)
+    schedule = dataclasses.replace(BY_STEPS, final_rate=0.0)
+    rates = schedule.rates(0, 0.0, 0.0, 100)
     assert rates[:2] == pytest.approx([0.5 * 0.5 / 20, 0.5 * 1.5 / 20])
     assert rates[-2:] == pytest.approx([0.5 * 1.5 / 80, 0.5 * 0.5 / 80])
     assert max(rates) == pytest.approx(rates[20], rel=1e-2)
@@ -138,52 +142,54 @@ def test_rates_by_time_follow_the_pace() -> None:
     ],
 )
 def test_steps_left(
-    plan: Plan, step: int, seconds: float, pace: float, expected: int
+    schedule: Schedule, step: int, seconds: float, pace: float, expected: int
 ) -> None:
-    assert plan.steps_left(step, seconds, pace) == expected
+    assert schedule.steps_left(step, seconds, pace) == expected
 
 
-@given(plans(), st.integers(0, 200), st.floats(0, 100), paces)
+@given(schedules(), st.integers(0, 200), st.floats(0, 100), paces)
 def test_steps_left_overshoot_nothing_and_waste_nothing(
-    plan: Plan, step: int, seconds: float, pace: float
+    schedule: Schedule, step: int, seconds: float, pace: float
 ) -> None:
-    count = plan.steps_left(step, seconds, pace)
+    count = schedule.steps_left(step, seconds, pace)
     assert count >= 0
-    if count and plan.total_steps is not None:
-        assert step + count <= plan.total_steps
-    if count and plan.max_seconds is not None:
-        assert seconds + count * pace <= plan.max_seconds * (1 + 1e-9)
-    if plan.progress(step, seconds) == 1:
+    if count and schedule.total_steps is not None:
+        assert step + count <= schedule.total_steps
+    if count and schedule.max_seconds is not None:
+        assert seconds + count * pace <= schedule.max_seconds * (1 + 1e-9)
+    if schedule.progress(step, seconds) == 1:
         assert count == 0
-    more = plan.progress(step + count + 1, seconds + (count + 1) * pace)
+    more = schedule.progress(step + count + 1, seconds + (count + 1) * pace)
     assert more == pytest.approx(1)
 
 
-def play(plan: Plan, pace: float, per_call: int) -> list[float]:
+def play(schedule: Schedule, pace: float, per_call: int) -> list[float]:
     """The learning rates of a whole run whose every step takes `pace` seconds."""
     rates: list[float] = []
-    while count := plan.steps_left(len(rates), len(rates) * pace, pace):
+    while count := schedule.steps_left(len(rates), len(rates) * pace, pace):
         now = len(rates) * pace
-        rates += plan.rates(len(rates), now, pace, min(count, per_call))
+        rates += schedule.rates(len(rates), now, pace, min(count, per_call))
     return rates
 
 
 @pytest.mark.parametrize("plan", [BY_STEPS, BY_TIME, BY_BOTH])
 @pytest.mark.parametrize("per_call", [1, 16, 1000])
-def test_a_run_ends_with_its_decay(plan: Plan, per_call: int) -> None:
+def test_a_run_ends_with_its_decay(schedule: Schedule, per_call: int) -> None:
     """A hundred steps or fifty seconds, at half a second each: the same run."""
-    rates = play(dataclasses.replace(plan, final_rate=0.0), 0.5, per_call)
+    rates = play(dataclasses.replace(schedule, final_rate=0.0), 0.5, per_call)
     rise = [0.5 * (k + 0.5) / 20 for k in range(20)]
     fall = [0.5 * (k + 0.5) / 80 for k in range(80)]
     assert rates == pytest.approx(rise + fall[::-1])
 
 
-@given(plans(), st.floats(1e-2, 1), st.integers(1, 20))
+@given(schedules(), st.floats(1e-2, 1), st.integers(1, 20))
 def test_a_run_ends_in_time_and_not_early(
-    plan: Plan, pace: float, per_call: int
+    schedule: Schedule, pace: float, per_call: int
 ) -> None:
-    plan = dataclasses.replace(plan, total_steps=min(plan.total_steps or 500, 500))
-    steps = len(play(plan, pace, per_call))
-    assert steps <= (plan.total_steps or steps)
-    assert steps * pace <= (plan.max_seconds or steps * pace) * (1 + 1e-9)
-    assert plan.progress(steps + 1, (steps + 1) * pace) == 1
+    schedule = dataclasses.replace(
+        schedule, total_steps=min(schedule.total_steps or 500, 500)
+    )
+    steps = len(play(schedule, pace, per_call))
+    assert steps <= (schedule.total_steps or steps)
+    assert steps * pace <= (schedule.max_seconds or steps * pace) * (1 + 1e-9)
+    assert schedule.progress(steps + 1, (steps + 1) * pace) == 1

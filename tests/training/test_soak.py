@@ -16,7 +16,7 @@ import pytest
 from lstm_jax.lm.task import set_up
 from lstm_jax.lm.training import train_text
 from lstm_jax.training.callbacks import Callback
-from lstm_jax.training.history import Line
+from lstm_jax.training.history import HistoryRow
 from tests.helpers.tiny_runs import CONFIG, CORPUS, VOCAB, new_run
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "1800"))
@@ -55,7 +55,7 @@ def test_nothing_grows(tmp_path: Path) -> None:
     samples: list[Sample] = []
 
     class Sampler(Callback):
-        def on_row(self, row: Line) -> None:
+        def on_row(self, row: HistoryRow) -> None:
             if row.val_loss is not None:
                 pages = int(Path("/proc/self/statm").read_text().split()[1])
                 resident = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -71,20 +71,20 @@ def test_nothing_grows(tmp_path: Path) -> None:
         s.resident for s in first
     )
     found = {
-        "seconds": outcome.clock.seconds(),
-        "steps": outcome.lines[-1].step,
+        "seconds": outcome.timer.seconds(),
+        "steps": outcome.history[-1].step,
         "validations": len(samples),
         "resident_mib": [round(s.resident, 1) for s in (samples[0], warm[0], warm[-1])],
         "grown_mib": round(grown, 2),
-        "history_lines": len(outcome.lines),
+        "history_lines": len(outcome.history),
         "files": sorted({s.files for s in warm}),
         "compiled_after_warm_up": warm[-1].compiled - warm[0].compiled,
-        "saving_share": outcome.clock.saving / outcome.clock.seconds(),
+        "saving_share": outcome.timer.saving / outcome.timer.seconds(),
     }
     print(json.dumps(found))
     assert found["compiled_after_warm_up"] == 0 and warm[0].compiled > 0
     assert max(found["files"]) - min(found["files"]) <= 3, "one save may be under way"
     # The history itself is kept in memory: about a kilobyte for each of its lines.
-    assert grown < GROWTH + len(outcome.lines) / 1024
+    assert grown < GROWTH + len(outcome.history) / 1024
     on_disk = {path.name for path in run.checkpoint_path.iterdir()}
     assert len(on_disk) <= 3

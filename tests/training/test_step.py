@@ -15,10 +15,10 @@ import optax
 import pytest
 from numpy.typing import NDArray
 
-from lstm_jax.metrics.losses import Sums, loss_sums
-from lstm_jax.training.loop import Clock, Task, fit
+from lstm_jax.metrics.losses import LossSums, loss_sums
+from lstm_jax.training.loop import Task, Timer, fit
 from lstm_jax.training.optimizer import make_optimizer
-from lstm_jax.training.schedule import Plan
+from lstm_jax.training.schedule import Schedule
 from lstm_jax.training.step import (
     Loss,
     StepReport,
@@ -27,7 +27,7 @@ from lstm_jax.training.step import (
     init_state,
     train_step,
     train_steps,
-    train_steps_together,
+    train_steps_jointly,
 )
 from lstm_jax.typing import Batch, Carry, Model, PRNGKey
 
@@ -37,12 +37,12 @@ PLAIN = optax.identity()
 x64 = pytest.mark.usefixtures("x64")
 one_step = jax.jit(train_step, static_argnums=(0, 1))
 many_steps = jax.jit(train_steps, static_argnums=(0, 1))
-several = jax.jit(train_steps_together, static_argnums=(0, 1))
+several = jax.jit(train_steps_jointly, static_argnums=(0, 1))
 
 
 def line(
     model: Model, carry: Carry, batch: Batch, key: PRNGKey | None
-) -> tuple[Sums, Carry]:
+) -> tuple[LossSums, Carry]:
     """Squared errors of a linear model, summed over the points."""
     errors = batch["x"] @ model["w"] + model["b"] - batch["y"]
     count = jnp.asarray(len(errors), errors.dtype)
@@ -154,7 +154,7 @@ def test_a_report_holds_the_sums_of_the_batch() -> None:
 def test_decay_is_for_matrices() -> None:
     """Where there is no gradient, the matrix shrinks by its share; the bias stays."""
 
-    def nothing(*_: object) -> tuple[Sums, Carry]:
+    def nothing(*_: object) -> tuple[LossSums, Carry]:
         return loss_sums(jnp.float32(0), jnp.float32(0)), ()
 
     model, batches, _ = jax_problem()
@@ -173,7 +173,7 @@ def test_the_type_of_a_weight_stays() -> None:
 
 def draws(
     model: Model, carry: Carry, batch: Batch, key: PRNGKey | None
-) -> tuple[Sums, Carry]:
+) -> tuple[LossSums, Carry]:
     """A loss that is a random number, and a carry that counts its calls."""
     assert key is not None
     number = jax.random.uniform(key)
@@ -195,11 +195,11 @@ def test_an_average_is_kept_beside_the_model() -> None:
         }
         state = one_step(line, averaging, state, batch, rate)[0]
         other = one_step(line, plain, other, batch, rate)[0]
-    assert state.averages and not other.averages
-    assert_close(state.result, expected, 1e-5)
+    assert state.has_ema and not other.has_ema
+    assert_close(state.eval_model, expected, 1e-5)
     assert_close(state.model, other.model, 0)
-    assert_close(other.result, other.model, 0)
-    assert np.abs(np.asarray(state.result["w"] - state.model["w"])).max() > 1e-3
+    assert_close(other.eval_model, other.model, 0)
+    assert np.abs(np.asarray(state.eval_model["w"] - state.model["w"])).max() > 1e-3
 
 
 def test_each_step_draws_from_the_key_of_its_number() -> None:
@@ -230,7 +230,7 @@ def test_the_carry_goes_from_step_to_step() -> None:
 def test_evaluation_has_no_key() -> None:
     def keyless(
         model: Model, carry: Carry, batch: Batch, key: PRNGKey | None
-    ) -> tuple[Sums, Carry]:
+    ) -> tuple[LossSums, Carry]:
         assert key is None
         return line(model, carry, batch, key)
 
@@ -302,7 +302,7 @@ def counting(loss: Loss) -> tuple[Loss, Callable[[], int]]:
 
     def counted(
         model: Model, carry: Carry, batch: Batch, key: PRNGKey | None
-    ) -> tuple[Sums, Carry]:
+    ) -> tuple[LossSums, Carry]:
         traces.append(1)
         return loss(model, carry, batch, key)
 
@@ -338,11 +338,11 @@ def test_the_loop_hands_on_its_memory_and_compiles_once() -> None:
     """Calls of 4, 4 and 2 steps. The state is donated: its arrays are reused."""
     model, _, _ = jax_problem()
     loss, traces = counting(line)
-    plan = Plan(10, None, peak=0.05, warmup=0.2, final_rate=0.0)
+    schedule = Schedule(10, None, peak=0.05, warmup=0.2, final_rate=0.0)
     before: list[jax.Array] = []
     steps = []
     for state, report in fit(
-        line_task(loss), ADAM, start(model, ADAM), plan, Clock(), steps_per_call=4
+        line_task(loss), ADAM, start(model, ADAM), schedule, Timer(), steps_per_call=4
     ):
         assert all(array.is_deleted() for array in before)
         before = jax.tree.leaves((state.model, state.optimizer))
@@ -366,8 +366,8 @@ def test_batches_made_ahead_keep_their_float64() -> None:
     task = dataclasses.replace(
         line_task(loss), batch=lambda n: {"x": np.ones(2), "y": np.ones(2)}, rows=2
     )
-    plan = Plan(3, None, peak=0.05, warmup=0.2, final_rate=0.0)
-    run = fit(task, PLAIN, start(model, PLAIN), plan, Clock(), steps_per_call=1)
+    schedule = Schedule(3, None, peak=0.05, warmup=0.2, final_rate=0.0)
+    run = fit(task, PLAIN, start(model, PLAIN), schedule, Timer(), steps_per_call=1)
     assert len(list(run)) == 3
     assert set(found) == {jnp.dtype("float64")}
 
@@ -376,13 +376,13 @@ def test_batches_made_ahead_keep_their_float64() -> None:
 def test_the_loop_takes_the_steps_of_its_plan(steps_per_call: int) -> None:
     """However many it takes per call; batch n comes n-th, at the rate of its middle."""
     model, batches, _ = problem()
-    plan = Plan(10, None, peak=0.05, warmup=0.2, final_rate=0.0)
+    schedule = Schedule(10, None, peak=0.05, warmup=0.2, final_rate=0.0)
     task = line_task(line)
-    rates = np.array(plan.rates(0, 0.0, 0.0, 10))
+    rates = np.array(schedule.rates(0, 0.0, 0.0, 10))
     sequence = [batches[n % len(batches)] for n in range(10)]
     expected, _ = adam_by_hand(model, sequence, rates, 0.1, 4.0, 0.95)
     first = start(jax.tree.map(jnp.asarray, model), ADAM)
-    run = fit(task, ADAM, first, plan, Clock(), steps_per_call=steps_per_call)
+    run = fit(task, ADAM, first, schedule, Timer(), steps_per_call=steps_per_call)
     *_, (state, _) = run
     assert_close(state.model, expected, 1e-4)  # float32 against float64
 
@@ -390,13 +390,15 @@ def test_the_loop_takes_the_steps_of_its_plan(steps_per_call: int) -> None:
 def test_the_last_line_knows_that_it_is_the_last() -> None:
     """Even if whoever reads the lines takes longer than was left."""
     model, _, _ = jax_problem()
-    clock = Clock()
-    plan = Plan(None, 60.0, peak=0.05, warmup=0.2, final_rate=0.0)
+    timer = Timer()
+    schedule = Schedule(None, 60.0, peak=0.05, warmup=0.2, final_rate=0.0)
     evaluated = loss_sums(*map(jnp.float32, (3.0, 2.0)))
     task = dataclasses.replace(line_task(line), evaluate=lambda _: evaluated)
     lines = []
-    for _, report in fit(task, ADAM, start(model, ADAM), plan, clock, evaluations=1):
+    for _, report in fit(
+        task, ADAM, start(model, ADAM), schedule, timer, evaluations=1
+    ):
         lines.append(report)
-        clock.spent += 60.0
+        timer.spent += 60.0
     assert [line.val_loss is None for line in lines] == [True, False]
-    assert lines[-1].seconds == clock.seconds() - 60.0
+    assert lines[-1].seconds == timer.seconds() - 60.0

@@ -9,17 +9,17 @@ import pytest
 
 from lstm_jax import train
 from lstm_jax.errors import InputError
-from lstm_jax.training.history import Line
-from lstm_jax.training.tensorboard import Board
+from lstm_jax.training.history import HistoryRow
+from lstm_jax.training.tensorboard import TensorBoardWriter
 
 Point = tuple[str, int, float]
 
 
-def line(step: int, loss: float | None = None) -> Line:
+def line(step: int, loss: float | None = None) -> HistoryRow:
     """A line of history; every number differs."""
     x = step + 1 / 16
     measured = loss is not None
-    return Line(
+    return HistoryRow(
         *(step, x + 1, 8 * step, x + 2, x + 3, x + 4, x + 5),
         train={"loss": x + 6, "accuracy": x + 7},
         train_eval={"loss": x + 8, "accuracy": x + 9} if measured else {},
@@ -42,7 +42,7 @@ TAGS = {
 }
 
 
-def expected(lines: list[Line]) -> set[Point]:
+def expected(lines: list[HistoryRow]) -> set[Point]:
     """What should be found of these lines."""
     return {
         (tag, line.step, value)
@@ -68,7 +68,7 @@ def points(folder: Path) -> Iterator[Point]:
 def test_every_measured_number_is_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     lines = [line(1), line(2, 0.5), line(3)]
-    board = Board(tmp_path / "tensorboard", "frames")
+    board = TensorBoardWriter(tmp_path / "tensorboard", "frames")
     board.begin(lines[:1])
     board.on_row(lines[1])
     board.on_row(lines[2])
@@ -78,7 +78,7 @@ def test_every_measured_number_is_written(tmp_path: Path) -> None:
 
 def test_a_run_that_has_no_line_leaves_nothing(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
-    board = Board(tmp_path / "tensorboard", "frames")
+    board = TensorBoardWriter(tmp_path / "tensorboard", "frames")
     board.begin([])
     board.end()
     assert not list(tmp_path.iterdir())
@@ -88,7 +88,7 @@ def test_the_events_are_those_of_the_history(tmp_path: Path) -> None:
     """What a resume, or a step back, forgot is forgotten here too."""
     pytest.importorskip("tensorboardX")
     folder = tmp_path / "tensorboard"
-    board = Board(folder, "frames")
+    board = TensorBoardWriter(folder, "frames")
     board.begin([line(1)])
     board.on_row(line(2, 1.0))
     board.end()

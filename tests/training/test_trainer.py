@@ -24,16 +24,16 @@ from experiments.results import (
 from lstm_jax.config import RunConfig
 from lstm_jax.data.bptt import Batch
 from lstm_jax.errors import InputError
-from lstm_jax.metrics.losses import Additive, Mean, Sums, loss_sums
+from lstm_jax.metrics.losses import Additive, LossSums, Mean, loss_sums
 from lstm_jax.report.progress import Progress
 from lstm_jax.report.run import report_run
 from lstm_jax.training.callbacks import INTERRUPTED, Callback
-from lstm_jax.training.compiled import Programs
-from lstm_jax.training.history import HistoryFile, Line
-from lstm_jax.training.loop import Clock, Task, fit
+from lstm_jax.training.compiled import CompiledSteps
+from lstm_jax.training.history import HistoryFile, HistoryRow
+from lstm_jax.training.loop import Task, Timer, fit
 from lstm_jax.training.optimizer import make_optimizer
 from lstm_jax.training.recorder import open_checkpoints
-from lstm_jax.training.schedule import Plan
+from lstm_jax.training.schedule import Schedule
 from lstm_jax.training.states import resume_state
 from lstm_jax.training.step import TrainState, init_state, train_step
 from lstm_jax.training.trainer import Trained, train_model
@@ -41,7 +41,7 @@ from lstm_jax.typing import Model
 from tests.helpers.tiny_runs import StopAfter, assert_same
 
 RATE = 0.05
-PLAN = Plan(12, None, RATE, warmup=0.0, final_rate=1.0)
+SCHEDULE = Schedule(12, None, RATE, warmup=0.0, final_rate=1.0)
 
 
 def squares(model: Model, carry: tuple, batch: Batch, key: object) -> tuple:
@@ -56,7 +56,7 @@ def ragged(n: int) -> Batch:
     return {"x": x.astype(np.float32), "y": x.sum(1).astype(np.float32)}
 
 
-def regression(evaluate: Callable[[Model], Sums] | None = None) -> Task:
+def regression(evaluate: Callable[[Model], LossSums] | None = None) -> Task:
     return Task(
         squares,
         ragged,
@@ -79,22 +79,22 @@ def first_state() -> TrainState:
     return init_state(some_model(), OPTIMIZER, (), jax.random.key(0))
 
 
-def programs() -> Programs:
-    return Programs(squares, OPTIMIZER)
+def compiled() -> CompiledSteps:
+    return CompiledSteps(squares, OPTIMIZER)
 
 
 def settings(**given: Any) -> RunConfig:  # noqa: ANN401
     return dataclasses.replace(RunConfig(steps_per_call=1), **given)
 
 
-def train(shared: Programs, steps_per_call: int = 1) -> Trained:
+def train(shared: CompiledSteps, steps_per_call: int = 1) -> Trained:
     run = settings(steps_per_call=steps_per_call)
-    return train_model(regression(), first_state, PLAN, shared, run)
+    return train_model(regression(), first_state, SCHEDULE, shared, run)
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 2])
 def test_batches_may_change_their_shape_between_calls(steps_per_call: int) -> None:
-    shared = programs()
+    shared = compiled()
     trained = train(shared, steps_per_call=steps_per_call)
     state = first_state()
     for n in range(12):
@@ -105,26 +105,26 @@ def test_batches_may_change_their_shape_between_calls(steps_per_call: int) -> No
 
 
 def test_a_shape_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = []
-    whole = Programs._compile
+    compilations = []
+    whole = CompiledSteps._compile
 
-    def counted(self: Programs, state: TrainState, batches: Batch) -> object:
-        compiled.append(1)
+    def counted(self: CompiledSteps, state: TrainState, batches: Batch) -> object:
+        compilations.append(1)
         return whole(self, state, batches)
 
-    monkeypatch.setattr(Programs, "_compile", counted)
-    shared = programs()
+    monkeypatch.setattr(CompiledSteps, "_compile", counted)
+    shared = compiled()
     first = train(shared)
     second = train(shared)
-    assert len(compiled) == 2  # 2 rows and 4 rows
+    assert len(compilations) == 2  # 2 rows and 4 rows
     np.testing.assert_array_equal(first.model["w"], second.model["w"])
-    assert second.clock.compiling == 0 < first.clock.compiling
+    assert second.timer.compiling == 0 < first.timer.compiling
 
 
 def test_the_best_model_is_kept(tmp_path: Path) -> None:
     seen, losses = [], iter([3.0, 1.0, 2.0])
 
-    def evaluate(model: Model) -> Sums:
+    def evaluate(model: Model) -> LossSums:
         seen.append(np.array(model["w"]))
         return loss_sums(jnp.float32(next(losses)), jnp.float32(1))
 
@@ -133,16 +133,16 @@ def test_the_best_model_is_kept(tmp_path: Path) -> None:
     trained = train_model(
         task,
         first_state,
-        PLAN,
-        programs(),
+        SCHEDULE,
+        compiled(),
         settings(evaluations=3),
         folder=tmp_path,
-        callbacks=[Progress(PLAN, "points", said.append)],
+        callbacks=[Progress(SCHEDULE, "points", said.append)],
     )
     np.testing.assert_array_equal(trained.model["w"], seen[1])
     assert len([text for text in said if "val" in text]) == 3
     assert "val 1.0000" in said[7] and "acc" not in said[7] and "points/s" in said[7]
-    assert HistoryFile(tmp_path / "metrics.jsonl").read() == trained.lines
+    assert HistoryFile(tmp_path / "metrics.jsonl").read() == trained.history
     written = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert "train_accuracy" not in json.loads(written[-1])
     report_run(tmp_path, trained, task)
@@ -153,25 +153,25 @@ def test_the_best_model_is_kept(tmp_path: Path) -> None:
 
 def test_no_validation_is_lost_between_calls() -> None:
     """The clock passes every mark while a line is read, as by keeping a checkpoint."""
-    clock, shared = Clock(), programs()
+    timer, shared = Timer(), compiled()
     loop = fit(
         regression(lambda model: loss_sums(*jnp.ones(2))),
         shared.optimizer,
         first_state(),
-        Plan(None, 8e6, RATE, warmup=0.0, final_rate=1.0),
-        clock,
+        Schedule(None, 8e6, RATE, warmup=0.0, final_rate=1.0),
+        timer,
         steps_per_call=1,
         evaluations=4,
-        programs=shared,
+        compiled=shared,
     )
     validated = []
     for _, line in loop:
         validated.append(line.val_loss is not None)
-        clock.spent += 1.1e6
+        timer.spent += 1.1e6
     assert validated == [False, False, True, False, True, False, True, False, True]
 
 
-def measured(losses: Sequence[float]) -> Callable[[Model], Sums]:
+def measured(losses: Sequence[float]) -> Callable[[Model], LossSums]:
     """Validations that find these losses."""
     left = iter(losses)
     return lambda model: loss_sums(jnp.float32(next(left)), jnp.float32(1))
@@ -188,8 +188,8 @@ def validated(
     return train_model(
         regression(measured(losses)),
         first_state,
-        PLAN,
-        programs(),
+        SCHEDULE,
+        compiled(),
         settings(**{"evaluations": len(losses), **given}),
         folder=folder,
         callbacks=callbacks,
@@ -201,9 +201,9 @@ def test_patience_ends_a_run() -> None:
     losses = [3.0, 2.95, 2.0, 2.1, 1.95]  # the sixth is not measured
     trained = validated(losses, evaluations=6, patience=2, min_improvement=0.1)
     assert trained.ended == "no improvement in 2 validations"
-    assert [line.ended for line in trained.lines][-2:] == [None, trained.ended]
+    assert [line.ended for line in trained.history][-2:] == [None, trained.ended]
     assert trained.step == 10, "the lowest loss is kept, however little it was lower"
-    assert not trained.clock.running
+    assert not trained.timer.running
 
 
 NAN, INF = float("nan"), float("inf")
@@ -237,20 +237,20 @@ def test_without_a_finite_validation_the_last_model_is_kept(
 def test_an_interrupted_run_has_the_best_model_so_far(tmp_path: Path) -> None:
     found = validated([1.0, 2.0, 0.5], callbacks=[StopAfter(9)], folder=tmp_path)
     assert found.ended == INTERRUPTED and found.step == 4
-    assert found.lines[-1].step == 9 and found.lines[-1].ended == INTERRUPTED
-    assert HistoryFile(tmp_path / "metrics.jsonl").read() == found.lines
+    assert found.history[-1].step == 9 and found.history[-1].ended == INTERRUPTED
+    assert HistoryFile(tmp_path / "metrics.jsonl").read() == found.history
 
 
 @pytest.mark.parametrize("seconds", [1e-9, -5.0, 0.0, NAN])
 def test_without_time_for_a_step_there_is_no_model(seconds: float) -> None:
-    plan = Plan(12, seconds, RATE, warmup=0.0, final_rate=1.0)
+    schedule = Schedule(12, seconds, RATE, warmup=0.0, final_rate=1.0)
     with pytest.raises(
         InputError, match=r"^--max-seconds: expected time for a step, fo"
     ):
-        train_model(regression(), first_state, plan, programs(), settings())
+        train_model(regression(), first_state, schedule, compiled(), settings())
 
 
-STEEP = Plan(12, None, 1e30, warmup=0.0, final_rate=1.0)
+STEEP = Schedule(12, None, 1e30, warmup=0.0, final_rate=1.0)
 
 
 def test_a_loss_that_is_not_a_number_is_named() -> None:
@@ -260,7 +260,7 @@ def test_a_loss_that_is_not_a_number_is_named() -> None:
             regression(),
             lambda: init_state(some_model(), plain, (), jax.random.key(0)),
             STEEP,
-            Programs(squares, plain),
+            CompiledSteps(squares, plain),
             settings(),
         )
 
@@ -270,11 +270,11 @@ def test_a_loss_that_is_not_a_number_is_named() -> None:
 LOSSES = [5.0, 4.0, 3.0, 3.5, 3.4, 3.3]
 
 
-def computed(lines: Sequence[Line]) -> list[dict[str, Any]]:
+def computed(lines: Sequence[HistoryRow]) -> list[dict[str, Any]]:
     """The history without what the clock says."""
-    clock = ("seconds", "items_per_second")
+    timer = ("seconds", "items_per_second")
     records = [line.record() for line in lines]
-    return [{k: v for k, v in each.items() if k not in clock} for each in records]
+    return [{k: v for k, v in each.items() if k not in timer} for each in records]
 
 
 def state_of(folder: Path) -> TrainState:
@@ -293,15 +293,15 @@ def test_a_run_that_is_resumed_is_the_same_run(calls: int, tmp_path: Path) -> No
     assert found.step == expected.step == 6
     assert_same(found.model, expected.model)
     assert_same(state_of(stopped), state_of(whole))
-    assert computed(found.lines) == computed(expected.lines)
-    assert HistoryFile(stopped / "metrics.jsonl").read() == found.lines
+    assert computed(found.history) == computed(expected.history)
+    assert HistoryFile(stopped / "metrics.jsonl").read() == found.history
 
 
 def test_a_finished_run_that_is_resumed_is_not_trained_again(tmp_path: Path) -> None:
     expected = validated(LOSSES, folder=tmp_path)
     again = validated([], folder=tmp_path, resume=True, evaluations=len(LOSSES))
     assert_same(again.model, expected.model)
-    assert again.lines == expected.lines and again.step == expected.step
+    assert again.history == expected.history and again.step == expected.step
 
 
 class Witness(Callback):
@@ -310,10 +310,10 @@ class Witness(Callback):
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def begin(self, history: Sequence[Line]) -> None:
+    def begin(self, history: Sequence[HistoryRow]) -> None:
         self.told.append(f"begin after {len(history)}")
 
-    def on_row(self, row: Line) -> None:
+    def on_row(self, row: HistoryRow) -> None:
         self.told.append(f"row {row.step}")
 
     def end(self) -> None:
@@ -335,7 +335,7 @@ def test_callbacks_are_told_of_the_history_and_of_every_row(tmp_path: Path) -> N
 class Full(Callback):
     """Ends the run for a reason of its own."""
 
-    def on_row(self, row: Line) -> str | None:
+    def on_row(self, row: HistoryRow) -> str | None:
         return "the disk is full" if row.step == 3 else None
 
 
@@ -349,7 +349,7 @@ def test_the_first_callback_with_a_reason_ends_the_run() -> None:
 class Broken(Callback):
     """Fails."""
 
-    def on_row(self, row: Line) -> str | None:
+    def on_row(self, row: HistoryRow) -> str | None:
         raise OSError("no more")
 
 
@@ -373,12 +373,12 @@ def test_it_goes_back_and_on_more_slowly(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     witness = Witness()
-    plan = Plan(12, None, RATE, warmup=0.0, final_rate=1.0)
+    schedule = Schedule(12, None, RATE, warmup=0.0, final_rate=1.0)
     found = train_model(
         dataclasses.replace(regression(), loss=fragile),
         first_state,
-        plan,
-        Programs(fragile, OPTIMIZER),
+        schedule,
+        CompiledSteps(fragile, OPTIMIZER),
         settings(on_nan="backoff", checkpoint_steps=2),
         folder=tmp_path,
         callbacks=[witness],
@@ -386,8 +386,8 @@ def test_it_goes_back_and_on_more_slowly(
     begun = [told for told in witness.told if told.startswith("begin")]
     assert begun[0] == "begin after 0" and len(begun) > 1
     assert all("going on from step" in message for message in caplog.messages)
-    assert found.ended == "finished" and found.lines[-1].learning_rate < RATE
-    steps = [line.step for line in found.lines]
+    assert found.ended == "finished" and found.history[-1].learning_rate < RATE
+    steps = [line.step for line in found.history]
     assert steps == list(range(1, 13)), "what came to nothing is not in the history"
     told = [int(each.split()[-1]) for each in witness.told if each.startswith("row")]
     assert len(told) > 12 and told[-1] == 12
@@ -415,7 +415,7 @@ def binned(model: Model, carry: tuple, batch: Batch, key: object) -> tuple:
         "largest_bin": Largest(bins.astype(jnp.float32)),
         "size": Mean(absolute, sums.count),
     }
-    return Sums({**sums.metrics, **metrics}), carry
+    return LossSums({**sums.metrics, **metrics}), carry
 
 
 def test_named_metrics_reach_the_history(tmp_path: Path) -> None:
@@ -425,14 +425,14 @@ def test_named_metrics_reach_the_history(tmp_path: Path) -> None:
     found = train_model(
         task,
         first_state,
-        PLAN,
-        Programs(binned, OPTIMIZER),
+        SCHEDULE,
+        CompiledSteps(binned, OPTIMIZER),
         settings(steps_per_call=2, evaluations=2),
         folder=tmp_path,
     )
     targets = np.concatenate([ragged(n)["y"] for n in (0, 1)])
     bins = np.histogram(targets, [-9, -1, 1, 9])[0]
-    first = found.lines[0].train
+    first = found.history[0].train
     assert list(first) == ["loss", "largest_bin", "size"]
     assert first["largest_bin"] == pytest.approx(bins.max() / bins.sum())
     assert first["size"] == pytest.approx(np.abs(targets).mean(), rel=1e-6)

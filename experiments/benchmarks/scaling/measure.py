@@ -22,7 +22,7 @@ from experiments.benchmarks.scaling.program import (
     some_batches,
 )
 from experiments.benchmarks.speed.shapes import LEARNING_RATE, Shape
-from lstm_jax.data import lane_batch
+from lstm_jax.data import tbptt_batch
 
 ROUNDS = 5
 TEXT = 1 << 20  # symbols of the text that is read
@@ -55,7 +55,7 @@ def prepare(shape: Shape) -> float:
     numbers = iter(range(10**9))
 
     def cut() -> None:
-        lane_batch(
+        tbptt_batch(
             ids,
             next(numbers),
             batch=shape.batch,

@@ -23,7 +23,7 @@ def first_state(shape: Shape, rows: int) -> lstm_jax.TrainState:
         shape.vocab, shape.hidden, shape.layers, rngs=nnx.Rngs(0), engine="fused"
     )
     key = jax.random.key(0)
-    return lstm_jax.init_state(model, OPTIMIZER, model.blank(rows), key)
+    return lstm_jax.init_state(model, OPTIMIZER, model.initial_state(rows), key)
 
 
 def some_batches(shape: Shape, rows: int) -> Batch:
@@ -33,7 +33,7 @@ def some_batches(shape: Shape, rows: int) -> Batch:
     return {
         "inputs": inputs,
         "targets": targets,
-        "fresh": jnp.zeros((STEPS, rows), bool),
+        "resets": jnp.zeros((STEPS, rows), bool),
     }
 
 

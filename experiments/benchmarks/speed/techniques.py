@@ -78,11 +78,11 @@ def plain_scan(params: Params, xs: jax.Array, unroll: int = 1) -> jax.Array:
 
 
 def hoisted_scan(
-    params: Params, xs: jax.Array, open_gates: Callable = four_activations
+    params: Params, xs: jax.Array, apply_gates: Callable = four_activations
 ) -> jax.Array:
     """The inputs' product before the loop."""
     scale = jnp.ones(4)
-    if open_gates is one_tanh:
+    if apply_gates is one_tanh:
         scale = jnp.array([0.5, 0.5, 1.0, 0.5])
     scale = jnp.repeat(scale, len(params.w_h))
     z = (xs @ params.w_x + params.b) * scale
@@ -90,7 +90,7 @@ def hoisted_scan(
 
     def step(state: State, z: jax.Array) -> tuple[State, jax.Array]:
         h, c = state
-        state = open_gates(z + h @ w_h, c)
+        state = apply_gates(z + h @ w_h, c)
         return state, state[0]
 
     zeros = jnp.zeros((xs.shape[1], len(params.w_h)))
@@ -102,7 +102,7 @@ LADDER: dict[str, Callable[[Params, jax.Array], jax.Array]] = {
     "scan": plain_scan,
     "scan, unroll 4": functools.partial(plain_scan, unroll=4),
     "hoisted": hoisted_scan,
-    "one tanh": functools.partial(hoisted_scan, open_gates=one_tanh),
+    "one tanh": functools.partial(hoisted_scan, apply_gates=one_tanh),
 }
 
 

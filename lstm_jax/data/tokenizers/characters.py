@@ -19,7 +19,7 @@ _CODE_POINTS = 0x110000
 
 
 @dataclasses.dataclass(frozen=True)
-class Vocab:
+class CharTokenizer:
     """A two-way table between symbols and ids.
 
     With kind "char" a symbol is a Unicode character: id 0 stands for all that were not
@@ -87,7 +87,7 @@ class Vocab:
 class Decoder:
     """Turns ids into text as they come; bytes of one character may come apart."""
 
-    def __init__(self, vocab: Vocab) -> None:
+    def __init__(self, vocab: CharTokenizer) -> None:
         self._characters = "\ufffd" + vocab.characters
         self._bytes = None
         if vocab.kind == "byte":
@@ -117,12 +117,12 @@ def to_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def save_vocab(vocab: Vocab, path: Path) -> None:
+def save_vocab(vocab: CharTokenizer, path: Path) -> None:
     """Write `vocab.json`. Every character is listed by itself, in the order of ids."""
     write_json(path, {"kind": vocab.kind, "characters": list(vocab.characters)})
 
 
-def load_vocab(path: Path) -> Vocab:
+def load_vocab(path: Path) -> CharTokenizer:
     """Read `vocab.json`.
 
     Raises:
@@ -144,4 +144,4 @@ def load_vocab(path: Path) -> Vocab:
         )
     if len(set(characters)) != len(characters):
         raise InputError(f"expected distinct characters in {path}, found repeated ones")
-    return Vocab(kind, "".join(characters))
+    return CharTokenizer(kind, "".join(characters))

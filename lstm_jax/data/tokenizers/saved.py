@@ -3,22 +3,22 @@
 from pathlib import Path
 from typing import get_args
 
-from lstm_jax.data.tokenizers.characters import Vocab, load_vocab, save_vocab
-from lstm_jax.data.tokenizers.subwords import Subwords
-from lstm_jax.data.tokenizers.words import Level, Words
+from lstm_jax.data.tokenizers.characters import CharTokenizer, load_vocab, save_vocab
+from lstm_jax.data.tokenizers.subwords import BPETokenizer
+from lstm_jax.data.tokenizers.words import Level, WordTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.storage.files import read_json, write_json
 
-AnyTokenizer = Vocab | Words | Subwords
+AnyTokenizer = CharTokenizer | WordTokenizer | BPETokenizer
 _BPE = "bpe"
 
 
 def save_tokenizer(tokenizer: AnyTokenizer, path: Path) -> None:
     """Write a tokenizer, whole or not at all."""
-    if isinstance(tokenizer, Vocab):
+    if isinstance(tokenizer, CharTokenizer):
         save_vocab(tokenizer, path)
         return
-    kind = f"words, {tokenizer.level}" if isinstance(tokenizer, Words) else _BPE
+    kind = f"words, {tokenizer.level}" if isinstance(tokenizer, WordTokenizer) else _BPE
     write_json(path, {"kind": kind, "symbols": list(tokenizer.symbols)})
 
 
@@ -35,8 +35,8 @@ def load_tokenizer(path: Path) -> AnyTokenizer:
     if not isinstance(symbols, list) or not all(isinstance(s, str) for s in symbols):
         raise InputError(f"{path}: expected a list of symbols, found {symbols!r:.60}")
     if kind == _BPE:
-        return Subwords(tuple(symbols))
+        return BPETokenizer(tuple(symbols))
     for level in get_args(Level):
         if kind == f"words, {level}":
-            return Words(level, tuple(symbols))
+            return WordTokenizer(level, tuple(symbols))
     raise InputError(f"{path}: expected a kind of tokenizer, found {kind!r:.60}")

@@ -24,7 +24,7 @@ Pair = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Subwords:
+class BPETokenizer:
     """A two-way table between pieces of words and ids.
 
     Attributes:
@@ -68,7 +68,7 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(" " + " ".join(text.split()))
 
 
-def learn_subwords(lines: Iterable[str], size: int) -> Subwords:
+def learn_subwords(lines: Iterable[str], size: int) -> BPETokenizer:
     """Merge the most frequent pair of neighbours, again and again.
 
     Args:
@@ -87,7 +87,7 @@ def learn_subwords(lines: Iterable[str], size: int) -> Subwords:
     while len(_SPECIAL) + len(symbols) < size and (pair := merges.best()):
         merges.apply(pair)
         symbols["".join(pair)] = None
-    return Subwords(tuple(symbols))
+    return BPETokenizer(tuple(symbols))
 
 
 class _Merges:

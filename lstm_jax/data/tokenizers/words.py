@@ -28,7 +28,7 @@ def tokens(text: str, level: Level) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Words:
+class WordTokenizer:
     """A table of symbols: id 0 is unknown, id k is `symbols[k - 1]`."""
 
     level: Level
@@ -50,7 +50,7 @@ class Words:
 
 def common_words(
     texts: Iterable[str], level: Level, limit: int, min_count: int = 2
-) -> Words:
+) -> WordTokenizer:
     """A table of the most frequent symbols of some texts.
 
     Args:
@@ -63,4 +63,4 @@ def common_words(
     # Ties are broken by the symbol itself, not by the order of the texts.
     ranked = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
     often = [symbol for symbol in ranked[: limit - 1] if counts[symbol] >= min_count]
-    return Words(level, tuple(often))
+    return WordTokenizer(level, tuple(often))

@@ -26,7 +26,7 @@ from lstm_jax.engines.pallas_tpu.layout import Layout
 Ref = Any  # an array in VMEM that is read and written by index
 
 
-class Walk(NamedTuple):
+class KernelArgs(NamedTuple):
     """What is known of a recurrence while it is traced.
 
     Attributes:
@@ -45,14 +45,14 @@ class Walk(NamedTuple):
 
 
 def call(
-    walk: Walk,
+    args: KernelArgs,
     backwards: bool,
     kernel: Callable[..., None],
     inputs: Any,  # noqa: ANN401 - trees of arrays; None is one without leaves
     outputs: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
     """Call a kernel block by block; arrays [T, ...] are sequences, others stay."""
-    blocks = pl.cdiv(walk.steps, walk.layout.block)
+    blocks = pl.cdiv(args.steps, args.layout.block)
 
     def spec(a: Array | jax.ShapeDtypeStruct) -> pl.BlockSpec:
         def place(n: Array) -> tuple[Array, ...]:
@@ -61,7 +61,7 @@ def call(
                 return zero, zero
             return blocks - 1 - n if backwards else n, zero, zero
 
-        shape = a.shape if a.ndim < 3 else (walk.layout.block, *a.shape[1:])
+        shape = a.shape if a.ndim < 3 else (args.layout.block, *a.shape[1:])
         return pl.BlockSpec(shape, place)
 
     def once(a: Array) -> pl.BlockSpec:
@@ -81,28 +81,30 @@ def call(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, manual_axis_type=axes),
             outputs,
         ),
-        cost_estimate=_cost(walk, inputs, outputs),
-        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=walk.layout.needed),
-        interpret=walk.interpret,
+        cost_estimate=_cost(args, inputs, outputs),
+        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=args.layout.needed),
+        interpret=args.interpret,
     )(*inputs)
 
 
-def _cost(walk: Walk, inputs: Any, outputs: Any) -> pl.CostEstimate:  # noqa: ANN401
+def _cost(args: KernelArgs, inputs: Any, outputs: Any) -> pl.CostEstimate:  # noqa: ANN401
     """What XLA is told, which can't look inside."""
     arrays = jax.tree.leaves((inputs, outputs))
-    units_in_all = walk.steps * walk.layout.rows * walk.layout.units
+    units_in_all = args.steps * args.layout.rows * args.layout.units
     return pl.CostEstimate(
-        flops=2 * len(GATES) * walk.layout.units * units_in_all,
+        flops=2 * len(GATES) * args.layout.units * units_in_all,
         transcendentals=(len(GATES) + 1) * units_in_all,
         bytes_accessed=sum(a.size * a.dtype.itemsize for a in arrays),
     )
 
 
-def for_each_step(walk: Walk, backwards: bool, step: Callable[[Array], None]) -> None:
+def for_each_step(
+    args: KernelArgs, backwards: bool, step: Callable[[Array], None]
+) -> None:
     """The steps of the block at hand, in the order of the walk."""
     n = pl.program_id(0)
     block = pl.num_programs(0) - 1 - n if backwards else n
-    count = jnp.minimum(walk.layout.block, walk.steps - block * walk.layout.block)
+    count = jnp.minimum(args.layout.block, args.steps - block * args.layout.block)
 
     def one(n: Array, _: None) -> None:
         step(count - 1 - n if backwards else n)
@@ -110,6 +112,6 @@ def for_each_step(walk: Walk, backwards: bool, step: Callable[[Array], None]) ->
     jax.lax.fori_loop(jnp.int32(0), count, one, None)
 
 
-def sequence(walk: Walk, width: int, dtype: DTypeLike) -> jax.ShapeDtypeStruct:
+def sequence(args: KernelArgs, width: int, dtype: DTypeLike) -> jax.ShapeDtypeStruct:
     """What a kernel writes: an array [T, B, width]."""
-    return jax.ShapeDtypeStruct((walk.steps, walk.layout.rows, width), dtype)
+    return jax.ShapeDtypeStruct((args.steps, args.layout.rows, width), dtype)

@@ -20,7 +20,7 @@ from jax import Array
 
 from lstm_jax.cells.lstm import GATES, LSTMState
 from lstm_jax.engines.pallas_tpu.layout import capacity, layout
-from lstm_jax.engines.request import Request
+from lstm_jax.engines.spec import RecurrenceSpec
 from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
 _DTYPES = ("float32", "bfloat16")
@@ -29,17 +29,17 @@ _INTERPRET = False  # tests set it: Pallas's interpreter, on any device
 _ROUNDED = (None, "default", "fastest", "bfloat16", "BF16_BF16_F32")
 
 
-def why_not_pallas_tpu(request: Request) -> str | None:
+def unsupported_by_pallas_tpu(spec: RecurrenceSpec) -> str | None:
     """What the kernels lack for a request."""
-    if request.platform != "tpu":
-        return f"needs a TPU; found {request.platform}"
-    if request.dtype not in _DTYPES:
-        return f"needs {' or '.join(_DTYPES)}; found {request.dtype}"
-    needed = layout(request.rows, request.hidden, request.dtype).needed
-    if needed > capacity(request.device_kind):
+    if spec.platform != "tpu":
+        return f"needs a TPU; found {spec.platform}"
+    if spec.dtype not in _DTYPES:
+        return f"needs {' or '.join(_DTYPES)}; found {spec.dtype}"
+    needed = layout(spec.rows, spec.hidden, spec.dtype).needed
+    if needed > capacity(spec.device_kind):
         return (
             f"needs {needed / 2**20:.0f} MiB of VMEM; "
-            f"found {capacity(request.device_kind) / 2**20:.0f} MiB"
+            f"found {capacity(spec.device_kind) / 2**20:.0f} MiB"
         )
     return None
 
@@ -48,7 +48,7 @@ def run_pallas_tpu(
     z: Gates,
     w_h: RecurrentWeights,
     state: LSTMState,
-    starts: Flags | None,
+    resets: Flags | None,
     valid: Flags | None,
     reverse: bool,
 ) -> tuple[Hidden, LSTMState]:
@@ -57,7 +57,7 @@ def run_pallas_tpu(
     Rows and units that fill up registers are zeros, stay zeros, and are cut off again.
     """
     # Importing Pallas takes half a second, which those without a TPU need not wait for.
-    from lstm_jax.engines.pallas_tpu.blocks import Walk
+    from lstm_jax.engines.pallas_tpu.blocks import KernelArgs
     from lstm_jax.engines.pallas_tpu.gradient import recur
     from lstm_jax.engines.pallas_tpu.kernels import Flagged
 
@@ -80,12 +80,12 @@ def run_pallas_tpu(
         fill(state.h, more_rows, more_units),
         fill(state.c, more_rows, more_units),
         Flagged(
-            None if starts is None else fill(starts, (0, 0), more_rows),
+            None if resets is None else fill(resets, (0, 0), more_rows),
             None if valid is None else fill(valid, (0, 0), more_rows),
         ),
     )
-    walk = Walk(sizes, steps, reverse, _precision(w_h), _INTERPRET)
-    hs, h, c = recur(walk, *_on_the_same_axes(operands))
+    args = KernelArgs(sizes, steps, reverse, _precision(w_h), _INTERPRET)
+    hs, h, c = recur(args, *_on_the_same_axes(operands))
     after = LSTMState(h=h[:rows, :units], c=c[:rows, :units])
     return hs[:, :rows, :units], after
 

@@ -15,19 +15,25 @@ from jax import Array
 from jax.experimental import pallas as pl
 
 from lstm_jax.cells.lstm import GATES
-from lstm_jax.engines.pallas_tpu.blocks import Ref, Walk, call, for_each_step, sequence
+from lstm_jax.engines.pallas_tpu.blocks import (
+    KernelArgs,
+    Ref,
+    call,
+    for_each_step,
+    sequence,
+)
 
 
 class Flagged(NamedTuple):
     """Rows by step: where a sequence starts, which are valid; [T, B] or None."""
 
-    starts: Any
+    resets: Any
     valid: Any
 
 
-@functools.partial(jax.jit, static_argnames=("walk", "keep"))
-def walk_forward(
-    walk: Walk,
+@functools.partial(jax.jit, static_argnames=("args", "keep"))
+def forward_kernel(
+    args: KernelArgs,
     z: Array,
     w_h: Array,
     h: Array,
@@ -36,7 +42,7 @@ def walk_forward(
     keep: bool,
 ) -> tuple[Array, Array, Array, tuple[Array, Array] | None]:
     """All h, the last h and c; if `keep`, the gates and the c each step began with."""
-    units = walk.layout.units
+    units = args.layout.units
 
     def kernel(
         z: Ref,
@@ -57,13 +63,13 @@ def walk_forward(
         def step(t: Array) -> None:
             h_before, c_before = h[...], c[...]
             h_t, c_t = h_before, c_before
-            if flags.starts is not None:
-                starts = _over_units(flags.starts[t], c_t)
-                h_t = jnp.where(starts, jnp.zeros_like(h_t), h_t)
-                c_t = jnp.where(starts, jnp.zeros_like(c_t), c_t)
+            if flags.resets is not None:
+                resets = _over_units(flags.resets[t], c_t)
+                h_t = jnp.where(resets, jnp.zeros_like(h_t), h_t)
+                c_t = jnp.where(resets, jnp.zeros_like(c_t), c_t)
             if kept is not None:
                 kept[1][t] = c_t
-            z_t = z[t].astype(c_t.dtype) + _product(walk, h_t, w_h[...])
+            z_t = z[t].astype(c_t.dtype) + _product(args, h_t, w_h[...])
             z_i, z_f, z_g, z_o = _by_gate(z_t, units)
             i, f, g, o = _sigmoid(z_i), _sigmoid(z_f), jnp.tanh(z_g), _sigmoid(z_o)
             if kept is not None:
@@ -76,21 +82,21 @@ def walk_forward(
                 c_t = jnp.where(valid, c_t, c_before)
             h[...], c[...], hs[t] = h_t, c_t, h_t
 
-        for_each_step(walk, walk.reverse, step)
+        for_each_step(args, args.reverse, step)
 
-    kept = (sequence(walk, 4 * units, z.dtype), sequence(walk, units, c.dtype))
+    kept = (sequence(args, 4 * units, z.dtype), sequence(args, units, c.dtype))
     return call(
-        walk,
-        walk.reverse,
+        args,
+        args.reverse,
         kernel,
         (z, w_h, h, c, _columns(flags)),
-        (sequence(walk, units, h.dtype), h, c, kept if keep else None),
+        (sequence(args, units, h.dtype), h, c, kept if keep else None),
     )
 
 
-@functools.partial(jax.jit, static_argnames="walk")
-def walk_back(
-    walk: Walk,
+@functools.partial(jax.jit, static_argnames="args")
+def backward_kernel(
+    args: KernelArgs,
     w_h: Array,
     gates: Array,
     c_before: Array,
@@ -98,7 +104,7 @@ def walk_back(
     cotangents: tuple[Array, Array, Array],
 ) -> tuple[Array, Array, Array]:
     """The gradients of all z and of the first h and c, given those of the results."""
-    units = walk.layout.units
+    units = args.layout.units
 
     def kernel(
         w_h_transposed: Ref,
@@ -134,36 +140,36 @@ def walk_back(
                 valid = _over_units(flags.valid[t], c_t)
                 dz_t = [jnp.where(valid, one, jnp.zeros_like(one)) for one in dz_t]
             _write_gates(dz, t, dz_t, units)
-            dh_t_before = _product(walk, dz[t], w_h_transposed[...])
+            dh_t_before = _product(args, dz[t], w_h_transposed[...])
             dc_t_before = dc_t * f
-            if flags.starts is not None:
-                starts = _over_units(flags.starts[t], c_t)
+            if flags.resets is not None:
+                resets = _over_units(flags.resets[t], c_t)
                 zero = jnp.zeros_like(c_t)
-                dh_t_before = jnp.where(starts, zero, dh_t_before)
-                dc_t_before = jnp.where(starts, zero, dc_t_before)
+                dh_t_before = jnp.where(resets, zero, dh_t_before)
+                dc_t_before = jnp.where(resets, zero, dc_t_before)
             if valid is not None:
                 dh_t_before = jnp.where(valid, dh_t_before, dh_t)
                 dc_t_before = jnp.where(valid, dc_t_before, dc_next)
             dh[...], dc[...] = dh_t_before, dc_t_before
 
-        for_each_step(walk, not walk.reverse, step)
+        for_each_step(args, not args.reverse, step)
 
     dhs, dh, dc = cotangents
     cotangents = (dhs, dh.astype(dc.dtype), dc)
     return call(
-        walk,
-        not walk.reverse,
+        args,
+        not args.reverse,
         kernel,
         (w_h.T, gates, c_before, _columns(flags), cotangents),
-        (sequence(walk, 4 * units, gates.dtype), dc, dc),
+        (sequence(args, 4 * units, gates.dtype), dc, dc),
     )
 
 
-def _product(walk: Walk, a: Array, b: Array) -> Array:
+def _product(args: KernelArgs, a: Array, b: Array) -> Array:
     return jax.lax.dot(
         a.astype(b.dtype),
         b,
-        precision=walk.precision,
+        precision=args.precision,
         preferred_element_type=jnp.float32,
     )
 

@@ -12,10 +12,10 @@ from experiments.forecast import __main__ as forecast
 from experiments.forecast.__main__ import Options, generated, load
 from lstm_jax import InputError
 from lstm_jax.config import RunConfig
-from lstm_jax.data import Frame
+from lstm_jax.data import WindowSpec
 from tests.helpers.experiment_runs import run
 
-SMALL = Options(frame=Frame(horizon=2, seasons=(2, 3), reads=3))
+SMALL = Options(frame=WindowSpec(horizon=2, seasons=(2, 3), reads=3))
 
 
 def write_rows(path: Path, series: dict[str, list[int]]) -> None:
@@ -66,7 +66,7 @@ def test_another_test_part_is_refused(tmp_path: Path) -> None:
         ({"members": 0}, "--members: expected 1 or more, found 0"),
         ({"learning_rate": 0.0}, "--learning-rate"),
         ({"run": RunConfig(seed=-1)}, "--seed"),
-        ({"frame": Frame(seasons=(7, 3))}, "--seasons"),
+        ({"frame": WindowSpec(seasons=(7, 3))}, "--seasons"),
         ({"data": Path("none.csv")}, r"none\.csv: expected a CSV file"),
     ],
 )

@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
-from experiments.sentiment.config import Recipe
+from experiments.sentiment.config import ClassifierConfig
 from experiments.sentiment.data import padded_batch, read_labelled
 from lstm_jax.config import check_bounds
 from lstm_jax.data.buckets import Picked, length_buckets
@@ -127,14 +127,16 @@ def test_buckets_have_room_and_few_shapes() -> None:
 @pytest.mark.parametrize(
     ("flag", "recipe"),
     [
-        ("dropout", Recipe(dropout=1.0)),
-        ("members", Recipe(members=0)),
-        ("symbols", Recipe(symbols=1)),
-        ("learning-rate", Recipe(learning_rate=0.0)),
-        ("weight-decay", Recipe(weight_decay=-1.0)),
+        ("dropout", ClassifierConfig(dropout=1.0)),
+        ("members", ClassifierConfig(members=0)),
+        ("symbols", ClassifierConfig(symbols=1)),
+        ("learning-rate", ClassifierConfig(learning_rate=0.0)),
+        ("weight-decay", ClassifierConfig(weight_decay=-1.0)),
     ],
 )
-def test_a_recipe_that_makes_no_sense_is_refused(flag: str, recipe: Recipe) -> None:
+def test_a_recipe_that_makes_no_sense_is_refused(
+    flag: str, recipe: ClassifierConfig
+) -> None:
     with pytest.raises(InputError, match=f"--{flag}: expected"):
         check_bounds(recipe)
-    check_bounds(Recipe())
+    check_bounds(ClassifierConfig())

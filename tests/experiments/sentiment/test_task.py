@@ -9,29 +9,29 @@ import numpy as np
 import pytest
 
 from experiments.sentiment import __main__ as sentiment
-from experiments.sentiment.config import Recipe
-from experiments.sentiment.data import Labelled
+from experiments.sentiment.config import ClassifierConfig
+from experiments.sentiment.data import LabelledTexts
 from experiments.sentiment.task import (
     TextClassifier,
-    class_chances,
-    classifier_programs,
+    classifier_steps,
     load_classifier,
+    predict_proba,
     train_classifier,
 )
 from lstm_jax.config import RunConfig
 from lstm_jax.errors import InputError
-from lstm_jax.training.compiled import Programs
+from lstm_jax.training.compiled import CompiledSteps
 
 DATA = sentiment.generated()
 TRAIN, TEST = np.arange(120), np.arange(120, 160)
-RECIPE = dataclasses.replace(Recipe(), **sentiment.SMOKE)
+RECIPE = dataclasses.replace(ClassifierConfig(), **sentiment.SMOKE)
 RUN = RunConfig(epochs=15, steps_per_call=1)
 
 
 @pytest.fixture(scope="module")
-def programs() -> Programs:
+def compiled() -> CompiledSteps:
     """All trainings here make batches of one shape."""
-    return classifier_programs(RECIPE)
+    return classifier_steps(RECIPE)
 
 
 @pytest.fixture(scope="module")
@@ -40,37 +40,37 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def classifier(programs: Programs, run_dir: Path) -> TextClassifier:
+def classifier(compiled: CompiledSteps, run_dir: Path) -> TextClassifier:
     data = sentiment.part(DATA, TRAIN)
-    found, *_ = train_classifier(data, RECIPE, RUN, programs=programs, folder=run_dir)
+    found, *_ = train_classifier(data, RECIPE, RUN, compiled=compiled, folder=run_dir)
     return found
 
 
 def test_it_learns_that_a_not_turns_the_sense_round(classifier: TextClassifier) -> None:
     held_out = sentiment.part(DATA, TEST)
-    chances = class_chances(classifier, held_out.texts)
+    chances = predict_proba(classifier, held_out.texts)
     np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
     assert (chances.argmax(axis=1) == held_out.labels).mean() > 0.95
-    turned = class_chances(classifier, ["it is good .", "it is not good ."])
+    turned = predict_proba(classifier, ["it is good .", "it is not good ."])
     assert turned.argmax(axis=1).tolist() == [1, 0]
 
 
 def test_chances_do_not_depend_on_the_company(classifier: TextClassifier) -> None:
     texts = ["it is dull", "", "the film is not weak " * 4, DATA.texts[0]]
-    together = class_chances(classifier, texts)
-    alone = [class_chances(classifier, [text])[0] for text in texts]
+    together = predict_proba(classifier, texts)
+    alone = [predict_proba(classifier, [text])[0] for text in texts]
     np.testing.assert_allclose(together, alone, atol=1e-6)
-    assert class_chances(classifier, []).shape == (0, 2)
+    assert predict_proba(classifier, []).shape == (0, 2)
 
 
 def test_words_of_the_training_texts_only(
-    classifier: TextClassifier, programs: Programs
+    classifier: TextClassifier, compiled: CompiledSteps
 ) -> None:
     texts = ["rare rare good", "bad"] * 8
-    data = Labelled(texts, np.array([1, 0] * 8), DATA.classes)
+    data = LabelledTexts(texts, np.array([1, 0] * 8), DATA.classes)
     assert "rare" not in classifier.words.symbols
     run = dataclasses.replace(RUN, epochs=1)
-    found, *_ = train_classifier(data, RECIPE, run, programs=programs)
+    found, *_ = train_classifier(data, RECIPE, run, compiled=compiled)
     assert found.words.symbols == ("rare", "bad", "good")
 
 
@@ -111,16 +111,18 @@ def test_it_is_scored_on_a_file_of_the_users(
         sentiment.main(["evaluate", str(run_dir)])
 
 
-def test_the_best_step_is_that_of_the_texts_held_out(programs: Programs) -> None:
+def test_the_best_step_is_that_of_the_texts_held_out(compiled: CompiledSteps) -> None:
     data, held_out = sentiment.part(DATA, TRAIN), sentiment.part(DATA, TEST)
     run = dataclasses.replace(RUN, epochs=2, evaluations=4)
     _, trained, _ = train_classifier(
-        data, RECIPE, run, programs=programs, held_out=held_out
+        data, RECIPE, run, compiled=compiled, held_out=held_out
     )
-    losses = [line.val["loss"] for line in trained.lines if line.val]
-    assert len(losses) == 4 and all("accuracy" in x.val for x in trained.lines if x.val)
+    losses = [line.val["loss"] for line in trained.history if line.val]
+    assert len(losses) == 4 and all(
+        "accuracy" in x.val for x in trained.history if x.val
+    )
     best = min(
-        (line for line in trained.lines if line.val), key=lambda x: x.val["loss"]
+        (line for line in trained.history if line.val), key=lambda x: x.val["loss"]
     )
     assert trained.step == best.step
 

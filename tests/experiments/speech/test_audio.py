@@ -11,11 +11,11 @@ import pytest
 from experiments.speech.audio import (
     Sound,
     decode_wav,
-    loud_pieces,
     read_wav,
     resample,
+    split_on_silence,
+    trim_silence,
     wav_files,
-    without_silence,
 )
 from lstm_jax.errors import InputError
 
@@ -119,11 +119,11 @@ def test_what_lies_between_pauses_is_cut_out() -> None:
     quiet = 1e-3 * np.random.default_rng(0).normal(size=2400).astype(np.float32)
     words = [tone(f, s) for f, s in ((300, 0.3), (500, 0.2), (700, 0.4))]
     whole = np.concatenate([p for word in words for p in (quiet, word)] + [quiet])
-    pieces = loud_pieces(Sound(whole, 8000))
+    pieces = split_on_silence(Sound(whole, 8000))
     assert [p.seconds for p in pieces] == pytest.approx([0.3, 0.2, 0.4], abs=0.06)
-    assert len(loud_pieces(Sound(whole, 8000), shortest=0.3)) == 2
+    assert len(split_on_silence(Sound(whole, 8000), shortest=0.3)) == 2
     for sound in (Sound(tone(440, 0.001), 8000), Sound(np.zeros(1, np.float32), 8000)):
-        assert loud_pieces(sound)[0] is sound
+        assert split_on_silence(sound)[0] is sound
 
 
 @pytest.mark.parametrize("rate", [8000, 16000])
@@ -133,16 +133,16 @@ def test_silence_around_a_word_is_cut_off(rate: int) -> None:
     before, after = tone(200, 0.5, rate), tone(200, 0.2, rate)
     for level, seconds in ((0.01, 0.34), (0.1, 1.0)):
         whole = np.concatenate([level * before, word, level * after])
-        found = without_silence(Sound(whole.astype(np.float32), rate))
+        found = trim_silence(Sound(whole.astype(np.float32), rate))
         assert found.seconds == pytest.approx(seconds, abs=0.02) and found.rate == rate
     start = int(0.48 * rate) - rate // 100
     quiet = np.concatenate([0.01 * before, word, 0.01 * after]).astype(np.float32)
-    found = without_silence(Sound(quiet, rate))
+    found = trim_silence(Sound(quiet, rate))
     np.testing.assert_array_equal(
         found.samples, quiet[start : start + len(found.samples)]
     )
     for short in (tone(440, 0.001), np.zeros(1, np.float32), np.zeros(900, np.float32)):
-        assert len(without_silence(Sound(short, 8000)).samples) == len(short)
+        assert len(trim_silence(Sound(short, 8000)).samples) == len(short)
 
 
 def test_files_are_found_in_folders_and_in_zips(tmp_path: Path) -> None:

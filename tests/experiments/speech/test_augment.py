@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from experiments.speech.augment import (
-    Variation,
+    AugmentConfig,
     add_noise,
     change_speed,
     coloured_noise,
     join_sounds,
-    mask,
+    spec_augment,
     varied_frames,
     vary_speed,
     with_noise,
 )
-from experiments.speech.features import Ear
+from experiments.speech.features import LogMelFrontend
 
 
 def pitch(samples: np.ndarray) -> float:
@@ -57,7 +57,7 @@ def test_stripes_are_masked_and_nothing_else() -> None:
     widths = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        zero = mask(rng, features, bands=3, frames=5) == 0
+        zero = spec_augment(rng, features, bands=3, frames=5) == 0
         bands, frames = zero.all(axis=0), zero.all(axis=1)
         np.testing.assert_array_equal(zero, bands[None] | frames[:, None])
         for found in (bands, frames):
@@ -71,7 +71,7 @@ def test_stripes_are_masked_and_nothing_else() -> None:
 def test_a_stripe_may_be_wider_than_what_there_is() -> None:
     rng = np.random.default_rng(2)
     short = np.ones((2, 3), np.float32)
-    assert mask(rng, short, bands=9, frames=9, count=3).shape == (2, 3)
+    assert spec_augment(rng, short, bands=9, frames=9, count=3).shape == (2, 3)
 
 
 def test_sounds_are_joined_in_order_with_pauses_and_like_levels() -> None:
@@ -101,14 +101,14 @@ def test_noise_is_found_for_any_length() -> None:
 
 def test_variations_are_drawn_and_can_be_none_at_all() -> None:
     samples = np.random.default_rng(5).normal(size=4000).astype(np.float32)
-    ear = Ear(stack=2)
-    still = Variation(speed=0.0, warp=0.0, noisy=0.0, bands=0, frames=0)
+    frontend = LogMelFrontend(stack=2)
+    still = AugmentConfig(speed=0.0, warp=0.0, noisy=0.0, bands=0, frames=0)
     rng = np.random.default_rng(6)
     np.testing.assert_array_equal(vary_speed(rng, samples, still), samples)
-    plain = varied_frames(rng, samples, still, ear)
-    np.testing.assert_allclose(plain, ear.frames(samples), atol=1e-5)
-    lively = Variation()
+    plain = varied_frames(rng, samples, still, frontend)
+    np.testing.assert_allclose(plain, frontend.frames(samples), atol=1e-5)
+    lively = AugmentConfig()
     lengths = {len(vary_speed(rng, samples, lively)) for _ in range(50)}
     assert 4000 / 1.15 <= min(lengths) < 3700 and 4400 < max(lengths) <= 4000 / 0.85
-    one, other = (varied_frames(rng, samples, lively, ear) for _ in range(2))
+    one, other = (varied_frames(rng, samples, lively, frontend) for _ in range(2))
     assert one.shape == other.shape == plain.shape and not np.allclose(one, other)

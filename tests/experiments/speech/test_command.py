@@ -166,16 +166,16 @@ def test_flags_that_make_no_sense_are_refused(flag: str, value: str) -> None:
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run leaves, with networks of random weights."""
     path = tmp_path_factory.mktemp("run")
-    for place, course in (
-        (path / "isolated", task.isolated_course(SMALL, None)),
-        (path, task.joined_course(SMALL, None)),
+    for place, setup in (
+        (path / "isolated", task.isolated_setup(SMALL, None)),
+        (path, task.joined_setup(SMALL, None)),
     ):
         rng = np.random.default_rng(0)
-        shapes = jax.eval_shape(course.spec.build, jax.random.key(0))
+        shapes = jax.eval_shape(setup.spec.build, jax.random.key(0))
         model = jax.tree.map(
             lambda a, rng=rng: np.float32(rng.normal(size=a.shape)), shapes
         )
-        save_model(place, task.APPLICATION, course.spec, model)
+        save_model(place, task.APPLICATION, setup.spec, model)
     return path
 
 
@@ -218,7 +218,7 @@ def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -
     with pytest.raises(InputError, match=r"song\.wav: expected a WAV file"):
         speech.main(["predict", str(tmp_path / "song.wav"), "--run-dir", str(run_dir)])
     write_wav(tmp_path / "good.wav", np.ones(800), 8000, 1)
-    spec = task.joined_course(SMALL, None).spec
+    spec = task.joined_setup(SMALL, None).spec
     write_spec(tmp_path / "other" / "isolated", "forecast", spec)
     with pytest.raises(InputError, match="expected a model of speech, found 'for"):
         speech.main(
@@ -230,13 +230,13 @@ def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -
 
 
 def test_the_picture_names_what_is_likely(tmp_path: Path) -> None:
-    features = log_mel(RECORDINGS[0].samples, data.EAR.bands)
+    features = log_mel(RECORDINGS[0].samples, data.FRONTEND.bands)
     posteriors = np.full((4, 11), 0.01)
     posteriors[:, 0] = 0.9
     posteriors[2] = 0.01
     posteriors[2, 3] = 0.9
     path = tmp_path / "one.png"
-    bands, names = data.EAR.bands, data.NAMES
+    bands, names = data.FRONTEND.bands, data.NAMES
     draw_transcript(path, features, bands, posteriors, 0.04, names, "a title")
     likely = path.read_bytes()
     posteriors[2] = posteriors[0]

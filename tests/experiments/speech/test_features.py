@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import ShortTimeFFT, get_window
 
 from experiments.speech.features import (
-    Ear,
+    LogMelFrontend,
     MelBands,
     log_mel,
     mel_filters,
@@ -129,9 +129,9 @@ def test_rows_are_padded_with_zeros() -> None:
 
 
 def test_an_ear_makes_frames() -> None:
-    ear = Ear(stack=4)
-    assert (ear.features, ear.seconds) == (160, 0.04)
-    frames = ear.frames(tone(500))
+    frontend = LogMelFrontend(stack=4)
+    assert (frontend.features, frontend.seconds) == (160, 0.04)
+    frames = frontend.frames(tone(500))
     assert frames.shape == (13, 160)
     np.testing.assert_array_equal(
         frames, stack_frames(normalize(log_mel(tone(500), BANDS)), 4)

@@ -6,7 +6,7 @@ from flax import nnx
 
 from experiments.speech.inference import score_classes, score_frames
 from lstm_jax.models.classifier import SequenceClassifier
-from lstm_jax.models.ctc import Transcriber
+from lstm_jax.models.ctc import CTCModel
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def rows() -> list[np.ndarray]:
 
 
 def test_frames_are_scored_in_order_and_cut(rows: list[np.ndarray]) -> None:
-    model = Transcriber(3, 4, 5, 1, rngs=nnx.Rngs(0))
+    model = CTCModel(3, 4, 5, 1, rngs=nnx.Rngs(0))
     found = score_frames(model, rows)
     assert [len(scores) for scores in found] == [len(row) for row in rows]
     for k in (0, 68, 69):

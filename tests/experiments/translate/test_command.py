@@ -13,7 +13,7 @@ from experiments.translate.inference import TextTranslator
 from experiments.translate.task import NAME, TOKENIZERS
 from lstm_jax import InputError
 from lstm_jax.data import learn_subwords, save_tokenizer
-from lstm_jax.models import ModelSpec, build_translator, save_model
+from lstm_jax.models import ModelSpec, build_seq2seq, save_model
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ WORDS = learn_subwords(["a b"], 10)
 
 def a_translator(lower_case: bool = True) -> TextTranslator:
     sizes = {"embedding": 4, "hidden": 4, "layers": 1, "dropout": 0.0}
-    model = build_translator(len(WORDS), len(WORDS), 0, **sizes)
+    model = build_seq2seq(len(WORDS), len(WORDS), 0, **sizes)
     return TextTranslator(model, WORDS, WORDS, lower_case)
 
 

@@ -26,25 +26,25 @@ from experiments.translate.task import (
     translation_task,
 )
 from lstm_jax.data.special_ids import END, IGNORED, START, UNKNOWN
-from lstm_jax.data.tokenizers.characters import Vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.data.tokenizers.saved import save_tokenizer
 from lstm_jax.data.tokenizers.subwords import learn_subwords
 from lstm_jax.errors import InputError
 from lstm_jax.models.saved import ModelSpec, save_model
-from lstm_jax.models.seq2seq import Translator, build_translator, translation_loss
+from lstm_jax.models.seq2seq import Seq2Seq, build_seq2seq, seq2seq_loss
 
 PAIRS = [("der hund", "the dog runs"), ("ein", "a"), ("der alte hund da", "old dog")]
 GERMAN, ENGLISH = (learn_subwords([p[k] for p in 2 * PAIRS], 60) for k in (0, 1))
 LIMIT = math.ceil(1.5 * 8) + 10  # of sources that are rounded up to 8 symbols
 EXAMPLES = encode_pairs(PAIRS, GERMAN, ENGLISH)
-forward = jax.jit(Translator.__call__)
+forward = jax.jit(Seq2Seq.__call__)
 
 
 @functools.cache
 def translator() -> TextTranslator:
     """Untrained, but with opinions."""
     sizes = {"embedding": 6, "hidden": 8, "layers": 1}
-    model = build_translator(len(GERMAN), len(ENGLISH), 3, **sizes)
+    model = build_seq2seq(len(GERMAN), len(ENGLISH), 3, **sizes)
     model = jax.tree.map(lambda a: a * 4, model)
     model.b_out[END] += 0.5  # or it would never stop
     model.b_out[UNKNOWN] += 9.0  # what it likes most, and must not write
@@ -136,7 +136,7 @@ def test_another_run_is_no_translator(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a model of translate, found 'dict"):
         load_translator(tmp_path)
     keep(tmp_path)
-    save_tokenizer(Vocab("char", "ab"), tmp_path / TOKENIZERS[1])
+    save_tokenizer(CharTokenizer("char", "ab"), tmp_path / TOKENIZERS[1])
     with pytest.raises(InputError, match="expected tables of subwords, found others"):
         load_translator(tmp_path)
 
@@ -166,9 +166,7 @@ def test_the_sums_of_all_are_those_of_each() -> None:
 
 
 def test_the_task_goes_over_all_pairs() -> None:
-    task = translation_task(
-        EXAMPLES, EXAMPLES, translation_loss, rows=2, buckets=2, seed=0
-    )
+    task = translation_task(EXAMPLES, EXAMPLES, seq2seq_loss, rows=2, buckets=2, seed=0)
     assert task.steps_per_epoch == 2
     batches = [task.batch(n) for n in range(2)]
     assert set(task.row_axes) == set(batches[0])

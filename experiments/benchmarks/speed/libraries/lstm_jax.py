@@ -32,7 +32,7 @@ _ANY_ROWS = 1 << 20
 
 def prepare(devices: int) -> None:
     """Before JAX is first used: this many virtual devices, on a CPU."""
-    lstm_jax.distributed.show_cores(_ANY_ROWS, devices)
+    lstm_jax.distributed.set_cpu_device_count(_ANY_ROWS, devices)
 
 
 def about() -> dict[str, Any]:
@@ -85,9 +85,9 @@ def train(
     model = language_model(shape, engine, dtype)
     optimizer = lstm_jax.make_optimizer(weight_decay=0.0, clip_norm=1.0, beta2=0.999)
     state = lstm_jax.init_state(
-        model, optimizer, model.blank(shape.batch), jax.random.key(0)
+        model, optimizer, model.initial_state(shape.batch), jax.random.key(0)
     )
-    states = lstm_jax.distributed.spread(mesh, state.carry)
+    states = lstm_jax.distributed.shard_rows(mesh, state.carry)
     state = lstm_jax.distributed.replicate(mesh, dataclasses.replace(state, carry=()))
     state = dataclasses.replace(state, carry=states)
     inputs, targets = draw_ids(shape)
@@ -137,7 +137,7 @@ def layer(shape: Shape, engine: str = "auto", dtype: str = "float32") -> Program
     """One layer on dense input: outputs, and the gradients of weights and inputs."""
     mesh = lstm_jax.distributed.row_mesh(shape.batch)
     xs, dys = (
-        lstm_jax.distributed.spread(mesh, jnp.asarray(a, jnp.dtype(dtype)), axis=1)
+        lstm_jax.distributed.shard_rows(mesh, jnp.asarray(a, jnp.dtype(dtype)), axis=1)
         for a in draw_inputs(shape)
     )
     weights = draw_weights(shape).layers[0]
@@ -182,7 +182,7 @@ def gemm(shape: Shape, size: int = 1024) -> Program:
     mesh = lstm_jax.distributed.row_mesh(_ANY_ROWS)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(devices * size, size)).astype(np.float32)
-    left = lstm_jax.distributed.spread(mesh, jnp.asarray(rows))
+    left = lstm_jax.distributed.shard_rows(mesh, jnp.asarray(rows))
     right = lstm_jax.distributed.replicate(mesh, jnp.asarray(rows[:size]))
     program = jax.jit(jnp.dot)
 
@@ -194,7 +194,7 @@ def gemm(shape: Shape, size: int = 1024) -> Program:
 
 def _mean_loss(model: lstm_jax.LanguageModel, batch: dict) -> tuple[jax.Array, tuple]:
     """The mean loss of a batch from the zero state, in nats."""
-    states = model.blank(batch["inputs"].shape[1])
+    states = model.initial_state(batch["inputs"].shape[1])
     sums, states = lstm_jax.models.language_loss(model, states, batch, None)
     return sums.loss / sums.count, states
 
@@ -205,11 +205,11 @@ def _spread_batches(
     arrays = {
         "inputs": inputs,
         "targets": targets,
-        "fresh": np.ones((len(inputs), shape.batch), bool),
+        "resets": np.ones((len(inputs), shape.batch), bool),
     }
-    axes = {"inputs": 1, "targets": 1, "fresh": 0}
+    axes = {"inputs": 1, "targets": 1, "resets": 0}
     mesh = lstm_jax.distributed.row_mesh(shape.batch)
-    return lstm_jax.distributed.spread_batch(mesh, arrays, axes, lead=1)
+    return lstm_jax.distributed.shard_batch(mesh, arrays, axes, lead=1)
 
 
 def _first(batches: dict[str, jax.Array]) -> dict[str, jax.Array]:

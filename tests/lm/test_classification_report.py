@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as theirs
 
-from lstm_jax.lm.scorecard import scorecard
+from lstm_jax.lm.classification_report import classification_report
 from lstm_jax.metrics.classification import (
     MOST_CLASSES,
     measure,
@@ -21,7 +21,7 @@ NAMES = list("abcd")
 def test_all_of_it_beside_scikit_learn() -> None:
     targets = RNG.choice(3, size=(50, 2)).astype(np.int32)  # d never comes
     scores = RNG.normal(size=(50, 2, 4)).astype(np.float32)
-    found = scorecard(jax.jit(measure)(scores, targets), NAMES)
+    found = classification_report(jax.jit(measure)(scores, targets), NAMES)
     given, predicted = targets.ravel(), scores.argmax(-1).ravel()
     expected = cast(
         "dict[str, dict[str, float]]",
@@ -59,7 +59,7 @@ def test_all_of_it_beside_scikit_learn() -> None:
 def test_too_many_classes_have_no_matrix() -> None:
     classes = MOST_CLASSES + 1
     targets = np.arange(4, dtype=np.int32)
-    found = scorecard(
+    found = classification_report(
         measure(jnp.zeros((4, classes)), jnp.asarray(targets)),
         [str(k) for k in range(classes)],
     )

@@ -4,7 +4,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class RecurrenceSpec:
     """A recurrence that is to be run.
 
     Attributes:

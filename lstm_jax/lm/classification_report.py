@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from lstm_jax.lm.evaluation import all_scores
-from lstm_jax.metrics.classification import Confusion, Measures, class_report
+from lstm_jax.metrics.classification import ClassificationSums, Confusion, class_report
 from lstm_jax.storage.files import Fields
 
 
-def scorecard(found: Measures, names: Sequence[str]) -> Fields:
+def classification_report(found: ClassificationSums, names: Sequence[str]) -> Fields:
     """All of it as a JSON object.
 
     Args:
