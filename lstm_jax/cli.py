@@ -12,10 +12,12 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from lstm_jax.config import expanded
-from lstm_jax.errors import InputError, Interrupted
+from lstm_jax.errors import InputError, Interrupted, warn
 
 Options = TypeVar("Options")
 _STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+# Flags by the names they had before, which scripts may still use for a release.
+_FORMER = {"--average": "--ema", "--together": "--jointly"}
 RunDir = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
 
 
@@ -36,12 +38,23 @@ def parse(
         kind,
         prog=f"python -m {package}.{command}".removesuffix(".__main__"),
         description=description,
-        args=argv,
+        args=_by_their_new_names(sys.argv[1:] if argv is None else argv),
         # A switch that the defaults have on, those of a run to be resumed for one, may
         # be named both ways; else only the one that changes something is shown.
         config=_STYLE if default is None else _STYLE[:1],
     )
     return _at_home(cli() if default is None else cli(default=default))
+
+
+def _by_their_new_names(argv: Sequence[str]) -> list[str]:
+    """Replace flags that are called otherwise now, and say so."""
+    words = list(argv)
+    for k, word in enumerate(words):
+        name, *value = word.split("=", 1)
+        if name in _FORMER:
+            warn(f"{name} is now called {_FORMER[name]}")
+            words[k] = "=".join([_FORMER[name], *value])
+    return words
 
 
 def peek(

@@ -43,7 +43,7 @@ _PRINTED = {
 
 @dataclasses.dataclass(frozen=True)
 class FoldOptions:
-    """Of the folds."""
+    """How to cut the text, and how long to train on every part."""
 
     data: tuple[Path, ...] = ()
     """Text files, read one after the other; `.gz` is unpacked."""

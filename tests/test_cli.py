@@ -39,3 +39,23 @@ def test_the_first_pass_refuses_what_it_knows(
     with pytest.raises(SystemExit) as ended:
         cli.peek(Few, "train", ["--hidden", "3", "--run-dir"])
     assert ended.value.code == 2 and "--run-dir" in capsys.readouterr().err
+
+
+@dataclasses.dataclass(frozen=True)
+class Renamed:
+    """Options of which one was called --average before."""
+
+    ema: float = 0.0
+    jointly: bool = False
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--average 0.5 --together", "--average=0.5 --jointly", "--ema 0.5 --together"],
+)
+def test_a_flag_has_its_former_name_for_a_release(
+    words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cli.parse(Renamed, "train", "", words.split()) == Renamed(0.5, True)
+    assert any("is now called --" in message for message in caplog.messages)
+    assert "--average" not in " ".join(caplog.messages[1:])

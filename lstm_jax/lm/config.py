@@ -203,9 +203,12 @@ def load_config(path: Path) -> TrainConfig:
     version = record.pop("format", FORMAT)
     if version != FORMAT:
         raise InputError(f"{path}: expected format {FORMAT}, found {version!r:.60}")
-    run = record.get("run")
-    if isinstance(run, dict) and "preset" in run:  # where it was kept at first
+    # Where the preset was kept at first, and what the average was called.
+    run, optimizer = record.get("run"), record.get("optimizer")
+    if isinstance(run, dict) and "preset" in run:
         record["preset"] = run.pop("preset")
+    if isinstance(optimizer, dict) and "average" in optimizer:
+        optimizer["ema"] = optimizer.pop("average")
     config = read_section(TrainConfig, record, str(path))
     try:
         check(config)

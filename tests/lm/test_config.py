@@ -232,6 +232,12 @@ def test_a_setting_newer_than_the_file_has_its_default(
     assert getattr(found, section) == getattr(DEFAULT, section)
 
 
+def test_a_setting_is_read_by_the_name_older_runs_have(tmp_path: Path) -> None:
+    record = record_of(with_field("optimizer", "ema", 0.75, DEFAULT), tmp_path)
+    record["optimizer"]["average"] = record["optimizer"].pop("ema")
+    assert load_config(write_record(tmp_path, record)).optimizer.ema == 0.75
+
+
 def test_a_preset_is_read_where_older_runs_have_it(tmp_path: Path) -> None:
     """It was once a setting of the section "run"."""
     record = record_of(with_field("run", "resume", False, TEXTBOOK_CELL), tmp_path)
