@@ -14,7 +14,7 @@ class EmaState(NamedTuple):
     """How many models were averaged, and their exponential moving average (EMA)."""
 
     count: Array
-    average: Model
+    average: Model  # the name of its arrays in checkpoints
 
 
 def make_optimizer(
