@@ -7,7 +7,6 @@ programs can be tested anywhere.
 
 import atexit
 import contextlib
-import os
 import shutil
 import tempfile
 import types
@@ -25,13 +24,12 @@ from tests.helpers import typecheck
 
 jax.config.update("jax_num_cpu_devices", 2)
 
-# Half of the time would go into compiling what another test, or the other worker, has
-# compiled already. The cache is made with the session and goes with it.
-_FOLDER = "LSTM_JAX_TEST_CACHE"
-if _FOLDER not in os.environ:  # not a worker, which inherits it
-    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="lstm_jax_tests_")
-    atexit.register(shutil.rmtree, os.environ[_FOLDER], ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", os.environ[_FOLDER])
+# Half of the time would go into compiling what another test has compiled already. Each
+# process of pytest has a cache of its own, which goes with it: JAX does not write its
+# files at once, so one process could read what another is still writing.
+_FOLDER = tempfile.mkdtemp(prefix="lstm_jax-tests-")
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", _FOLDER)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 APPLICATIONS = (Path(__file__).parents[1] / "experiments").glob("*/[a-z]*.py")
