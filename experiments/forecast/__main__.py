@@ -181,7 +181,7 @@ def generated() -> Series:
 def model_spec(options: Options) -> ModelSpec:
     """Describe the ensemble of a run."""
     sizes = {
-        **{"frame": options.frame, "hidden_size": options.hidden},
+        **{"window": options.frame, "hidden_size": options.hidden},
         "num_layers": options.layers,
     }
     return lstm_jax.models.ModelSpec("forecaster", sizes, options.members)

@@ -68,7 +68,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     RUN: (*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
     "forecast": (*_LEARNED, "forecasts.csv", "forecasts.png"),
     "sentiment": (
-        *(*_LEARNED, *_FOLDS, "folds/fold-#.npz", *_inside("folds/fold-#", _LEARNED)),
+        *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),
         *("confusion-lstm.png", "confusion-naive-bayes.png"),
     ),
     "speech": (

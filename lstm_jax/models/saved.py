@@ -39,6 +39,7 @@ NETWORKS: dict[str, type[nnx.Module]] = {
     "seq2seq": Seq2Seq,
 }
 _CONFIG = "config.json"
+_MOST_LAYERS, _LARGEST = 1000, 2**24  # more is a damaged file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,8 +165,9 @@ def load_model(folder: Path, application: str | None = None) -> SavedModel:
         spec = read_spec(record.get("model"))
         like = jax.eval_shape(spec.build, jax.random.key(0))
     except Exception as error:  # of the many that a hostile file can cause
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path}: expected the sizes of a network, found: {error!s:.200}"
+            f"{path}: expected the sizes of a network, found: {reason:.200}"
         ) from None
     with contextlib.closing(Checkpoints(folder / "checkpoints")) as checkpoints:
         model = checkpoints.best_model(like)
@@ -191,6 +193,10 @@ def read_spec(record: object) -> ModelSpec:
         raise ValueError(f"no such network: {network!r:.60}")
     if members is not None and (type(members) is not int or not 0 < members < 10_000):
         raise ValueError(f"members: {members!r:.60}")
+    for name, value in arguments.items():
+        most = _MOST_LAYERS if "layers" in name else _LARGEST
+        if isinstance(value, int) and abs(value) > most:
+            raise ValueError(f"{name}: {value:,}, more than {most:,}")
     hints = typing.get_type_hints(NETWORKS[network].__init__)
     decoded = {
         name: _decoded(hints.get(name), each) for name, each in arguments.items()

@@ -6,11 +6,11 @@ that is handed to `cross_validate`.
 """
 
 import dataclasses
-import io
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lstm_jax.data.folds import Fold, Indices
 from lstm_jax.distributed.multihost import is_primary, primary_decides
 from lstm_jax.errors import InputError
-from lstm_jax.storage.files import replace_file
+from lstm_jax.storage.files import read_json, write_json
 
 Predictions = Mapping[str, NDArray]
 
@@ -108,7 +108,7 @@ def cross_validate(
     """
     outcomes = []
     for k, fold in enumerate(folds):
-        kept = None if folder is None else fold_folder(folder, k).with_suffix(".npz")
+        kept = None if folder is None else fold_folder(folder, k).with_suffix(".json")
         if kept and primary_decides(kept.exists()):
             outcomes.append(_read_outcome(kept))
             continue
@@ -129,34 +129,41 @@ def fold_folder(folder: Path, fold: int) -> Path:
     return folder / f"fold-{fold + 1}"
 
 
-_METRIC = "metric "  # before the name of a metric, in the file of an outcome
-
-
 def _write_outcome(path: Path, outcome: FoldOutcome) -> None:
     """Keep what a fold left, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    named = {f"{_METRIC}{name}": value for name, value in outcome.metrics.items()}
-    raw = io.BytesIO()
-    np.savez_compressed(raw, allow_pickle=False, **named, **outcome.predictions)
-    replace_file(path, raw.getvalue())
+    predictions = {
+        name: {
+            "dtype": str(array.dtype),
+            "shape": list(array.shape),
+            "values": array.ravel().tolist(),
+        }
+        for name, array in outcome.predictions.items()
+    }
+    metrics = {name: float(value) for name, value in outcome.metrics.items()}
+    write_json(path, {"metrics": metrics, "predictions": predictions})
 
 
 def _read_outcome(path: Path) -> FoldOutcome:
+    record = read_json(path, "what a fold left")
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in kept.files}
-    except Exception as error:  # of the many that a damaged archive can cause
+        return FoldOutcome(
+            {str(name): float(value) for name, value in record["metrics"].items()},
+            {name: _array(each) for name, each in record["predictions"].items()},
+        )
+    except Exception as error:  # of the many that a damaged file can cause
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path}: expected what a fold left, found: {error!s:.200}"
+            f"{path}: expected what a fold left, found: {reason:.200}"
         ) from None
-    return FoldOutcome(
-        metrics={
-            name.removeprefix(_METRIC): float(array)
-            for name, array in arrays.items()
-            if name.startswith(_METRIC)
-        },
-        predictions={n: a for n, a in arrays.items() if not n.startswith(_METRIC)},
-    )
+
+
+def _array(record: Mapping[str, Any]) -> NDArray:
+    """Rebuild an array; JSON has float32 as the same numbers."""
+    dtype = np.dtype(record["dtype"])
+    if dtype.kind not in "biuf":
+        raise ValueError(f"numbers of type {dtype}")
+    return np.array(record["values"], dtype).reshape(record["shape"])
 
 
 def collect(outcomes: Sequence[FoldOutcome], folds: Sequence[Fold]) -> CrossValidation:

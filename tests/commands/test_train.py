@@ -349,7 +349,7 @@ def test_a_failure_before_the_first_step_leaves_nothing(
         yield
 
     monkeypatch.setattr(Checkpoints, "_write", slowly)
-    monkeypatch.setattr("lstm_jax.lm.training.fit", out_of_memory)
+    monkeypatch.setattr("lstm_jax.training.trainer.fit", out_of_memory)
     with pytest.raises(RuntimeError, match="out of memory"):
         train.main(["--data", str(trained.text), "--run-dir", f"{tmp_path}/a", *SMALL])
     assert seen and "a/checkpoints/0/record.json" in seen[0]

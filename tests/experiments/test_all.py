@@ -29,7 +29,7 @@ from lstm_jax.lm.claim import WRITTEN
 from tests.helpers.experiment_runs import new_experiment, run
 
 FOLDER = Path(table.__file__).parent
-BY_DATA = {"folds", "reads", "seasons"}
+BY_DATA = {"folds", "reads", "seasons", "processes", "process"}
 APPLICATIONS = sorted(path.parent.name for path in FOLDER.glob("*/__main__.py"))
 
 
@@ -116,7 +116,8 @@ def unbounded(hint: object) -> bool:
 def hints_of(options: type) -> dict[str, object]:
     """The annotations of a dataclass, bounds included."""
     found = typing.get_type_hints(options, include_extras=True)
-    # Bounded by what is in the files, and by each other: `check_window_spec`.
+    # Bounded by what is in the files, and by each other: `check_window_spec`,
+    # `check_cluster`.
     return {name: found[name] for name in found if name not in BY_DATA}
 
 
@@ -124,6 +125,7 @@ def hints_of(options: type) -> dict[str, object]:
 def test_every_number_of_an_application_has_bounds(name: str) -> None:
     experiment = importlib.import_module(f"experiments.{name}.__main__")
     assert not unbounded(experiment.Options)
+    assert not unbounded(experiment.EvaluateOptions)
     assert not unbounded(experiment.PredictOptions)
 
 

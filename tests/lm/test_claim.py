@@ -53,7 +53,7 @@ def make_run(path: Path, kind: str = RUN, *more: str) -> Path:
         more = ("vocab.json", *more)
     else:
         record = {"format": 1, "experiment": kind}
-        (path / "experiment.json").write_text(json.dumps(record))
+        (path / "experiment.json").write_text(json.dumps(seal(record)))
         more = ("model.npz", *more)
     fill(path, *more)
     return path

@@ -28,7 +28,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
 
 
 @pytest.mark.parametrize(
-    ("plan", "step", "seconds", "expected"),
+    ("schedule", "step", "seconds", "expected"),
     [
         (BY_STEPS, 0, 0.0, 0.0),
         (BY_STEPS, 25, 1e9, 0.25),
@@ -123,7 +123,7 @@ def test_rates_by_time_follow_the_pace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "step", "seconds", "pace", "expected"),
+    ("schedule", "step", "seconds", "pace", "expected"),
     [
         (BY_STEPS, 0, 0.0, 0.0, 100),
         (BY_STEPS, 98, 1e9, 3.0, 2),
@@ -172,7 +172,7 @@ def play(schedule: Schedule, pace: float, per_call: int) -> list[float]:
     return rates
 
 
-@pytest.mark.parametrize("plan", [BY_STEPS, BY_TIME, BY_BOTH])
+@pytest.mark.parametrize("schedule", [BY_STEPS, BY_TIME, BY_BOTH])
 @pytest.mark.parametrize("per_call", [1, 16, 1000])
 def test_a_run_ends_with_its_decay(schedule: Schedule, per_call: int) -> None:
     """A hundred steps or fifty seconds, at half a second each: the same run."""

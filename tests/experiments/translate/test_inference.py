@@ -132,9 +132,9 @@ def test_a_translator_comes_back(tmp_path: Path) -> None:
 
 
 def test_another_run_is_no_translator(tmp_path: Path) -> None:
-    keep(tmp_path, "dictionary")
+    keep(tmp_path / "other", "dictionary")
     with pytest.raises(InputError, match="expected a model of translate, found 'dict"):
-        load_translator(tmp_path)
+        load_translator(tmp_path / "other")
     keep(tmp_path)
     save_tokenizer(CharTokenizer("char", "ab"), tmp_path / TOKENIZERS[1])
     with pytest.raises(InputError, match="expected tables of subwords, found others"):
