@@ -217,8 +217,9 @@ def fit(
         folder=folder,
         callbacks=[stop],
     )
-    last = trained.history[-1]
-    loss = f"{last.train_loss:.3f} {task.unit}"
-    print(f"  {last.step} steps in {last.seconds:.0f} s, training loss {loss}")
+    if trained.history:  # process 0 alone has that of a run that was finished before
+        last = trained.history[-1]
+        loss = f"{last.train_loss:.3f} {task.unit}"
+        print(f"  {last.step} steps in {last.seconds:.0f} s, training loss {loss}")
     lstm_jax.report.report_run(folder, trained, task)
     return trained.model

@@ -15,6 +15,7 @@ import jax
 from lstm_jax.config import RunConfig
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.multihost import (
+    any_process,
     broadcast,
     broadcast_number,
     is_primary,
@@ -44,9 +45,9 @@ FirstState = Callable[[], TrainState]
 class Trained:
     """The best model by validation loss, on the host, and how it came about.
 
-    Without a finite validation loss it is the last one. `history` is its history,
-    `timer` says where the seconds went, `ended` why it was over: "finished",
-    "interrupted", or what early stopping says.
+    Without a finite validation loss it is the last one. `timer` says where the seconds
+    went, `ended` why it was over: "finished", "interrupted", or what early stopping
+    says.
     """
 
     model: Model
@@ -66,16 +67,16 @@ def train_model(
     folder: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """Train a model until its plan is over, or a callback ends the run.
+    """Train a model until its schedule is over, or a callback ends the run.
 
     Args:
-        task: what to learn. The loss must be that of the programs.
+        task: what to learn. The loss must be that of `compiled`.
         first_state: makes the state before the first step, as `init_state` does; it is
             compiled, and on a resume only asked for its shapes.
         schedule: when to end, and the learning rate until then.
         compiled: loss and optimizer, and what was compiled of them before.
         run: how often to validate and to save, and the like. `epochs` and
-            `max_seconds` are the plan's business, `run_dir` that of the caller.
+            `max_seconds` are the schedule's business, `run_dir` that of the caller.
         folder: where to keep `metrics.jsonl`, checkpoints and what TensorBoard reads;
             None keeps nothing. With `run.resume` it goes on from the newest good
             checkpoint there, bit for bit; one that was stopped before its first begins
@@ -96,10 +97,11 @@ def train_model(
     try:
         state = _begin(recorder, first_state, run.resume)
         ended = begin_all(callbacks, recorder.history)
+        over = any_process(ended is not None)  # process 0 alone has a history to go by
         attempts = _attempts(
             task, first_state, state, schedule, compiled, run, recorder, callbacks
         )
-        for state, line in () if ended else attempts:
+        for state, line in () if over else attempts:
             recorder.append(line)
             ended = tell_all(callbacks, line)
             answers = recorder.is_best(line), recorder.is_due(line)
