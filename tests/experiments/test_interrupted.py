@@ -114,7 +114,6 @@ def whole(
         ("forecast", 3, r"the last model is kept in .*not scored"),
         ("sentiment", 100, r"fold 2 of 2 is not finished"),
         ("sentiment", 200, r"the folds' scores and the last classifier"),
-        ("speech", 15, r"the last network, unfinished, is in .*stopped"),
         ("speech", 45, r"the last network, unfinished, is in .*speakers.high.isolated"),
         ("translate", 20, r"the best model so far is kept in .*not scored"),
     ],
