@@ -57,6 +57,14 @@ class HistoryRow:
     val: Metrics = dataclasses.field(default_factory=dict)
     ended: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a metric that `metrics.jsonl` would give to another part."""
+        for name in self.train:
+            if name.startswith("eval_"):
+                raise ValueError(
+                    f"{name}: expected the name of a metric not to begin with eval_"
+                )
+
     @property
     def train_loss(self) -> float:
         """The loss that the optimizer saw; NaN if that was not kept."""

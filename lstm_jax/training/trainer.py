@@ -91,7 +91,9 @@ def train_model(
     folder = folder if is_primary() else None
     timer = Timer()
     recorder = RunRecorder(folder, timer, CheckpointPolicy.of(run))
-    callbacks = [*callbacks, EarlyStopping(run.patience, run.min_improvement)]
+    callbacks = [*callbacks]
+    if is_primary():  # the others have not all of a history that went back
+        callbacks.append(EarlyStopping(run.patience, run.min_improvement))
     if run.tensorboard and folder:
         callbacks.append(TensorBoardWriter(folder / "tensorboard", task.items))
     try:

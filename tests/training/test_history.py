@@ -46,6 +46,12 @@ def history(
     ]
 
 
+def test_a_metric_whose_name_would_be_read_as_another_is_refused() -> None:
+    (row,) = history([None])
+    with pytest.raises(ValueError, match="eval_recall: expected the name of a metric"):
+        dataclasses.replace(row, train={"loss": 1.0, "eval_recall": 0.5})
+
+
 # The best.
 
 

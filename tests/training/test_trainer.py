@@ -171,6 +171,14 @@ def test_no_validation_is_lost_between_calls() -> None:
     assert validated == [False, False, True, False, True, False, True, False, True]
 
 
+def test_patience_is_the_business_of_the_first_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others have not the whole history after a resume, or a step back."""
+    monkeypatch.setattr("lstm_jax.training.trainer.is_primary", lambda: False)
+    assert validated([1.0, 2.0, 3.0, 4.0], patience=1).ended == "finished"
+
+
 def measured(losses: Sequence[float]) -> Callable[[Model], LossSums]:
     """Validations that find these losses."""
     left = iter(losses)
