@@ -6,6 +6,7 @@ in, checkpoints and a resume, the best model, early stopping, going back when a 
 no finite number, callbacks.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -121,8 +122,9 @@ def train_model(
         recorder.close()  # what was being written is written
         raise
     finally:
-        for callback in callbacks:
-            callback.end()
+        with contextlib.ExitStack() as ending:  # all of them, should one fail
+            for callback in callbacks:
+                ending.callback(callback.end)
     return Trained(
         recorder.best_model, recorder.best_step, recorder.history, timer, ended
     )

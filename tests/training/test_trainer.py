@@ -369,6 +369,20 @@ def test_callbacks_are_ended_when_one_of_them_fails(tmp_path: Path) -> None:
     assert HistoryFile(tmp_path / "metrics.jsonl").read()[-1].step == 1
 
 
+class BrokenEnd(Callback):
+    """Fails when the run is over."""
+
+    def end(self) -> None:
+        raise OSError("not even that")
+
+
+def test_every_callback_is_ended_even_if_one_cannot_be() -> None:
+    before, after = Witness(), Witness()
+    with pytest.raises(OSError, match="not even that"):
+        validated(LOSSES, callbacks=[before, BrokenEnd(), after])
+    assert before.told[-1] == after.told[-1] == "end"
+
+
 def fragile(model: Model, carry: tuple, batch: Batch, key: object) -> tuple:
     """No number far from where it began, where only small steps keep it from."""
     sums, carry = squares(model, carry, batch, key)
