@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from lstm_jax.nn.layers import Bidirectional as Bidirectional
     from lstm_jax.nn.layers import StackedLSTM as StackedLSTM
     from lstm_jax.nn.recurrence import lstm as lstm
+    from lstm_jax.nn.recurrence import unroll as unroll
     from lstm_jax.training.loop import Task as Task
     from lstm_jax.training.optimizer import make_optimizer as make_optimizer
     from lstm_jax.training.schedule import Schedule as Schedule

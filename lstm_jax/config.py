@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from lstm_jax.errors import InputError
 
+CellName = Literal["lstm", "gru", "peephole", "mogrifier"]
 EngineName = Literal["auto", "fused", "scan", "cudnn", "pallas_tpu"]
 Precision = Literal["float32", "bfloat16", "mixed"]
 OnNaN = Literal["stop", "backoff"]

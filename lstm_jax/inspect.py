@@ -97,17 +97,21 @@ def _show(findings: "Findings", sentences: Sequence[str]) -> None:
 
 def _rows(findings: "Findings") -> dict[str, list[str]]:
     """The lines of the table: a value for each layer."""
+    from lstm_jax.report.inspection import GATE_NAMES
+
     layers, rows = findings.layers, {}
-    for key, gate in (("i", "input"), ("f", "forget"), ("o", "output")):
+    for key in layers[0].closed:
+        gate = GATE_NAMES.get(key, key)
         rows[f"{gate} gate closed"] = [f"{layer.closed[key]:.0%}" for layer in layers]
         rows[f"{gate} gate open"] = [f"{layer.open[key]:.0%}" for layer in layers]
     for k, percentile in enumerate(("10th", "50th", "90th")):
         name = f"memory, symbols, {percentile} percentile"
         rows[name] = [f"{layer.memory[k]:.1f}" for layer in layers]
     rows["dead units"] = [f"{layer.dead} of {layer.units}" for layer in layers]
-    rows["output gate never open"] = [
-        f"{layer.hidden} of {layer.units}" for layer in layers
-    ]
+    if "o" in layers[0].closed:
+        rows["output gate never open"] = [
+            f"{layer.hidden} of {layer.units}" for layer in layers
+        ]
     return rows
 
 

@@ -38,7 +38,7 @@ from experiments.known_data import described
 from experiments.results import Result, describe_file, write_result
 from experiments.runs import RunOptions, begun, check_options
 from lstm_jax.cli import run_command
-from lstm_jax.config import OneOrMore, Positive, RunConfig, check_bounds
+from lstm_jax.config import CellName, OneOrMore, Positive, RunConfig, check_bounds
 from lstm_jax.data import (
     WindowSpec,
     all_positive,
@@ -76,6 +76,7 @@ class Options(RunOptions):
         frame: what a forecast looks at, and how far ahead it reaches.
         hidden: units of each LSTM.
         layers: of each LSTM.
+        cell: what a layer repeats over time.
         members: models whose median is the forecast, trained side by side.
         batch: windows per member and step.
         steps: optimizer steps, unless --epochs says how many.
@@ -91,6 +92,7 @@ class Options(RunOptions):
     frame: WindowSpec = dataclasses.field(default_factory=WindowSpec)
     hidden: OneOrMore = 64
     layers: OneOrMore = 1
+    cell: CellName = "lstm"
     members: OneOrMore = 5
     batch: OneOrMore = 64
     steps: OneOrMore = 600
@@ -182,7 +184,7 @@ def model_spec(options: Options) -> ModelSpec:
     """Describe the ensemble of a run."""
     sizes = {
         **{"window": options.frame, "hidden_size": options.hidden},
-        "num_layers": options.layers,
+        **{"num_layers": options.layers, "cell": options.cell},
     }
     return lstm_jax.models.ModelSpec("forecaster", sizes, options.members)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from lstm_jax.config import (
     MOST,
     Amount,
+    CellName,
     Configuration,
     OneOrMore,
     Positive,
@@ -28,7 +29,9 @@ class ClassifierConfig(Configuration):
     hidden: OneOrMore = 32
     """Units of each layer, in each direction."""
     layers: OneOrMore = 1
-    """LSTM layers."""
+    """Recurrent layers."""
+    cell: CellName = "lstm"
+    """What a layer repeats over time."""
     members: OneOrMore = 3
     """Models trained side by side, whose probabilities are averaged."""
     dropout: Share = 0.5

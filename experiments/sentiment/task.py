@@ -61,6 +61,7 @@ def classifier_spec(recipe: ClassifierConfig, classes: int) -> ModelSpec:
         "features": recipe.features,
         "hidden_size": recipe.hidden,
         "num_layers": recipe.layers,
+        "cell": recipe.cell,
         "classes": classes,
         "vocab_size": recipe.symbols,
         "dropout": recipe.dropout,

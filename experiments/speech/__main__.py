@@ -68,7 +68,7 @@ from experiments.speech.task import (
     joined_setup,
 )
 from lstm_jax.cli import run_command
-from lstm_jax.config import RunConfig, Share
+from lstm_jax.config import CellName, RunConfig, Share
 from lstm_jax.decoding import prefix_beam_search
 from lstm_jax.training import Stop, interruptible
 
@@ -94,6 +94,8 @@ class Options(RunOptions):
     validation_fraction: Share = 0.0
     """Share of the recordings to learn from that is held out to choose the best step
     by, for --patience."""
+    cell: CellName = "lstm"
+    """What a layer repeats over time."""
     smoke: bool = False
     """A tiny run on generated tones."""
     run: RunConfig = dataclasses.field(
@@ -218,9 +220,10 @@ class Teacher:
     """
 
     def __init__(self, options: Options, fits: int) -> None:
-        smoke, precision = options.smoke, options.precision
-        self._isolated = isolated_setup(TINY if smoke else ISOLATED, precision)
-        self._joined = joined_setup(TINY_JOINED if smoke else JOINED, precision)
+        pair = (TINY, TINY_JOINED) if options.smoke else (ISOLATED, JOINED)
+        isolated, joined = (dataclasses.replace(how, cell=options.cell) for how in pair)
+        self._isolated = isolated_setup(isolated, options.precision)
+        self._joined = joined_setup(joined, options.precision)
         seconds = options.run.max_seconds
         share = None if seconds is None else seconds / fits
         self._run = dataclasses.replace(options.run, max_seconds=share)

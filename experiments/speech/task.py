@@ -23,7 +23,7 @@ from experiments.speech.features import LogMelFrontend, pad_frames
 
 if TYPE_CHECKING:
     from lstm_jax import Task
-    from lstm_jax.config import Precision, RunConfig
+    from lstm_jax.config import CellName, Precision, RunConfig
     from lstm_jax.metrics import LossSums
     from lstm_jax.models import ModelSpec
     from lstm_jax.training import CompiledSteps, Stop
@@ -48,6 +48,7 @@ class Settings:
     layers: int = 2
     dropout: float = 0.3
     learning_rate: float = 4e-3
+    cell: CellName = "lstm"
 
 
 def isolated_batch(
@@ -116,6 +117,7 @@ def isolated_setup(how: Settings, precision: Precision | None) -> TrainingSetup:
     sizes = {
         **{"features": FRONTEND.features, "hidden_size": how.hidden},
         **{"num_layers": how.layers, "classes": len(NAMES), "dropout": how.dropout},
+        "cell": how.cell,
     }
     loss = lstm_jax.training.ensemble_loss(lstm_jax.models.classifier_loss)
     loss = lstm_jax.training.with_precision(loss, precision)
@@ -135,6 +137,7 @@ def joined_setup(how: Settings, precision: Precision | None) -> TrainingSetup:
     sizes = {
         **{"features": FRONTEND.features, "symbols": 1 + len(NAMES)},
         **{"hidden": how.hidden, "layers": how.layers, "dropout": how.dropout},
+        "cell": how.cell,
     }
     loss = lstm_jax.models.ctc_loss
     loss = lstm_jax.training.with_precision(loss, precision)

@@ -49,6 +49,7 @@ from experiments.translate.data import (
 from lstm_jax.cli import run_command
 from lstm_jax.config import (
     MOST,
+    CellName,
     OneOrMore,
     Positive,
     Range,
@@ -86,6 +87,7 @@ class Options(RunOptions):
         embedding: width of the embeddings.
         hidden: units of each layer of the decoder; half of them for each direction of
             the encoder.
+        cell: what a layer repeats over time.
         dropout: share of activations dropped.
         learning_rate: peak of the schedule.
         batch: pairs per step.
@@ -100,6 +102,7 @@ class Options(RunOptions):
     symbols: OneOrMore = 4000
     embedding: OneOrMore = 256
     hidden: Annotated[int, Range(2, MOST, "2 or more")] = 256
+    cell: CellName = "lstm"
     dropout: Share = 0.3
     learning_rate: Positive = 2e-3
     batch: OneOrMore = 64
@@ -251,7 +254,7 @@ def train(
     sizes = {
         **{"source_size": len(source), "target_size": len(target), "layers": 1},
         **{"embedding": options.embedding, "hidden": options.hidden},
-        "dropout": options.dropout,
+        **{"dropout": options.dropout, "cell": options.cell},
     }
     spec = lstm_jax.models.ModelSpec("seq2seq", sizes)
     if lstm_jax.distributed.is_primary():

@@ -20,6 +20,7 @@ cuDNN; `torch.nn.LSTM` stores the transposes, `weight_ih = w_x.T`,
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,14 @@ from jax import Array
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from lstm_jax.typing import PRNGKey, StepGates, StepInput, StepState
+from lstm_jax.cells.protocol import Cell
+from lstm_jax.typing import (
+    PRNGKey,
+    RecurrentWeights,
+    StepGates,
+    StepInput,
+    StepState,
+)
 
 GATES = ("i", "f", "g", "o")
 
@@ -97,6 +105,19 @@ def init_lstm(
     Raises:
         ValueError: a size is smaller than 1.
     """
+    w_x, w_h = draw_blocks(key, input_size, hidden_size, len(GATES))
+    b = jnp.repeat(jnp.array([gate == "f" for gate in GATES]), hidden_size)
+    return LSTMParams(w_x.astype(dtype), w_h.astype(dtype), b.astype(dtype))
+
+
+def draw_blocks(
+    key: PRNGKey, input_size: int, hidden_size: int, count: int
+) -> tuple[Array, Array]:
+    """Glorot [D, NH] and orthogonal [H, NH] of N = `count` blocks, each by itself.
+
+    Raises:
+        ValueError: a size is smaller than 1.
+    """
     if input_size < 1 or hidden_size < 1:
         raise ValueError(
             "init_lstm: input_size and hidden_size must be at least 1, "
@@ -105,18 +126,78 @@ def init_lstm(
     key_x, key_h = jax.random.split(key)
     glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
     orthogonal = jax.nn.initializers.orthogonal(dtype=jnp.float32)
-    w_x = _each_gate(glorot, key_x, (input_size, hidden_size))
-    w_h = _each_gate(orthogonal, key_h, (hidden_size, hidden_size))
-    b = jnp.repeat(jnp.array([gate == "f" for gate in GATES]), hidden_size)
-    return LSTMParams(w_x.astype(dtype), w_h.astype(dtype), b.astype(dtype))
+    w_x = _each_block(glorot, key_x, (input_size, hidden_size), count)
+    w_h = _each_block(orthogonal, key_h, (hidden_size, hidden_size), count)
+    return w_x, w_h
 
 
-def _each_gate(draw: Initializer, key: PRNGKey, shape: tuple[int, int]) -> Array:
-    """One matrix per gate, drawn by itself, side by side.
+def _each_block(
+    draw: Initializer, key: PRNGKey, shape: tuple[int, int], count: int
+) -> Array:
+    """One matrix per block, drawn by itself, side by side.
 
     One after the other: jaxlib 0.10 spreads a batch of QR decompositions over the very
     threads that wait for it, so that as many layers as threads would wait for ever.
     """
-    keys = jax.random.split(key, len(GATES))
-    gates = jax.lax.map(lambda key: draw(key, shape), keys)
-    return jnp.concatenate(gates, axis=-1)
+    keys = jax.random.split(key, count)
+    blocks = jax.lax.map(lambda key: draw(key, shape), keys)
+    return jnp.concatenate(blocks, axis=-1)
+
+
+def zero_lstm_state(zeros: Array) -> LSTMState:
+    """Make the state before the first step; c is float32 or more, whatever h is."""
+    cell_dtype = jnp.promote_types(zeros.dtype, jnp.float32)
+    return LSTMState(h=zeros, c=jnp.zeros_like(zeros, cell_dtype))
+
+
+@dataclasses.dataclass(frozen=True)
+class LSTMCell(Cell):
+    """The textbook LSTM: the functions above, as a cell."""
+
+    name: ClassVar[str] = "lstm"
+    blocks: ClassVar[tuple[str, ...]] = GATES
+    candidate: ClassVar[str] = "g"
+    keeps: ClassVar[str] = "f"
+    projects: ClassVar[bool] = True
+    Params: ClassVar[type] = LSTMParams
+
+    def init(
+        self,
+        key: PRNGKey,
+        input_size: int,
+        hidden_size: int,
+        dtype: DTypeLike = jnp.float32,
+    ) -> LSTMParams:
+        """Draw parameters, see `init_lstm`."""
+        return init_lstm(key, input_size, hidden_size, dtype)
+
+    def initial_state(self, zeros: Array) -> LSTMState:
+        """Make the state before the first step."""
+        return zero_lstm_state(zeros)
+
+    def step(self, params: LSTMParams, state: LSTMState, x: StepInput) -> LSTMState:
+        """Advance one step, see `lstm_step`."""
+        return lstm_step(params, state, x)
+
+    def loop_weights(self, params: LSTMParams) -> RecurrentWeights:
+        """Pick the recurrent weights."""
+        return params.w_h
+
+    def advance(
+        self,
+        weights: RecurrentWeights,
+        state: LSTMState,
+        z: StepGates,
+        candidate: Array | None = None,
+    ) -> LSTMState:
+        """Advance one step, given z = x @ w_x + b."""
+        return apply_gates(z + state.h @ weights, state.c, candidate)
+
+    def preactivations(
+        self, weights: RecurrentWeights, state: LSTMState, z: StepGates
+    ) -> StepGates:
+        """Give what stands inside σ and tanh, block by block."""
+        return z + state.h @ weights
+
+
+LSTM_CELL = LSTMCell()

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 from jax import Array
 
-from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.cells.protocol import State
 
 
 @jax.tree_util.register_dataclass
@@ -25,18 +25,19 @@ class LoopMasks:
 
 
 def zoneout(
-    before: LSTMState,
-    after: LSTMState,
+    before: State,
+    after: State,
     zoneout_h: Array | float | None,
     zoneout_c: Array | float | None,
-) -> LSTMState:
-    """The state of a step with zoneout: the old one where it is held."""
+) -> State:
+    """Make the state of a step with zoneout: the old one where it is held."""
+    held = {"h": zoneout_h, "c": zoneout_c}
 
-    def mix(old: Array, new: Array, held: Array | float | None) -> Array:
-        if held is None:
+    def mix(name: str) -> Array:
+        old, new, share = getattr(before, name), getattr(after, name), held.get(name)
+        if share is None:
             return new
-        return (held * old + (1 - held) * new).astype(new.dtype)
+        return (share * old + (1 - share) * new).astype(new.dtype)
 
-    return LSTMState(
-        h=mix(before.h, after.h, zoneout_h), c=mix(before.c, after.c, zoneout_c)
-    )
+    names = [field.name for field in dataclasses.fields(after)]
+    return dataclasses.replace(after, **{name: mix(name) for name in names})

@@ -1,23 +1,25 @@
 """Ways to run the recurrence over a sequence. All mean the same.
 
-An engine is a function `(z, w_h, state, resets, valid, reverse) -> (hs, state)`:
+For a cell, an engine is a function
+`(inputs, weights, state, resets, valid, reverse) -> (hs, state)`:
 
-    z       [T, B, 4H]  the inputs' share of the gates, x_t @ w_x + b; where not valid
-                        that of zeros, or zeros
-    w_h     [H, 4H]     recurrent weights
-    state               the state before the first step, h and c [B, H]; finite, even
-                        in rows that no step advances
+    inputs  [T, B, NH]  the inputs' share of the N blocks, x_t @ w_x + b, where the cell
+                        projects (N is 4 for an LSTM); x_t itself, [T, B, D], where not
+    weights             what `Cell.loop_weights` picks; of an LSTM w_h [H, 4H]
+    state               the state before the first step, arrays [B, H]; finite, even in
+                        rows that no step advances
     resets  [T, B]      or None: rows whose state is zeroed before step t
     valid   [T, B]      or None: rows that step t advances; others keep their state.
-                        The steps of a row that count come first.
+                        The steps of a row that count come first. Inputs are those of
+                        zeros, or zeros, where not valid
     reverse             walk from t = T-1 to t = 0
 
     hs      [T, B, H]   the hidden state after each step; any number where not valid
     state               the state after the last step walked
 
-or one which makes the gates' share itself, and takes the inputs xs [T, B, D] and the
-`LSTMParams` in the place of z and w_h. One that lets regularizers into the loop takes
-their `LoopMasks` after the others, if there are any. Beside an engine stands a function
+One that projects by itself takes the inputs xs [T, B, D] and all parameters in the
+place of inputs and weights. One that lets regularizers into the loop takes their
+`LoopMasks` after the others, if there are any. Beside an engine stands a function
 `unsupported(spec)`: what it lacks for a `RecurrenceSpec`, None if nothing.
 `lstm_jax.engines.dispatch` has the table of them all.
 """

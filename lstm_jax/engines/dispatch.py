@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -10,9 +11,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMCell
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.protocol import Cell, State
 from lstm_jax.engines.cudnn import run_cudnn, unsupported_by_cudnn
 from lstm_jax.engines.fused import run_fused
+from lstm_jax.engines.mogrifier import run_mogrifier
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
 from lstm_jax.engines.spec import RecurrenceSpec
@@ -20,6 +24,9 @@ from lstm_jax.typing import Hidden
 
 AUTO = "auto"
 _NO_MASKS = "cannot have recurrent dropout or zoneout, which act inside the loop"
+
+
+Run = Callable[..., tuple[Hidden, State]]  # see `lstm_jax.engines`
 
 
 def _can_all(spec: RecurrenceSpec) -> None:
@@ -31,14 +38,14 @@ class Engine:
     """A line of the table.
 
     Attributes:
-        run: the engine; see `lstm_jax.engines`.
+        run_of: the engine for a cell, see `lstm_jax.engines`; None if it has none.
         note: what speaks for it.
         unsupported: what it lacks for a request, or None.
         takes_inputs: it takes xs and `LSTMParams` in the place of z and w_h.
         takes_masks: it lets regularizers into the loop.
     """
 
-    run: Callable[..., tuple[Hidden, LSTMState]]
+    run_of: Callable[[Cell], Run | None]
     note: str
     unsupported: Callable[[RecurrenceSpec], str | None] = _can_all
     takes_inputs: bool = False
@@ -46,26 +53,43 @@ class Engine:
 
     def lacks(self, spec: RecurrenceSpec) -> str | None:
         """Why it can't run a request; None if it can."""
+        if self.run_of(spec.cell) is None:
+            return f"has no loop for the cell {spec.cell.name}"
         if spec.masks and not self.takes_masks:
             return _NO_MASKS
         return self.unsupported(spec)
 
 
+def _lstm_only(run: Run) -> Callable[[Cell], Run | None]:
+    return lambda cell: run if isinstance(cell, LSTMCell) else None
+
+
+def _fused(cell: Cell) -> Run | None:
+    """The loop whose gradient was written for this cell."""
+    if isinstance(cell, MogrifierCell):
+        return functools.partial(run_mogrifier, capped=cell.capped)
+    return run_fused if isinstance(cell, LSTMCell) else None
+
+
+def _scan(cell: Cell) -> Run:
+    return functools.partial(run_scan, cell)
+
+
 ENGINES: dict[str, Engine] = {
-    "fused": Engine(run_fused, "the fastest one measured on CPU"),
+    "fused": Engine(_fused, "the fastest one measured on CPU"),
     "scan": Engine(
-        run_scan,
-        "the reference, with forward mode, second derivatives",
+        _scan,
+        "the reference, with every cell, forward mode, second derivatives",
         takes_masks=True,
     ),
     "cudnn": Engine(
-        run_cudnn,
+        _lstm_only(run_cudnn),
         "one cuDNN call, full float32; never measured",
         unsupported_by_cudnn,
         takes_inputs=True,
     ),
     "pallas_tpu": Engine(
-        run_pallas_tpu,
+        _lstm_only(run_pallas_tpu),
         "w_h and the state stay in VMEM; never measured",
         unsupported_by_pallas_tpu,
     ),
@@ -115,6 +139,8 @@ def _automatic(spec: RecurrenceSpec) -> tuple[str, str]:
     """What "auto" stands for, and why."""
     if spec.masks:
         return "scan", "auto: the one that can have recurrent dropout and zoneout"
+    if ENGINES["fused"].run_of(spec.cell) is None:
+        return "scan", f"auto: the one that has a loop for the cell {spec.cell.name}"
     if spec.platform == "cpu":
         return "fused", "auto: the fastest one measured on CPU"
     if not ENGINES["pallas_tpu"].lacks(spec):
@@ -144,6 +170,7 @@ def explain_engine(
     inputs: bool = True,
     masks: bool = False,
     platform: str | None = None,
+    cell: Cell = LSTM_CELL,
 ) -> EngineChoice:
     """Which engine `lstm` would run, and why: `print` shows it in a few lines.
 
@@ -156,10 +183,11 @@ def explain_engine(
         lengths: whether `lstm` is given lengths.
         resets: whether it is given resets.
         reverse: whether time is walked backwards.
-        inputs: False for `lstm_from_gates`, which a language model uses.
+        inputs: False for `unroll_projected`, which a language model uses.
         masks: whether it is given masks: recurrent dropout or zoneout.
         platform: "cpu", "tpu", "cuda" or "rocm"; None for the one JAX uses here. Any
             other is taken to have one device, and of TPUs the one with least VMEM.
+        cell: what is repeated.
 
     Raises:
         ValueError: there is no engine of this name, or it can't run this.
@@ -177,19 +205,33 @@ def explain_engine(
         masks=masks,
         device_kind="" if platform else _devices()[0].device_kind,
         devices=1 if platform or _inside_shard_map() else len(_devices()),
+        cell=cell,
     )
     return choose_engine(engine, spec)
 
 
-def check_engine_name(engine: str, *, masks: bool = False) -> str:
-    """The name itself, if there is such an engine, and it takes masks if need be.
+def check_engine_name(
+    engine: str, *, masks: bool = False, cell: Cell = LSTM_CELL
+) -> str:
+    """The name itself, if there is such an engine, with what is needed of it.
+
+    Args:
+        engine: the name.
+        masks: whether it has to take masks.
+        cell: what it has to repeat.
 
     Raises:
-        ValueError: there is none, or it does not.
+        ValueError: there is none, or it can't.
     """
     if engine != AUTO and engine not in ENGINES:
         known = ", ".join([AUTO, *ENGINES])
         raise ValueError(f"engine: expected one of {known}, found {engine!r}")
+    if engine != AUTO and ENGINES[engine].run_of(cell) is None:
+        able = ", ".join(n for n, entry in ENGINES.items() if entry.run_of(cell))
+        raise ValueError(
+            f"engine {engine!r}: has no loop for the cell {cell.name}; "
+            f"engines that can: {able}"
+        )
     if masks and engine != AUTO and not ENGINES[engine].takes_masks:
         able = ", ".join(name for name, entry in ENGINES.items() if entry.takes_masks)
         raise ValueError(f"engine {engine!r}: {_NO_MASKS}; engines that can: {able}")

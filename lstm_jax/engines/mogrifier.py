@@ -25,7 +25,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import GATES, LSTMState
-from lstm_jax.cells.mogrifier import places
+from lstm_jax.cells.mogrifier import MogrifierParams, gate_weights, places
 from lstm_jax.engines.fused import opening, state_before
 from lstm_jax.ops.matmul import (
     factor_dtype,
@@ -40,6 +40,7 @@ class StaticArgs(NamedTuple):
     """What is decided before tracing."""
 
     capped: bool
+    reverse: bool
     factors: DTypeLike  # the type in which matrices are multiplied
 
 
@@ -52,22 +53,22 @@ class Weights(NamedTuple):
 
 
 def run_mogrifier(
-    weights: Weights, xs: Inputs, state: LSTMState, valid: Flags | None, capped: bool
+    xs: Inputs,
+    params: MogrifierParams,
+    state: LSTMState,
+    resets: Flags | None,
+    valid: Flags | None,
+    reverse: bool,
+    *,
+    capped: bool,
 ) -> tuple[Hidden, LSTMState]:
-    """Run the recurrence over inputs [T, B, D].
+    """Run the recurrence; see `lstm_jax.engines` for the arguments.
 
-    Args:
-        weights: of the layer.
-        xs: time first.
-        state: before the first step.
-        valid: [T, B] or None: rows that step t advances; others keep their state.
-        capped: whether the input gate is at most 1 - f.
-
-    Returns:
-        The hidden states [T, B, H], any number where not valid; and the last state.
+    `capped` is whether the input gate is at most 1 - f.
     """
-    static = StaticArgs(capped, factor_dtype(weights.gates.dtype))
-    hs, h, c = _recur(static, weights, xs, state.h, state.c, valid)
+    static = StaticArgs(capped, reverse, factor_dtype(params.w_x.dtype))
+    weights = Weights(params.rounds, gate_weights(params), params.b)
+    hs, h, c = _recur(static, weights, xs, state.h, state.c, resets, valid)
     return hs, LSTMState(h=h, c=c)
 
 
@@ -78,9 +79,12 @@ def _recur(
     xs: Array,
     h: Array,
     c: Array,
+    resets: Array | None,
     valid: Array | None,
 ) -> tuple[Array, Array, Array]:
-    (h, c), (hs, _) = _forward_loop(static, weights, xs, h, c, valid, keep=False)
+    (h, c), (hs, _) = _forward_loop(
+        static, weights, xs, h, c, resets, valid, keep=False
+    )
     return hs, h, c
 
 
@@ -90,12 +94,13 @@ def _forward(
     xs: Array,
     h: Array,
     c: Array,
+    resets: Array | None,
     valid: Array | None,
 ) -> tuple[tuple[Array, Array, Array], tuple]:
     (h_last, c_last), (hs, kept) = _forward_loop(
-        static, weights, xs, h, c, valid, keep=True
+        static, weights, xs, h, c, resets, valid, keep=True
     )
-    return (hs, h_last, c_last), (weights, xs, h, c, valid, hs, kept)
+    return (hs, h_last, c_last), (weights, xs, h, c, resets, valid, hs, kept)
 
 
 def _forward_loop(
@@ -104,6 +109,7 @@ def _forward_loop(
     xs: Array,
     h: Array,
     c: Array,
+    resets: Array | None,
     valid: Array | None,
     keep: bool,
 ) -> tuple[tuple[Array, Array], tuple]:
@@ -118,8 +124,12 @@ def _forward_loop(
     b = weights.b * scale
 
     def step(before: tuple, inputs: tuple) -> tuple[tuple, tuple]:
-        x, valid_t = inputs
-        pair, scales = [x, before[0]], []
+        h, c = before
+        x, resets_t, valid_t = inputs
+        if resets_t is not None:
+            h = jnp.where(resets_t[:, None], 0, h)
+            c = jnp.where(resets_t[:, None], 0, c)
+        pair, scales = [x, h], []
         for n, multiplied in enumerate(by_round):
             source, target = places(n)
             s = (1 + jnp.tanh(multiplied(pair[source]))).astype(x.dtype)
@@ -128,15 +138,15 @@ def _forward_loop(
         z = by_gates(jnp.concatenate(pair, axis=-1)) + b
         gates = jnp.tanh(z) * scale + shift
         i, f, g, o = _opened(gates, static.capped)
-        c = f * before[1] + i * g
-        h = (o * jnp.tanh(c)).astype(before[0].dtype)
+        c = f * c + i * g
+        h = (o * jnp.tanh(c)).astype(h.dtype)
         if valid_t is not None:
             h = jnp.where(valid_t[:, None], h, before[0])
             c = jnp.where(valid_t[:, None], c, before[1])
         kept = (scales, gates.astype(x.dtype), c) if keep else None
         return (h, c), (h, kept)
 
-    return jax.lax.scan(step, (h, c), (xs, valid))
+    return jax.lax.scan(step, (h, c), (xs, resets, valid), reverse=static.reverse)
 
 
 def _opened(gates: Array, capped: bool) -> tuple[Array, Array, Array, Array]:
@@ -145,13 +155,13 @@ def _opened(gates: Array, capped: bool) -> tuple[Array, Array, Array, Array]:
 
 
 def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
-    weights, xs, h, c, valid, hs, (scales, gates, cs) = residuals
+    weights, xs, h, c, resets, valid, hs, (scales, gates, cs) = residuals
     dhs, dh, dc = cotangents
-    c_before = state_before(c, cs, None, reverse=False)
+    c_before = state_before(c, cs, resets, static.reverse)
     gates = gates.astype(c.dtype)
 
     # Everything that needs no gradient yet, for all steps at once.
-    pair = [xs, state_before(h, hs, None, reverse=False)]
+    pair = [xs, state_before(h, hs, resets, static.reverse)]
     sources, turns = [], []
     for n, s in enumerate(scales):
         source, target = places(n)
@@ -167,7 +177,7 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     by_gates = prepared(weights.gates)
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
-        dh_t, dc_per_dh_t, slope_t, f_t, scales_t, turns_t, valid_t = inputs
+        dh_t, dc_per_dh_t, slope_t, f_t, scales_t, turns_t, resets_t, valid_t = inputs
         dh = carry[0] + dh_t
         dc = carry[1] + dh * dc_per_dh_t
         dz = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slope_t
@@ -183,14 +193,17 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
             dus.insert(0, du)
         dx, dh_before = pair
         dc_before = dc * f_t
+        if resets_t is not None:
+            dh_before = jnp.where(resets_t[:, None], 0, dh_before)
+            dc_before = jnp.where(resets_t[:, None], 0, dc_before)
         if valid_t is not None:
             dh_before = jnp.where(valid_t[:, None], dh_before, dh)
             dc_before = jnp.where(valid_t[:, None], dc_before, carry[1])
         return (dh_before, dc_before), (dx.astype(xs.dtype), dz, dus)
 
-    inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, scales, turns, valid)
+    inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, scales, turns, resets, valid)
     (dh, dc), (dxs, dz, dus) = jax.lax.scan(
-        step, (dh.astype(c.dtype), dc), inputs, reverse=True
+        step, (dh.astype(c.dtype), dc), inputs, reverse=not static.reverse
     )
     found = Weights(
         tuple(
@@ -200,7 +213,7 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
         weight_gradient(jnp.concatenate(pair, -1), dz, weights.gates, static.factors),
         psum_over_replicas(dz.sum((0, 1)).astype(weights.b.dtype), weights.b),
     )
-    return found, dxs, dh.astype(h.dtype), dc, None
+    return found, dxs, dh.astype(h.dtype), dc, None, None
 
 
 _recur.defvjp(_forward, _backward)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.cells.protocol import State
 from lstm_jax.typing import Flags, Hidden, Lengths
 
 
@@ -31,11 +31,11 @@ def only_real(values: Array, real: Array) -> Array:
 
 
 def read_real(
-    read: Callable[[Array, LSTMState], tuple[Hidden, LSTMState]],
+    read: Callable[[Array, State], tuple[Hidden, State]],
     inputs: Array,
-    state: LSTMState,
+    state: State,
     valid: Flags | None,
-) -> tuple[Hidden, LSTMState]:
+) -> tuple[Hidden, State]:
     """Run a recurrence so that it sees nothing but zeros in the padding.
 
     Args:

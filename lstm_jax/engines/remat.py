@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lstm_jax.cells.lstm import LSTMState
 from lstm_jax.cells.noise import LoopMasks
+from lstm_jax.cells.protocol import LoopWeights, State
 from lstm_jax.typing import Flags, Hidden
 
-Run = Callable[..., tuple[Hidden, LSTMState]]
+Run = Callable[..., tuple[Hidden, State]]
 Sequences = tuple[Any, ...]  # inputs, resets, valid and maybe masks: [T, ...] or None
 
 
@@ -29,14 +29,14 @@ def in_chunks(run: Run) -> Run:
 
     def run_in_chunks(
         inputs: Array,
-        weights: Any,  # noqa: ANN401 - whatever the engine takes
-        state: LSTMState,
+        weights: LoopWeights,
+        state: State,
         resets: Flags | None,
         valid: Flags | None,
         reverse: bool,
         *masks: LoopMasks,
-    ) -> tuple[Hidden, LSTMState]:
-        def step(state: LSTMState, chunk: Sequences) -> tuple[LSTMState, Hidden]:
+    ) -> tuple[Hidden, State]:
+        def step(state: State, chunk: Sequences) -> tuple[State, Hidden]:
             inputs, resets, valid, *masks = chunk
             hs, state = run(inputs, weights, state, resets, valid, reverse, *masks)
             return state, hs
@@ -47,11 +47,11 @@ def in_chunks(run: Run) -> Run:
 
 
 def _walk(
-    step: Callable[[LSTMState, Sequences], tuple[LSTMState, Hidden]],
-    state: LSTMState,
+    step: Callable[[State, Sequences], tuple[State, Hidden]],
+    state: State,
     sequences: Sequences,
     reverse: bool,
-) -> tuple[Hidden, LSTMState]:
+) -> tuple[Hidden, State]:
     """Chunk after chunk; the steps that fill no chunk are a shorter one at the end."""
     steps = len(sequences[0])
     length = math.isqrt(steps)

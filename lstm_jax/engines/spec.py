@@ -2,6 +2,9 @@
 
 import dataclasses
 
+from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.protocol import Cell
+
 
 @dataclasses.dataclass(frozen=True)
 class RecurrenceSpec:
@@ -20,6 +23,7 @@ class RecurrenceSpec:
         masks: whether regularizers act inside the loop.
         device_kind: JAX's name for the kind of device; empty if not known.
         devices: over how many of them XLA may spread the rows.
+        cell: what is repeated.
     """
 
     platform: str
@@ -34,3 +38,4 @@ class RecurrenceSpec:
     masks: bool = False
     device_kind: str = ""
     devices: int = 1
+    cell: Cell = LSTM_CELL

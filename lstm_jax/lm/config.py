@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from lstm_jax.config import (
     Amount,
+    CellName,
     ClusterConfig,
     Configuration,
     Count,
@@ -53,7 +54,10 @@ class ModelConfig(Configuration):
     """The network."""
 
     layers: Annotated[int, Range(1, 1000)] = 2  # more is a damaged file
-    """LSTM layers."""
+    """Recurrent layers."""
+    cell: CellName = "lstm"
+    """What a layer repeats: the textbook LSTM, a GRU, an LSTM with peepholes, or a
+    Mogrifier LSTM of 5 rounds."""
     hidden: Annotated[int, Range(1, 2**20)] | None = None
     """Units of each layer. Default: by the size of the text and --max-seconds."""
     dropout: Share | None = None
@@ -68,23 +72,17 @@ class ModelConfig(Configuration):
     remat: bool = False
     """Train in far less memory, for one more forward pass per step."""
     mogrifier: Annotated[int, Range(0, 100, "0 to 100 rounds")] = 0  # each is code
-    """Rounds in which input and state scale each other before every step (Mogrifier);
-    with an embedding in the place of the first layer's table. Its loop is its own:
-    there is no --engine to choose."""
+    """Rounds in which input and state scale each other before every step of an LSTM
+    (Mogrifier); with an embedding in the place of the first layer's table."""
     top_only: bool = False
     """Show the softmax the last layer alone, not the outputs of every layer."""
     capped_gate: bool = False
-    """Let input gates be at most 1 - f. As the Mogrifier, it has a loop of its own."""
+    """Let input gates of an LSTM be at most 1 - f; with an embedding, as above."""
 
     @property
     def dtype(self) -> str:
         """Type of the activations."""
         return "bfloat16" if self.precision == "bfloat16" else "float32"
-
-    @property
-    def plain(self) -> bool:
-        """Whether the cell is the textbook's."""
-        return not (self.mogrifier or self.capped_gate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +154,7 @@ def check(config: TrainConfig) -> None:
         InputError: naming the flag, what it expects and what it found.
     """
     check_bounds(config)
-    _check_loop(config.model, config.regularizer)
+    _check_cell(config.model, config.regularizer)
     validated = config.run.evaluations and config.text.validation_fraction
     if config.run.patience and not validated:
         raise InputError("--patience: expected --evaluations and a held-out text")
@@ -164,23 +162,20 @@ def check(config: TrainConfig) -> None:
     check_cluster(config.cluster, config.run.devices)
 
 
-def _check_loop(model: ModelConfig, regularizer: RegularizerConfig) -> None:
-    """Refuse what the loop of an engine, or of a cell with its own, cannot do."""
+def _check_cell(model: ModelConfig, regularizer: RegularizerConfig) -> None:
+    """Refuse settings of the recurrence that do not go together."""
     if regularizer.in_loop and model.engine not in ("auto", "scan"):
         raise InputError(
             "--engine: expected scan, the one that can have recurrent dropout and "
             f"zoneout, found {model.engine}"
         )
-    if model.plain:
-        return
-    whose = "--mogrifier" if model.mogrifier else "--capped-gate"
-    for flag, given in (
-        (f"--engine {model.engine}", model.engine != "auto"),
-        ("--remat", model.remat),
-        ("recurrent dropout or zoneout", regularizer.in_loop),
-    ):
-        if given:
-            raise InputError(f"{whose}: expected no {flag} beside it, found both")
+    if regularizer.zoneout_cell and model.cell == "gru":
+        raise InputError("--zoneout-cell: expected a cell with a cell state, found gru")
+    if model.cell != "lstm" and (model.mogrifier or model.capped_gate):
+        whose = "--mogrifier" if model.mogrifier else "--capped-gate"
+        raise InputError(
+            f"{whose}: expected --cell lstm, whose variant it is, found {model.cell}"
+        )
 
 
 def save_config(config: TrainConfig, path: Path) -> None:

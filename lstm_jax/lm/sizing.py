@@ -13,7 +13,7 @@ import dataclasses
 import math
 
 from lstm_jax.config import RunConfig
-from lstm_jax.lm.config import TrainConfig
+from lstm_jax.lm.config import ModelConfig, TrainConfig
 
 DEFAULT_EPOCHS = 10
 _HIDDEN, _SECONDS = 256, 180.0  # units of two layers, and the time they are best for
@@ -36,7 +36,7 @@ def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
     optimizer = dataclasses.replace(config.optimizer, batch=batch, length=length)
     model, run = config.model, config.run
     hidden, dropout = model.hidden, model.dropout
-    matrices = square_matrices(model.layers, model.mogrifier)
+    matrices = square_matrices(model)
     if hidden is None:
         hidden = fitting_hidden(transitions, run.max_seconds, matrices)
     if dropout is None:
@@ -45,13 +45,17 @@ def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
     return dataclasses.replace(config, model=model, optimizer=optimizer)
 
 
-def square_matrices(layers: int, mogrifier: int = 0) -> int:
+def square_matrices(model: ModelConfig) -> int:
     """How many matrices of H x H weights a network has, each multiplied once a symbol.
 
-    Four gates read what comes from below and what was before; a table serves the first
-    layer's inputs. A Mogrifier has no table, and a matrix more for each round.
+    Four blocks, of a GRU three, read what comes from below and what was before; a table
+    serves the first layer's inputs. A Mogrifier has no table, and a matrix more for
+    each round.
     """
-    return layers * (8 + mogrifier) - (0 if mogrifier else 4)
+    blocks = 3 if model.cell == "gru" else 4
+    rounds = model.mogrifier or (5 if model.cell == "mogrifier" else 0)
+    table = not (rounds or model.capped_gate)
+    return model.layers * (2 * blocks + rounds) - (blocks if table else 0)
 
 
 def fitting_hidden(symbols: int, seconds: float | None, matrices: int) -> int:
@@ -82,6 +86,6 @@ def step_operations(config: TrainConfig) -> float:
     """About how many floating-point operations a training step takes."""
     model, optimizer = config.model, config.optimizer
     assert model.hidden is not None, "fit_to has been called"
-    matrices = square_matrices(model.layers, model.mogrifier)
+    matrices = square_matrices(model)
     per_symbol = 6 * matrices * model.hidden**2
     return per_symbol * optimizer.batch * optimizer.length

@@ -5,13 +5,15 @@ makes them once, and everything that trains or tells of a run is handed its `Set
 """
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
 import optax
 from flax import nnx
 
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.named import as_cell
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.data.bptt import steps_per_epoch, tbptt_batch
 from lstm_jax.data.text import Corpus
 from lstm_jax.data.tokenizers.characters import CharTokenizer
@@ -19,11 +21,10 @@ from lstm_jax.distributed.host import multiplies_bfloat16
 from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.engines.dispatch import EngineChoice, explain_engine
 from lstm_jax.errors import InputError
-from lstm_jax.lm.config import TrainConfig
+from lstm_jax.lm.config import ModelConfig, TrainConfig
 from lstm_jax.lm.evaluation import ROW_AXES, WINDOW, window256
 from lstm_jax.lm.sizing import DEFAULT_EPOCHS
 from lstm_jax.models.language import LanguageModel, language_loss
-from lstm_jax.models.mogrifier import MogrifierModel
 from lstm_jax.ops.matmul import rounded_products
 from lstm_jax.training.loop import Task
 from lstm_jax.training.optimizer import make_optimizer
@@ -33,6 +34,13 @@ from lstm_jax.training.step import Loss, TrainState, init_state
 _VALIDATION_WINDOWS = 128  # while training; afterwards all of them count
 
 
+def cell_of(model: ModelConfig) -> Cell:
+    """The cell of every layer."""
+    if model.mogrifier or model.capped_gate:
+        return MogrifierCell(rounds=model.mogrifier, capped=model.capped_gate)
+    return as_cell(model.cell)
+
+
 def engine_of(config: TrainConfig) -> EngineChoice:
     """The engine a run's model is run by on this machine, and why.
 
@@ -40,10 +48,7 @@ def engine_of(config: TrainConfig) -> EngineChoice:
         InputError: the one asked for by name can't run it here.
     """
     assert config.model.hidden is not None, "fit_to has been called"
-    if not config.model.plain:
-        return EngineChoice(
-            "mogrified", "a Mogrifier or capped gates have no other", {}
-        )
+    cell = cell_of(config.model)
     try:
         return explain_engine(
             config.model.engine,
@@ -51,8 +56,9 @@ def engine_of(config: TrainConfig) -> EngineChoice:
             rows=config.optimizer.batch,
             hidden=config.model.hidden,
             dtype=config.model.dtype,
-            inputs=False,
+            inputs=not cell.projects,
             masks=config.regularizer.in_loop,
+            cell=cell,
         )
     except ValueError as error:
         raise InputError(f"--engine: {error}") from None
@@ -75,21 +81,18 @@ def build_model(config: TrainConfig, vocab: CharTokenizer) -> LanguageModel:
     """The untrained model of a run, whose settings have been through `fit_to`."""
     model = config.model
     assert model.hidden is not None and model.dropout is not None
-    if model.plain:
-        build = functools.partial(LanguageModel, engine=model.engine, remat=model.remat)
-    else:
-        build = functools.partial(
-            MogrifierModel, rounds=model.mogrifier, capped=model.capped_gate
-        )
-    return build(
+    return LanguageModel(
         len(vocab),
         model.hidden,
         model.layers,
         rngs=nnx.Rngs(config.run.seed),
         dropout=model.dropout,
         dtype=model.dtype,
+        engine=model.engine,
+        remat=model.remat,
         regularizer=config.regularizer,
         top_only=model.top_only,
+        cell=cell_of(model),
     )
 
 

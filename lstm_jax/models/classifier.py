@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.protocol import Cell, State
 from lstm_jax.config import PLAIN, RegularizerConfig
 from lstm_jax.data.special_ids import IGNORED
 from lstm_jax.engines.padding import only_real
@@ -47,7 +48,7 @@ Pooling = Literal["mean", "max", "last"]
 
 
 class SequenceClassifier(nnx.Module):
-    """A stack of LSTM layers over a sequence, pooled, with a softmax over classes.
+    """A stack of recurrent layers over a sequence, pooled, with a softmax over classes.
 
     Args:
         features: D, the width of the inputs, or of the embedding of symbols.
@@ -64,6 +65,7 @@ class SequenceClassifier(nnx.Module):
         remat: see `lstm_jax.lstm`.
         regularizer: more than dropout; the training loss obeys it. `input_dropout` is
             the share of symbols dropped, or of dense inputs.
+        cell: of every layer, see `LSTM`.
 
     Raises:
         ValueError: an unknown or no pooling, or a rate or penalty it can't have.
@@ -84,6 +86,7 @@ class SequenceClassifier(nnx.Module):
         engine: str = "auto",
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
+        cell: Cell | str = LSTM_CELL,
     ) -> None:
         self.pooling = _check_pooling(pooling)
         self.dropout = check_rate("dropout", dropout)
@@ -102,6 +105,7 @@ class SequenceClassifier(nnx.Module):
             engine=engine,
             remat=remat,
             regularizer=regularizer,
+            cell=cell,
         )
         pooled = len(self.pooling) * hidden_size * (2 if bidirectional else 1)
         glorot = jax.nn.initializers.glorot_uniform()
@@ -153,7 +157,7 @@ class SequenceClassifier(nnx.Module):
 def pool(
     hs: BatchHidden,
     lengths: Lengths,
-    last: LSTMState | tuple[LSTMState, LSTMState],
+    last: State | tuple[State, State],
     kinds: Sequence[Pooling],
 ) -> RowVectors:
     """The outputs of real steps as one vector per row, [B, kinds times the width].
@@ -177,8 +181,8 @@ def pool(
     return jnp.concatenate([one(kind) for kind in kinds], axis=-1)
 
 
-def _each(last: LSTMState | tuple[LSTMState, LSTMState]) -> tuple[LSTMState, ...]:
-    return (last,) if isinstance(last, LSTMState) else last
+def _each(last: State | tuple[State, State]) -> tuple[State, ...]:
+    return last if isinstance(last, tuple) else (last,)
 
 
 def classifier_loss(

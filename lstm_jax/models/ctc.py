@@ -13,6 +13,8 @@ import optax
 from flax import nnx
 from jax import Array
 
+from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.data.special_ids import BLANK
 from lstm_jax.engines.padding import only_real
 from lstm_jax.metrics.losses import LossSums, loss_sums
@@ -22,7 +24,7 @@ from lstm_jax.typing import BatchInputs, FrameLogits, Lengths, PRNGKey, Transcri
 
 
 class CTCModel(nnx.Module):
-    """Bidirectional LSTM layers with a linear readout at every frame.
+    """Bidirectional recurrent layers with a linear readout at every frame.
 
     Args:
         features: D, the width of a frame.
@@ -31,6 +33,7 @@ class CTCModel(nnx.Module):
         layers: how many layers.
         rngs: where the initial parameters come from.
         dropout: share of activations dropped between layers and before the readout.
+        cell: of every layer, see `LSTM`.
     """
 
     def __init__(
@@ -42,9 +45,16 @@ class CTCModel(nnx.Module):
         *,
         rngs: nnx.Rngs,
         dropout: float = 0.0,
+        cell: Cell | str = LSTM_CELL,
     ) -> None:
         self.reader = StackedLSTM(
-            features, hidden, layers, rngs=rngs, dropout=dropout, bidirectional=True
+            features,
+            hidden,
+            layers,
+            rngs=rngs,
+            dropout=dropout,
+            bidirectional=True,
+            cell=cell,
         )
         glorot = jax.nn.initializers.glorot_uniform()
         self.w_out = nnx.Param(glorot(rngs.params(), (2 * hidden, symbols)))

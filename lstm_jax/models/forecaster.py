@@ -18,6 +18,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.data.series import WindowSpec
 from lstm_jax.metrics.losses import LossSums, loss_sums
 from lstm_jax.nn.layers import StackedLSTM
@@ -36,6 +38,7 @@ class ForecastModel(nnx.Module):
         rngs: where the initial parameters come from.
         levels: of the quantiles, rising, the median among them.
         dropout: see `StackedLSTM`.
+        cell: of every layer, see `LSTM`.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class ForecastModel(nnx.Module):
         rngs: nnx.Rngs,
         levels: Sequence[float] = LEVELS,
         dropout: float = 0.0,
+        cell: Cell | str = LSTM_CELL,
     ) -> None:
         if 0.5 not in levels or list(levels) != sorted(levels):
             raise ValueError(f"levels: expected to rise through 0.5, got {levels}")
@@ -54,8 +58,9 @@ class ForecastModel(nnx.Module):
         sizes = (hidden_size, num_layers)
         self.frame = window
         self.levels = tuple(levels)
-        self.reader = StackedLSTM(1 + seasons, *sizes, rngs=rngs, dropout=dropout)
-        self.writer = StackedLSTM(2 + 2 * seasons, *sizes, rngs=rngs, dropout=dropout)
+        kinds = {"rngs": rngs, "dropout": dropout, "cell": cell}
+        self.reader = StackedLSTM(1 + seasons, *sizes, **kinds)
+        self.writer = StackedLSTM(2 + 2 * seasons, *sizes, **kinds)
         self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons))
         self.w_out = nnx.Param(jnp.zeros((hidden_size, len(levels))))
         self.b_out = nnx.Param(jnp.zeros(len(levels)))

@@ -3,13 +3,14 @@
     ids -> a row of w_x each -> LSTM -> LSTM -> ... -> [h of every layer] -> softmax
 
 A one-hot symbol times w_x is a row of w_x. So the embedding and the input weights of
-the first layer are one table [V, 4H], read row by row, without a matrix product. The
+the first layer are one table [V, 4H], read row by row, without a matrix product. (Only
+a cell that scales its inputs, as the Mogrifier does, needs an embedding [V, H].) The
 outputs of every layer reach the softmax (Graves 2013), so the lower layers learn
 directly and the logits of the next symbol are a function of the state alone.
 """
 
 import dataclasses
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +18,15 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState, apply_gates, lstm_step
+from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.named import as_cell
 from lstm_jax.cells.noise import zoneout
+from lstm_jax.cells.protocol import Cell, Params, State
 from lstm_jax.config import PLAIN, RegularizerConfig
 from lstm_jax.metrics.classification import ClassificationSums, measure
 from lstm_jax.metrics.losses import LossSums, cross_entropy
 from lstm_jax.nn.layers import LSTM
-from lstm_jax.nn.recurrence import lstm, lstm_from_gates
+from lstm_jax.nn.recurrence import unroll, unroll_projected
 from lstm_jax.nn.regularizers import (
     check_rate,
     dropout,
@@ -35,13 +38,13 @@ from lstm_jax.ops.lookup import embedding_lookup
 from lstm_jax.ops.matmul import matmul
 from lstm_jax.typing import Ids, Logits, PRNGKey, StepIds, StepLogits
 
-States = tuple[LSTMState, ...]
+States = tuple[State, ...]
 Tree = TypeVar("Tree")
 _TABLE_SCALE = 0.5  # standard deviation of a gate's share from the first input
 
 
 class LanguageModel(nnx.Module):
-    """A stack of LSTM layers over symbols, with a softmax over the next one.
+    """A stack of recurrent layers over symbols, with a softmax over the next one.
 
     Args:
         vocab_size: V, the number of symbols.
@@ -55,6 +58,7 @@ class LanguageModel(nnx.Module):
         remat: see `lstm_jax.lstm`.
         regularizer: more than dropout; the training loss obeys it.
         top_only: the softmax sees the last layer alone.
+        cell: of every layer: the textbook LSTM, or another, or its name.
     """
 
     def __init__(
@@ -70,23 +74,35 @@ class LanguageModel(nnx.Module):
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
         top_only: bool = False,
+        cell: Cell | str = LSTM_CELL,
     ) -> None:
+        self.cell = as_cell(cell)
+        has_table = self.cell.projects
         self.layers = nnx.List(
             LSTM(
-                hidden_size if depth else vocab_size,
+                vocab_size if has_table and depth == 0 else hidden_size,
                 hidden_size,
                 rngs=rngs,
                 engine=engine,
                 remat=remat,
                 regularizer=regularizer,
+                cell=self.cell,
             )
             for depth in range(num_layers)
         )
-        # A one-hot input opens a single row: Glorot's rule, made for sums over all
-        # rows, would start the gates almost deaf to the symbols.
-        table = self.layers[0].w_x
-        table[...] = _TABLE_SCALE * jax.random.normal(rngs.params(), table.shape)
+        first = self.layers[0].w_x
         glorot = jax.nn.initializers.glorot_uniform()
+        if has_table:
+            self.embedding = None
+            # A one-hot input opens a single row: Glorot's rule, made for sums over all
+            # rows, would start the gates almost deaf to the symbols.
+            first[...] = _TABLE_SCALE * jax.random.normal(rngs.params(), first.shape)
+        else:
+            # Its numbers are larger than a layer's outputs, so the weights of the
+            # first layer begin smaller: Glorot's for all gates as one matrix.
+            embedding = jax.random.normal(rngs.params(), (vocab_size, hidden_size))
+            self.embedding = nnx.Param(embedding)
+            first[...] = glorot(rngs.params(), first.shape)
         readout = ((1 if top_only else num_layers) * hidden_size, vocab_size)
         self.w_out = nnx.Param(glorot(rngs.params(), readout))
         self.b_out = nnx.Param(jnp.zeros(vocab_size))
@@ -126,6 +142,7 @@ class LanguageModel(nnx.Module):
             w_h, masks = layer.regularize(
                 self._key(key, len(self.layers) + 1 + depth), params.w_h, ids.shape
             )
+            params = dataclasses.replace(params, w_h=w_h)
             options = {
                 "lengths": lengths,
                 "engine": layer.engine,
@@ -133,12 +150,10 @@ class LanguageModel(nnx.Module):
                 "masks": masks,
             }
             if depth == 0:
-                z = self._look_up(params, ids, key)
-                hs, state = lstm_from_gates(z, w_h, before[0], **options)
+                hs, state = self._read_symbols(params, ids, before[0], key, options)
             else:
                 below = self.drop(outputs[-1], key, depth)
-                params = dataclasses.replace(params, w_h=w_h)
-                hs, state = lstm(params, below, before[depth], **options)
+                hs, state = unroll(self.cell, params, below, before[depth], **options)
             outputs.append(hs)
             after.append(state)
         return jnp.concatenate(outputs, axis=-1), tuple(after)
@@ -162,32 +177,31 @@ class LanguageModel(nnx.Module):
 
     def step(self, ids: StepIds, states: States) -> States:
         """The states after one more symbol per row: one time step of `read`."""
-        after: list[LSTMState] = []
+        after: list[State] = []
+        rates = self.regularizer
+        held = (rates.zoneout_hidden or None, rates.zoneout_cell or None)
         for depth, layer in enumerate(self.layers):
-            params = self._cast(layer.params)
-            before = states[depth]
+            params, before = self._cast(layer.params), states[depth]
             if depth == 0:
-                z = params.w_x[ids] + before.h @ params.w_h + params.b
-                state = apply_gates(z, before.c)
+                weights, z = self.cell.loop_weights(params), self._fed(params, 0, ids)
+                state = self.cell.advance(weights, before, z)
             else:
-                state = lstm_step(params, before, after[-1].h)
-            rates = self.regularizer
-            held = (rates.zoneout_hidden or None, rates.zoneout_cell or None)
+                state = self.cell.step(params, before, after[-1].h)
             after.append(zoneout(before, state, *held))
         return tuple(after)
 
-    def gates(self, depth: int, below: Array, before: Array) -> Array:
-        """All that opens a layer's gates over a text, [T, B, 4H].
+    def preactivations(self, depth: int, below: Array, before: State) -> Array:
+        """What stands inside σ and tanh of a layer's blocks over a text, [T, B, NH].
 
         Args:
             depth: which layer.
             below: [T, B, H], the outputs of the layer below it; under the first one
                 the symbols, ids [T, B].
-            before: [T, B, H], its own h before each step.
+            before: its own state before each step, arrays [T, B, H].
         """
         params = self._cast(self.layers[depth].params)
-        fed = below @ params.w_x if depth else params.w_x[below]
-        return fed + before @ params.w_h + params.b
+        z = self._fed(params, depth, below)
+        return self.cell.preactivations(self.cell.loop_weights(params), before, z)
 
     def next_logits(self, states: States) -> StepLogits:
         """Logits of the next symbol [B, V], given all that was read."""
@@ -201,15 +215,35 @@ class LanguageModel(nnx.Module):
     def initial_state(self, batch: int) -> States:
         """The states before anything was read: zeros."""
         shape = (batch, self.layers[0].w_h.shape[0])
-        cell_dtype = jnp.promote_types(self.dtype, jnp.float32)
         return tuple(
-            LSTMState(h=jnp.zeros(shape, self.dtype), c=jnp.zeros(shape, cell_dtype))
-            for _ in self.layers
+            self.cell.initial_state(jnp.zeros(shape, self.dtype)) for _ in self.layers
         )
 
-    def _look_up(self, params: LSTMParams, ids: Ids, key: PRNGKey | None) -> Array:
-        """The first layer's gates from its inputs: a row of the table each."""
-        return self.drop_symbols(embedding_lookup(params.w_x, ids), ids, key) + params.b
+    def _read_symbols(
+        self,
+        params: Params,
+        ids: Ids,
+        state: State | None,
+        key: PRNGKey | None,
+        options: dict[str, Any],
+    ) -> tuple[Array, State]:
+        """The first layer over symbols, each a row of the table or of the embedding."""
+        if self.embedding is not None:
+            rows = embedding_lookup(self._cast(self.embedding[...]), ids)
+            xs = self.drop_symbols(rows, ids, key)
+            return unroll(self.cell, params, xs, state, **options)
+        rows = embedding_lookup(params.w_x, ids)
+        z = self.drop_symbols(rows, ids, key) + params.b
+        weights = self.cell.loop_weights(params)
+        return unroll_projected(self.cell, z, weights, params.w_h, state, **options)
+
+    def _fed(self, params: Params, depth: int, below: Array) -> Array:
+        """What a layer's steps are given: z, or x if the cell does not project."""
+        if depth:
+            return below @ params.w_x + params.b if self.cell.projects else below
+        if self.embedding is not None:
+            return self._cast(self.embedding[...])[below]
+        return params.w_x[below] + params.b
 
     def _key(self, key: PRNGKey | None, place: int) -> PRNGKey | None:
         """A key of its own for a place, if anything is to be drawn there."""

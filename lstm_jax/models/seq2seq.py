@@ -16,7 +16,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.named import as_cell
+from lstm_jax.cells.protocol import Cell, State
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.metrics.losses import LossSums, cross_entropy
 from lstm_jax.nn.attention import attend
@@ -34,7 +36,7 @@ from lstm_jax.typing import (
     Values,
 )
 
-DecoderStates = tuple[LSTMState, LSTMState]  # of the lower and the upper layer
+DecoderStates = tuple[State, State]  # of the lower and the upper layer
 _EMBEDDING_SCALE = 0.1
 
 
@@ -59,6 +61,7 @@ class Seq2Seq(nnx.Module):
         rngs: where the initial parameters come from.
         dropout: share of activations dropped: of the embeddings, between layers and
             before the softmax.
+        cell: of every layer, see `LSTM`.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Seq2Seq(nnx.Module):
         *,
         rngs: nnx.Rngs,
         dropout: float = 0.0,
+        cell: Cell | str = LSTM_CELL,
     ) -> None:
         if hidden % 2:
             raise ValueError(f"Seq2Seq: expected an even width, found {hidden}")
@@ -89,11 +93,13 @@ class Seq2Seq(nnx.Module):
             rngs=rngs,
             dropout=dropout,
             bidirectional=True,
+            cell=cell,
         )
         self.w_key = matrix(hidden, hidden)
-        self.w_start = matrix(hidden, 4 * hidden)
-        self.lower = LSTM(embedding, hidden, rngs=rngs)
-        self.upper = LSTM(2 * hidden, hidden, rngs=rngs)
+        blank = as_cell(cell).initial_state(jnp.zeros(hidden))
+        self.w_start = matrix(hidden, 2 * len(jax.tree.leaves(blank)) * hidden)
+        self.lower = LSTM(embedding, hidden, rngs=rngs, cell=cell)
+        self.upper = LSTM(2 * hidden, hidden, rngs=rngs, cell=cell)
         self.w_out = matrix(2 * hidden, embedding)
         self.b_out = nnx.Param(jnp.zeros(target_size))
         self.dropout = check_rate("dropout", dropout)
@@ -128,9 +134,12 @@ class Seq2Seq(nnx.Module):
         inner = None if key is None else jax.random.fold_in(key, 1)
         values, states = self.encoder(xs, lengths=lengths, key=inner)
         ends = jnp.concatenate([state.h for state in states[-1]], axis=-1)
-        starts = jnp.split(jnp.tanh(ends @ self.w_start[...]), 4, axis=-1)
+        like = self.lower.cell.initial_state(jnp.zeros_like(ends))
+        both = jax.tree.structure((like, like))
+        starts = jnp.tanh(ends @ self.w_start[...])
+        states = both.unflatten(jnp.split(starts, both.num_leaves, axis=-1))
         memory = Memory(values @ self.w_key[...], values, lengths)
-        return memory, (LSTMState(*starts[:2]), LSTMState(*starts[2:]))
+        return memory, states
 
     def decode(
         self,
@@ -174,6 +183,7 @@ def build_seq2seq(
     hidden: int,
     layers: int,
     dropout: float = 0.0,
+    cell: Cell | str = LSTM_CELL,
 ) -> Seq2Seq:
     """An untrained translator, see there, made by one compiled program."""
 
@@ -186,6 +196,7 @@ def build_seq2seq(
             layers,
             rngs=nnx.Rngs(seed),
             dropout=dropout,
+            cell=cell,
         )
 
     return bounded_jit(build)()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lstm_jax.nn.layers import Bidirectional as Bidirectional
     from lstm_jax.nn.layers import StackedLSTM as StackedLSTM
     from lstm_jax.nn.recurrence import lstm as lstm
-    from lstm_jax.nn.recurrence import mogrifier_lstm as mogrifier_lstm
+    from lstm_jax.nn.recurrence import unroll as unroll
     from lstm_jax.nn.regularizers import drop_connect as drop_connect
     from lstm_jax.nn.regularizers import dropout as dropout
     from lstm_jax.nn.regularizers import loop_masks as loop_masks

@@ -8,17 +8,20 @@ This is the one file that is batch-major, [B, T, D], as Flax layers are.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState, init_lstm
+from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.named import as_cell
 from lstm_jax.cells.noise import LoopMasks
+from lstm_jax.cells.protocol import Cell, Params, State
 from lstm_jax.config import PLAIN, RegularizerConfig, check_bounds
 from lstm_jax.engines.dispatch import check_engine_name
-from lstm_jax.nn.recurrence import lstm
+from lstm_jax.nn.recurrence import unroll
 from lstm_jax.nn.regularizers import (
     check_rate,
     drop_connect,
@@ -34,9 +37,14 @@ from lstm_jax.typing import (
     RecurrentWeights,
 )
 
+Held = Any  # an nnx.Param, or an nnx.List of them
+
 
 class LSTM(nnx.Module):
-    """One LSTM layer over sequences [B, T, D].
+    """One layer over sequences [B, T, D]: the textbook LSTM, or any other cell.
+
+    The parameters stand in it by the names that the cell's `Params` has for them:
+    `w_x`, `w_h` and `b`, and what else there is.
 
     Args:
         in_features: D, the width of the inputs.
@@ -47,7 +55,15 @@ class LSTM(nnx.Module):
         remat: see `lstm_jax.lstm`.
         regularizer: of its fields a layer heeds `weight_drop`, `recurrent_dropout`,
             `zoneout_hidden` and `zoneout_cell`, and of `variational` what they do.
+        cell: what is repeated over time, or its name, "gru" for one.
+
+    Raises:
+        ValueError: an engine that can't run the cell or what the regularizer asks for.
     """
+
+    w_x: nnx.Param[jax.Array]
+    w_h: nnx.Param[jax.Array]
+    b: nnx.Param[jax.Array]
 
     def __init__(
         self,
@@ -59,38 +75,45 @@ class LSTM(nnx.Module):
         engine: str = "auto",
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
+        cell: Cell | str = LSTM_CELL,
     ) -> None:
-        params = init_lstm(rngs.params(), in_features, hidden_features, dtype)
-        self.w_x = nnx.Param(params.w_x)
-        self.w_h = nnx.Param(params.w_h)
-        self.b = nnx.Param(params.b)
-        self.engine = check_engine_name(engine, masks=regularizer.in_loop)
+        self.cell = as_cell(cell)
+        params = self.cell.init(rngs.params(), in_features, hidden_features, dtype)
+        for name, value in vars(params).items():
+            setattr(self, name, _kept(value))
+        self.engine = check_engine_name(
+            engine, masks=regularizer.in_loop, cell=self.cell
+        )
         self.remat = remat
         check_bounds(regularizer)
+        _check_zoneout(self.cell, regularizer)
         self.regularizer = regularizer
 
     @property
-    def params(self) -> LSTMParams:
+    def params(self) -> Params:
         """The parameters as the functional core takes them."""
-        return LSTMParams(self.w_x[...], self.w_h[...], self.b[...])
+        kind = self.cell.Params
+        names = [field.name for field in dataclasses.fields(kind)]
+        return kind(**{name: _values(getattr(self, name)) for name in names})
 
     def __call__(
         self,
         xs: BatchInputs,
-        state: LSTMState | None = None,
+        state: State | None = None,
         *,
         lengths: Lengths | None = None,
         resets: BatchFlags | None = None,
         reverse: bool = False,
         key: PRNGKey | None = None,
-    ) -> tuple[BatchHidden, LSTMState]:
+    ) -> tuple[BatchHidden, State]:
         """Outputs [B, T, H] and the last state; the arguments are those of `lstm`.
 
         Without a key there is no noise.
         """
         params = self.params
         w_h, masks = self.regularize(key, params.w_h, (xs.shape[1], xs.shape[0]))
-        ys, state = lstm(
+        ys, state = unroll(
+            self.cell,
             dataclasses.replace(params, w_h=w_h),
             jnp.swapaxes(xs, 0, 1),
             state,
@@ -116,8 +139,31 @@ class LSTM(nnx.Module):
         return w_h, loop_masks(inner, (*steps, len(w_h)), rates)
 
 
+def _kept(value: jax.Array | tuple[jax.Array, ...]) -> Held:
+    """An entry of a cell's parameters as a module holds it."""
+    if isinstance(value, tuple):
+        return nnx.List([nnx.Param(each) for each in value])
+    return nnx.Param(value)
+
+
+def _values(held: Held) -> jax.Array | tuple[jax.Array, ...]:
+    """The inverse of `_kept`."""
+    if isinstance(held, nnx.List):
+        return tuple(each[...] for each in held)
+    return held[...]
+
+
+def _check_zoneout(cell: Cell, rates: RegularizerConfig) -> None:
+    """Refuse to hold a cell state where there is none."""
+    if rates.zoneout_cell and not hasattr(cell.initial_state(jnp.zeros(1)), "c"):
+        raise ValueError(
+            f"zoneout_cell: expected none for the cell {cell.name}, which has no cell "
+            f"state, found {rates.zoneout_cell}"
+        )
+
+
 class Bidirectional(nnx.Module):
-    """Two LSTM layers, one reading each way; outputs side by side, [B, T, 2H]."""
+    """Two layers, one reading each way; outputs side by side, [B, T, 2H]."""
 
     def __init__(
         self,
@@ -129,6 +175,7 @@ class Bidirectional(nnx.Module):
         engine: str = "auto",
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
+        cell: Cell | str = LSTM_CELL,
     ) -> None:
         def layer() -> LSTM:
             return LSTM(
@@ -139,6 +186,7 @@ class Bidirectional(nnx.Module):
                 engine=engine,
                 remat=remat,
                 regularizer=regularizer,
+                cell=cell,
             )
 
         self.forward = layer()
@@ -147,12 +195,12 @@ class Bidirectional(nnx.Module):
     def __call__(
         self,
         xs: BatchInputs,
-        state: tuple[LSTMState, LSTMState] | None = None,
+        state: tuple[State, State] | None = None,
         *,
         lengths: Lengths | None = None,
         resets: BatchFlags | None = None,
         key: PRNGKey | None = None,
-    ) -> tuple[BatchHidden, tuple[LSTMState, LSTMState]]:
+    ) -> tuple[BatchHidden, tuple[State, State]]:
         """Outputs [B, T, 2H] and each direction's last state, forward first."""
         before = (None, None) if state is None else state
         keys = (None, None) if key is None else jax.random.split(key)
@@ -166,7 +214,7 @@ class Bidirectional(nnx.Module):
 
 
 class StackedLSTM(nnx.Module):
-    """LSTM layers on top of each other, with dropout between them.
+    """Layers on top of each other, with dropout between them.
 
     Args:
         in_features: D, the width of the inputs.
@@ -176,6 +224,7 @@ class StackedLSTM(nnx.Module):
         bidirectional: every layer reads both ways, and is 2H wide.
         regularizer: as for `LSTM`; besides, `input_dropout` is the share dropped of
             what the first layer reads, and `variational` masks serve all steps.
+        cell: as for `LSTM`, of every layer.
     """
 
     def __init__(
@@ -191,6 +240,7 @@ class StackedLSTM(nnx.Module):
         engine: str = "auto",
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
+        cell: Cell | str = LSTM_CELL,
     ) -> None:
         if num_layers < 1:
             raise ValueError(f"StackedLSTM: expected 1 layer or more, got {num_layers}")
@@ -205,6 +255,7 @@ class StackedLSTM(nnx.Module):
                 engine=engine,
                 remat=remat,
                 regularizer=regularizer,
+                cell=cell,
             )
             for depth in range(num_layers)
         )

@@ -1,28 +1,17 @@
-"""The cell over a sequence: `lstm`, through one of the engines."""
+"""A cell over a sequence: `unroll`, and `lstm` for the textbook's, by an engine."""
 
-from collections.abc import Callable
-
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lstm_jax.cells.lstm import GATES, LSTMParams, LSTMState
-from lstm_jax.cells.mogrifier import MogrifierParams, gate_weights
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
 from lstm_jax.cells.noise import LoopMasks
-from lstm_jax.engines.dispatch import ENGINES, explain_engine
-from lstm_jax.engines.mogrifier import Weights, run_mogrifier
+from lstm_jax.cells.protocol import Cell, LoopWeights, Params, State
+from lstm_jax.engines.dispatch import ENGINES, Run, explain_engine
 from lstm_jax.engines.padding import read_real, real_steps
 from lstm_jax.engines.remat import in_chunks
 from lstm_jax.ops.matmul import matmul
-from lstm_jax.typing import (
-    Flags,
-    Gates,
-    Hidden,
-    Inputs,
-    Lengths,
-    RecurrentWeights,
-)
-
-Run = Callable[..., tuple[Hidden, LSTMState]]
+from lstm_jax.typing import Flags, Gates, Hidden, Inputs, Lengths, RecurrentWeights
 
 
 def lstm(
@@ -69,18 +58,25 @@ def lstm(
         ValueError: shapes that do not fit together, an unknown engine, or one that
             can't run this.
     """
-    _check_shapes(params, xs)
-    name = _choose(engine, xs, params.w_h, lengths, resets, reverse, True, masks)
-    run = ENGINES[name].run if ENGINES[name].takes_inputs else _project(name)
-    xs = xs.astype(params.w_x.dtype)
-    state = _complete(state, xs, params.w_h)
-    return _walk(run, xs, params, state, lengths, resets, reverse, remat, masks)
+    return unroll(
+        LSTM_CELL,
+        params,
+        xs,
+        state,
+        lengths=lengths,
+        resets=resets,
+        reverse=reverse,
+        engine=engine,
+        remat=remat,
+        masks=masks,
+    )
 
 
-def lstm_from_gates(
-    z: Gates,
-    w_h: RecurrentWeights,
-    state: LSTMState | None = None,
+def unroll(
+    cell: Cell,
+    params: Params,
+    xs: Inputs,
+    state: State | None = None,
     *,
     lengths: Lengths | None = None,
     resets: Flags | None = None,
@@ -88,19 +84,65 @@ def lstm_from_gates(
     engine: str = "auto",
     remat: bool = False,
     masks: LoopMasks | None = None,
-) -> tuple[Hidden, LSTMState]:
-    """`lstm`, given the inputs' share of the gates, z = x_t @ w_x + b [T, B, 4H].
+) -> tuple[Hidden, State]:
+    """Run one layer of any cell over a batch of sequences.
+
+    Args:
+        cell: what is repeated.
+        params: the layer's weights, of the cell's `Params`.
+        xs: inputs [T, B, D], time first.
+        state: what the layer remembers from before, arrays [B, H]; zeros if None.
+        lengths: [B]; this and what follows is as for `lstm`.
+        resets: [T, B].
+        reverse: walk from the last step to the first.
+        engine: "scan" can run every cell, "fused" the LSTM and the Mogrifier, the
+            others the LSTM alone.
+        remat: keep √T states for the gradient instead of all T steps.
+        masks: regularizers inside the loop.
+
+    Returns:
+        The outputs [T, B, H], and the state after the last real step walked.
+
+    Raises:
+        ValueError: shapes that do not fit together, an unknown engine, or one that
+            can't run this.
+    """
+    _check_shapes(cell, params, xs)
+    name = _choose(cell, engine, xs, params.w_h, lengths, resets, reverse, True, masks)
+    xs = xs.astype(params.w_x.dtype)
+    state = _complete(cell, state, xs, params.w_h)
+    run = _from_inputs(name, cell)
+    return _walk(run, xs, params, state, lengths, resets, reverse, remat, masks)
+
+
+def unroll_projected(
+    cell: Cell,
+    z: Gates,
+    weights: LoopWeights,
+    w_h: RecurrentWeights,
+    state: State | None = None,
+    *,
+    lengths: Lengths | None = None,
+    resets: Flags | None = None,
+    reverse: bool = False,
+    engine: str = "auto",
+    remat: bool = False,
+    masks: LoopMasks | None = None,
+) -> tuple[Hidden, State]:
+    """`unroll`, given the inputs' share of the blocks, z = x_t @ w_x + b [T, B, NH].
 
     For inputs whose product is cheaper to get otherwise: that of a one-hot symbol is
-    a row of w_x. The other arguments are those of `lstm`; "cudnn" needs the inputs.
+    a row of w_x. `weights` is what the cell's `loop_weights` picks; the other arguments
+    are those of `unroll`; "cudnn" needs the inputs.
     """
-    name = _choose(engine, z, w_h, lengths, resets, reverse, False, masks)
-    state = _complete(state, z, w_h)
-    run = ENGINES[name].run
-    return _walk(run, z, w_h, state, lengths, resets, reverse, remat, masks)
+    name = _choose(cell, engine, z, w_h, lengths, resets, reverse, False, masks)
+    state = _complete(cell, state, z, w_h)
+    run = _run_of(name, cell)
+    return _walk(run, z, weights, state, lengths, resets, reverse, remat, masks)
 
 
 def _choose(
+    cell: Cell,
     engine: str,
     inputs_or_z: Array,
     w_h: Array,
@@ -113,14 +155,14 @@ def _choose(
     """The name of the engine; the sequence options are checked on the way."""
     steps, rows, _ = inputs_or_z.shape
     if steps == 0:
-        raise ValueError("lstm: expected at least one time step, found 0")
+        raise ValueError(f"{cell.name}: expected at least one time step, found 0")
     if lengths is not None and lengths.shape != (rows,):
         raise ValueError(
-            f"lstm: expected lengths [B] = [{rows}], found {list(lengths.shape)}"
+            f"{cell.name}: expected lengths [B] = [{rows}], found {list(lengths.shape)}"
         )
     if resets is not None and resets.shape != (steps, rows):
         raise ValueError(
-            f"lstm: expected resets [T, B] = [{steps}, {rows}], "
+            f"{cell.name}: expected resets [T, B] = [{steps}, {rows}], "
             f"found {list(resets.shape)}"
         )
     return explain_engine(
@@ -134,36 +176,44 @@ def _choose(
         reverse=reverse,
         inputs=inputs,
         masks=masks is not None,
+        cell=cell,
     ).name
 
 
-def _project(name: str) -> Run:
-    """An engine that takes gates, made to take inputs: all steps in one product."""
-    multiply = (
-        jnp.matmul if name == "scan" else matmul
-    )  # which may have no forward mode
-
-    def run(
-        xs: Inputs, params: LSTMParams, *others: object
-    ) -> tuple[Hidden, LSTMState]:
-        return ENGINES[name].run(
-            multiply(xs, params.w_x) + params.b, params.w_h, *others
-        )
-
+def _run_of(name: str, cell: Cell) -> Run:
+    """An engine that `explain_engine` has chosen for the cell."""
+    run = ENGINES[name].run_of(cell)
+    assert run is not None, "it was chosen for this cell"
     return run
+
+
+def _from_inputs(name: str, cell: Cell) -> Run:
+    """An engine that takes xs and all parameters; z is one product for all steps."""
+    run = _run_of(name, cell)
+    if ENGINES[name].takes_inputs:
+        return run
+    multiply = jnp.matmul if name == "scan" else matmul  # which may lack forward mode
+
+    def from_inputs(
+        xs: Inputs, params: Params, *others: object
+    ) -> tuple[Hidden, State]:
+        z = multiply(xs, params.w_x) + params.b if cell.projects else xs
+        return run(z, cell.loop_weights(params), *others)
+
+    return from_inputs
 
 
 def _walk(
     run: Run,
     inputs: Array,
-    weights: LSTMParams | RecurrentWeights,
-    state: LSTMState,
+    weights: Params | LoopWeights,
+    state: State,
     lengths: Lengths | None,
     resets: Flags | None,
     reverse: bool,
     remat: bool,
     masks: LoopMasks | None,
-) -> tuple[Hidden, LSTMState]:
+) -> tuple[Hidden, State]:
     """Run an engine, with lengths and resets as the masks it takes."""
     valid = real_steps(lengths, len(inputs))
     resets = resets if resets is None or valid is None else resets & valid
@@ -173,71 +223,43 @@ def _walk(
     run = in_chunks(run) if remat else run
     extra = () if masks is None else (masks,)  # most engines know of none
 
-    def read(inputs: Array, state: LSTMState) -> tuple[Hidden, LSTMState]:
+    def read(inputs: Array, state: State) -> tuple[Hidden, State]:
         return run(inputs, weights, state, resets, valid, reverse, *extra)
 
     return read_real(read, inputs, state, valid)
 
 
 def _complete(
-    state: LSTMState | None, inputs: Array, w_h: RecurrentWeights
-) -> LSTMState:
+    cell: Cell, state: State | None, inputs: Array, w_h: RecurrentWeights
+) -> State:
     """The state to start from: the one given, in the right types, or zeros."""
-    cell_dtype = jnp.promote_types(w_h.dtype, jnp.float32)
+    # Made from data, not from shapes: they lie on the same devices, and a scan may
+    # carry them under explicit sharding.
+    zeros = jnp.zeros_like(inputs[0, :, :1]) + jnp.zeros_like(w_h[:, 0])
+    blank = cell.initial_state(zeros.astype(w_h.dtype))
     if state is None:
-        # Made from data, not from shapes: they lie on the same devices, and a scan
-        # may carry them under explicit sharding.
-        zeros = jnp.zeros_like(inputs[0, :, :1]) + jnp.zeros_like(w_h[:, 0])
-        return LSTMState(h=zeros.astype(w_h.dtype), c=zeros.astype(cell_dtype))
+        return blank
     expected = (inputs.shape[1], len(w_h))
-    if state.h.shape != expected or state.c.shape != expected:
+    found = {name: array.shape for name, array in vars(state).items()}
+    if set(found.values()) != {expected}:
+        shapes = " and ".join(f"{name} {shape}" for name, shape in found.items())
         raise ValueError(
-            f"lstm: expected a state of shape {expected}, "
-            f"found h {state.h.shape} and c {state.c.shape}"
+            f"{cell.name}: expected a state of shape {expected}, found {shapes}"
         )
-    return LSTMState(h=state.h.astype(w_h.dtype), c=state.c.astype(cell_dtype))
+    return jax.tree.map(lambda given, zero: given.astype(zero.dtype), state, blank)
 
 
-def _check_shapes(params: LSTMParams, xs: Inputs) -> None:
+def _check_shapes(cell: Cell, params: Params, xs: Inputs) -> None:
     if xs.ndim != 3 or xs.shape[-1] != params.w_x.shape[0]:
         raise ValueError(
-            f"lstm: expected inputs [T, B, {params.w_x.shape[0]}], "
+            f"{cell.name}: expected inputs [T, B, {params.w_x.shape[0]}], "
             f"time first, found {list(xs.shape)}"
         )
-    hidden_size = params.w_h.shape[0]
-    gates = len(GATES) * hidden_size
+    hidden_size, blocks = params.w_h.shape[0], len(cell.blocks)
+    columns = blocks * hidden_size
     for name, array in (("w_x", params.w_x), ("w_h", params.w_h), ("b", params.b)):
-        if array.shape[-1] != gates:
+        if array.shape[-1] != columns:
             raise ValueError(
-                f"lstm: expected {name} to end in 4H = {gates} columns for "
-                f"H = {hidden_size}, found {list(array.shape)}"
+                f"{cell.name}: expected {name} to end in {blocks}H = {columns} columns "
+                f"for H = {hidden_size}, found {list(array.shape)}"
             )
-
-
-def mogrifier_lstm(
-    params: MogrifierParams,
-    xs: Inputs,
-    state: LSTMState,
-    *,
-    lengths: Lengths | None = None,
-    capped: bool = False,
-) -> tuple[Hidden, LSTMState]:
-    """Run one layer over a batch of sequences.
-
-    Args:
-        params: the layer's weights.
-        xs: inputs [T, B, D], time first.
-        state: what the layer remembers from before, h and c [B, H].
-        lengths: [B], how many steps of each row are real: see `lstm_jax.lstm`.
-        capped: whether the input gate is at most 1 - f.
-
-    Returns:
-        The outputs [T, B, H], and the state after the last real step.
-    """
-    valid = real_steps(lengths, len(xs))
-    weights = Weights(params.rounds, gate_weights(params), params.cell.b)
-
-    def read(xs: Array, state: LSTMState) -> tuple[Hidden, LSTMState]:
-        return run_mogrifier(weights, xs, state, valid, capped)
-
-    return read_real(read, xs, state, valid)

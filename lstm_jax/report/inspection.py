@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lstm_jax.cells.lstm import GATES, LSTMState
+from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.protocol import Cell, State
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.metrics.losses import cross_entropy
 from lstm_jax.models.language import LanguageModel, States
@@ -20,34 +21,47 @@ from lstm_jax.typing import Gates, Hidden, Ids
 
 CLOSED, OPEN = 0.1, 0.9  # a gate below or above is saturated
 DEAD = 0.01  # a unit whose |h| never reaches this is
+GATE_NAMES = {"i": "input", "f": "forget", "o": "output", "r": "reset", "z": "update"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One layer over a text: `z` [T, B, 4H], all that opens the gates, and `h`."""
+    """One layer over a text: `z` [T, B, NH], what opens the gates, and `h` [T, B, H].
+
+    The N blocks of z are those of the cell, whose gate names are used here.
+    """
 
     z: Gates
     h: Hidden
+    cell: Cell = LSTM_CELL
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The names of the sigmoid gates, i, f and o of an LSTM."""
+        return tuple(n for n in self.cell.blocks if n != self.cell.candidate)
 
     def gate(self, name: str) -> Hidden:
-        """The sigmoid gate i, f or o over the text, [T, B, H]."""
+        """A sigmoid gate over the text, [T, B, H]."""
         return jax.nn.sigmoid(self._part(name))
 
     def time_constants(self) -> Array:
         """How many steps each unit remembers, [H]: -1 / ln f, f its usual forget gate.
 
+        Or whatever gate says what is kept: of a GRU, z.
         After so many steps with such a gate 1/e of what was in the cell is left. Usual
         means the median over the text: a mean would tell of the few steps at which a
         unit forgets everything at once, as good units do.
         """
-        return -1 / jnp.median(jax.nn.log_sigmoid(self._part("f")), axis=(0, 1))
+        kept = jax.nn.log_sigmoid(self._part(self.cell.keeps))
+        return -1 / jnp.median(kept, axis=(0, 1))
 
     def dead(self) -> Array:
         """The units that show nothing all through the text, [H]."""
         return jnp.max(jnp.abs(self.h), axis=(0, 1)) < DEAD
 
     def _part(self, name: str) -> Array:
-        return jnp.split(self.z, len(GATES), axis=-1)[GATES.index(name)]
+        blocks = self.cell.blocks
+        return jnp.split(self.z, len(blocks), axis=-1)[blocks.index(name)]
 
 
 def excerpts(ids: np.ndarray, steps: int, rows: int) -> Ids:
@@ -63,20 +77,24 @@ def excerpts(ids: np.ndarray, steps: int, rows: int) -> Ids:
 
 @bounded_jit
 def watch(model: LanguageModel, ids: Ids) -> list[tuple[Gates, Hidden]]:
-    """Every layer's gate pre-activations and outputs while it reads ids [T, B]."""
-    hs, _ = model.read(ids)
-    outputs = jnp.split(hs, len(model.layers), axis=-1)
+    """Every layer's pre-activations and outputs while it reads ids [T, B]."""
+    blank = model.initial_state(ids.shape[1])
+
+    def step(before: States, symbols: Array) -> tuple[States, tuple[States, States]]:
+        after = model.step(symbols, before)
+        return after, (before, after)
+
+    _, (before, after) = jax.lax.scan(step, blank, ids)
     seen = []
-    for depth, h in enumerate(outputs):
-        below = outputs[depth - 1] if depth else ids
-        before = jnp.concatenate([jnp.zeros_like(h[:1]), h[:-1]])
-        seen.append((model.gates(depth, below, before), h))
+    for depth, state in enumerate(after):
+        below = after[depth - 1].h if depth else ids
+        seen.append((model.preactivations(depth, below, before[depth]), state.h))
     return seen
 
 
 def layers_of(model: LanguageModel, ids: Ids) -> list[Layer]:
     """The layers of a model over a text."""
-    return [Layer(z, h) for z, h in watch(model, ids)]
+    return [Layer(z, h, model.cell) for z, h in watch(model, ids)]
 
 
 def saturation(gate: Hidden) -> tuple[Array, Array]:
@@ -86,7 +104,7 @@ def saturation(gate: Hidden) -> tuple[Array, Array]:
 
 
 @bounded_jit
-def gradient_by_lag(model: LanguageModel, ids: Ids) -> list[LSTMState]:
+def gradient_by_lag(model: LanguageModel, ids: Ids) -> list[State]:
     """How strongly the last loss depends on the states before: norms [T] by lag.
 
     The loss is that of the last symbol of ids [T + 1, B]. Entry k of `h` and `c` is the
@@ -112,9 +130,13 @@ def gradient_by_lag(model: LanguageModel, ids: Ids) -> list[LSTMState]:
     return list(jax.tree.map(norms, jax.grad(loss)(nudges)))
 
 
-def cell_norms(lags: Sequence[LSTMState]) -> np.ndarray:
-    """The gradient with respect to the memory of all layers together, [T] by lag."""
-    return np.sqrt(sum(np.asarray(layer.c, np.float64) ** 2 for layer in lags))
+def cell_norms(lags: Sequence[State]) -> np.ndarray:
+    """The gradient with respect to the memory of all layers together, [T] by lag.
+
+    The memory is c, and h where there is no other, as in a GRU.
+    """
+    memories = [getattr(layer, "c", layer.h) for layer in lags]
+    return np.sqrt(sum(np.asarray(memory, np.float64) ** 2 for memory in memories))
 
 
 def reach(norms: np.ndarray, share: float = 0.01) -> int:
@@ -128,7 +150,8 @@ class LayerFindings:
 
     `closed` and `open` are the mean shares of saturated gates by the gate's name;
     `memory` the 10th, 50th and 90th percentile of the time constants, in symbols;
-    `dead` and `hidden` count units that show nothing, and whose output gate is closed.
+    `dead` and `hidden` count units that show nothing, and whose output gate, if
+    there is one, is closed.
     """
 
     units: int
@@ -148,7 +171,7 @@ class Findings:
     reach: int
 
 
-def find(layers: Sequence[Layer], lags: Sequence[LSTMState]) -> Findings:
+def find(layers: Sequence[Layer], lags: Sequence[State]) -> Findings:
     """The few numbers in which all that was measured is told."""
     norms = cell_norms(lags)
     found = tuple(_find_layer(layer) for layer in layers)
@@ -156,7 +179,7 @@ def find(layers: Sequence[Layer], lags: Sequence[LSTMState]) -> Findings:
 
 
 def _find_layer(layer: Layer) -> LayerFindings:
-    shares = {name: saturation(layer.gate(name)) for name in ("i", "f", "o")}
+    shares = {name: saturation(layer.gate(name)) for name in layer.gates}
     low, middle, high = np.quantile(layer.time_constants(), (0.1, 0.5, 0.9)).tolist()
     return LayerFindings(
         units=layer.h.shape[-1],
@@ -164,5 +187,5 @@ def _find_layer(layer: Layer) -> LayerFindings:
         open={name: float(opened.mean()) for name, (_, opened) in shares.items()},
         memory=(low, middle, high),
         dead=int(layer.dead().sum()),
-        hidden=int((shares["o"][0] == 1).sum()),
+        hidden=int((shares["o"][0] == 1).sum()) if "o" in shares else 0,
     )

@@ -7,11 +7,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from lstm_jax.cells.lstm import LSTMState
-from lstm_jax.report.inspection import CLOSED, OPEN, Layer, cell_norms, saturation
+from lstm_jax.cells.protocol import State
+from lstm_jax.report.inspection import (
+    CLOSED,
+    GATE_NAMES,
+    OPEN,
+    Layer,
+    cell_norms,
+    saturation,
+)
 from lstm_jax.report.style import TRAINING, VALIDATION, drawable, new_figure
 
-_NAMES = {"i": "input gate", "f": "forget gate", "o": "output gate"}
 _UNITS = 20  # shown of a layer
 _WIDTH = 0.13  # inches per symbol
 
@@ -23,10 +29,11 @@ def draw_gates(layers: Sequence[Layer], path: Path) -> None:
     closed, against the share in which it is open. Near the origin it is a gate that
     weighs, near an end of the diagonal one that never changes.
     """
-    figure = new_figure(13, 3.3 * len(layers))
-    rows = figure.subplots(len(layers), 4, squeeze=False)
+    gates = layers[0].gates
+    figure = new_figure(3.25 * (len(gates) + 1), 3.3 * len(layers))
+    rows = figure.subplots(len(layers), len(gates) + 1, squeeze=False)
     for depth, (layer, axes) in enumerate(zip(layers, rows, strict=True), 1):
-        for name, panel in zip(_NAMES, axes, strict=False):
+        for name, panel in zip(gates, axes, strict=False):
             _saturation(panel, layer, name)
         axes[0].set_ylabel(f"layer {depth}\nshare of the text below {CLOSED}")
         _memory(axes[-1], np.asarray(layer.time_constants()))
@@ -38,7 +45,7 @@ def _saturation(axes: Axes, layer: Layer, name: str) -> None:
     axes.plot([0, 1], [1, 0], color="0.7", linewidth=1)
     axes.scatter(opened, closed, s=12, alpha=0.5, color=TRAINING, linewidth=0)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-    axes.set_title(_NAMES[name])
+    axes.set_title(f"{GATE_NAMES.get(name, name)} gate")
     axes.set_xlabel(f"share of the text above {OPEN}")
     axes.grid(alpha=0.3)
 
@@ -56,13 +63,15 @@ def _memory(axes: Axes, constants: np.ndarray) -> None:
     axes.legend(frameon=False)
 
 
-def draw_lags(lags: Sequence[LSTMState], length: int, path: Path) -> None:
+def draw_lags(lags: Sequence[State], length: int, path: Path) -> None:
     """The gradient norm by lag, and where training cuts it off."""
     figure = new_figure(8, 4.2)
     axes = figure.subplots()
     for depth, layer in enumerate(lags, 1):
         color = f"C{depth - 1}"
         for name, style in (("c", "-"), ("h", ":")):
+            if not hasattr(layer, name):
+                continue  # a GRU has no c
             norms = np.asarray(getattr(layer, name), np.float64)
             norms[norms == 0] = np.nan  # the last c has no say in the scores
             axes.plot(norms, style, color=color, label=f"layer {depth}, {name}")

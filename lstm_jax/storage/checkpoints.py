@@ -14,6 +14,7 @@ for the step before it.
 import contextlib
 import dataclasses
 import math
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -73,6 +74,11 @@ class CheckpointInfo:
         )
         if not holds:
             raise ValueError(f"expected the numbers of a run, found {self}")
+
+
+def _current_name(name: str) -> str:
+    """What an array is called today: a Mogrifier's rounds were beside the layers."""
+    return re.sub(r"(^|/)rounds/(\d+)/(\d+)/", r"\1layers/\2/rounds/\3/", name)
 
 
 def _is_real(value: object) -> bool:
@@ -212,7 +218,7 @@ class Checkpoints:
                 if written != sha256_of(file):
                     raise ValueError("not what was written (sha256)")
                 file.seek(0)
-                arrays = read_arrays(file, described(like))
+                arrays = read_arrays(file, described(like), _current_name)
         except Difference as error:
             raise InputError(f"{where}: {error}") from None
         except (OSError, ValueError, RecursionError) as error:

@@ -7,7 +7,7 @@ data_offsets}}; then come the numbers, one array after the other, little-endian
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, TypeGuard
 
 import jax.numpy as jnp
@@ -53,8 +53,17 @@ def parts_of(arrays: Mapping[str, np.ndarray]) -> Iterator[bytes | memoryview]:
         yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def read_arrays(file: BinaryIO, wanted: Mapping[str, Stored]) -> dict[str, np.ndarray]:
+def read_arrays(
+    file: BinaryIO,
+    wanted: Mapping[str, Stored],
+    renamed: Callable[[str], str] = str,
+) -> dict[str, np.ndarray]:
     """The arrays of a file; room is made for them once they are those that are wanted.
+
+    Args:
+        file: open, at its beginning.
+        wanted: what has to be in it, by name.
+        renamed: what an array of the file is called today.
 
     Raises:
         Difference: they are others.
@@ -67,7 +76,7 @@ def read_arrays(file: BinaryIO, wanted: Mapping[str, Stored]) -> dict[str, np.nd
     if not isinstance(header, dict):
         raise ValueError("a header that is no JSON object")
     header.pop("__metadata__", None)
-    places = {name: _place_of(name, entry) for name, entry in header.items()}
+    places = {renamed(n): _place_of(n, entry) for n, entry in header.items()}
     found = {name: stored for name, (stored, _) in places.items()}
     if problem := difference(wanted, found):
         raise Difference(problem)

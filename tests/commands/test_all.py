@@ -99,8 +99,8 @@ def test_a_damaged_run_is_refused(command: str, damage: str, copied: Path) -> No
 
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "scipy"}
 FLAGS = {
-    "train": """--data --vocab --layers --hidden --dropout --precision --engine --batch
-        --mogrifier --capped-gate --top-only --length --learning-rate
+    "train": """--data --vocab --layers --cell --hidden --dropout --precision --engine
+        --batch --mogrifier --capped-gate --top-only --length --learning-rate
         --weight-decay --ema --run-dir --epochs --max-seconds --seed --preset
         --checkpoint-seconds --checkpoint-steps --on-nan
         --patience --min-improvement --tensorboard --variational --input-dropout

@@ -10,8 +10,8 @@ import pytest
 from jax.experimental import rnn
 from jax.sharding import PartitionSpec
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState
-from lstm_jax.nn.recurrence import lstm, lstm_from_gates
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
+from lstm_jax.nn.recurrence import lstm, unroll_projected
 from tests.helpers.reference_lstm import assert_close, cast, random_case
 
 T, B, D, H = 5, 4, 2, 3
@@ -80,11 +80,14 @@ def test_refused_before_tracing() -> None:
 
 @pytest.mark.usefixtures("cudnn")
 def test_refused_by_what_is_given() -> None:
-    z = CASE.xs @ CASE.w_x
+    z, w_h = CASE.xs @ CASE.w_x, CASE.w_h
     resets = jnp.zeros((T, B), bool)
     half = jax.tree.map(lambda a: a.astype("bfloat16"), PARAMS)
     for refuse, message in (
-        (lambda: lstm_from_gates(z, CASE.w_h, engine="cudnn"), "needs the inputs"),
+        (
+            lambda: unroll_projected(LSTM_CELL, z, w_h, w_h, engine="cudnn"),
+            "needs the inputs",
+        ),
         (lambda: lstm(PARAMS, CASE.xs, resets=resets, engine="cudnn"), "found resets"),
         (lambda: lstm(half, CASE.xs, engine="cudnn"), "found bfloat16"),
     ):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import lstm_jax.nn.recurrence
-from lstm_jax.cells.lstm import LSTMParams
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams
 from lstm_jax.config import EngineName, RegularizerConfig
 from lstm_jax.engines.dispatch import ENGINES, Engine, check_engine_name, explain_engine
 from lstm_jax.engines.spec import RecurrenceSpec
@@ -98,7 +98,9 @@ def test_an_engine_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> 
     def run(z: jax.Array, w_h: jax.Array, state: object, *_: object) -> tuple:
         return jnp.full((*z.shape[:2], len(w_h)), 7.0, z.dtype), state
 
-    monkeypatch.setitem(ENGINES, "seven", Engine(run, "is quick", unsupported))
+    monkeypatch.setitem(
+        ENGINES, "seven", Engine(lambda cell: run, "is quick", unsupported)
+    )
     params = LSTMParams(jnp.ones((2, 12)), jnp.ones((3, 12)), jnp.ones(12))
     ys, _ = lstm(params, jnp.ones((4, 1, 2)), engine="seven", reverse=True)
     assert (ys == 7).all()
@@ -107,8 +109,10 @@ def test_an_engine_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ValueError, match=r"one row; found more; .* can: fused, scan$"):
         lstm(params, jnp.ones((4, 2, 2)), engine="seven")
     z = jnp.ones((4, 1, 12))
-    lstm_jax.nn.recurrence.lstm_from_gates(
+    lstm_jax.nn.recurrence.unroll_projected(
+        LSTM_CELL,
         z,
+        params.w_h,
         params.w_h,
         lengths=jnp.ones(1, int),
         resets=jnp.ones((4, 1), bool),

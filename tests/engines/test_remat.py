@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState, init_lstm
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState, init_lstm
 from lstm_jax.config import RegularizerConfig
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.nn.layers import LSTM, Bidirectional, StackedLSTM
-from lstm_jax.nn.recurrence import lstm, lstm_from_gates
+from lstm_jax.nn.recurrence import lstm, unroll_projected
 from lstm_jax.nn.regularizers import loop_masks
 from tests.helpers.reference_lstm import Case, assert_close, cast, random_case
 
@@ -44,7 +44,8 @@ def measure(
         }
         if gates:
             z = case.xs @ case.w_x + case.b
-            ys, last = lstm_from_gates(z, case.w_h, state, **options)
+            weights = (LSTM_CELL, z, case.w_h, case.w_h)
+            ys, last = unroll_projected(*weights, state, **options)
         else:
             params = LSTMParams(case.w_x, case.w_h, case.b)
             ys, last = lstm(params, case.xs, state, **options)

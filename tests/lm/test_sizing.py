@@ -18,11 +18,11 @@ from lstm_jax.lm.sizing import (
     passes,
     square_matrices,
 )
+from lstm_jax.lm.task import cell_of
 from lstm_jax.models.language import LanguageModel
-from lstm_jax.models.mogrifier import MogrifierModel
 
 SHAKESPEARE = 1_003_853
-ONE, TWO = square_matrices(1), square_matrices(2)
+ONE, TWO = (square_matrices(ModelConfig(layers=layers)) for layers in (1, 2))
 
 
 @given(
@@ -57,15 +57,20 @@ def test_what_was_said_is_kept() -> None:
 
 def test_matrices_are_those_of_the_models() -> None:
     """Counted in the models themselves, at a width where nothing else is as large."""
-    for layers, rounds in ((1, 0), (3, 0), (1, 1), (2, 4)):
-        rngs = nnx.Rngs(0)
-        model = (
-            MogrifierModel(5, 64, layers, rngs=rngs, rounds=rounds)
-            if rounds
-            else LanguageModel(5, 64, layers, rngs=rngs)
-        )
+    for config in (
+        ModelConfig(layers=1),
+        ModelConfig(layers=3),
+        ModelConfig(layers=1, mogrifier=1),
+        ModelConfig(layers=2, mogrifier=4),
+        ModelConfig(layers=2, capped_gate=True),
+        ModelConfig(layers=2, cell="gru"),
+        ModelConfig(layers=2, cell="peephole"),
+        ModelConfig(layers=2, cell="mogrifier"),
+    ):
+        rngs, layers = nnx.Rngs(0), config.layers
+        model = LanguageModel(5, 64, layers, rngs=rngs, cell=cell_of(config))
         sizes = [leaf.size // 64**2 for leaf in jax.tree.leaves(model)]
-        assert square_matrices(layers, rounds) == sum(sizes)
+        assert square_matrices(config) == sum(sizes)
 
 
 def test_more_time_makes_it_wider_and_a_short_text_narrower() -> None:

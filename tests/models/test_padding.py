@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState
-from lstm_jax.cells.mogrifier import MogrifierParams
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
+from lstm_jax.cells.mogrifier import MogrifierCell, MogrifierParams
 from lstm_jax.config import RegularizerConfig
 from lstm_jax.data.special_ids import IGNORED
 from lstm_jax.engines.dispatch import ENGINES
@@ -29,11 +29,10 @@ from lstm_jax.metrics.losses import cross_entropy
 from lstm_jax.models.classifier import SequenceClassifier, classifier_loss, pool
 from lstm_jax.models.ctc import CTCModel, ctc_loss, transcript_nats
 from lstm_jax.models.language import LanguageModel
-from lstm_jax.models.mogrifier import MogrifierModel
 from lstm_jax.models.seq2seq import Seq2Seq, seq2seq_loss
 from lstm_jax.nn.attention import attend
 from lstm_jax.nn.layers import LSTM, Bidirectional, StackedLSTM
-from lstm_jax.nn.recurrence import lstm, lstm_from_gates, mogrifier_lstm
+from lstm_jax.nn.recurrence import lstm, unroll, unroll_projected
 from lstm_jax.ops.matmul import rounded_products
 from tests.helpers.reference_lstm import (
     Case,
@@ -222,7 +221,7 @@ ROWS = (
 
 
 def recurrence(row: Row, reverse: bool, remat: bool) -> Scene:
-    """`lstm` or `lstm_from_gates` with everything they take."""
+    """`lstm` or `unroll_projected` with everything they take."""
     params = LSTMParams(some(D, 4 * H), some(H, 4 * H, seed=2), some(4 * H, seed=3))
     params = cast(params, row.dtype)
     inputs = some(T, B, 4 * H if row.gates else D, dtype=row.dtype, seed=4)
@@ -231,10 +230,10 @@ def recurrence(row: Row, reverse: bool, remat: bool) -> Scene:
     unread = RESETS[0] & ~EMPTY & row.resets & (not reverse)
 
     def run(given: dict) -> Outcome:
-        cell: Callable = lstm_from_gates if row.gates else lstm
-        pair = given["params"], given["xs"]
-        ys, last = cell(
-            *(pair[::-1] if row.gates else pair),
+        run: Callable = unroll_projected if row.gates else lstm
+        params, xs = given["params"], given["xs"]
+        ys, last = run(
+            *((LSTM_CELL, xs, params, params) if row.gates else (params, xs)),
             given["state"],
             lengths=LENGTHS,
             resets=resets,
@@ -322,18 +321,18 @@ def mogrified(capped: bool) -> Scene:
     rounds = (some(H, D, seed=4), some(D, H, seed=5), some(H, D, seed=6))
 
     def run(given: dict) -> Outcome:
-        ys, last = mogrifier_lstm(
+        ys, last = unroll(
+            MogrifierCell(3, capped),
             given["params"],
             given["xs"],
             given["state"],
             lengths=LENGTHS,
-            capped=capped,
         )
         read, through = parted(last)
         return (ys, read), through
 
     given = {
-        "params": MogrifierParams(cell, rounds),
+        "params": MogrifierParams(cell.w_x, cell.w_h, cell.b, rounds),
         "xs": some(T, B, D, seed=7),
         "state": some_state(8),
     }
@@ -477,7 +476,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
     ),
     "language": lambda: language(made(LanguageModel, V, H, 2), "layers[0].w_x"),
     "mogrifier-model": lambda: language(
-        made(MogrifierModel, V, H, 2, rounds=2), "embedding"
+        made(LanguageModel, V, H, 2, cell=MogrifierCell(2)), "embedding"
     ),
     "classifier": lambda: classifier(None),
     "classifier-symbols": lambda: classifier(V),

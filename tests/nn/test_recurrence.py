@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState, lstm_step
-from lstm_jax.nn.recurrence import lstm
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState, lstm_step
+from lstm_jax.nn.recurrence import lstm, unroll
 from tests.helpers.reference_lstm import (
     Array,
     Case,
@@ -284,7 +284,9 @@ def test_shapes_that_do_not_fit(engine: str, changes: dict, message: str) -> Non
     ],
 )
 def test_options_that_would_only_broadcast(options: dict, message: str) -> None:
-    unchecked = inspect.unwrap(lstm)  # without the tests' own checks of shapes
+    unchecked = functools.partial(
+        inspect.unwrap(unroll), LSTM_CELL
+    )  # without the tests' own checks of shapes
     case = cast(CASE, float)
     params = LSTMParams(case.w_x, case.w_h, case.b)
     with pytest.raises(ValueError, match=re.escape(message)):

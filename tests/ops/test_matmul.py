@@ -18,13 +18,13 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from numpy.typing import ArrayLike, NDArray
 
 from lstm_jax.cells.lstm import LSTMParams, LSTMState
+from lstm_jax.cells.mogrifier import MogrifierCell
 from lstm_jax.config import Precision, RunConfig
 from lstm_jax.distributed import host
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.task import loss_of
 from lstm_jax.lm.training import fit_text
 from lstm_jax.models.language import LanguageModel, language_loss
-from lstm_jax.models.mogrifier import MogrifierModel
 from lstm_jax.nn.recurrence import lstm
 from lstm_jax.ops.matmul import ROUNDED, matmul, rounded_products, weight_gradient
 from tests.helpers.jaxprs import equations
@@ -153,7 +153,9 @@ BATCH = {
 }
 MODELS = {
     "plain": functools.partial(LanguageModel, 7, H, 2),
-    "mogrifier": functools.partial(MogrifierModel, 7, H, 2, rounds=3, capped=True),
+    "mogrifier": functools.partial(
+        LanguageModel, 7, H, 2, cell=MogrifierCell(rounds=3, capped=True)
+    ),
 }
 
 

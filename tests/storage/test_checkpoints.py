@@ -351,3 +351,25 @@ def test_a_checkpoint_that_cannot_be_written_is_said_at_the_next_wait(
     with pytest.raises(InputError, match="could not be written: Not a directory"):
         checkpoints.wait()
     checkpoints.close()
+
+
+def test_arrays_of_a_mogrifier_are_found_by_their_former_names(tmp_path: Path) -> None:
+    """Its rounds were once beside the layers: rounds/LAYER/ROUND."""
+    rounds = [[1.0, 2.0], [3.0, 4.0]]
+    moments = [[5.0, 6.0], [7.0, 8.0]]
+
+    def as_written(numbers: list) -> dict:
+        return {"rounds": [[{"value": jnp.full(2, n)} for n in one] for one in numbers]}
+
+    def as_read(numbers: list) -> dict:
+        each = [{"rounds": [{"value": jnp.full(2, n)} for n in one]} for one in numbers]
+        return {"layers": each}
+
+    with Checkpoints(tmp_path) as kept:
+        trees = {"model": as_written(rounds), "training": {"mu": as_written(moments)}}
+        kept.save(trees, dataclasses.replace(RECORD, step=3, best_step=3))
+    with Checkpoints(tmp_path) as kept:
+        model = kept.load_model(3, as_read([[0.0, 0.0]] * 2))
+        state = kept.load(3, "training", {"mu": as_read([[0.0, 0.0]] * 2)})
+    assert_same(model, as_read(rounds))
+    assert_same(state, {"mu": as_read(moments)})

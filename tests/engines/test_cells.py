@@ -1,0 +1,347 @@
+"""One meaning: every other cell, by each engine that has it, against NumPy loops.
+
+`test_equivalence` is the matrix of the textbook LSTM; here is a row for each cell.
+"""
+
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from numpy.typing import NDArray
+
+from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.named import CELLS
+from lstm_jax.cells.noise import LoopMasks
+from lstm_jax.engines.dispatch import ENGINES, explain_engine
+from lstm_jax.nn.recurrence import unroll
+from tests.helpers.reference_cells import (
+    GRU,
+    PEEPHOLE,
+    Reference,
+    mogrifier,
+    sequence,
+)
+from tests.helpers.reference_lstm import assert_close, cast, slopes
+
+T, B, D, H = 4, 4, 2, 3
+LENGTHS = np.array([T, 0, 2, 1])
+RESETS = np.array([[1, 0, 1, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], bool).T
+Given = dict[str, Any]  # params, xs, start
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+class Row(NamedTuple):
+    """A cell, and an engine that runs it."""
+
+    reference: Reference
+    engine: str
+
+    def __str__(self) -> str:
+        """A name for the test."""
+        return f"{self.reference}-{self.engine}"
+
+
+ROWS = (
+    Row(GRU, "scan"),
+    Row(PEEPHOLE, "scan"),
+    Row(mogrifier(0, True), "fused"),
+    Row(mogrifier(3, False), "fused"),
+    Row(mogrifier(2, True), "scan"),
+)
+each_row = pytest.mark.parametrize("row", ROWS, ids=str)
+
+
+def _is_shape(leaf: object) -> bool:
+    return (
+        isinstance(leaf, tuple) and all(isinstance(n, int) for n in leaf) and leaf != ()
+    )
+
+
+def numbers(reference: Reference) -> Given:
+    """Random numbers everywhere."""
+    rng = np.random.default_rng(7)
+    shapes = reference.shapes(D, H)
+    is_shape = {"is_leaf": _is_shape}
+    parts = 1 if reference is GRU else 2
+    return {
+        "params": jax.tree.map(
+            lambda shape: rng.normal(size=shape), shapes, **is_shape
+        ),
+        "xs": rng.normal(size=(T, B, D)),
+        "start": tuple(rng.normal(size=(B, H)) for _ in range(parts)),
+    }
+
+
+WEIGHTS = np.random.default_rng(9).normal(size=(T, B, H))
+
+
+def loss(outcome: tuple[Any, tuple]) -> Any:  # noqa: ANN401 - of NumPy or of JAX
+    """A number that depends on all outputs and, not linearly, on the last state."""
+    ys, last = outcome
+    total = (WEIGHTS * ys).sum()
+    for power, part in enumerate(last, 2):
+        total = total + (WEIGHTS[power] * part**power).sum()
+    return total
+
+
+def ours(row: Row, given: Given, remat: bool = False, **options: Any) -> tuple:  # noqa: ANN401
+    """The layer by the library."""
+    state = row.reference.state(*given["start"])
+    ys, last = unroll(
+        row.reference.cell,
+        given["params"],
+        given["xs"],
+        state,
+        engine=row.engine,
+        remat=remat,
+        **options,
+    )
+    return ys, tuple(vars(last).values())
+
+
+def measured(row: Row, given: Given, **options: Any) -> tuple[tuple, Given]:  # noqa: ANN401
+    """What the library makes of its inputs, and the gradient of the loss of that."""
+
+    @jax.jit
+    def both(given: Given) -> tuple[tuple, Given]:
+        outcome = ours(row, given, **options)
+        return outcome, jax.grad(lambda given: loss(ours(row, given, **options)))(given)
+
+    return both(given)
+
+
+@functools.cache
+def expected(reference: Reference, lengths: bool, resets: bool, reverse: bool) -> tuple:
+    """The same by the NumPy loop and its slopes."""
+
+    def outcome(given: Given) -> tuple[NDArray, tuple]:
+        return sequence(
+            reference.step,
+            given["params"],
+            given["xs"],
+            given["start"],
+            LENGTHS if lengths else None,
+            RESETS if resets else None,
+            reverse,
+        )
+
+    given = numbers(reference)
+    return outcome(given), slopes(lambda given: float(loss(outcome(given))), given)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "resets", "reverse"),
+    [
+        (False, False, False),
+        (True, True, False),
+        (True, False, True),
+        (False, True, True),
+    ],
+)
+@each_row
+def test_it_is_its_equations_and_so_are_its_gradients(
+    row: Row, lengths: bool, resets: bool, reverse: bool
+) -> None:
+    """Outputs, last state, and the gradient of everything by central differences."""
+    options = {
+        "lengths": jnp.asarray(LENGTHS) if lengths else None,
+        "resets": jnp.asarray(RESETS) if resets else None,
+        "reverse": reverse,
+    }
+    given = cast(numbers(row.reference), jnp.float64)
+    outcome, gradient = measured(row, given, **options)
+    values, slope = expected(row.reference, lengths, resets, reverse)
+    assert_close(outcome, values, 1e-12)
+    assert_close(gradient, slope, 1e-7)
+
+
+@each_row
+def test_half_the_bits_and_a_few_of_them(row: Row) -> None:
+    """float32 and bfloat16, where a cell state, if there is one, stays float32."""
+    values, slope = expected(row.reference, True, False, False)
+    for dtype, epsilons in (("float32", 64), ("bfloat16", 16)):
+        given = cast(numbers(row.reference), dtype)
+        tolerance = epsilons * float(jnp.finfo(dtype).eps)
+        lengths = jnp.asarray(LENGTHS)
+        (ys, last), gradient = measured(row, given, lengths=lengths)
+        assert ys.dtype == last[0].dtype == dtype
+        assert last[-1].dtype == ("float32" if len(last) > 1 else dtype)
+        assert_close((ys, last), values, tolerance)
+        assert_close(gradient, slope, 2 * tolerance)
+
+
+@each_row
+def test_chunks_devices_and_maps_change_nothing(row: Row) -> None:
+    """`remat`, rows spread over two devices, and several layers under `vmap`."""
+    given = cast(numbers(row.reference), jnp.float64)
+    options = {"lengths": jnp.asarray(LENGTHS), "resets": jnp.asarray(RESETS)}
+    whole = measured(row, given, **options)
+    assert_close(measured(row, given, remat=True, **options), whole, 1e-12)
+
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    columns = NamedSharding(mesh, PartitionSpec(None, "data"))
+    spread = given | {"xs": jax.device_put(given["xs"], columns)}
+    assert_close(measured(row, spread, **options), whole, 1e-12)
+
+    pair = jax.tree.map(lambda a: jnp.stack([a, jnp.roll(a, 1)]), given)
+    found = jax.jit(jax.vmap(lambda given: ours(row, given, **options)))(pair)
+    second = jax.tree.map(lambda a: a[1], pair)
+    assert_close(
+        jax.tree.map(lambda a: a[1], found), ours(row, second, **options), 1e-12
+    )
+
+
+@pytest.mark.parametrize("reference", [GRU, PEEPHOLE, mogrifier(2, True)], ids=str)
+def test_scan_has_forward_mode_and_masks(reference: Reference) -> None:
+    """Slopes along a direction; dropped candidates; a state that is held."""
+    row = Row(reference, "scan")
+    given = cast(numbers(reference), jnp.float64)
+    direction = jax.tree.map(
+        lambda a: jnp.cos(jnp.arange(a.size)).reshape(a.shape), given
+    )
+    _, slope = jax.jvp(lambda given: loss(ours(row, given)), (given,), (direction,))
+    gradient = jax.grad(lambda given: loss(ours(row, given)))(given)
+    along = jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction)
+    assert_close(slope, sum(jax.tree.leaves(along)), 1e-9)
+
+    held = jnp.ones((T, B, H)).at[2:].set(0)
+    masks = LoopMasks(zoneout_h=held, zoneout_c=held)
+    ys, last = ours(row, given, masks=masks)
+    later = given | {"xs": given["xs"][2:]}
+    assert_close((ys[2:], last), ours(row, later), 1e-12)
+    assert_close(ys[:2], jnp.stack([given["start"][0]] * 2), 1e-12)
+
+    nothing = LoopMasks(candidate=jnp.zeros((T, B, H)))
+    blank = given | {"start": tuple(map(jnp.zeros_like, given["start"]))}
+    ys, _ = ours(row, blank, masks=nothing)
+    assert not ys.any() and ours(row, blank)[0].all()
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=lambda cell: cell.name)
+def test_a_step_is_a_sequence_of_one_from_zeros(cell: Any) -> None:  # noqa: ANN401
+    """`step` is the equations, `unroll` the engine's; both begin with `init`."""
+    params = cell.init(jax.random.key(0), D, H)
+    xs = jnp.asarray(np.random.default_rng(1).normal(size=(1, B, D)), jnp.float32)
+    ys, last = unroll(cell, params, xs)
+    step = cell.step(params, cell.initial_state(jnp.zeros((B, H), jnp.float32)), xs[0])
+    assert_close(last, step, 1e-6)
+    assert_close(ys[0], step.h, 1e-6)
+    assert params.w_x.shape == (D, len(cell.blocks) * H)
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=lambda cell: cell.name)
+def test_preactivations_open_the_gates(cell: Any) -> None:  # noqa: ANN401
+    """Where the gate that keeps is far open, the memory stays; far closed, it goes."""
+    params = cell.init(jax.random.key(0), D, H)
+    rng = np.random.default_rng(1)
+    x, start = rng.normal(size=(B, D)), rng.normal(size=(B, H))
+    blank = cell.initial_state(jnp.zeros((B, H)))
+    state = type(blank)(*[jnp.asarray(start)] * len(vars(blank)))
+    z = x @ params.w_x + params.b if cell.projects else jnp.asarray(x)
+    found = cell.preactivations(cell.loop_weights(params), state, z)
+    parts = dict(zip(cell.blocks, jnp.split(found, len(cell.blocks), -1), strict=True))
+    gates = {n: jax.nn.sigmoid(a) for n, a in parts.items() if n != cell.candidate}
+    offered = jnp.tanh(parts[cell.candidate])
+    after = cell.advance(cell.loop_weights(params), state, z)
+    kept = gates[cell.keeps]
+    if cell.name == "gru":
+        assert_close(after.h, (1 - kept) * offered + kept * start, 1e-6)
+    else:
+        assert_close(after.c, kept * start + gates["i"] * offered, 1e-6)
+        assert_close(after.h, gates["o"] * jnp.tanh(after.c), 1e-6)
+
+
+def test_the_gru_is_that_of_flax() -> None:
+    """Whose hidden product has no bias."""
+    flax = nnx.GRUCell(D, H, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    given = cast(numbers(GRU), jnp.float64)
+    params = given["params"]
+    weights = {
+        "dense_i": {"kernel": params.w_x, "bias": params.b},
+        "dense_h": {"kernel": params.w_h},
+    }
+    nnx.update(flax, weights)
+    params = type(params)(params.w_x, params.w_h, params.b, jnp.zeros(H))
+    carry, ys = jax.lax.scan(flax, given["start"][0], given["xs"])
+    found = ours(Row(GRU, "scan"), given | {"params": params})
+    assert_close(found, (ys, (carry,)), 1e-12)
+
+
+def test_the_gru_is_that_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    given = cast(numbers(GRU), jnp.float64)
+    params = given["params"]
+    layer = torch.nn.GRU(D, H, dtype=torch.float64)
+    hidden = jnp.concatenate([jnp.zeros(2 * H), params.b_hn])
+    weights = (params.w_x.T, params.w_h.T, params.b, hidden)
+    for mine, theirs in zip(weights, layer.parameters(), strict=True):
+        theirs.data = torch.tensor(np.asarray(mine))
+    arrays = (given["xs"], given["start"][0][None])
+    ys, last = layer(*(torch.tensor(np.asarray(a)) for a in arrays))
+    there = (ys.detach().numpy(), (last[0].detach().numpy(),))
+    assert_close(ours(Row(GRU, "scan"), given), there, 1e-12)
+
+
+def test_peepholes_are_those_of_onnx() -> None:
+    """By ONNX' own evaluator, which has the gates in the order i, o, f, c."""
+    onnx = pytest.importorskip("onnx")
+    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
+    given = cast(numbers(PEEPHOLE), jnp.float32)
+    params, (h, c) = given["params"], given["start"]
+
+    def reordered(a: jax.Array, order: str, names: str) -> NDArray:
+        blocks = dict(zip(names, jnp.split(a, len(names), axis=-1), strict=True))
+        return np.asarray(jnp.concatenate([blocks[n] for n in order], axis=-1).T)[None]
+
+    inputs = {
+        "X": np.asarray(given["xs"]),
+        "W": reordered(params.w_x, "iofg", "ifgo"),
+        "R": reordered(params.w_h, "iofg", "ifgo"),
+        "B": np.pad(reordered(params.b, "iofg", "ifgo"), ((0, 0), (0, 4 * H))),
+        "S": None,
+        "H": np.asarray(h)[None],
+        "C": np.asarray(c)[None],
+        "P": reordered(params.p, "iof", "ifo"),
+    }
+    names = ["" if value is None else name for name, value in inputs.items()]
+    node = onnx.helper.make_node("LSTM", names, ["Y", "Yh", "Yc"], hidden_size=H)
+    kind = onnx.TensorProto.FLOAT
+    given_to = {name: value for name, value in inputs.items() if value is not None}
+    graph = onnx.helper.make_graph(
+        [node],
+        "lstm",
+        [
+            onnx.helper.make_tensor_value_info(n, kind, v.shape)
+            for n, v in given_to.items()
+        ],
+        [onnx.helper.make_tensor_value_info(n, kind, None) for n in ("Y", "Yh", "Yc")],
+    )
+    model = onnx.helper.make_model(graph)
+    ys, last_h, last_c = evaluator(model).run(None, given_to)
+    found = ours(Row(PEEPHOLE, "scan"), given)
+    assert_close(found, (ys[:, 0], (last_h[0], last_c[0])), 1e-5)
+
+
+def test_every_cell_has_a_row_with_every_engine_of_its_own() -> None:
+    there = {(row.reference.cell.name, row.engine) for row in ROWS}
+    cells = [cell for cell in CELLS.values() if cell != LSTM_CELL]
+    for cell, (name, engine) in itertools.product(cells, ENGINES.items()):
+        assert ((cell.name, name) in there) == (engine.run_of(cell) is not None)
+
+
+def test_auto_is_an_engine_that_has_the_cell() -> None:
+    sizes = {"steps": 8, "rows": 8, "hidden": 8}
+    for platform in ("cpu", "tpu", "cuda"):
+        chosen = explain_engine(cell=GRU.cell, platform=platform, **sizes)
+        assert chosen.name == "scan"
+        assert chosen.others["pallas_tpu"] == "has no loop for the cell gru"
+        fused = explain_engine(cell=mogrifier(2, True).cell, platform=platform, **sizes)
+        assert fused.name == "fused"
+    with pytest.raises(ValueError, match=r"no loop for the cell gru; .* can: scan$"):
+        explain_engine("fused", cell=GRU.cell, **sizes)

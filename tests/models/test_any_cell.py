@@ -1,0 +1,196 @@
+"""Every network with another cell than the textbook's: it learns, and is kept."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from lstm_jax.cells.gru import GRUCell
+from lstm_jax.cells.named import CELLS
+from lstm_jax.config import RegularizerConfig
+from lstm_jax.data.series import WindowSpec
+from lstm_jax.models.classifier import classifier_loss
+from lstm_jax.models.ctc import ctc_loss
+from lstm_jax.models.language import LanguageModel, language_loss
+from lstm_jax.models.saved import ModelSpec, load_model, save_model
+from lstm_jax.models.seq2seq import Seq2Seq, seq2seq_loss
+from lstm_jax.nn.layers import LSTM, StackedLSTM
+from lstm_jax.report.inspection import find, gradient_by_lag, layers_of
+from tests.helpers.reference_lstm import assert_close
+
+V, H, T, B = 6, 4, 5, 3
+RNG = np.random.default_rng(0)
+IDS = jnp.asarray(RNG.integers(1, V, size=(B, T)), jnp.int32)
+LENGTHS = jnp.array([T, 2, T - 1])
+each_cell = pytest.mark.parametrize("cell", [name for name in CELLS if name != "lstm"])
+
+
+class Network(NamedTuple):
+    """A network of the library, its loss, and a batch for both."""
+
+    arguments: dict[str, Any]
+    loss: Callable
+    batch: dict[str, Any]
+
+
+NETWORKS = {
+    "language": Network(
+        {"vocab_size": V, "hidden_size": H, "num_layers": 2},
+        language_loss,
+        {"inputs": IDS.T, "targets": IDS.T, "resets": jnp.zeros(B, bool)},
+    ),
+    "classifier": Network(
+        {
+            "features": 3,
+            "hidden_size": H,
+            "num_layers": 1,
+            "classes": 2,
+            "vocab_size": V,
+        },
+        classifier_loss,
+        {"inputs": IDS.T, "lengths": LENGTHS, "targets": jnp.array([0, 1, 1])},
+    ),
+    "seq2seq": Network(
+        {"source_size": V, "target_size": V, "embedding": 3, "hidden": H, "layers": 1},
+        seq2seq_loss,
+        {"sources": IDS, "lengths": LENGTHS, "inputs": IDS, "targets": IDS},
+    ),
+    "ctc": Network(
+        {"features": 2, "symbols": V, "hidden": H, "layers": 1},
+        ctc_loss,
+        {
+            "frames": jnp.asarray(RNG.normal(size=(B, T, 2)), jnp.float32),
+            "lengths": LENGTHS,
+            "transcripts": IDS[:, :1],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        *(("language", cell) for cell in CELLS if cell != "lstm"),
+        *(("classifier", "gru"), ("classifier", "mogrifier")),
+        *(("seq2seq", "gru"), ("seq2seq", "peephole"), ("ctc", "mogrifier")),
+    ],
+)
+def test_every_parameter_learns_and_is_kept(
+    name: str, cell: str, tmp_path: Path
+) -> None:
+    network = NETWORKS[name]
+    spec = ModelSpec(name, network.arguments | {"cell": cell})
+    model = jax.jit(spec.build)(jax.random.key(0))
+    carry = model.initial_state(B) if isinstance(model, LanguageModel) else ()
+
+    @jax.jit
+    def gradient(model: nnx.Module) -> tuple:
+        def loss(model: nnx.Module) -> jax.Array:
+            return network.loss(model, carry, network.batch, jax.random.key(1))[0].loss
+
+        return jax.value_and_grad(loss)(model)
+
+    value, slope = gradient(model)
+    assert bool(jnp.isfinite(value))
+    still = [
+        jax.tree_util.keystr(path)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(slope)
+        if not jnp.any(leaf != 0)
+    ]
+    assert not still
+    save_model(tmp_path, name, spec, model)
+    again = load_model(tmp_path).model
+    assert_close(gradient(again)[0], value, 0)
+
+
+def test_a_forecaster_hands_on_whatever_state_there_is() -> None:
+    window = WindowSpec(horizon=3, seasons=(2,), reads=4)
+    sizes = {"window": window, "hidden_size": H, "cell": "gru"}
+    model = ModelSpec("forecaster", sizes).build(jax.random.key(0))
+    model.w_out[...] = jnp.ones_like(model.w_out)
+    past = jnp.asarray(RNG.normal(size=(B, 9)), jnp.float32)
+    slope = jax.jit(jax.grad(lambda model: model(past).sum()))(model)
+    assert bool(jnp.any(slope.reader.layers[0].b_hn[...] != 0))
+
+
+@each_cell
+def test_reading_is_step_by_step(cell: str) -> None:
+    """Also with a share of the state held, and in the last bits of a short type."""
+    rates = RegularizerConfig(zoneout_hidden=0.2)
+    for dtype, regularizer, tolerance in (
+        ("float32", rates, 1e-5),
+        ("bfloat16", RegularizerConfig(), 0.05),
+    ):
+        model = LanguageModel(
+            V, H, 2, rngs=nnx.Rngs(0), cell=cell, dtype=dtype, regularizer=regularizer
+        )
+        hs, states = jax.jit(LanguageModel.read)(model, IDS.T)
+        walked, step = model.initial_state(B), jax.jit(LanguageModel.step)
+        for ids in IDS.T:
+            walked = step(model, ids, walked)
+        assert_close(walked, states, tolerance)
+        assert_close(hs[-1, :, H:], walked[-1].h, tolerance)
+
+
+@each_cell
+def test_what_is_inspected_is_of_the_cell(cell: str) -> None:
+    model = LanguageModel(V, H, 2, rngs=nnx.Rngs(0), cell=cell)
+    layers, ids = layers_of(model, IDS.T[:-1]), IDS.T
+    hs, _ = model.read(ids[:-1])
+    assert_close(jnp.concatenate([layer.h for layer in layers], -1), hs, 1e-5)
+    found = find(layers, gradient_by_lag(model, ids))
+    gates = ("r", "z") if cell == "gru" else ("i", "f", "o")
+    assert all(tuple(layer.closed) == gates for layer in found.layers)
+    assert found.norms.shape == (T - 1,) and bool(np.all(found.norms > 0)) == (
+        cell == "gru"
+    )
+
+
+def test_a_decoder_goes_on_from_where_it_was() -> None:
+    """Symbol after symbol it says what it says of all at once."""
+    model = Seq2Seq(V, V, 3, H, 1, rngs=nnx.Rngs(0), cell=GRUCell())
+    memory, states = model.encode(IDS, LENGTHS)
+    whole, _, last = model.decode(IDS, states, memory)
+    for t in range(T):
+        logits, _, states = model.decode(IDS[:, t : t + 1], states, memory)
+        assert_close(logits[:, 0], whole[:, t], 1e-5)
+    assert_close(states, last, 1e-5)
+
+
+def test_layers_hold_the_parameters_of_their_cell() -> None:
+    layer = LSTM(3, H, rngs=nnx.Rngs(0), cell="mogrifier")
+    names = {
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, _ in jax.tree_util.tree_leaves_with_path(layer)
+    }
+    assert {"w_x/value", "w_h/value", "b/value", "rounds/4/value"} <= names
+    assert layer.params.rounds[0].shape == (H, 3)
+    stack = StackedLSTM(3, H, 2, rngs=nnx.Rngs(0), cell=GRUCell(), bidirectional=True)
+    (leaves,) = {len(jax.tree.leaves(layer)) for layer in stack.layers}
+    assert leaves == 2 * len(("w_x", "w_h", "b", "b_hn"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"cell": "grue"},
+            "^cell: expected one of lstm, gru, peephole, mogrifier, found",
+        ),
+        ({"cell": "gru", "engine": "fused"}, "no loop for the cell gru; .* can: scan$"),
+        (
+            {"cell": "gru", "regularizer": RegularizerConfig(zoneout_cell=0.1)},
+            "^zoneout_cell: expected none for the cell gru",
+        ),
+    ],
+)
+def test_what_no_layer_can_be(arguments: dict, message: str) -> None:
+    build = functools.partial(LSTM, 3, H, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=message):
+        build(**arguments)
