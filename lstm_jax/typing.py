@@ -10,7 +10,8 @@
     E   models of an ensemble
     N   symbols of a transcript
 
-Arrays over time are time-major: [T, B, ...]. The annotations are checked while the
+The recurrence is time-major, [T, B, ...]: cells, engines, `lstm`, decoding. Networks,
+their layers and their batches are batch-major, [B, T, ...]. The annotations are checked while the
 tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
 """
 

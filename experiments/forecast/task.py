@@ -14,7 +14,6 @@ from lstm_jax.training import Loss
 
 _ROWS = 128  # windows per call of the one compiled program
 _each_forecast = bounded_jit(each_forecast)
-ROW_AXES = {"past": 0, "future": 0, "weight": 0}
 
 
 def window_batch(
@@ -92,7 +91,6 @@ def forecast_task(
             seed=seed,
             yardstick=yardstick,
         ),
-        row_axes=ROW_AXES,
         rows=batch,
         steps_per_epoch=max(1, windows // batch),
         items_per_step=batch * members * window.horizon,

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from lstm_jax import InputError
 from lstm_jax.data import IGNORED, Batch, Picked, bytes_of, pad
 
-ROW_AXES = {"inputs": 1, "lengths": 0, "targets": 0}
-
 
 @dataclasses.dataclass(frozen=True)
 class LabelledTexts:
@@ -82,13 +80,13 @@ def padded_batch(
         picked: which of them, and the length to pad to.
 
     Returns:
-        `inputs` [T, B], `lengths` [B], and `targets` [B], IGNORED in an empty row.
+        `inputs` [B, T], `lengths` [B], and `targets` [B], IGNORED in an empty row.
     """
     nothing = np.zeros(0, np.int32)
     chosen = [sequences[k] if k >= 0 else nothing for k in picked.rows]
     targets = np.where(picked.rows >= 0, labels[picked.rows], IGNORED)
     return {
-        "inputs": np.ascontiguousarray(pad(chosen, len(chosen), picked.shape[0], 0).T),
+        "inputs": pad(chosen, len(chosen), picked.shape[0], 0),
         "lengths": np.array([len(sequence) for sequence in chosen], np.int32),
         "targets": targets.astype(np.int32),
     }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.sentiment.config import ClassifierConfig
-from experiments.sentiment.data import ROW_AXES, LabelledTexts, padded_batch
+from experiments.sentiment.data import LabelledTexts, padded_batch
 from lstm_jax import InputError, Schedule, Task, init_state, make_optimizer, train_model
 from lstm_jax.config import Precision, RegularizerConfig, RunConfig
 from lstm_jax.data import (
@@ -34,7 +34,7 @@ from lstm_jax.training import (
     ensemble_loss,
     with_precision,
 )
-from lstm_jax.typing import Ids, LabelLogits, Lengths, Model
+from lstm_jax.typing import BatchIds, LabelLogits, Lengths, Model
 
 _LOSS = ensemble_loss(classifier_loss)
 _WARMUP = 0.1  # share of the run in which the learning rate rises
@@ -104,7 +104,6 @@ def classifier_task(
     return Task(
         loss=compiled.loss,
         batch=lambda n: padded_batch(sequences, data.labels, picks(n)),
-        row_axes=ROW_AXES,
         rows=rows,
         steps_per_epoch=picks.steps_per_epoch,
         items_per_step=sum(map(len, sequences)) // picks.steps_per_epoch,
@@ -209,7 +208,7 @@ def predict_proba(
 
 
 @bounded_jit
-def _logits(models: Model, inputs: Ids, lengths: Lengths) -> LabelLogits:
+def _logits(models: Model, inputs: BatchIds, lengths: Lengths) -> LabelLogits:
     return average_members(jax.vmap(lambda model: model(inputs, lengths))(models))
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.speech.features import pad_frames
@@ -59,4 +58,4 @@ def _transcribe(model: CTCModel, frames: jax.Array, lengths: jax.Array) -> jax.A
 def _classify(
     model: SequenceClassifier, frames: jax.Array, lengths: jax.Array
 ) -> jax.Array:
-    return model(jnp.swapaxes(frames, 0, 1), lengths)
+    return model(frames, lengths)

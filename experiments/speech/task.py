@@ -64,7 +64,7 @@ def isolated_batch(
         rows.append(varied_frames(rng, samples, ONE_WORD, FRONTEND))
     frames, lengths = pad_frames(rows, steps_of(how, FRONTEND))
     targets = np.array([recording.digit for recording in some], np.int32)
-    return {"inputs": frames.swapaxes(0, 1), "lengths": lengths, "targets": targets}
+    return {"inputs": frames, "lengths": lengths, "targets": targets}
 
 
 def joined_batch(
@@ -108,7 +108,6 @@ class TrainingSetup:
     how: Settings
     spec: ModelSpec
     batch: Callable[[Sequence[Recording], Settings, int, int], dict[str, np.ndarray]]
-    row_axes: dict[str, int]
     compiled: CompiledSteps
 
 
@@ -127,7 +126,6 @@ def isolated_setup(how: Settings, precision: Precision | None) -> TrainingSetup:
         how,
         lstm_jax.models.ModelSpec("classifier", sizes, MEMBERS),
         isolated_batch,
-        {"inputs": 1, "lengths": 0, "targets": 0},
         lstm_jax.training.CompiledSteps(loss, optimizer),
     )
 
@@ -145,7 +143,6 @@ def joined_setup(how: Settings, precision: Precision | None) -> TrainingSetup:
         how,
         lstm_jax.models.ModelSpec("ctc", sizes),
         joined_batch,
-        {"frames": 0, "lengths": 0, "transcripts": 0},
         lstm_jax.training.CompiledSteps(loss, lstm_jax.make_optimizer(0.01, 1.0, 0.99)),
     )
 
@@ -178,7 +175,6 @@ def digit_task(
     return lstm_jax.Task(
         loss=setup.compiled.loss,
         batch=functools.partial(setup.batch, recordings, how, seed),
-        row_axes=setup.row_axes,
         rows=how.rows,
         steps_per_epoch=max(1, len(recordings) // how.rows),
         items_per_step=how.rows,

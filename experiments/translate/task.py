@@ -98,7 +98,6 @@ def translation_task(
     return Task(
         loss=loss,
         batch=batch,
-        row_axes=dict.fromkeys(("sources", "lengths", "inputs", "targets"), 0),
         rows=rows,
         steps_per_epoch=order.steps_per_epoch,
         items_per_step=int(lengths[:, 1].sum()) // order.steps_per_epoch,

@@ -2,7 +2,7 @@
 
 `lstm_jax.unroll` runs a cell over sequences, `lstm_jax.LSTM(..., cell=...)` makes a
 layer of one, and so can every model. To add a cell, write a file such as `gru.py`, name
-the cell in `cells/named.py`, and give it a row in `tests/cells/test_unroll.py`.
+the cell in `cells/named.py`, and give it a row in `tests/engines/test_cells.py`.
 """
 
 from typing import Any, ClassVar, Protocol, runtime_checkable

@@ -50,14 +50,14 @@ def tbptt_batch(
         rows: only these of the B rows.
 
     Returns:
-        `inputs` and `targets` [T, B], and `resets` [B]: rows that start from zero.
+        `inputs` and `targets` [B, T], and `resets` [B]: rows that start from zero.
     """
     segments = steps_per_epoch(len(ids), batch, length)
     epoch, segment = divmod(n, segments)
     ring = len(ids) - 1 - (seam is not None)  # transitions: input k predicts k + 1
     origin = np.random.default_rng([seed, epoch]).integers(ring)
     row = np.arange(batch)[rows] * segments * length
-    place = origin + row + segment * length + np.arange(length)[:, None]
+    place = origin + row[:, None] + segment * length + np.arange(length)
     place %= ring
     if seam is not None:
         place += place >= seam - 1  # the symbol before the seam predicts nothing
@@ -85,7 +85,7 @@ def windows(
         limit: take only so many windows, evenly spread over the text.
 
     Yields:
-        `inputs` and `targets` [length, rows], and `resets` [rows], all True.
+        `inputs` and `targets` [rows, length], and `resets` [rows], all True.
     """
     end = len(ids) - 1
     starts = np.arange(0, end, length)
@@ -93,7 +93,7 @@ def windows(
         starts = starts[np.linspace(0, len(starts) - 1, limit).astype(int)]
     starts = np.pad(starts, (0, -len(starts) % rows), constant_values=end)
     for some in starts.reshape(-1, rows):
-        place = some + np.arange(length)[:, None]
+        place = some[:, None] + np.arange(length)
         inside = place < end
         place = np.where(inside, place, 0)
         yield {

@@ -11,7 +11,7 @@ from lstm_jax.decoding.beam import NO_END, Beams, beam_search
 from lstm_jax.decoding.sampling import remember
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.models.language import LanguageModel, States
-from lstm_jax.typing import Count, Ids, StepIds
+from lstm_jax.typing import BatchIds, Count, StepIds
 
 
 def search_ids(
@@ -86,8 +86,8 @@ def score_ids(
     found = [np.zeros(0, np.float32)]
     for start in range(0, len(ids), CHUNK):
         chunk = np.asarray(ids[start : start + CHUNK], np.int32)
-        padded = np.zeros((CHUNK, 1), np.int32)
-        padded[: len(chunk), 0] = chunk
+        padded = np.zeros((1, CHUNK), np.int32)
+        padded[0, : len(chunk)] = chunk
         chances, before = _score(model, before, padded, np.int32(len(chunk)))
         found.append(np.asarray(chances)[: len(chunk)])
     return np.concatenate(found)
@@ -95,13 +95,15 @@ def score_ids(
 
 @bounded_jit
 def _score(
-    model: LanguageModel, before: DecoderState, ids: Ids, count: Count
+    model: LanguageModel, before: DecoderState, ids: BatchIds, count: Count
 ) -> tuple[jax.Array, DecoderState]:
-    first = model.next_logits(before.states)[None]
-    logits, states = model(ids, before.states, lengths=jnp.full(ids.shape[1], count))
+    """The log-probabilities of the first `count` of one row of ids [1, T], [T]."""
+    first = model.next_logits(before.states)
+    logits, states = model(ids, before.states, lengths=count[None])
     # The logits of a symbol are those that stood when all before it was read.
-    logits = jnp.concatenate([first, logits[:-1]]).astype(jnp.float32)
+    logits = jnp.concatenate([first, logits[0, :-1]]).astype(jnp.float32)
     chances = jax.nn.log_softmax(logits)
-    own = jnp.take_along_axis(chances, ids[..., None], axis=-1)[:, 0, 0]
-    after = DecoderState(states, remember(before.recent, ids, count), before.place)
+    own = jnp.take_along_axis(chances, ids[0, :, None], axis=-1)[:, 0]
+    recent = remember(before.recent, ids.T, count)
+    after = DecoderState(states, recent, before.place)
     return own, after

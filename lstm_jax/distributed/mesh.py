@@ -123,21 +123,18 @@ def gathered(mesh: Mesh, tree: Tree) -> Tree:
 
 
 def shard_batch(
-    mesh: Mesh, batch: Mapping[str, np.ndarray], axes: Mapping[str, int], lead: int = 0
+    mesh: Mesh, batch: Mapping[str, np.ndarray], axis: int = 0
 ) -> dict[str, jax.Array]:
-    """A batch, cut along each array's own row axis after `lead` leading axes."""
-    return {
-        name: _put(array, _by_rows(mesh, axes[name] + lead))
-        for name, array in batch.items()
-    }
+    """Cut a batch along the axis of its rows."""
+    places = _by_rows(mesh, axis)
+    return {name: _put(array, places) for name, array in batch.items()}
 
 
 def shard_batch_by_process(
     mesh: Mesh,
     rows: int,
     read: Callable[[slice], Mapping[str, np.ndarray]],
-    axes: Mapping[str, int],
-    lead: int = 0,
+    axis: int = 0,
 ) -> dict[str, jax.Array]:
     """A batch of which every process reads the rows of its own devices, and no other.
 
@@ -145,11 +142,10 @@ def shard_batch_by_process(
         mesh: of `row_mesh`.
         rows: B, of the whole batch.
         read: some rows of the batch.
-        axes: the axis of the rows in each array.
-        lead: axes in front of them.
+        axis: of the rows, in every array.
     """
     if jax.process_count() == 1:
-        return shard_batch(mesh, read(slice(0, rows)), axes, lead)
+        return shard_batch(mesh, read(slice(0, rows)), axis)
     each = rows // mesh.size
     own = [
         (device, read(slice(n * each, (n + 1) * each)))
@@ -158,7 +154,6 @@ def shard_batch_by_process(
     ]
     whole: dict[str, jax.Array] = {}
     for name in own[0][1]:
-        axis = axes[name] + lead
         shape = list(own[0][1][name].shape)
         shape[axis] = rows
         parts = [jax.device_put(part[name], device) for device, part in own]

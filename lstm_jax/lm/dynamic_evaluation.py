@@ -80,8 +80,8 @@ def _segments(ids: np.ndarray, length: int) -> Iterator[Batch]:
     """Consecutive segments of one row, a leading axis of them per call."""
     for batch in windows(ids, length, _PER_CALL):
         yield {
-            "inputs": batch["inputs"].T[..., None],
-            "targets": batch["targets"].T[..., None],
+            "inputs": batch["inputs"][:, None],
+            "targets": batch["targets"][:, None],
             "resets": np.zeros((_PER_CALL, 1), bool),
         }
 

@@ -41,7 +41,6 @@ from lstm_jax.ops.argmax import argmax
 from lstm_jax.training.step import eval_step
 
 WINDOW = 256
-ROW_AXES = {"inputs": 1, "targets": 1, "resets": 0}
 _MOST_ROWS = 64  # windows read side by side
 _SEGMENT = 1024  # symbols of the stream per call
 
@@ -58,7 +57,7 @@ def _read_symbols(
 ) -> tuple[tuple[ClassificationSums, Array, Array], States]:
     """The measures of a batch and, of its first row, predicted ids and nats, [T]."""
     logits, states = model(batch["inputs"], reset_states(states, batch["resets"]))
-    scores, targets = logits[:, 0].astype(jnp.float32), batch["targets"][:, 0, None]
+    scores, targets = logits[0].astype(jnp.float32), batch["targets"][0, :, None]
     score = jnp.take_along_axis(scores, jnp.maximum(targets, 0), axis=-1)[:, 0]
     nats = jax.nn.logsumexp(scores, axis=-1) - score
     return (measure(logits, batch["targets"]), argmax(scores), nats), states
@@ -133,7 +132,7 @@ def _read_windows(
     blank = shard_rows(mesh, model.initial_state(rows))
     total = None
     for batch in windows(ids, WINDOW, rows, limit):
-        batch = shard_batch(mesh, batch, ROW_AXES)
+        batch = shard_batch(mesh, batch)
         found, _ = read(model, blank, batch)
         total = found if total is None else total + found
     return jax.device_get(gather_replicated(total))

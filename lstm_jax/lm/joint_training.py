@@ -16,7 +16,6 @@ from lstm_jax.data.text import Corpus
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig
-from lstm_jax.lm.evaluation import ROW_AXES
 from lstm_jax.lm.task import build_optimizer, first_state, schedule_of, text_task
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.training.callbacks import Callback
@@ -103,7 +102,6 @@ def _joint_task(jobs: Sequence[Job]) -> Task:
     return Task(
         loss=tasks[0].loss,
         batch=batch,
-        row_axes=dict.fromkeys(ROW_AXES, 0),
         rows=len(jobs),  # a model is a row
         steps_per_epoch=tasks[0].steps_per_epoch,
         items_per_step=sum(task.items_per_step for task in tasks),

@@ -22,7 +22,7 @@ from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.engines.dispatch import EngineChoice, explain_engine
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import ModelConfig, TrainConfig
-from lstm_jax.lm.evaluation import ROW_AXES, WINDOW, window256
+from lstm_jax.lm.evaluation import WINDOW, window256
 from lstm_jax.lm.sizing import DEFAULT_EPOCHS
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.ops.matmul import rounded_products
@@ -193,7 +193,6 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
         loss=loss_of(config),
         batch=segment_batch,
         batch_rows=segment_batch,
-        row_axes=ROW_AXES,
         rows=batch,
         steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
         items_per_step=batch * length,

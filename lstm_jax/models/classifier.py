@@ -36,8 +36,8 @@ from lstm_jax.nn.regularizers import (
 from lstm_jax.ops.lookup import embedding_lookup
 from lstm_jax.typing import (
     BatchHidden,
-    Ids,
-    Inputs,
+    BatchIds,
+    BatchInputs,
     LabelLogits,
     Lengths,
     PRNGKey,
@@ -114,7 +114,7 @@ class SequenceClassifier(nnx.Module):
 
     def __call__(
         self,
-        inputs: Ids | Inputs,
+        inputs: BatchIds | BatchInputs,
         lengths: Lengths | None = None,
         *,
         key: PRNGKey | None = None,
@@ -122,13 +122,13 @@ class SequenceClassifier(nnx.Module):
         """Logits of each row's class, [B, classes].
 
         Args:
-            inputs: ids [T, B], or dense inputs [T, B, D]; time first.
+            inputs: ids [B, T], or dense inputs [B, T, D].
             lengths: [B], how many steps of each row are real; all of them if None. A
                 row of length 0 is scored by the biases alone.
             key: of dropout and its like, which are absent without one.
         """
         keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
-        xs = jnp.swapaxes(self._embed(inputs, keys[0], keys[1]), 0, 1)
+        xs = self._embed(inputs, keys[0], keys[1])
         hs, states = self.stack(xs, lengths=lengths, key=keys[2])
         if lengths is None:
             lengths = jnp.full(len(xs), xs.shape[1])
@@ -138,9 +138,12 @@ class SequenceClassifier(nnx.Module):
         return pooled @ self.w_out[...] + self.b_out[...]
 
     def _embed(
-        self, inputs: Ids | Inputs, noise: PRNGKey | None, drop: PRNGKey | None
-    ) -> Inputs:
-        """What the LSTM reads, [T, B, D]."""
+        self,
+        inputs: BatchIds | BatchInputs,
+        noise: PRNGKey | None,
+        drop: PRNGKey | None,
+    ) -> BatchInputs:
+        """What the stack reads, [B, T, D]."""
         if self.table is None:
             return inputs
         table, rates = self.table[...], self.regularizer
@@ -150,7 +153,7 @@ class SequenceClassifier(nnx.Module):
                 noise, inputs, len(table), rates.input_dropout, rates.variational
             )
         if drop is not None:
-            xs = dropout(drop, xs, self.dropout, 0 if rates.variational else None)
+            xs = dropout(drop, xs, self.dropout, 1 if rates.variational else None)
         return xs
 
 
@@ -198,7 +201,7 @@ def classifier_loss(
     Args:
         model: the model.
         carry: nothing: rows have no past.
-        batch: `inputs` [T, B] or [T, B, D], `lengths` [B] and `targets` [B], the
+        batch: `inputs` [B, T] or [B, T, D], `lengths` [B] and `targets` [B], the
             classes; IGNORED for a row that is not counted, which is then not read.
         key: for dropout, or None.
 

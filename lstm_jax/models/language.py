@@ -36,7 +36,15 @@ from lstm_jax.nn.regularizers import (
 )
 from lstm_jax.ops.lookup import embedding_lookup
 from lstm_jax.ops.matmul import matmul
-from lstm_jax.typing import Ids, Logits, PRNGKey, StepIds, StepLogits
+from lstm_jax.typing import (
+    BatchHidden,
+    BatchIds,
+    BatchLogits,
+    Ids,
+    PRNGKey,
+    StepIds,
+    StepLogits,
+)
 
 States = tuple[State, ...]
 Tree = TypeVar("Tree")
@@ -112,20 +120,28 @@ class LanguageModel(nnx.Module):
 
     def __call__(
         self,
-        ids: Ids,
+        ids: BatchIds,
         states: States | None = None,
         *,
         key: PRNGKey | None = None,
         lengths: Array | None = None,
-    ) -> tuple[Logits, States]:
-        """Logits of each next symbol [T, B, V], and the layers' last states.
+    ) -> tuple[BatchLogits, States]:
+        """Logits of each next symbol [B, T, V] of ids [B, T], and the last states.
 
         Without a key there is no dropout. `lengths` is that of `lstm`.
         """
-        hs, states = self.read(ids, states, key=key, lengths=lengths)
-        return self.logits(self.drop(hs, key, 0)), states
+        hs, states = self.read_over_time(ids.T, states, key=key, lengths=lengths)
+        logits = self.logits(self.drop(hs, key, 0))
+        return jnp.swapaxes(logits, 0, 1), states
 
     def read(
+        self, ids: BatchIds, states: States | None = None
+    ) -> tuple[BatchHidden, States]:
+        """Every layer's outputs side by side [B, T, LH], and the last states."""
+        hs, states = self.read_over_time(ids.T, states)
+        return jnp.swapaxes(hs, 0, 1), states
+
+    def read_over_time(
         self,
         ids: Ids,
         states: States | None = None,
@@ -133,7 +149,7 @@ class LanguageModel(nnx.Module):
         key: PRNGKey | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, States]:
-        """Every layer's outputs side by side [T, B, LH], and the last states."""
+        """`read`, time first, as the recurrence has it: ids [T, B] to [T, B, LH]."""
         before = (None,) * len(self.layers) if states is None else states
         outputs: list[Array] = []
         after = []
@@ -172,8 +188,8 @@ class LanguageModel(nnx.Module):
             return rows
         symbols, variational = self.b_out.shape[0], self.regularizer.variational
         key = jax.random.fold_in(key, len(self.layers))
-        factors = symbol_factors(key, ids, symbols, rate, variational)
-        return rows * factors.astype(rows.dtype)
+        factors = symbol_factors(key, ids.T, symbols, rate, variational)
+        return rows * jnp.swapaxes(factors, 0, 1).astype(rows.dtype)
 
     def step(self, ids: StepIds, states: States) -> States:
         """The states after one more symbol per row: one time step of `read`."""
@@ -196,7 +212,7 @@ class LanguageModel(nnx.Module):
         Args:
             depth: which layer.
             below: [T, B, H], the outputs of the layer below it; under the first one
-                the symbols, ids [T, B].
+                the symbols, ids [T, B]. Time may as well come second.
             before: its own state before each step, arrays [T, B, H].
         """
         params = self._cast(self.layers[depth].params)
@@ -266,7 +282,7 @@ def language_loss(
     Args:
         model: the model.
         states: what it read before; gradients stop there (truncated BPTT).
-        batch: `inputs` and `targets`, ids [T, B]; `resets`, [B], rows to start from
+        batch: `inputs` and `targets`, ids [B, T]; `resets`, [B], rows to start from
             the zero state.
         key: for dropout, or None.
 
@@ -274,14 +290,14 @@ def language_loss(
         The sums, and the states to go on from.
     """
     states = reset_states(states, batch["resets"])
+    hs, states = model.read_over_time(batch["inputs"].T, states, key=key)
+    targets = batch["targets"].T
     if key is None:
-        logits, states = model(batch["inputs"], states)
-        return cross_entropy(logits, batch["targets"]), states
+        return cross_entropy(model.logits(hs), targets), states
     rates = model.regularizer
-    hs, states = model.read(batch["inputs"], states, key=key)
     shown = model.drop(hs, key, 0)
     logits = tempered(model.logits(shown), rates)
-    sums = cross_entropy(logits, batch["targets"], rates.label_smoothing)
+    sums = cross_entropy(logits, targets, rates.label_smoothing)
     terms = objective_terms(model, shown, hs, rates)
     if terms is not None:
         penalty = terms * sums.count

@@ -21,7 +21,7 @@ from jax import Array
 
 from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.config import RegularizerConfig
-from lstm_jax.typing import Activations, Ids, PRNGKey, RecurrentWeights
+from lstm_jax.typing import Activations, BatchIds, PRNGKey, RecurrentWeights
 
 Shape = tuple[int, ...]
 Params = Any  # a pytree of parameters
@@ -65,19 +65,18 @@ def _survivors(key: PRNGKey, shape: Shape, rate: float) -> tuple[Array, float]:
 
 
 def symbol_factors(
-    key: PRNGKey, ids: Ids, symbols: int, rate: float, variational: bool
+    key: PRNGKey, ids: BatchIds, symbols: int, rate: float, variational: bool
 ) -> Array:
-    """Factors [T, B, 1] that drop a share `rate` of the symbols, the others scaled.
+    """Factors [B, T, 1] that drop a share `rate` of the symbols, the others scaled.
 
     A variational mask drops a symbol of a row wherever it comes (Gal & Ghahramani
     2016); the other drops every place by itself.
     """
-    steps, batch = ids.shape
     if variational:
-        kept = jax.random.bernoulli(key, 1 - rate, (batch, symbols))
-        kept = kept[jnp.arange(batch), ids]
+        kept = jax.random.bernoulli(key, 1 - rate, (len(ids), symbols))
+        kept = kept[jnp.arange(len(ids))[:, None], ids]
     else:
-        kept = jax.random.bernoulli(key, 1 - rate, (steps, batch))
+        kept = jax.random.bernoulli(key, 1 - rate, ids.shape)
     return kept[..., None] / (1 - rate)
 
 

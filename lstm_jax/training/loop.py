@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -42,9 +42,8 @@ class Task:
 
     Attributes:
         loss: see `lstm_jax.training.step`.
-        batch: batch n of training, a function of n alone; called by a thread, ahead of
-            the device.
-        row_axes: the axis of the rows in each of a batch's arrays.
+        batch: batch n of training, arrays [B, ...], a function of n alone; called by a
+            thread, ahead of the device.
         rows: B, rows per batch.
         batch_rows: some rows of batch n, so that of several processes each makes its
             own; without it each makes the whole batch and takes its part.
@@ -58,7 +57,6 @@ class Task:
 
     loss: Loss
     batch: Callable[[int], Batch]
-    row_axes: Mapping[str, int]
     rows: int
     steps_per_epoch: int
     items_per_step: int
@@ -267,11 +265,10 @@ def _stacked(
     with jax.enable_x64(x64):
         if some is None:
             whole = stack(task.batch(n) for n in numbers)
-            return shard_batch(mesh, whole, task.row_axes, lead=1)
+            return shard_batch(mesh, whole, axis=1)
         return shard_batch_by_process(
             mesh,
             task.rows,
             lambda rows: stack(some(n, rows) for n in numbers),
-            task.row_axes,
-            lead=1,
+            axis=1,
         )

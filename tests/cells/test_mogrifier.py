@@ -179,13 +179,13 @@ def model(dtype: str = "float32") -> LanguageModel:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_reading_is_step_by_step(dtype: str) -> None:
     made = model(dtype)
-    hs, states = jax.jit(LanguageModel.read)(made, IDS)
+    hs, states = jax.jit(LanguageModel.read)(made, IDS.T)
     walked, step = made.initial_state(B), jax.jit(LanguageModel.step)
     for ids in IDS:
         walked = step(made, ids, walked)
     tolerance = 1e-5 if dtype == "float32" else 0.05
     assert_close(walked, states, tolerance)
-    assert_close(hs[-1, :, H:], walked[-1].h, tolerance)
+    assert_close(hs[:, -1, H:], walked[-1].h, tolerance)
     assert states[0].c.dtype == jnp.float32
 
 
@@ -201,7 +201,7 @@ def test_gates_that_are_inspected_are_those_of_the_steps() -> None:
 
 def test_every_parameter_learns_and_no_table_is_left() -> None:
     made = model()
-    batch = {"inputs": IDS, "targets": IDS[::-1], "resets": jnp.zeros(B, bool)}
+    batch = {"inputs": IDS.T, "targets": IDS[::-1].T, "resets": jnp.zeros(B, bool)}
     gradient = jax.grad(
         lambda m: (
             language_loss(m, made.initial_state(B), batch, jax.random.key(0))[0].loss

@@ -43,8 +43,8 @@ def test_a_batch_has_its_shape_and_types(
     _, batch, length = shape
     found = segment_batch(shape, n, seed)
     assert {name: (a.shape, a.dtype.name) for name, a in found.items()} == {
-        "inputs": ((length, batch), "int32"),
-        "targets": ((length, batch), "int32"),
+        "inputs": ((batch, length), "int32"),
+        "targets": ((batch, length), "int32"),
         "resets": ((batch,), "bool"),
     }
 
@@ -91,7 +91,7 @@ def test_lanes_go_on_where_they_stopped(
     segments = steps_per_epoch(size, batch, length)
     first = epoch * segments
     inputs = [segment_batch(shape, first + k)["inputs"] for k in range(segments)]
-    read = np.concatenate(inputs)
+    read = np.concatenate(inputs, axis=1).T
     np.testing.assert_array_equal(read[1:], (read[:-1] + 1) % (size - 1))
     ends, starts = read[-1], np.roll(read[0], -1)  # a row ends where the next began
     np.testing.assert_array_equal(starts[:-1], (ends[:-1] + 1) % (size - 1))
@@ -151,10 +151,10 @@ def test_windows_predict_every_symbol_but_the_first_once(
     """In order, in batches of one shape; what fills them up is not counted."""
     batches = list(windows(np.arange(size, dtype=np.uint8), length, rows))
     for batch in batches:
-        assert batch["inputs"].shape == batch["targets"].shape == (length, rows)
+        assert batch["inputs"].shape == batch["targets"].shape == (rows, length)
         assert batch["resets"].tolist() == [True] * rows
     inputs, targets = (
-        np.concatenate([batch[name].T.ravel() for batch in batches])
+        np.concatenate([batch[name].ravel() for batch in batches])
         for name in ("inputs", "targets")
     )
     assert targets.tolist() == [*range(1, size)] + [IGNORED] * (len(targets) - size + 1)
@@ -180,7 +180,7 @@ def test_a_limit_takes_windows_evenly(
     """Of ten windows of five; each is still a whole window."""
     ids = np.arange(51, dtype=np.uint8)
     batches = list(windows(ids, 5, rows, limit))
-    targets = np.concatenate([batch["targets"] for batch in batches], axis=1).T
+    targets = np.concatenate([batch["targets"] for batch in batches])
     counted = targets[targets[:, 0] != IGNORED]
     expected = [[5 * first + k + 1 for k in range(5)] for first in firsts]
     assert counted.tolist() == expected

@@ -48,7 +48,7 @@ class Counter(LanguageModel):
         TRACES.append("step")
         return super().step(ids, states)
 
-    def read(
+    def read_over_time(
         self,
         ids: Ids,
         states: States | None = None,
@@ -58,7 +58,7 @@ class Counter(LanguageModel):
     ) -> tuple[jax.Array, States]:
         """The same for reading."""
         TRACES.append("read")
-        return super().read(ids, states, key=key, lengths=lengths)
+        return super().read_over_time(ids, states, key=key, lengths=lengths)
 
 
 BOOK: list[NDArray] = []
@@ -105,7 +105,7 @@ def continuation(
 def full_scores(model: LanguageModel, ids: NDArray) -> NDArray:
     """The scores after each symbol, in one forward pass [T, V]."""
     forward = jax.jit(LanguageModel.__call__)
-    return np.asarray(forward(model, jnp.asarray(ids, jnp.int32)[:, None])[0][:, 0])
+    return np.asarray(forward(model, jnp.asarray(ids, jnp.int32)[None])[0][0])
 
 
 # The model's own scores.

@@ -28,7 +28,7 @@ def by_hand(model: LanguageModel, ids: np.ndarray) -> np.ndarray:
     states = model.initial_state(1)
     scores = [np.asarray(model.next_logits(states)[0])]
     forward = jax.jit(LanguageModel.__call__)
-    scores.extend(np.asarray(forward(model, jnp.asarray(ids)[:, None])[0][:-1, 0]))
+    scores.extend(np.asarray(forward(model, jnp.asarray(ids)[None])[0][0, :-1]))
     rows = np.stack(scores).astype(np.float64)
     rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
     return rows[np.arange(len(ids)), ids]

@@ -16,7 +16,6 @@ from lstm_jax.data.bptt import tbptt_batch
 from lstm_jax.distributed.host import set_cpu_device_count
 from lstm_jax.distributed.mesh import mesh_for, replicate, row_mesh, shard_params
 from lstm_jax.errors import InputError
-from lstm_jax.lm.evaluation import ROW_AXES
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.loop import Task, Timer, fit
@@ -45,7 +44,6 @@ TASK = Task(
     loss=language_loss,
     batch=segment_batch,
     batch_rows=segment_batch,
-    row_axes=ROW_AXES,
     rows=ROWS,
     steps_per_epoch=10,
     items_per_step=ROWS * STEPS,
@@ -169,7 +167,7 @@ def test_a_language_model_learns_under(way: str, symbols: int) -> None:
     """
     model = LanguageModel(symbols, UNITS, 1, rngs=nnx.Rngs(0))
     arguments = model, model.initial_state(ROWS), segment_batch(0)
-    rows = {name: PartitionSpec(*[None] * n, "data") for name, n in ROW_AXES.items()}
+    rows = PartitionSpec("data")
     spread = PartitionSpec(), PartitionSpec("data"), rows
 
     def mean(model: LanguageModel, states: tuple, batch: dict) -> jax.Array:
@@ -201,7 +199,7 @@ def test_a_language_model_learns_under(way: str, symbols: int) -> None:
             jax.device_put(model, places[0]),
             jax.device_put(arguments[1], places[1]),
             {
-                name: jax.device_put(a, places[2][name])
+                name: jax.device_put(a, places[2])
                 for name, a in segment_batch(0).items()
             },
         ]
@@ -283,9 +281,8 @@ def test_little_work_is_done_by_one_device(
 def test_some_rows_are_those_of_the_whole_batch() -> None:
     for n in (0, 3, 11):
         whole, part = segment_batch(n), segment_batch(n, slice(4, 9))
-        for name, axis in ROW_AXES.items():
-            expected = whole[name].take(range(4, 9), axis)
-            np.testing.assert_array_equal(part[name], expected)
+        for name, array in whole.items():
+            np.testing.assert_array_equal(part[name], array[4:9])
 
 
 def test_once_jax_is_in_use_the_cores_stay_as_they_are() -> None:

@@ -39,8 +39,8 @@ def mean_loss(
     model: LanguageModel, states: States, inputs: NDArray, targets: NDArray
 ) -> tuple[jax.Array, tuple[jax.Array, States]]:
     """The loss of a segment as the mean, and as the sum."""
-    logits, states = model(jnp.asarray(inputs, jnp.int32)[:, None], states)
-    chances = jax.nn.log_softmax(logits[:, 0])
+    logits, states = model(jnp.asarray(inputs, jnp.int32)[None], states)
+    chances = jax.nn.log_softmax(logits[0])
     nats = -chances[jnp.arange(len(targets)), jnp.asarray(targets, jnp.int32)]
     return nats.mean(), (nats.sum(), states)
 

@@ -44,8 +44,8 @@ def model() -> LanguageModel:
 def read_at_once(ids: NDArray) -> Totals:
     """One forward pass from the zero state, summed up in float64."""
     forward = jax.jit(LanguageModel.__call__)
-    logits = forward(model(), jnp.asarray(ids[:-1], jnp.int32)[:, None])[0]
-    logits = np.asarray(logits, np.float64)[:, 0]
+    logits = forward(model(), jnp.asarray(ids[:-1], jnp.int32)[None])[0]
+    logits = np.asarray(logits, np.float64)[0]
     chances = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     targets = ids[1:]
     loss = -np.log(chances[np.arange(len(targets)), targets]).sum()
@@ -150,7 +150,7 @@ def test_a_hopeless_model_still_has_a_perplexity() -> None:
 def measured_at_once(ids: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Targets, predictions and confidences of one pass."""
     forward = jax.jit(LanguageModel.__call__)
-    logits = forward(model(), jnp.asarray(ids[:-1], jnp.int32)[:, None])[0][:, 0]
+    logits = forward(model(), jnp.asarray(ids[:-1], jnp.int32)[None])[0][0]
     return ids[1:], np.asarray(logits.argmax(-1)), np.asarray(jax.nn.softmax(logits))
 
 

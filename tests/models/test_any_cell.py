@@ -43,7 +43,7 @@ NETWORKS = {
     "language": Network(
         {"vocab_size": V, "hidden_size": H, "num_layers": 2},
         language_loss,
-        {"inputs": IDS.T, "targets": IDS.T, "resets": jnp.zeros(B, bool)},
+        {"inputs": IDS, "targets": IDS, "resets": jnp.zeros(B, bool)},
     ),
     "classifier": Network(
         {
@@ -54,7 +54,7 @@ NETWORKS = {
             "vocab_size": V,
         },
         classifier_loss,
-        {"inputs": IDS.T, "lengths": LENGTHS, "targets": jnp.array([0, 1, 1])},
+        {"inputs": IDS, "lengths": LENGTHS, "targets": jnp.array([0, 1, 1])},
     ),
     "seq2seq": Network(
         {"source_size": V, "target_size": V, "embedding": 3, "hidden": H, "layers": 1},
@@ -130,19 +130,19 @@ def test_reading_is_step_by_step(cell: str) -> None:
         model = LanguageModel(
             V, H, 2, rngs=nnx.Rngs(0), cell=cell, dtype=dtype, regularizer=regularizer
         )
-        hs, states = jax.jit(LanguageModel.read)(model, IDS.T)
+        hs, states = jax.jit(LanguageModel.read)(model, IDS)
         walked, step = model.initial_state(B), jax.jit(LanguageModel.step)
         for ids in IDS.T:
             walked = step(model, ids, walked)
         assert_close(walked, states, tolerance)
-        assert_close(hs[-1, :, H:], walked[-1].h, tolerance)
+        assert_close(hs[:, -1, H:], walked[-1].h, tolerance)
 
 
 @each_cell
 def test_what_is_inspected_is_of_the_cell(cell: str) -> None:
     model = LanguageModel(V, H, 2, rngs=nnx.Rngs(0), cell=cell)
     layers, ids = layers_of(model, IDS.T[:-1]), IDS.T
-    hs, _ = model.read(ids[:-1])
+    hs, _ = model.read_over_time(ids[:-1])
     assert_close(jnp.concatenate([layer.h for layer in layers], -1), hs, 1e-5)
     found = find(layers, gradient_by_lag(model, ids))
     gates = ("r", "z") if cell == "gru" else ("i", "f", "o")

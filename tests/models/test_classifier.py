@@ -64,7 +64,7 @@ def logits_of(
 
 
 def some_ids(steps: int = T) -> NDArray[np.int32]:
-    return np.random.default_rng(2).integers(0, V, (steps, B)).astype(np.int32)
+    return np.random.default_rng(2).integers(0, V, (B, steps)).astype(np.int32)
 
 
 def table_of(model: SequenceClassifier) -> NDArray[np.float64]:
@@ -101,14 +101,14 @@ def test_scores_are_those_of_a_slow_reference() -> None:
     model = classifier()
     ids = some_ids()
     vectors = table_of(model)[ids]
-    expected = [slow_scores(model, vectors[:, b], LENGTHS[b]) for b in range(B)]
+    expected = [slow_scores(model, vectors[b], LENGTHS[b]) for b in range(B)]
     assert_close(logits_of(model, ids, LENGTHS), np.stack(expected), 1e-5)
 
 
 def test_dense_inputs_are_read_as_they_are() -> None:
     model = classifier(vocab_size=None, layers=1, pooling=("last", "mean"))
-    xs = np.random.default_rng(3).normal(size=(T, B, D))
-    expected = [slow_scores(model, xs[:, b], T) for b in range(B)]
+    xs = np.random.default_rng(3).normal(size=(B, T, D))
+    expected = [slow_scores(model, xs[b], T) for b in range(B)]
     assert_close(logits_of(model, jnp.float32(xs)), np.stack(expected), 1e-5)
 
 
@@ -116,7 +116,7 @@ def test_one_direction_alone() -> None:
     model = classifier(bidirectional=False, layers=1, pooling=("last",))
     layer = model.stack.layers[0]
     assert isinstance(layer, LSTM)
-    xs = table_of(model)[some_ids()]
+    xs = table_of(model)[some_ids().T]  # time first, as the recurrence has it
     _, last, _ = reference_lstm.sequence(case_of(layer.params, xs), LENGTHS.astype(int))
     expected = last @ np.float64(model.w_out[...]) + np.float64(model.b_out[...])
     assert_close(logits_of(model, some_ids(), LENGTHS), expected, 1e-5)
@@ -127,21 +127,21 @@ def test_padding_never_counts() -> None:
     model, ids = classifier(), some_ids()
     longer = (some_ids(T + 3) + 1) % V
     for b, length in enumerate(LENGTHS):
-        longer[:length, b] = ids[:length, b]
+        longer[b, :length] = ids[b, :length]
     expected = logits_of(model, ids, LENGTHS)
     assert_close(logits_of(model, longer, LENGTHS), expected, 1e-6)
 
 
 def test_no_gradient_reaches_the_padding() -> None:
     model = classifier(vocab_size=None)
-    xs = jnp.float32(np.random.default_rng(4).normal(size=(T, B, D)))
+    xs = jnp.float32(np.random.default_rng(4).normal(size=(B, T, D)))
     weights = jnp.float32(np.random.default_rng(5).normal(size=(B, CLASSES)))
 
     def total(xs: jax.Array) -> jax.Array:
         return (weights * model(xs, jnp.asarray(LENGTHS))).sum()
 
     moved = np.abs(jax.jit(jax.grad(total))(xs)).max(axis=-1)
-    real = np.arange(T)[:, None] < LENGTHS
+    real = np.arange(T) < LENGTHS[:, None]
     assert (moved[real] > 0).all() and (moved[~real] == 0).all()
 
 
@@ -213,7 +213,7 @@ def test_noise_needs_a_key_and_differs_between_keys(noise: str) -> None:
 def test_symbols_are_dropped_whole() -> None:
     """A single symbol is either gone or there, scaled up: two outcomes, no others."""
     model = classifier(layers=1, regularizer=RegularizerConfig(input_dropout=0.5))
-    ids = jnp.asarray(some_ids()[:1])
+    ids = jnp.asarray(some_ids()[:, :1])
     keys = jax.random.split(jax.random.key(0), 32)
     noisy = jax.jit(jax.vmap(lambda key: model(ids, key=key)))(keys)
 

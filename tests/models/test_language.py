@@ -19,8 +19,8 @@ from lstm_jax.training.step import init_state, train_step
 
 V, H, L, T, B = 6, 5, 2, 7, 3
 RNG = np.random.default_rng(0)
-IDS = jnp.asarray(RNG.integers(V, size=(T, B)), jnp.int32)
-TARGETS = jnp.asarray(RNG.integers(V, size=(T, B)), jnp.int32)
+IDS = jnp.asarray(RNG.integers(V, size=(B, T)), jnp.int32)
+TARGETS = jnp.asarray(RNG.integers(V, size=(B, T)), jnp.int32)
 forward = jax.jit(LanguageModel.__call__)
 loss_of = jax.jit(language_loss)
 each_depth = pytest.mark.parametrize("layers", [1, L])
@@ -40,7 +40,7 @@ def make(
 
 def some_states(model: LanguageModel) -> States:
     """States in the middle of a text."""
-    return forward(model, IDS[::-1])[1]
+    return forward(model, IDS[:, ::-1])[1]
 
 
 def batch(ids: jax.Array, targets: jax.Array, resets: list[bool]) -> dict:
@@ -71,12 +71,12 @@ def test_reading_at_once_is_reading_step_by_step(
     logits, after = forward(model, IDS, before)
     step = jax.jit(LanguageModel.step)
     states, found = before, []
-    for ids in IDS:
+    for ids in IDS.T:
         states = step(model, ids, states)
         found.append(model.next_logits(states))
-    assert logits.shape == (T, B, V)
+    assert logits.shape == (B, T, V)
     assert logits.dtype == dtype
-    assert_close(jnp.stack(found), logits, tolerance)
+    assert_close(jnp.stack(found, axis=1), logits, tolerance)
     assert_close(states, after, tolerance)
 
 
@@ -95,13 +95,12 @@ def test_scores_depend_on_what_was_read_and_on_nothing_else(layers: int) -> None
     zero by chance.
     """
     model = LanguageModel(T * B, H, layers, rngs=nnx.Rngs(0))
-    ids = jnp.arange(T * B, dtype=jnp.int32).reshape(T, B)
+    ids = jnp.arange(T * B, dtype=jnp.int32).reshape(B, T)
     slopes = jax.jit(jax.jacrev(lambda model: model(ids)[0].sum(axis=-1)))(model)
-    depends = np.asarray(slopes.layers[0].w_x[...] != 0).any(axis=-1)  # [T, B, TB]
-    t, b = np.arange(T)[:, None], np.arange(B)
-    same_text = b[:, None, None] == b
-    not_later = t[:, None, None] >= t[:, 0][:, None]
-    expected = (same_text & not_later).reshape(T, B, T * B)
+    depends = np.asarray(slopes.layers[0].w_x[...] != 0).any(axis=-1)  # [B, T, BT]
+    b, t = np.arange(B)[:, None, None, None], np.arange(T)[:, None, None]
+    same_text, not_later = b == np.arange(B)[:, None], t >= np.arange(T)
+    expected = (same_text & not_later).reshape(B, T, B * T)
     np.testing.assert_array_equal(depends, expected)
 
 
@@ -110,7 +109,7 @@ def test_gradient_of_taken_rows(monkeypatch: pytest.MonkeyPatch, limit: int) -> 
     """That of plain indexing; ids come several times, and one not at all."""
     monkeypatch.setattr(lookup, "_ONE_HOT_LIMIT", limit)
     table = jnp.asarray(RNG.normal(size=(V, H)), jnp.float32)
-    weights = jnp.asarray(RNG.normal(size=(T, B, H)), jnp.float32)
+    weights = jnp.asarray(RNG.normal(size=(B, T, H)), jnp.float32)
     ids = jnp.where(IDS == 2, 3, IDS)
 
     def ours(table: jax.Array) -> jax.Array:
@@ -190,7 +189,7 @@ def test_fresh_rows_start_from_zero_and_others_go_on() -> None:
     no_row, every_row = [False] * B, [True] * B
 
     def rows(chosen: list[bool]) -> dict:
-        targets = jnp.where(jnp.array(chosen), TARGETS, IGNORED)
+        targets = jnp.where(jnp.array(chosen)[:, None], TARGETS, IGNORED)
         return batch(IDS, targets, no_row)
 
     mixed, after = loss_of(model, before, batch(IDS, TARGETS, resets), None)
@@ -215,7 +214,7 @@ def test_two_segments_are_one_long_one(cut: int) -> None:
         loss_sums(*[jnp.float32(0)] * 2, accuracy=jnp.float32(0)),
     )
     for part in (slice(cut), slice(cut, None)):
-        segment = batch(IDS[part], TARGETS[part], rows)
+        segment = batch(IDS[:, part], TARGETS[:, part], rows)
         sums, states = loss_of(model, states, segment, None)
         total = total + sums
     assert_close((total, states), whole)
@@ -224,8 +223,8 @@ def test_two_segments_are_one_long_one(cut: int) -> None:
 def test_gradients_stop_where_a_segment_begins() -> None:
     """A step learns from its own segment: the carried state is a constant to it."""
     model, rows = make(1), [False] * B
-    first = batch(IDS[:4], TARGETS[:4], rows)
-    second = batch(IDS[4:], TARGETS[4:], rows)
+    first = batch(IDS[:, :4], TARGETS[:, :4], rows)
+    second = batch(IDS[:, 4:], TARGETS[:, 4:], rows)
     optimizer = make_optimizer(0.0, 1.0, 0.99)
     step = jax.jit(functools.partial(train_step, language_loss, optimizer))
     state = init_state(model, optimizer, model.initial_state(B), jax.random.key(0))
@@ -257,7 +256,7 @@ def test_the_softmax_may_see_the_last_layer_alone() -> None:
     hs, _ = jax.jit(LanguageModel.read)(model, IDS)
     expected = hs[..., -H:] @ model.w_out[...] + model.b_out[...]
     assert_close(logits, expected)
-    assert_close(model.next_logits(states), expected[-1])
+    assert_close(model.next_logits(states), expected[:, -1])
     loud = jax.tree.map(lambda a: a, model)
     loud.w_out[...] *= 2  # nothing else reaches the scores
     assert_close(forward(loud, IDS)[0], 2 * expected)

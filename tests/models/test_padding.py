@@ -369,9 +369,9 @@ def filler(model: Tree, name: str) -> Tree:
 
 
 def filled_ids(seed: int = 0) -> np.ndarray:
-    """Symbols [T, B], of which one stands in the padding and nowhere else."""
-    real = np.random.default_rng(seed).integers(PAD, size=(T, B))
-    return np.where(BEYOND, PAD, real).astype(np.int32)
+    """Symbols [B, T], of which one stands in the padding and nowhere else."""
+    real = np.random.default_rng(seed).integers(PAD, size=(B, T))
+    return np.where(BEYOND.T, PAD, real).astype(np.int32)
 
 
 def language(model: Tree, table: str) -> Scene:
@@ -407,19 +407,19 @@ def classifier(vocab_size: int | None) -> Scene:
 
     if vocab_size:
         return Scene(run, {"model": model}, {"model": filler(model, "table")})
-    unread = BEYOND | np.asarray(targets == IGNORED)
-    given = {"model": model, "xs": some(T, B, D)}
+    unread = BEYOND.T | np.asarray(targets == IGNORED)[:, None]
+    given = {"model": model, "xs": some(B, T, D)}
     return Scene(run, given, {"xs": unread[..., None]})
 
 
 def translator() -> Scene:
     """Source symbols; a target symbol that is not counted."""
     model = made(Seq2Seq, V, V, D, H, 1)
-    targets = np.where(BEYOND, IGNORED, filled_ids(1)).T
+    targets = np.where(BEYOND.T, IGNORED, filled_ids(1))
     batch = {
-        "sources": filled_ids().T,
+        "sources": filled_ids(),
         "lengths": LENGTHS,
-        "inputs": filled_ids(2).T,
+        "inputs": filled_ids(2),
         "targets": targets,
     }
     batch = jax.tree.map(jnp.asarray, batch)

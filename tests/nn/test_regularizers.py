@@ -45,7 +45,7 @@ KEYS = jax.random.split(KEY, DRAWS)
 CASE = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), random_case(0, T, B, D, H))
 PARAMS = LSTMParams(CASE.w_x, CASE.w_h, CASE.b)
 STATE = LSTMState(CASE.h, CASE.c)
-IDS = jnp.asarray(np.random.default_rng(0).integers(V, size=(T, B)), jnp.int32)
+IDS = jnp.asarray(np.random.default_rng(0).integers(V, size=(B, T)), jnp.int32)
 
 
 def close(actual: object, expected: object, tolerance: float = 1e-6) -> None:
@@ -101,11 +101,11 @@ def test_dropped_symbols(variational: bool) -> None:
         symbol_factors, ids=IDS, symbols=V, rate=RATE, variational=variational
     )
     factors = np.asarray(jax.vmap(draw)(KEYS))
-    assert factors.shape == (DRAWS, T, B, 1)
+    assert factors.shape == (DRAWS, B, T, 1)
     np.testing.assert_allclose(factors.mean(axis=0), 1, rtol=SPREAD)
     flat = factors.reshape(DRAWS, -1) == 0
     related = np.corrcoef(flat.T) > 0.5
-    row = np.tile(np.arange(B), T)
+    row = np.repeat(np.arange(B), T)
     symbol = np.asarray(IDS).ravel()
     alike = (row[:, None] == row) & (symbol[:, None] == symbol)
     same(related, alike if variational else np.eye(T * B, dtype=bool))
@@ -237,7 +237,7 @@ def with_rates(**rates: float) -> RegularizerConfig:
     return dataclasses.replace(PLAIN, **changes)
 
 
-BATCH = {"inputs": IDS, "targets": IDS[::-1], "resets": jnp.zeros(B, bool)}
+BATCH = {"inputs": IDS, "targets": IDS[:, ::-1], "resets": jnp.zeros(B, bool)}
 
 
 @functools.cache
@@ -287,10 +287,10 @@ def test_zoneout_is_the_same_read_at_once_and_step_by_step() -> None:
     logits, states = jax.jit(LanguageModel.__call__)(model, IDS)
     step = jax.jit(LanguageModel.step)
     walked, found = model.initial_state(B), []
-    for ids in IDS:
+    for ids in IDS.T:
         walked = step(model, ids, walked)
         found.append(model.next_logits(walked))
-    close(jnp.stack(found), logits, 1e-5)
+    close(jnp.stack(found, axis=1), logits, 1e-5)
     close(walked, states, 1e-5)
     assert abs(loss(model) - loss(make())) > 0.01
     keys = [jax.random.key(seed) for seed in (0, 0, 1)]
@@ -330,8 +330,8 @@ def test_weight_penalty_is_for_matrices(l1: float, l2: float) -> None:
 @pytest.mark.parametrize("counted", [1.0, 0.5])
 def test_label_smoothing_is_that_of_optax(counted: float) -> None:
     rng = np.random.default_rng(2)
-    logits = jnp.asarray(3 * rng.normal(size=(T, B, V)), jnp.float32)
-    targets = jnp.where(rng.random((T, B)) < counted, IDS, IGNORED)
+    logits = jnp.asarray(3 * rng.normal(size=(B, T, V)), jnp.float32)
+    targets = jnp.where(rng.random((B, T)) < counted, IDS, IGNORED)
 
     def theirs(logits: jax.Array) -> jax.Array:
         labels = optax.smooth_labels(jax.nn.one_hot(targets, V), 0.2)
@@ -394,7 +394,7 @@ def test_scores_are_divided_by_the_training_temperature_in_training_only() -> No
 
     def nats(logits: NDArray) -> float:
         logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-        return -np.take_along_axis(logs, np.asarray(IDS[::-1])[..., None], -1).sum()
+        return -np.take_along_axis(logs, np.asarray(IDS[:, ::-1])[..., None], -1).sum()
 
     close(loss(model), nats(logits), 1e-5)
     close(loss(model, KEY), nats(logits / 0.8), 1e-5)
@@ -420,9 +420,9 @@ def test_penalties_are_in_the_objective_and_in_no_report() -> None:
 
     def objective(model: LanguageModel) -> tuple[jax.Array, LossSums]:
         key = jax.random.fold_in(KEY, 0)  # of step 0
-        hs, _ = model.read(IDS, key=key)
+        hs, _ = model.read_over_time(IDS.T, key=key)
         shown = model.drop(hs, key, 0)
-        sums = cross_entropy(model.logits(shown), BATCH["targets"], 0.1)
+        sums = cross_entropy(model.logits(shown), BATCH["targets"].T, 0.1)
         assert sums.penalty is not None
         terms = objective_terms(model, shown, hs, model.regularizer)
         assert terms is not None

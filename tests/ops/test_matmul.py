@@ -145,7 +145,7 @@ def products_of(function: Callable, *args: object) -> list[tuple[str, ...]]:
 
 LOW = ("bfloat16", "bfloat16", "float32")
 FULL = ("float32", "float32", "float32")
-IDS = np.random.default_rng(2).integers(7, size=(2, T, B)).astype(np.int32)
+IDS = np.random.default_rng(2).integers(7, size=(2, B, T)).astype(np.int32)
 BATCH = {
     "inputs": jnp.asarray(IDS[0]),
     "targets": jnp.asarray(IDS[1]),

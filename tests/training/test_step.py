@@ -327,7 +327,6 @@ def line_task(loss: Loss) -> Task:
     return Task(
         loss=loss,
         batch=lambda n: batches[n % len(batches)],
-        row_axes={"x": 0, "y": 0},
         rows=POINTS,
         steps_per_epoch=len(batches),
         items_per_step=POINTS,

@@ -60,7 +60,6 @@ def regression(evaluate: Callable[[Model], LossSums] | None = None) -> Task:
     return Task(
         squares,
         ragged,
-        {"x": 0, "y": 0},
         rows=2,
         steps_per_epoch=4,
         items_per_step=2,

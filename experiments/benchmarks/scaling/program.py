@@ -28,7 +28,7 @@ def first_state(shape: Shape, rows: int) -> lstm_jax.TrainState:
 
 def some_batches(shape: Shape, rows: int) -> Batch:
     """Batches for one call, of random symbols."""
-    size = (STEPS, shape.steps, rows)
+    size = (STEPS, rows, shape.steps)
     inputs, targets = jax.random.randint(jax.random.key(1), (2, *size), 0, shape.vocab)
     return {
         "inputs": inputs,
@@ -49,7 +49,7 @@ def lower(
         return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=places)
 
     def place_rows(array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        return place(array, *[None] * (array.ndim - 1), "rows")
+        return place(array, None, "rows")
 
     state = jax.eval_shape(lambda: first_state(shape, rows))
     carry = jax.tree.map(lambda array: place(array, "rows"), state.carry)

@@ -107,7 +107,7 @@ def test_a_batch_is_padded_and_its_empty_rows_do_not_count() -> None:
     picked = Picked((4,), np.array([2, -1, 0, 1]))
     batch = padded_batch(sequences, np.array([5, 6, 7]), picked)
     rows = [[1, 2, 3, 0], [0, 0, 0, 0], [1, 2, 0, 0], [0, 0, 0, 0]]
-    assert batch["inputs"].T.tolist() == rows
+    assert batch["inputs"].tolist() == rows
     assert batch["lengths"].tolist() == [3, 0, 2, 0]
     assert batch["targets"].tolist() == [7, IGNORED, 5, 6]
 

@@ -95,7 +95,7 @@ def test_a_joined_batch_says_what_is_in_it() -> None:
     # A recording takes 0.15 s at least, played 12 % faster at most.
     assert (counts * 0.15 / 1.12 <= batch["lengths"] * 0.04 + 0.04).all()
     batch = task.isolated_batch(RECORDINGS, SMALL, 0, 0)
-    assert batch["inputs"].shape == (30, 6, 160) and batch["lengths"].max() <= 9
+    assert batch["inputs"].shape == (6, 30, 160) and batch["lengths"].max() <= 9
 
 
 def test_templates_name_tones_and_what_is_between_pauses() -> None:

@@ -169,7 +169,6 @@ def test_the_task_goes_over_all_pairs() -> None:
     task = translation_task(EXAMPLES, EXAMPLES, seq2seq_loss, rows=2, buckets=2, seed=0)
     assert task.steps_per_epoch == 2
     batches = [task.batch(n) for n in range(2)]
-    assert set(task.row_axes) == set(batches[0])
     counted = sum((batch["targets"] != IGNORED).sum() for batch in batches)
     assert counted == EXAMPLES.lengths[:, 1].sum()
     assert task.items_per_step == counted // 2

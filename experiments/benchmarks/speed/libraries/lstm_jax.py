@@ -194,7 +194,7 @@ def gemm(shape: Shape, size: int = 1024) -> Program:
 
 def _mean_loss(model: lstm_jax.LanguageModel, batch: dict) -> tuple[jax.Array, tuple]:
     """The mean loss of a batch from the zero state, in nats."""
-    states = model.initial_state(batch["inputs"].shape[1])
+    states = model.initial_state(len(batch["inputs"]))
     sums, states = lstm_jax.models.language_loss(model, states, batch, None)
     return sums.loss / sums.count, states
 
@@ -203,13 +203,12 @@ def _spread_batches(
     shape: Shape, inputs: Array, targets: Array
 ) -> dict[str, jax.Array]:
     arrays = {
-        "inputs": inputs,
-        "targets": targets,
+        "inputs": np.ascontiguousarray(inputs.swapaxes(1, 2)),
+        "targets": np.ascontiguousarray(targets.swapaxes(1, 2)),
         "resets": np.ones((len(inputs), shape.batch), bool),
     }
-    axes = {"inputs": 1, "targets": 1, "resets": 0}
     mesh = lstm_jax.distributed.row_mesh(shape.batch)
-    return lstm_jax.distributed.shard_batch(mesh, arrays, axes, lead=1)
+    return lstm_jax.distributed.shard_batch(mesh, arrays, axis=1)
 
 
 def _first(batches: dict[str, jax.Array]) -> dict[str, jax.Array]:
