@@ -11,8 +11,8 @@
     N   symbols of a transcript
 
 The recurrence is time-major, [T, B, ...]: cells, engines, `lstm`, decoding. Networks,
-their layers and their batches are batch-major, [B, T, ...]. The annotations are checked while the
-tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
+their layers and their batches are batch-major, [B, T, ...]. The annotations are checked
+while the tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
 """
 
 from typing import Any
@@ -47,7 +47,6 @@ Contexts = Float[Array, "B T C"]
 AttentionWeights = Float[Array, "B T S"]
 
 # Parameters.
-InputWeights = Float[Array, "D G"]
 RecurrentWeights = Float[Array, "H G"]
 GateBias = Float[Array, " G"]
 

@@ -106,7 +106,7 @@ def _on_layers(layers: Sequence[LayerFindings]) -> list[str]:
         if layer.memory[2] < 2:
             said.append(
                 f"Layer {depth}: hardly a unit remembers 2 symbols. Try "
-                "a higher forget bias at the start."
+                "a higher bias of the gate that keeps (f, of a GRU z) at the start."
             )
     return said
 
