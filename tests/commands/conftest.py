@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import SMALL, TEXT, Trained, contents, run
+from tests.helpers.commands import SMALL, TEXT, Trained, call, contents
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Two epochs of a tiny model. To be copied before it is changed."""
     home = tmp_path_factory.mktemp("trained")
     text = home / "text.txt"
     text.write_text(TEXT, encoding="utf-8")
     given = ("--data", text, "--run-dir", home / "run", *SMALL, "--epochs", 2)
-    return Trained(home / "run", text, run("train", *given, cwd=home))
+    return Trained(home / "run", text, call("train", *given, cwd=home))
 
 
 @pytest.fixture

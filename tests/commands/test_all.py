@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,11 @@ import pytest
 
 from tests.helpers.commands import (
     PATIENCE,
-    arguments,
     assert_refused,
+    call,
     contents,
     environment,
     read_json,
-    run,
 )
 
 
@@ -85,11 +85,11 @@ def test_a_damaged_run_is_refused(command: str, damage: str, copied: Path) -> No
     before = contents(copied.parent)
     cwd = copied.parent
     if command == "generate":
-        done = run("generate", copied, "--prompt", "the", "--length", 3, cwd=cwd)
+        done = call("generate", copied, "--prompt", "the", "--length", 3, cwd=cwd)
     elif command == "evaluate":
-        done = run("evaluate", copied, cwd=cwd)
+        done = call("evaluate", copied, cwd=cwd)
     else:
-        done = run("train", "--run-dir", copied, "--resume", "--epochs", 9, cwd=cwd)
+        done = call("train", "--run-dir", copied, "--resume", "--epochs", 9, cwd=cwd)
         done.stdout = ""  # the text is announced before the checkpoint is read
     assert_refused(done, message, str(copied))
     assert contents(copied.parent) == before
@@ -118,30 +118,47 @@ FLAGS = {
 }
 
 
-@pytest.mark.parametrize("command", FLAGS)
-def test_help_answers_without_jax(command: str, tmp_path: Path) -> None:
-    line = arguments(command, "--help")
+# Every --help, one after the other as a process of its own would answer it, and then
+# the packages that were imported for it.
+ALL_HELP = """
+import contextlib, io, json, runpy, sys
+answers = {}
+for command in sys.argv[1:]:
+    sys.argv = [command, "--help"]
+    said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with contextlib.redirect_stdout(said):
+        try:
+            runpy.run_module(f"lstm_jax.{command}", run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code
+    imported = sorted({name.split(".")[0] for name in sys.modules})
+    said.seek(0)
+    answers[command] = code, said.read(), imported
+print(json.dumps(answers))
+"""
+
+
+def test_help_answers_without_jax(tmp_path: Path) -> None:
     done = subprocess.run(
-        [line[0], "-X", "importtime", *line[1:]],
+        [sys.executable, "-c", ALL_HELP, *FLAGS],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
     )
-    assert done.returncode == 0
-    for flag in FLAGS[command].split():
-        assert flag in done.stdout
-        if flag != "RUN_DIR":
-            described = done.stdout[done.stdout.index(f"│ {flag}") :]
-            assert "(default: " in described.split("│ --")[1], flag
-    imported = {
-        found.rsplit("|", 1)[1].strip().split(".")[0]
-        for found in done.stderr.splitlines()
-        if found.startswith("import time:")
-    }
-    assert "lstm_jax" in imported and "argparse" in imported
-    assert not imported & HEAVY
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = json.loads(done.stdout)
+    for command, flags in FLAGS.items():
+        code, said, imported = answers[command]
+        assert code == 0
+        for flag in flags.split():
+            assert flag in said
+            if flag != "RUN_DIR":
+                described = said[said.index(f"│ {flag}") :]
+                assert "(default: " in described.split("│ --")[1], flag
+        assert {"lstm_jax", "argparse"} <= {*imported}
+        assert not {*imported} & HEAVY, command
 
 
 @pytest.mark.parametrize(
@@ -156,7 +173,7 @@ def test_help_answers_without_jax(command: str, tmp_path: Path) -> None:
 def test_a_mistyped_flag_says_what_was_meant(
     command: str, given: Sequence[str], meant: str, place: Path
 ) -> None:
-    done = run(command, *given, cwd=place)
+    done = call(command, *given, cwd=place)
     assert done.returncode == 2 and done.stdout == ""
     assert meant in done.stderr and "Traceback" not in done.stderr
 
@@ -165,7 +182,7 @@ def test_a_mistyped_flag_says_what_was_meant(
     "given", [("--hidden", "many"), ("--precision", "float8"), ("--epochs", "1.5")]
 )
 def test_a_value_of_another_kind_is_refused(given: Sequence[str], place: Path) -> None:
-    done = run("train", *given, cwd=place)
+    done = call("train", *given, cwd=place)
     assert done.returncode == 2 and done.stdout == ""
     assert given[0] in done.stderr and given[1] in done.stderr
     assert "Traceback" not in done.stderr

@@ -12,17 +12,17 @@ from tests.helpers.commands import (
     Trained,
     assert_done,
     assert_refused,
+    call,
     contents,
     last_json,
     read_json,
-    run,
 )
 
 
 def test_dynamic_evaluation_has_a_column_of_its_own(
     trained: Trained, tmp_path: Path
 ) -> None:
-    shown = run("evaluate", trained.path, "--dynamic", "--json", cwd=tmp_path).stdout
+    shown = call("evaluate", trained.path, "--dynamic", "--json", cwd=tmp_path).stdout
     assert re.search(r"window256 +stream +dynamic", shown)
     found = json.loads(shown.splitlines()[-1])
     assert found["dynamic"]["characters"] == found["stream"]["characters"]
@@ -37,7 +37,7 @@ SCORES = {"loss", "bits_per_char", "perplexity", "accuracy"}
 def test_a_run_is_evaluated(trained: Trained, tmp_path: Path) -> None:
     before = contents(trained.path)
     before.pop("confusion.png", None)
-    done = run("evaluate", trained.path, "--json", cwd=tmp_path)
+    done = call("evaluate", trained.path, "--json", cwd=tmp_path)
     assert_done(done)
     found = last_json(done)
     summary = read_json(trained.path / "summary.json")
@@ -71,7 +71,7 @@ def test_another_text_is_evaluated(trained: Trained, tmp_path: Path) -> None:
     # More than a window, so that the protocols differ; Z was never seen.
     (tmp_path / "other.txt").write_text(TEXT[::-1][:500] + "Z", encoding="utf-8")
     given = (trained.path, "--data", "other.txt", "--json")
-    done = run("evaluate", *given, cwd=tmp_path)
+    done = call("evaluate", *given, cwd=tmp_path)
     assert_done(done)
     found = last_json(done)
     assert found["source"] == "other.txt" and "other.txt" in done.stdout
@@ -85,4 +85,4 @@ def test_another_text_is_evaluated(trained: Trained, tmp_path: Path) -> None:
 def test_evaluation_refuses_what_is_no_text(
     name: str, trained: Trained, place: Path
 ) -> None:
-    assert_refused(run("evaluate", trained.path, "--data", name, cwd=place), name)
+    assert_refused(call("evaluate", trained.path, "--data", name, cwd=place), name)

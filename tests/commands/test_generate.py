@@ -13,9 +13,9 @@ from tests.helpers.commands import (
     Trained,
     assert_done,
     assert_refused,
+    call,
     contents,
     environment,
-    run,
     started,
 )
 
@@ -24,7 +24,7 @@ from tests.helpers.commands import (
 
 def made(trained: Trained, *given: object) -> str:
     """What the generate command prints."""
-    done = run("generate", trained.path, *given, cwd=trained.path.parent)
+    done = call("generate", trained.path, *given, cwd=trained.path.parent)
     assert_done(done)
     return done.stdout
 
@@ -97,16 +97,8 @@ def test_a_reader_that_left_is_no_error(tmp_path: Path) -> None:
 
 def test_an_unknown_character_is_named(trained: Trained, tmp_path: Path) -> None:
     given = (trained.path, "--prompt", "the Ω cat", "--length", 10)
-    done = run("generate", *given, cwd=tmp_path)
+    done = call("generate", *given, cwd=tmp_path)
     assert_refused(done, "prompt", "'Ω' (U+03A9)")
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a command that is called here leave JAX's own cache as it is."""
-    monkeypatch.setattr(
-        "lstm_jax.distributed.host.enable_compilation_cache", lambda: None
-    )
 
 
 @pytest.mark.parametrize(
@@ -123,34 +115,25 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         *(("--repetition-window", value) for value in ("0", "257")),
     ],
 )
-@pytest.mark.usefixtures("in_process")
 def test_generation_refuses_nonsense(flag: str, value: str, trained: Trained) -> None:
-    name = flag.strip("-").replace("-", "[-_]")
-    with pytest.raises(InputError, match=rf"{name}: expected .*, found {value}"):
-        generate.main(
-            [
-                *(str(trained.path), "--prompt", "the", "--length", "3"),
-                *(() if flag == "--temperature" else ("--temperature", "1")),
-                *(flag, value),
-            ]
-        )
+    given = [trained.path, "--prompt", "the", "--length", 3, flag, value]
+    if flag != "--temperature":
+        given += ["--temperature", 1]
+    done = call("generate", *given, cwd=trained.path.parent)
+    assert_refused(done, f"{flag}: expected ", f"found {value}")
 
 
-@pytest.mark.usefixtures("in_process")
-def test_a_beam_and_its_scores(
-    trained: Trained, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_beam_and_its_scores(trained: Trained) -> None:
     """Sorted, and with the log-probability of every character."""
-    given = [str(trained.path), "--prompt", "the", "--length", "12", "--beam", "3"]
-    generate.main([*given, "--samples", "2", "--json"])
-    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    given = ("--prompt", "the", "--length", 12, "--beam", 3)
+    shown = made(trained, *given, "--samples", 2, "--json")
+    records = [json.loads(line) for line in shown.splitlines()]
     assert [record["sample"] for record in records] == [1, 2]
     for record in records:
         assert len(record["text"]) == len(record["log_probs"]) == 12
         assert record["log_prob"] == pytest.approx(sum(record["log_probs"]), abs=1e-2)
     assert records[0]["log_prob"] > records[1]["log_prob"]
-    generate.main(given)
-    assert capsys.readouterr().out == "the" + records[0]["text"] + "\n"
+    assert made(trained, *given) == "the" + records[0]["text"] + "\n"
 
 
 @pytest.mark.parametrize(
@@ -174,12 +157,6 @@ def test_nonsense_is_refused_before_the_model_is_loaded() -> None:
         generate.main(["nowhere", "--temperature", "nan"])
 
 
-@pytest.mark.usefixtures("in_process")
-def test_more_candidates_than_symbols_are_all_of_them(
-    trained: Trained, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = [str(trained.path), "--prompt", "the", "--temperature", "1"]
-    for k in (0, 1_000, 2**40):
-        generate.main([*given, "--length", "40", "--top-k", str(k)])
-    texts = capsys.readouterr().out.splitlines()
-    assert len(texts) == 3 and len(set(texts)) == 1
+def test_more_candidates_than_symbols_are_all_of_them(trained: Trained) -> None:
+    given = ("--prompt", "the", "--temperature", 1, "--length", 40)
+    assert len({made(trained, *given, "--top-k", k) for k in (0, 1_000, 2**40)}) == 1

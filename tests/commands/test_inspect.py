@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
-from tests.helpers.commands import assert_done, assert_refused, contents, last_json, run
+from tests.helpers.commands import (
+    assert_done,
+    assert_refused,
+    call,
+    contents,
+    last_json,
+)
 
 # Inspection.
 
 
 def test_a_run_is_inspected(copied: Path) -> None:
     before = contents(copied)
-    done = run("inspect", copied, "--text", "the cat", "--json", cwd=copied.parent)
+    done = call("inspect", copied, "--text", "the cat", "--json", cwd=copied.parent)
     assert_done(done)
     found = last_json(done)
     (layer,) = found["layers"]
@@ -23,5 +29,5 @@ def test_a_run_is_inspected(copied: Path) -> None:
 
 
 def test_inspection_names_an_unknown_character(copied: Path) -> None:
-    done = run("inspect", copied, "--text", "Ω", cwd=copied.parent)
+    done = call("inspect", copied, "--text", "Ω", cwd=copied.parent)
     assert_refused(done, "'Ω' (U+03A9)")

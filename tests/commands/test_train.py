@@ -1,8 +1,10 @@
 """`python -m lstm_jax.train` as a person runs it."""
 
+import contextlib
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from lstm_jax import save, train
+from lstm_jax import save
 from lstm_jax.distributed.host import multiplies_bfloat16
-from lstm_jax.errors import InputError
 from lstm_jax.lm import load_text
 from lstm_jax.lm.config import load_config
 from lstm_jax.lm.presets import preset
@@ -25,10 +26,10 @@ from tests.helpers.commands import (
     Trained,
     assert_done,
     assert_refused,
+    call,
     contents,
     metrics,
     read_json,
-    run,
     started,
     wait_for_a_line,
 )
@@ -36,11 +37,8 @@ from tests.helpers.commands import (
 # Training.
 
 
-@pytest.mark.parametrize("given", [(), ("--seed", 1), ("--seed", 2)], ids=str)
-def test_without_arguments_it_learns_hello_world(
-    given: Sequence[object], tmp_path: Path
-) -> None:
-    done = run("train", *given, cwd=tmp_path)
+def test_without_arguments_it_learns_hello_world(tmp_path: Path) -> None:
+    done = call("train", cwd=tmp_path)
     assert_done(done)
     lines = done.stdout.splitlines()
     assert lines[-1] == "from 'hel': hello world"
@@ -67,7 +65,7 @@ def test_a_text_is_learned_and_kept(trained: Trained) -> None:
 def test_an_existing_run_is_not_overwritten(trained: Trained, copied: Path) -> None:
     before = contents(copied)
     given = ("--data", trained.text, "--run-dir", copied, *SMALL)
-    assert_refused(run("train", *given, cwd=copied.parent), str(copied), "--overwrite")
+    assert_refused(call("train", *given, cwd=copied.parent), str(copied), "--overwrite")
     assert contents(copied.parent) == {"run": None} | {
         f"run/{name}": raw for name, raw in before.items()
     }
@@ -77,7 +75,7 @@ def test_a_run_is_replaced_on_request_and_keeps_its_time(
     trained: Trained, copied: Path
 ) -> None:
     (copied / "summary.json").write_text("old")
-    done = run(
+    done = call(
         "train",
         *("--data", trained.text, "--run-dir", copied, "--overwrite"),
         *(*SMALL, "--max-seconds", BUDGET),
@@ -99,14 +97,14 @@ def test_a_run_is_replaced_on_request_and_keeps_its_time(
 def test_a_budget_too_short_for_anything_is_no_crash(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     given = ("--data", "text.txt", "--run-dir", "run", *SMALL, "--max-seconds", 0.01)
-    done = run("train", *given, cwd=tmp_path)
+    done = call("train", *given, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: --max-seconds: expected time for a step")
 
 
 def test_a_run_is_continued(trained: Trained, copied: Path) -> None:
     before = metrics(copied)
-    done = run(
+    done = call(
         "train", "--run_dir", copied, "--resume", "--epochs", 4, cwd=copied.parent
     )
     assert_done(done)
@@ -123,37 +121,48 @@ def test_a_run_is_continued(trained: Trained, copied: Path) -> None:
     assert contents(trained.path)["metrics.jsonl"] != contents(copied)["metrics.jsonl"]
 
 
-def test_mixed_precision_says_what_came_of_it(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text(TEXT)
-    words = ("--data", "text.txt", "--run-dir", "run", *SMALL, "--epochs", 1)
-    done = run("train", *words, "--precision", "mixed", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def preset_run(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """An epoch with a preset, which has mixed precision, and flags beside it."""
+    home = tmp_path_factory.mktemp("preset")
+    (home / "text.txt").write_text(TEXT)
+    given = ("--data", "text.txt", "--run-dir", "run", *SMALL, "--epochs", 1)
+    named = ("--preset", "shakespeare-3min", "--mogrifier", 0)
+    done = call("train", *given, *named, cwd=home)
     assert_done(done)
-    rounded = "factors of products in bfloat16" in done.stdout
-    full = "all in float32: this processor multiplies bfloat16 no faster" in done.stdout
+    return Trained(home / "run", home / "text.txt", done)
+
+
+def test_mixed_precision_says_what_came_of_it(preset_run: Trained) -> None:
+    said = preset_run.done.stdout
+    rounded = "factors of products in bfloat16" in said
+    full = "all in float32: this processor multiplies bfloat16 no faster" in said
     assert (rounded, full) == (multiplies_bfloat16(), not multiplies_bfloat16())
 
 
-def test_a_preset_is_where_to_begin(tmp_path: Path) -> None:
+def test_a_preset_is_where_to_begin(preset_run: Trained, tmp_path: Path) -> None:
     """Other flags still count, and a resumed run stays what it is."""
-    (tmp_path / "text.txt").write_text(TEXT)
-    given = ("--data", "text.txt", "--run-dir", "run", *SMALL, "--epochs", 1)
-    named = ("--preset", "shakespeare-3min", *given)
-    assert_done(run("train", *named, cwd=tmp_path))
-    kept = load_config(tmp_path / "run" / "config.json")
+    kept = load_config(preset_run.path / "config.json")
     assert kept.run.max_seconds == preset("shakespeare-3min").run.max_seconds == 180
-    assert (kept.model.hidden, kept.run.epochs) == (16, 1)
-    longer = ("--resume", "--run-dir", "run", "--epochs", 2)
-    assert_done(run("train", *longer, cwd=tmp_path))
-    again = load_config(tmp_path / "run" / "config.json")
+    assert kept.optimizer.ema == preset("shakespeare-3min").optimizer.ema == 0.999
+    assert (kept.model.hidden, kept.model.mogrifier, kept.run.epochs) == (16, 0, 1)
+    copied = shutil.copytree(preset_run.path, tmp_path / "run")
+    longer = ("--resume", "--run-dir", copied, "--epochs", 2)
+    assert_done(call("train", *longer, cwd=preset_run.text.parent))
+    again = load_config(copied / "config.json")
     assert (again.run.max_seconds, again.run.epochs) == (180, 2)
-    alone = run("train", "--preset", "shakespeare-3min", cwd=tmp_path)
+    assert (again.optimizer, again.model) == (kept.optimizer, kept.model)
+
+
+def test_a_preset_needs_a_text_and_a_name(place: Path) -> None:
+    alone = call("train", "--preset", "shakespeare-3min", cwd=place)
     assert_refused(alone, "--preset: expected --data, found none")
-    unknown = run("train", "--preset", "iliad", *given, cwd=tmp_path)
+    unknown = call("train", "--preset", "iliad", "--data", "good.txt", cwd=place)
     assert_refused(unknown, "--preset: expected one of shakespeare-3min", "found iliad")
 
 
 def test_help_shows_the_defaults_for_a_text_of_ones_own(tmp_path: Path) -> None:
-    shown = run("train", "--help", cwd=tmp_path).stdout
+    shown = call("train", "--help", cwd=tmp_path).stdout
     assert re.search(r"--batch INT[^-]*default: 32", shown)
 
 
@@ -173,15 +182,12 @@ def test_a_run_is_not_continued_as_another(
 ) -> None:
     before = contents(copied)
     given = ("--run-dir", copied, "--resume", flag, value)
-    done = run("train", *given, cwd=copied.parent)
+    done = call("train", *given, cwd=copied.parent)
     assert_refused(done, "--resume", flag, kept, str(value))
     assert contents(copied) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_kept_and_continued(
-    number: signal.Signals, tmp_path: Path
-) -> None:
+def test_an_interrupted_run_is_kept_and_continued(tmp_path: Path) -> None:
     """Begun without a --run-dir, so that it has the place that runs have by default."""
     (tmp_path / "my.text.txt").write_text(TEXT, encoding="utf-8")
     path = tmp_path / "runs" / "my"
@@ -189,28 +195,44 @@ def test_an_interrupted_run_is_kept_and_continued(
     with started("train", *given, cwd=tmp_path) as process:
         # What is printed into a pipe or a file is there while the run goes on.
         assert process.stdout and "to learn from" in process.stdout.readline()
-        wait_for_a_line(process, path / "metrics.jsonl")
-        assert read_json(path / "config.json")["run"]["epochs"] == 10**6
-        process.send_signal(number)
-        stdout, stderr = process.communicate()
+        before = interrupted(process, signal.SIGINT, path)
+    assert read_json(path / "config.json")["run"]["epochs"] == 10**6
+    resume = ("train", "--run-dir", path, "--resume")
+    with started(*resume, cwd=tmp_path) as process:
+        between = interrupted(process, signal.SIGTERM, path, len(before))
+    assert_goes_on(between, before)
+    last = between[-1]["step"]
+    epochs = last // STEPS_PER_EPOCH + 2
+    assert_done(call(*resume, "--epochs", epochs, cwd=tmp_path))
+    after = metrics(path)
+    assert_goes_on(after, between)
+    assert after[-1]["ended"] == "finished"
+    assert after[-1]["step"] == epochs * STEPS_PER_EPOCH
+    assert read_json(path / "summary.json")["ended"] == "finished"
+
+
+def interrupted(
+    process: subprocess.Popen[str], number: signal.Signals, path: Path, lines: int = 0
+) -> list[dict[str, Any]]:
+    """The history that a run leaves which is interrupted after so many lines."""
+    wait_for_a_line(process, path / "metrics.jsonl", lines)
+    process.send_signal(number)
+    stdout, stderr = process.communicate()
     assert process.returncode == 128 + number
     assert stderr == "stopping after this call; once more to stop at once\n"
     assert "--resume" in stdout.splitlines()[-1]
-    before = metrics(path)
-    last = before[-1]["step"]
-    assert before[-1]["ended"] == "interrupted"
-    assert str(last) in {found.name for found in (path / "checkpoints").iterdir()}
+    found = metrics(path)
+    assert found[-1]["ended"] == "interrupted"
+    steps = {saved.name for saved in (path / "checkpoints").iterdir()}
+    assert str(found[-1]["step"]) in steps
+    return found
 
-    epochs = last // STEPS_PER_EPOCH + 2
-    done = run("train", "--run-dir", path, "--resume", "--epochs", epochs, cwd=tmp_path)
-    assert_done(done)
-    after = metrics(path)
-    before[-1]["ended"] = None  # it went on
-    assert after[: len(before)] == before
-    assert after[-1]["ended"] == "finished"
-    assert after[len(before)]["step"] == last + 8
-    assert after[-1]["step"] == epochs * STEPS_PER_EPOCH
-    assert read_json(path / "summary.json")["ended"] == "finished"
+
+def assert_goes_on(after: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:
+    """A history has all of an earlier one, and the next step."""
+    *others, last = before
+    assert after[: len(before)] == [*others, {**last, "ended": None}]
+    assert after[len(before)]["step"] == last["step"] + 8
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
@@ -230,9 +252,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         process.communicate()
         assert time.monotonic() - before < 20
     assert process.returncode == 143 and not (path / "metrics.jsonl").exists()
-    given = ("--run-dir", path, "--resume", "--steps-per-call", 8, "--epochs", 1)
-    assert_done(run("train", *given, cwd=tmp_path))
-    assert metrics(path)[-1]["step"] == 32
+    assert load_text(path).config.model.hidden == 128, "the state before the first step"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +269,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_training_refuses_what_is_no_text(name: str, message: str, place: Path) -> None:
-    done = run("train", "--data", name, "--run-dir", "new/run", cwd=place)
+    done = call("train", "--data", name, "--run-dir", "new/run", cwd=place)
     assert_refused(done, name, message)
 
 
@@ -272,7 +292,7 @@ def test_training_refuses_what_is_no_text(name: str, message: str, place: Path) 
 def test_training_refuses_nonsense(flag: str, value: str, place: Path) -> None:
     # "=" so that a minus is not taken for another flag.
     given = ("--data", "good.txt", "--run-dir", "new", f"{flag}={value}")
-    assert_refused(run("train", *given, cwd=place), flag, value.lstrip("-"))
+    assert_refused(call("train", *given, cwd=place), flag, value.lstrip("-"))
 
 
 @pytest.mark.parametrize(
@@ -291,16 +311,7 @@ def test_training_refuses_nonsense(flag: str, value: str, place: Path) -> None:
 def test_training_refuses_other_places(
     given: Sequence[str], message: str, place: Path
 ) -> None:
-    assert_refused(run("train", "--data", "good.txt", *given, cwd=place), message)
-
-
-@pytest.fixture
-def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a command that is called here leave this process's JAX as it is."""
-    for name in ("enable_compilation_cache", "set_cpu_device_count"):
-        monkeypatch.setattr(
-            f"lstm_jax.distributed.host.{name}", lambda *given, **named: None
-        )
+    assert_refused(call("train", "--data", "good.txt", *given, cwd=place), message)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -314,7 +325,6 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--max-seconds 1e-9", "--max-seconds: expected time for a step"),
     ],
 )
-@pytest.mark.usefixtures("one_process")
 def test_what_is_refused_is_in_nobodys_way(
     given: str, message: str, overwrite: bool, trained: Trained, tmp_path: Path
 ) -> None:
@@ -323,16 +333,14 @@ def test_what_is_refused_is_in_nobodys_way(
     if overwrite:
         shutil.copytree(trained.path, path)
     before = contents(tmp_path)
-    words = ["--data", str(trained.text), "--run-dir", str(path), *SMALL]
-    words += ["--overwrite"] * overwrite
-    with pytest.raises(InputError, match=message):
-        train.main([*words, *given.split()])
+    words = ("--data", trained.text, "--run-dir", path, *SMALL, *given.split())
+    done = call("train", *words, *["--overwrite"] * overwrite, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {message}")
     if overwrite and "--max-seconds" in given:
         before = {"runs": None, "runs/it": None}
     assert contents(tmp_path) == before
 
 
-@pytest.mark.usefixtures("one_process")
 def test_a_failure_before_the_first_step_leaves_nothing(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,19 +359,19 @@ def test_a_failure_before_the_first_step_leaves_nothing(
     monkeypatch.setattr(Checkpoints, "_write", slowly)
     monkeypatch.setattr("lstm_jax.training.trainer.fit", out_of_memory)
     with pytest.raises(RuntimeError, match="out of memory"):
-        train.main(["--data", str(trained.text), "--run-dir", f"{tmp_path}/a", *SMALL])
+        call("train", "--data", trained.text, "--run-dir", "a", *SMALL, cwd=tmp_path)
     assert seen and "a/checkpoints/0/record.json" in seen[0]
     assert contents(tmp_path) == {}
 
 
 def test_only_what_a_run_wrote_is_replaced(trained: Trained, copied: Path) -> None:
     for command in ("evaluate", "inspect"):  # they leave pictures
-        assert_done(run(command, copied, cwd=copied.parent))
+        assert_done(call(command, copied, cwd=copied.parent))
     for name in ("notes.txt", "checkpoints/notes.txt", "inspect/mine.png", "my/a"):
         (copied / name).parent.mkdir(exist_ok=True)
         (copied / name).write_text(name)
     given = ("--data", trained.text, "--run-dir", copied, *SMALL, "--epochs", 1)
-    done = run("train", *given, "--overwrite", cwd=copied.parent)
+    done = call("train", *given, "--overwrite", cwd=copied.parent)
     assert done.returncode == 0 and done.stderr == (
         f"note: {copied}: checkpoints/notes.txt, inspect/mine.png, my/a and 1 more "
         "stay; only files of runs are replaced\n"
@@ -383,43 +391,41 @@ def test_a_folder_that_is_no_run_is_never_emptied(trained: Trained) -> None:
     given = ("--data", trained.text, "--run-dir", bert, *SMALL)
     try:
         for more in ((), ("--overwrite",)):
-            done = run("train", *given, *more, cwd=bert.parent)
+            done = call("train", *given, *more, cwd=bert.parent)
             assert_refused(done, "expected an empty folder or a run", "config.json")
         assert contents(bert) == before
     finally:
         shutil.rmtree(bert)
 
 
-@pytest.mark.usefixtures("one_process")
-def test_a_hidden_file_has_a_run_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hidden_file_has_a_run_of_its_own(tmp_path: Path) -> None:
     """Named by what is before the first dot, its folder was once runs/ itself."""
-    monkeypatch.chdir(tmp_path)
     (tmp_path / ".bash_history").write_text(TEXT)
-    train.main(["--data", ".bash_history", *SMALL, "--epochs", "1"])
+    given = ("train", "--data", ".bash_history")
+    assert_done(call(*given, *SMALL, "--epochs", 1, cwd=tmp_path))
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["bash_history"]
-    with pytest.raises(InputError, match=r"runs/bash_history: .*found a run"):
-        train.main(["--data", ".bash_history", *SMALL])
-    train.main(["--resume", "--data", ".bash_history"])
+    again = call(*given, *SMALL, cwd=tmp_path)
+    assert_refused(again, "runs/bash_history: ", "found a run")
+    assert_done(call(*given, "--resume", cwd=tmp_path))
 
 
-@pytest.mark.usefixtures("one_process")
 def test_a_tilde_that_the_shell_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
+    here = tmp_path / "here"
+    here.mkdir()
     (tmp_path / "text.txt").write_text(TEXT)
-    given = ("--run-dir", "~/run")
-    train.main(["--data", "~/text.txt", *given, *SMALL, "--epochs", "1"])
-    train.main(["--resume", *given, "--epochs", "2"])
-    save(load_text("~/run"), "~/saved")
-    assert not any((tmp_path / "here").iterdir())
+    given = ("train", "--run-dir", "~/run")
+    begun = call(*given, "--data", "~/text.txt", *SMALL, "--epochs", 1, cwd=here)
+    assert_done(begun)
+    assert_done(call(*given, "--resume", "--epochs", 2, cwd=here))
+    with contextlib.chdir(here):
+        save(load_text("~/run"), "~/saved")
+    assert not any(here.iterdir())
     assert metrics(tmp_path / "run")[-1]["step"] == 2 * STEPS_PER_EPOCH
     assert (tmp_path / "saved" / "config.json").exists()
 
 
 def test_resume_without_a_run_is_refused(place: Path) -> None:
-    assert_refused(run("train", "--resume", cwd=place), "--resume", "--run-dir")
+    assert_refused(call("train", "--resume", cwd=place), "--resume", "--run-dir")

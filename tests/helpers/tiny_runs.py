@@ -1,24 +1,26 @@
 """A text, a network that is trained on it in seconds, and runs of it."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from lstm_jax.config import RunConfig
+from lstm_jax.config import RegularizerConfig, RunConfig
 from lstm_jax.data.text import Corpus, encode_text
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory
-from lstm_jax.lm.task import first_state, set_up
+from lstm_jax.lm.task import Setup, first_state, set_up
 from lstm_jax.lm.training import train_text
 from lstm_jax.storage.files import Fields
 from lstm_jax.training.callbacks import INTERRUPTED, Callback
+from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.recorder import open_checkpoints
 from lstm_jax.training.states import load_state
-from lstm_jax.training.step import TrainState
+from lstm_jax.training.step import Loss, TrainState
 from lstm_jax.training.trainer import Trained
 from tests.helpers.tiny_models import create_run
 
@@ -37,6 +39,17 @@ CONFIG = TrainConfig(
 )
 # What depends on the clock and not on the computation.
 OF_THE_CLOCK = {"seconds", "items_per_second"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    loss: Loss
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    regularizer: RegularizerConfig
+
+
+_COMPILED: dict[_Steps, CompiledSteps] = {}
 
 
 class StopAfter(Callback):
@@ -59,11 +72,26 @@ def run_once(
     resume: bool = False,
     corpus: Corpus = CORPUS,
     vocab: CharTokenizer = VOCAB,
+    anew: bool = False,
 ) -> Trained:
-    """Train for some calls, or to the end."""
+    """Train for some calls, or to the end; with programs of its own if made `anew`."""
     asked = dataclasses.replace(config.run, resume=resume)
     setup = set_up(dataclasses.replace(config, run=asked), corpus, vocab)
-    return train_text(setup, run, callbacks=[StopAfter(calls)])
+    compiled = None if anew else compiled_steps(setup)
+    return train_text(setup, run, callbacks=[StopAfter(calls)], compiled=compiled)
+
+
+def compiled_steps(setup: Setup) -> CompiledSteps:
+    """The training programs of a run, shared by all runs that have the same."""
+    config = setup.config
+    same = _Steps(setup.task.loss, config.model, config.optimizer, config.regularizer)
+    ours = CompiledSteps(setup.task.loss, setup.optimizer)
+    return _COMPILED.setdefault(same, ours)
+
+
+def copied_run(run: RunDirectory, path: Path) -> RunDirectory:
+    """A copy of a run, to be changed."""
+    return RunDirectory(shutil.copytree(run.path, path))
 
 
 def new_run(path: Path, config: TrainConfig = CONFIG) -> RunDirectory:

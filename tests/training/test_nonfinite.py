@@ -12,9 +12,10 @@ import optax
 import pytest
 from jax import Array
 
+from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory
-from lstm_jax.lm.task import first_state
+from lstm_jax.lm.task import build_model, first_state
 from lstm_jax.lm.text_model import load_text_model
 from lstm_jax.metrics.losses import LossSums, Mean, loss_sums
 from lstm_jax.models.language import language_loss
@@ -140,9 +141,10 @@ def test_backing_off_goes_on_to_the_end(
 def test_backing_off_ends_if_nothing_helps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "tests.training.test_nonfinite.LIMIT", 0.0
-    )  # from the first step on
+    def too_long_from_the_start(config: TrainConfig, vocab: CharTokenizer) -> Model:
+        return jax.tree.map(lambda w: 2 * w, build_model(config, vocab))
+
+    monkeypatch.setattr("lstm_jax.lm.task.build_model", too_long_from_the_start)
     config = with_run(on_nan="backoff")
     run = new_run(tmp_path / "run", config)
     with pytest.raises(NotFinite, match=r"^step 1:"):

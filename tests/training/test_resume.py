@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lstm_jax import train
+from lstm_jax.data.text import encode_text
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import load_config
 from lstm_jax.lm.run_directory import RunDirectory
@@ -26,6 +27,7 @@ from tests.helpers.tiny_runs import (
     assert_same,
     checkpoint_steps,
     computed,
+    copied_run,
     last_state,
     new_run,
     run_once,
@@ -66,18 +68,24 @@ def test_the_whole_run_is_as_it_is_meant(whole: tuple[RunDirectory, Trained]) ->
     assert run.history.read()[-1].train_loss < run.history.read()[0].train_loss
 
 
-@pytest.mark.usefixtures("compiled_anew")
-def test_a_resumed_run_is_the_same_run(
-    whole: tuple[RunDirectory, Trained], tmp_path: Path
-) -> None:
-    """Its programs are compiled anew, as by a process of its own."""
-    run = new_run(tmp_path / "run")
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """The same run, interrupted after four calls. To be copied."""
+    run = new_run(tmp_path_factory.mktemp("begun") / "run")
     first = run_once(run, calls=4)
     assert first.ended == "interrupted"
     assert [line.step for line in run.history.read()] == [3, 6, 9, 12]
     assert int(last_state(run).step) == 12
-    second = run_once(run, resume=True)
-    assert_same_run(run, second, whole)
+    return run
+
+
+@pytest.mark.usefixtures("compiled_anew")
+def test_a_resumed_run_is_the_same_run(
+    begun: RunDirectory, whole: tuple[RunDirectory, Trained], tmp_path: Path
+) -> None:
+    """Its programs are compiled anew, as by a process of its own."""
+    run = copied_run(begun, tmp_path / "run")
+    assert_same_run(run, run_once(run, resume=True, anew=True), whole)
 
 
 @pytest.mark.parametrize("calls", [1, 9])
@@ -100,11 +108,10 @@ def test_a_run_may_be_interrupted_again_and_again(
 
 
 def test_what_was_logged_after_the_last_checkpoint_is_done_again(
-    whole: tuple[RunDirectory, Trained], tmp_path: Path
+    begun: RunDirectory, whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
     """A killed run has lines that its checkpoint does not know; the last is torn."""
-    run = new_run(tmp_path / "run")
-    run_once(run, calls=4)
+    run = copied_run(begun, tmp_path / "run")
     later = whole[0].history.read()[4:7]
     for line in later:
         run.history.append(dataclasses.replace(line, train={"loss": 99.0}))
@@ -117,8 +124,7 @@ def test_what_was_logged_after_the_last_checkpoint_is_done_again(
 def test_a_finished_run_that_is_resumed_stays_as_it_is(
     whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
-    run = new_run(tmp_path / "run")
-    run_once(run)
+    run = copied_run(whole[0], tmp_path / "run")
     before = run.history.read()
     again = run_once(run, resume=True)
     assert run.history.read() == before
@@ -129,8 +135,7 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(
 def test_a_longer_plan_continues_a_finished_run(
     whole: tuple[RunDirectory, Trained], tmp_path: Path
 ) -> None:
-    run = new_run(tmp_path / "run")
-    run_once(run)
+    run = copied_run(whole[0], tmp_path / "run")
     longer = dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, epochs=8))
     outcome = run_once(run, longer, resume=True)
     lines = run.history.read()
@@ -177,55 +182,49 @@ def test_a_best_that_is_no_number_is_none(
     assert_same_run(run, run_once(run, resume=True), whole)
 
 
-@pytest.mark.parametrize(
-    ("section", "change"),
-    [
-        ("run", {"devices": 1, "steps_per_call": 16}),
-        ("run", {"evaluations": 0}),
-        ("model", {"engine": "scan", "precision": "bfloat16"}),
-        ("text", {"validation_fraction": 0.0}),
-        ("optimizer", {"ema": 0.9}),
-        ("regularizer", {"zoneout_cell": 0.3, "weight_drop": 0.3, "l2": 0.01}),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,
-)
-def test_so_is_any_other_run(
-    section: str, change: dict[str, object], tmp_path: Path
-) -> None:
-    part = dataclasses.replace(getattr(CONFIG, section), **change)
-    config = dataclasses.replace(CONFIG, **{section: part})
-    config = dataclasses.replace(config, run=dataclasses.replace(config.run, epochs=4))
+OTHER_RUNS: dict[str, dict[str, dict[str, object]]] = {
+    "another program": {
+        "run": {"devices": 1, "steps_per_call": 16},
+        "model": {"engine": "scan", "precision": "bfloat16"},
+        "optimizer": {"ema": 0.9},
+        "regularizer": {"zoneout_cell": 0.3, "weight_drop": 0.3, "l2": 0.01},
+    },
+    "validated at its end": {"run": {"evaluations": 0}},
+    "nothing held out": {"text": {"validation_fraction": 0.0}},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_RUNS)
+def test_so_is_any_other_run(name: str, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, epochs=4))
+    for section, change in OTHER_RUNS[name].items():
+        part = dataclasses.replace(getattr(config, section), **change)
+        config = dataclasses.replace(config, **{section: part})
+    corpus, _ = encode_text(TEXT, "char", config.text.validation_fraction)
     whole, run = (new_run(tmp_path / name, config) for name in ("whole", "run"))
-    expected = run_once(whole, config)
-    run_once(run, config, calls=1)
-    found = run_once(run, config, resume=True)
+    expected = run_once(whole, config, corpus=corpus)
+    run_once(run, config, calls=1, corpus=corpus)
+    found = run_once(run, config, resume=True, corpus=corpus)
     assert_same(last_state(run, config), last_state(whole, config))
     assert computed(run.history.read()) == computed(whole.history.read())
     assert found.step == expected.step
     assert_same(found.model, expected.model)
 
 
-def test_without_a_directory_it_is_the_same_run(
+def test_without_a_directory_it_is_the_same_run_and_another_seed_is_another(
     whole: tuple[RunDirectory, Trained],
 ) -> None:
     outcome = run_once(None)
     assert_same(outcome.model, whole[1].model)
     assert computed(outcome.history) == computed(whole[1].history)
-
-
-def test_the_same_seed_gives_the_same_bits_and_another_one_others(
-    whole: tuple[RunDirectory, Trained],
-) -> None:
-    again = run_once(None)
-    assert_same(again.model, whole[1].model)
     settings = dataclasses.replace(CONFIG.run, seed=6)
     other = run_once(None, dataclasses.replace(CONFIG, run=settings))
-    assert computed(other.history)[0] != computed(again.history)[0]
+    assert computed(other.history)[0] != computed(outcome.history)[0]
 
 
 def test_a_budget_goes_on_with_the_time_already_spent(tmp_path: Path) -> None:
     """Its schedule follows the clock: no two such runs are the same, but none loses."""
-    settings = dataclasses.replace(CONFIG.run, epochs=None, max_seconds=8.0)
+    settings = dataclasses.replace(CONFIG.run, epochs=None, max_seconds=3.0)
     config = dataclasses.replace(CONFIG, run=settings)
     run = new_run(tmp_path / "run", config)
     first = run_once(run, config, calls=2)
@@ -237,7 +236,7 @@ def test_a_budget_goes_on_with_the_time_already_spent(tmp_path: Path) -> None:
     assert steps == sorted(set(steps)) and len(steps) > 2
     assert lines[1].seconds <= spent <= lines[2].seconds
     assert lines[-1].seconds == pytest.approx(outcome.timer.seconds())
-    assert spent < outcome.timer.seconds() < 8.0 + 4.0  # no call is cut short
+    assert spent < outcome.timer.seconds() < 3.0 + 4.0  # no call is cut short
     rates = [line.learning_rate for line in lines]
     assert rates[-1] < rates[2]
 
