@@ -50,7 +50,7 @@ class Row(NamedTuple):
 ROWS = (
     Row(GRU, "scan"),
     Row(PEEPHOLE, "scan"),
-    Row(mogrifier(0, True), "fused"),
+    Row(mogrifier(2, True), "fused"),
     Row(mogrifier(3, False), "fused"),
     Row(mogrifier(2, True), "scan"),
 )
@@ -90,30 +90,55 @@ def loss(outcome: tuple[Any, tuple]) -> Any:  # noqa: ANN401 - of NumPy or of JA
     return total
 
 
-def ours(row: Row, given: Given, remat: bool = False, **options: Any) -> tuple:  # noqa: ANN401
+def ours(
+    row: Row,
+    given: Given,
+    lengths: Any = None,  # noqa: ANN401 - an array, or nothing, as the next one
+    resets: Any = None,  # noqa: ANN401
+    masks: LoopMasks | None = None,
+    reverse: bool = False,
+    remat: bool = False,
+) -> tuple:
     """The layer by the library."""
-    state = row.reference.state(*given["start"])
     ys, last = unroll(
         row.reference.cell,
         given["params"],
         given["xs"],
-        state,
+        row.reference.state(*given["start"]),
+        lengths=lengths,
+        resets=resets,
+        reverse=reverse,
         engine=row.engine,
         remat=remat,
-        **options,
+        masks=masks,
     )
     return ys, tuple(vars(last).values())
 
 
-def measured(row: Row, given: Given, **options: Any) -> tuple[tuple, Given]:  # noqa: ANN401
+@functools.partial(jax.jit, static_argnames=("row", "reverse", "remat"))
+def measure(
+    row: Row,
+    given: Given,
+    lengths: jax.Array,
+    resets: jax.Array,
+    reverse: bool = False,
+    remat: bool = False,
+) -> tuple[tuple, Given]:
     """What the library makes of its inputs, and the gradient of the loss of that."""
 
-    @jax.jit
-    def both(given: Given) -> tuple[tuple, Given]:
-        outcome = ours(row, given, **options)
-        return outcome, jax.grad(lambda given: loss(ours(row, given, **options)))(given)
+    def measured(given: Given) -> tuple:
+        outcome = ours(row, given, lengths, resets, None, reverse, remat)
+        return loss(outcome), outcome
 
-    return both(given)
+    (_, outcome), gradient = jax.value_and_grad(measured, has_aux=True)(given)
+    return outcome, gradient
+
+
+def options(lengths: bool, resets: bool) -> tuple[jax.Array, jax.Array]:
+    """Lengths and resets as data: whole rows and no flag where there are none."""
+    whole, never = np.full(B, T), np.zeros_like(RESETS)
+    chosen = LENGTHS if lengths else whole, RESETS if resets else never
+    return jnp.asarray(chosen[0]), jnp.asarray(chosen[1])
 
 
 @functools.cache
@@ -135,30 +160,16 @@ def expected(reference: Reference, lengths: bool, resets: bool, reverse: bool) -
     return outcome(given), slopes(lambda given: float(loss(outcome(given))), given)
 
 
-@pytest.mark.parametrize(
-    ("lengths", "resets", "reverse"),
-    [
-        (False, False, False),
-        (True, True, False),
-        (True, False, True),
-        (False, True, True),
-    ],
-)
+@pytest.mark.parametrize("reverse", [False, True])
 @each_row
-def test_it_is_its_equations_and_so_are_its_gradients(
-    row: Row, lengths: bool, resets: bool, reverse: bool
-) -> None:
+def test_it_is_its_equations_and_so_are_its_gradients(row: Row, reverse: bool) -> None:
     """Outputs, last state, and the gradient of everything by central differences."""
-    options = {
-        "lengths": jnp.asarray(LENGTHS) if lengths else None,
-        "resets": jnp.asarray(RESETS) if resets else None,
-        "reverse": reverse,
-    }
     given = cast(numbers(row.reference), jnp.float64)
-    outcome, gradient = measured(row, given, **options)
-    values, slope = expected(row.reference, lengths, resets, reverse)
-    assert_close(outcome, values, 1e-12)
-    assert_close(gradient, slope, 1e-7)
+    for flags in ((False, False), (True, True), (not reverse, reverse)):
+        outcome, gradient = measure(row, given, *options(*flags), reverse=reverse)
+        values, slope = expected(row.reference, *flags, reverse)
+        assert_close(outcome, values, 1e-12)
+        assert_close(gradient, slope, 1e-7)
 
 
 @each_row
@@ -168,8 +179,7 @@ def test_half_the_bits_and_a_few_of_them(row: Row) -> None:
     for dtype, epsilons in (("float32", 64), ("bfloat16", 16)):
         given = cast(numbers(row.reference), dtype)
         tolerance = epsilons * float(jnp.finfo(dtype).eps)
-        lengths = jnp.asarray(LENGTHS)
-        (ys, last), gradient = measured(row, given, lengths=lengths)
+        (ys, last), gradient = measure(row, given, *options(True, False))
         assert ys.dtype == last[0].dtype == dtype
         assert last[-1].dtype == ("float32" if len(last) > 1 else dtype)
         assert_close((ys, last), values, tolerance)
@@ -179,22 +189,29 @@ def test_half_the_bits_and_a_few_of_them(row: Row) -> None:
 @each_row
 def test_chunks_devices_and_maps_change_nothing(row: Row) -> None:
     """`remat`, rows spread over two devices, and several layers under `vmap`."""
-    given = cast(numbers(row.reference), jnp.float64)
-    options = {"lengths": jnp.asarray(LENGTHS), "resets": jnp.asarray(RESETS)}
-    whole = measured(row, given, **options)
-    assert_close(measured(row, given, remat=True, **options), whole, 1e-12)
+    given, flags = cast(numbers(row.reference), jnp.float64), options(True, True)
+    whole = measure(row, given, *flags)
+    assert_close(measure(row, given, *flags, remat=True), whole, 1e-12)
 
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
     columns = NamedSharding(mesh, PartitionSpec(None, "data"))
     spread = given | {"xs": jax.device_put(given["xs"], columns)}
-    assert_close(measured(row, spread, **options), whole, 1e-12)
+    assert_close(measure(row, spread, *flags), whole, 1e-12)
 
-    pair = jax.tree.map(lambda a: jnp.stack([a, jnp.roll(a, 1)]), given)
-    found = jax.jit(jax.vmap(lambda given: ours(row, given, **options)))(pair)
-    second = jax.tree.map(lambda a: a[1], pair)
-    assert_close(
-        jax.tree.map(lambda a: a[1], found), ours(row, second, **options), 1e-12
-    )
+    pair = jax.tree.map(lambda a: jnp.stack([jnp.ones_like(a), a]), given)
+    found = jax.jit(jax.vmap(lambda given: ours(row, given, *flags)))(pair)
+    assert_close(jax.tree.map(lambda a: a[1], found), whole[0], 1e-12)
+
+
+@pytest.mark.parametrize("absent", ["lengths", "resets"])
+@each_row
+def test_an_absent_option_changes_nothing(row: Row, absent: str) -> None:
+    given = cast(numbers(row.reference), jnp.float64)
+    lengths, resets = options(absent == "resets", absent == "lengths")
+    flags = (None, resets) if absent == "lengths" else (lengths, None)
+    outcome = measure(row, given, lengths, resets)[0]
+    found = jax.jit(lambda given: ours(row, given, *flags))(given)
+    assert_close(found, outcome, 1e-12)
 
 
 @pytest.mark.parametrize("reference", [GRU, PEEPHOLE, mogrifier(2, True)], ids=str)
