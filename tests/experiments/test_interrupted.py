@@ -28,7 +28,12 @@ from lstm_jax import InputError, cli, crossval
 from lstm_jax.errors import Interrupted
 from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.signals import Stop, interruptible
-from tests.helpers.experiment_runs import environment
+from tests.helpers.experiment_runs import (
+    assert_complete,
+    assert_replaced_on_request,
+    call,
+    environment,
+)
 
 PATIENCE = 240  # seconds
 Use = Callable[[Path, pytest.CaptureFixture[str]], None]
@@ -58,12 +63,11 @@ class After(Stop):
 def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Has every training from now on asked to stop after so many rows.
 
-    Nothing is set up for the whole process, and no picture is drawn.
+    Nothing is set up for the whole process.
     """
     for name in ("enable_compilation_cache", "set_cpu_device_count"):
         monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
         monkeypatch.setattr(lstm_jax.distributed, name, lambda *given: None)
-    monkeypatch.setattr(Figure, "savefig", lambda *given, **named: None)
 
     def after(rows: int) -> None:
         @contextlib.contextmanager
@@ -78,27 +82,22 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Smoke runs of few rows and few steps: what they learn is not looked at."""
-    small = forecast.SMOKE | {"hidden": 2, "batch": 4, "steps": 16}  # 2 calls
-    monkeypatch.setattr(forecast, "SMOKE", small)
+    """Smoke runs of little data and few steps: how good they get is not looked at."""
+    # 16 steps: 2 calls.
+    monkeypatch.setattr(forecast, "SMOKE", forecast.SMOKE | {"steps": 16})
     # 15 epochs: 15 calls for each of two folds, 30 for the last classifier.
-    small = sentiment.SMOKE | {"features": 2, "hidden": 2, "batch": 12}
-    monkeypatch.setattr(sentiment, "SMOKE", small)
-    some = sentiment.generated(24)
-    monkeypatch.setattr(sentiment, "generated", lambda: some)
+    texts = sentiment.generated(32)
+    monkeypatch.setattr(sentiment, "generated", lambda: texts)
     # 40 epochs: 80 calls, a validation after 40.
-    small = translate.SMOKE | {"embedding": 2, "hidden": 2, "batch": 9}
-    monkeypatch.setattr(translate, "SMOKE", small)
     pairs = translate.generated()[:20]
     monkeypatch.setattr(translate, "generated", lambda: pairs)
     # 2 calls for each of six networks, all of which are kept to be compared.
-    monkeypatch.setattr(speech, "shutil", Mock())
-    small = dataclasses.replace(speech.TINY, hidden=2, steps=8, rows=2, seconds=0.2)
-    monkeypatch.setattr(speech, "TINY", small)
-    joined = dataclasses.replace(small, seconds=0.6)
-    monkeypatch.setattr(speech, "TINY_JOINED", joined)
+    for each in ("TINY", "TINY_JOINED"):
+        short = dataclasses.replace(getattr(speech, each), steps=8, rows=4)
+        monkeypatch.setattr(speech, each, short)
     few = [r for r in speech.tones() if r.digit < 3 and r.number in (4, 5)]
     monkeypatch.setattr(speech, "tones", lambda: few)
+    monkeypatch.setattr(speech, "shutil", Mock())
     monkeypatch.setattr(evaluation, "BEAM", 2)
 
 
@@ -173,17 +172,18 @@ def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ),
     ],
 )
-def test_a_stopped_run_has_a_model_to_use_and_goes_on_bit_for_bit(
+def test_a_run_leaves_what_runs_leave_and_goes_on_bit_for_bit_when_stopped(
     name: str,
     stops: Sequence[tuple[int, str, Use]],
     ask: Callable[[int], None],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """However often it is stopped."""
+    """However often it is stopped, and with a model to use meanwhile."""
     page, whole, run_dir = PAGES[name], tmp_path / "whole", tmp_path / "stopped"
-    ask(10**9)
-    page.main(["--smoke", "--run-dir", str(whole)])
+    assert_complete(name, whole, call(name, "--smoke", "--run-dir", whole))
+    monkeypatch.setattr(Figure, "savefig", lambda *given, **named: None)
     words = ["--smoke", "--run-dir", str(run_dir)]
     for rows, said, use in stops:
         ask(rows)
@@ -198,6 +198,7 @@ def test_a_stopped_run_has_a_model_to_use_and_goes_on_bit_for_bit(
     assert capsys.readouterr().out.endswith("}\n")
     assert score(whole) == score(run_dir)
     assert models(whole) == models(run_dir)
+    assert_replaced_on_request(name, whole)
 
 
 def score(run_dir: Path) -> dict[str, object]:
@@ -221,11 +222,11 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
     ask: Callable[[int], None], tmp_path: Path
 ) -> None:
     ask(3)
-    texts = "text,label\n" + "a b,x\nb c,y\n" * 12
+    texts = "text,label\n" + "a b,x\nb c,y\n" * 16
     (tmp_path / "t.csv").write_text(texts)
     run_dir = tmp_path / "run"
-    # The shapes of `tiny`, compiled already.
-    small = "--folds 2 --symbols 40 --features 2 --hidden 2 --members 2 --batch 12"
+    # The shapes of a smoke run, compiled already.
+    small = "--folds 2 --symbols 40 --features 8 --hidden 8 --members 2 --batch 16"
     small += " --dropout 0.1 --word-dropout 0"
     words = ["--data", f"{tmp_path}/t.csv", "--run-dir", str(run_dir), *small.split()]
     with pytest.raises(Interrupted):
