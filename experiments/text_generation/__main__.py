@@ -246,7 +246,7 @@ def call(command: str, *words: object) -> str:
         )
         assert process.stdout is not None
         said = []
-        with handed_on(process) as signals:
+        with handed_on(process) as signals, process.stdout:
             for line in process.stdout:
                 said.append(line)
                 if not line.startswith("{"):

@@ -1,6 +1,7 @@
 """What a Ctrl-C leaves of an application: a model, no result, and a run to resume."""
 
 import contextlib
+import dataclasses
 import importlib
 import json
 import os
@@ -8,24 +9,34 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from matplotlib.figure import Figure
 
 import lstm_jax
 from experiments.forecast import __main__ as forecast
 from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
+from experiments.speech import evaluation
+from experiments.text_generation import __main__ as text_generation
 from experiments.translate import __main__ as translate
 from experiments.translate.inference import load_translator
 from lstm_jax import InputError, cli, crossval
 from lstm_jax.errors import Interrupted
 from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.signals import Stop, interruptible
-from tests.helpers.experiment_runs import environment, run
+from tests.helpers.experiment_runs import (
+    assert_complete,
+    assert_replaced_on_request,
+    call,
+    environment,
+)
 
 PATIENCE = 240  # seconds
+Use = Callable[[Path, pytest.CaptureFixture[str]], None]
 PAGES = {
     "forecast": forecast,
     "sentiment": sentiment,
@@ -69,6 +80,27 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return after
 
 
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smoke runs of little data and few steps: how good they get is not looked at."""
+    # 16 steps: 2 calls.
+    monkeypatch.setattr(forecast, "SMOKE", forecast.SMOKE | {"steps": 16})
+    # 15 epochs: 15 calls for each of two folds, 30 for the last classifier.
+    texts = sentiment.generated(32)
+    monkeypatch.setattr(sentiment, "generated", lambda: texts)
+    # 40 epochs: 80 calls, a validation after 40.
+    pairs = translate.generated()[:20]
+    monkeypatch.setattr(translate, "generated", lambda: pairs)
+    # 2 calls for each of six networks, all of which are kept to be compared.
+    for each in ("TINY", "TINY_JOINED"):
+        short = dataclasses.replace(getattr(speech, each), steps=8, rows=4)
+        monkeypatch.setattr(speech, each, short)
+    few = [r for r in speech.tones() if r.digit < 3 and r.number in (4, 5)]
+    monkeypatch.setattr(speech, "tones", lambda: few)
+    monkeypatch.setattr(speech, "shutil", Mock())
+    monkeypatch.setattr(evaluation, "BEAM", 2)
+
+
 def test_it_is_said_and_the_exit_code_tells(capsys: pytest.CaptureFixture[str]) -> None:
     stop = Stop()
     stop.check("all is well")
@@ -90,57 +122,90 @@ def test_a_signal_is_only_asked_about() -> None:
     assert raised.value.code == 130
 
 
-# One run for each application, which nobody stops.
-WHOLE: dict[str, Path] = {}
+def use_forecasts(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    points = forecast.generated()["S3"]
+    (run_dir.parent / "own.csv").write_text("load\n" + "\n".join(map(str, points)))
+    words = [run_dir, run_dir.parent / "own.csv", run_dir.parent / "f.csv"]
+    forecast.predict(forecast.PredictOptions(*words))
+    assert len((run_dir.parent / "f.csv").read_text().splitlines()) == 1 + 6
 
 
-@pytest.fixture
-def whole(
-    request: pytest.FixtureRequest,
-    ask: Callable[[int], None],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    name = request.getfixturevalue("name")
-    if name not in WHOLE:
-        WHOLE[name] = tmp_path_factory.mktemp("whole") / name
-        ask(10**9)
-        PAGES[name].main(["--smoke", "--run-dir", str(WHOLE[name])])
-    return WHOLE[name]
+def use_sentiment(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sentiment.predict(sentiment.PredictOptions(run_dir, ("it is good .",)))
+    assert capsys.readouterr().out.endswith("it is good .\n")
 
 
+def use_speech(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in (run_dir / "isolated", run_dir / "speakers" / "high" / "isolated"):
+        saved = lstm_jax.load(place)
+        assert isinstance(saved, lstm_jax.models.SavedModel)
+        assert str(saved).startswith("speech: SequenceClassifier of ")
+
+
+def use_translate(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load_translator(run_dir).source.names([]) == []
+
+
+def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is none yet."""
+
+
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(
-    ("name", "rows", "said"),
+    ("name", "stops"),
     [
-        ("forecast", 3, r"the last model is kept in .*not scored"),
-        ("sentiment", 100, r"fold 2 of 2 is not finished"),
-        ("sentiment", 200, r"the folds' scores and the last classifier"),
-        ("speech", 45, r"the last network, unfinished, is in .*speakers.high.isolated"),
-        ("translate", 20, r"the best model so far is kept in .*not scored"),
+        ("forecast", [(1, r"the last model is kept in .*not scored", use_forecasts)]),
+        (
+            "sentiment",
+            [
+                (20, r"fold 2 of 2 is not finished", use_nothing),
+                (20, r"the folds' scores and the last classifier", use_sentiment),
+            ],
+        ),
+        (
+            "speech",
+            [(9, r"the last network, unfinished, .*speakers.high.iso", use_speech)],
+        ),
+        (
+            "translate",
+            [(45, r"the best model so far is kept in .*not scored", use_translate)],
+        ),
     ],
 )
-def test_a_run_that_was_stopped_goes_on_bit_for_bit(
+def test_a_run_leaves_what_runs_leave_and_goes_on_bit_for_bit_when_stopped(
     name: str,
-    rows: int,
-    said: str,
-    whole: Path,
+    stops: Sequence[tuple[int, str, Use]],
     ask: Callable[[int], None],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    page, run_dir = PAGES[name], tmp_path / "stopped"
-    ask(rows)
-    with pytest.raises(Interrupted, match=f"{said}.*--resume goes on"):
-        page.main(["--smoke", "--run-dir", str(run_dir)])
-    assert not (run_dir / "result.json").exists()
-    capsys.readouterr()
+    """However often it is stopped, and with a model to use meanwhile."""
+    page, whole, run_dir = PAGES[name], tmp_path / "whole", tmp_path / "stopped"
+    assert_complete(name, whole, call(name, "--smoke", "--run-dir", whole))
+    monkeypatch.setattr(Figure, "savefig", lambda *given, **named: None)
+    words = ["--smoke", "--run-dir", str(run_dir)]
+    for rows, said, use in stops:
+        ask(rows)
+        with pytest.raises(Interrupted, match=f"{said}.*--resume goes on"):
+            page.main(words)
+        assert not (run_dir / "result.json").exists()
+        capsys.readouterr()
+        use(run_dir, capsys)
+        words = ["--resume", "--smoke", "--run-dir", str(run_dir)]
     ask(10**9)
-    page.main(["--resume", "--smoke", "--run-dir", str(run_dir)])
+    page.main(words)
     assert capsys.readouterr().out.endswith("}\n")
-    results = [json.loads((p / "result.json").read_text()) for p in (whole, run_dir)]
-    for result in results:
-        result.pop("minutes")
-    assert results[0] == results[1]
+    assert score(whole) == score(run_dir)
     assert models(whole) == models(run_dir)
+    assert_replaced_on_request(name, whole)
+
+
+def score(run_dir: Path) -> dict[str, object]:
+    """The result of a run, but for the time it took."""
+    result = json.loads((run_dir / "result.json").read_text())
+    result.pop("minutes")
+    return result
 
 
 def models(run_dir: Path) -> dict[str, bytes]:
@@ -153,39 +218,16 @@ def models(run_dir: Path) -> dict[str, bytes]:
     return found
 
 
-def test_a_model_of_a_stopped_run_can_be_used(
-    ask: Callable[[int], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ask(3)
-    for name in ("forecast", "translate", "speech"):
-        with pytest.raises(Interrupted):
-            PAGES[name].main(["--smoke", "--run-dir", str(tmp_path / name)])
-    points = forecast.generated()["S3"]
-    (tmp_path / "own.csv").write_text("load\n" + "\n".join(map(str, points)))
-    words = [tmp_path / "forecast", tmp_path / "own.csv", tmp_path / "f.csv"]
-    forecast.predict(forecast.PredictOptions(*words))
-    assert len((tmp_path / "f.csv").read_text().splitlines()) == 1 + 6
-    assert load_translator(tmp_path / "translate").source.names([]) == []
-    saved = lstm_jax.load(tmp_path / "speech" / "isolated")
-    assert isinstance(saved, lstm_jax.models.SavedModel)
-    assert str(saved).startswith("speech: SequenceClassifier of ")
-    ask(200)
-    with pytest.raises(Interrupted):
-        sentiment.main(["--smoke", "--run-dir", str(tmp_path / "sentiment")])
-    capsys.readouterr()
-    sentiment.predict(
-        sentiment.PredictOptions(tmp_path / "sentiment", ("it is good .",))
-    )
-    assert capsys.readouterr().out.endswith("it is good .\n")
-
-
 def test_a_run_goes_on_as_it_began_or_not_at_all(
     ask: Callable[[int], None], tmp_path: Path
 ) -> None:
     ask(3)
-    (tmp_path / "t.csv").write_text("text,label\na b,x\nb c,y\n" * 20)
+    texts = "text,label\n" + "a b,x\nb c,y\n" * 16
+    (tmp_path / "t.csv").write_text(texts)
     run_dir = tmp_path / "run"
-    small = "--folds 2 --symbols 9 --features 4 --hidden 4 --members 1 --batch 4"
+    # The shapes of a smoke run, compiled already.
+    small = "--folds 2 --symbols 40 --features 8 --hidden 8 --members 2 --batch 16"
+    small += " --dropout 0.1 --word-dropout 0"
     words = ["--data", f"{tmp_path}/t.csv", "--run-dir", str(run_dir), *small.split()]
     with pytest.raises(Interrupted):
         sentiment.main(words)
@@ -198,12 +240,12 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
         sentiment.main([*again, "--overwrite"])
     with pytest.raises(InputError, match="expected a run of forecast, found 'sentim"):
         forecast.main(again)
-    (tmp_path / "t.csv").write_text("text,label\na b,x\nb c,y\n" * 21)
+    (tmp_path / "t.csv").write_text(texts + "a c,x\n")
     with pytest.raises(InputError, match=r"expected the data that .* was begun with"):
         sentiment.main(again)
     with pytest.raises(InputError, match=r"expected a run of sentiment at .*none"):
         sentiment.main(["--resume", "--run-dir", str(tmp_path / "none")])
-    (tmp_path / "t.csv").write_text("text,label\na b,x\nb c,y\n" * 20)
+    (tmp_path / "t.csv").write_text(texts)
     ask(10**9)
     sentiment.main([*again, "--epochs", "3"])
     assert (run_dir / "result.json").exists()
@@ -223,8 +265,8 @@ def test_of_a_cross_validation_the_finished_seeds_are_kept(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "t.txt").write_text("abc abd " * 60)
-    small = "--hidden 8 --layers 1 --batch 2 --length 8 --epochs 1 --folds 2 --seeds 2"
+    (tmp_path / "t.txt").write_text("abc abd " * 9)
+    small = "--hidden 2 --layers 1 --batch 2 --length 8 --epochs 1 --folds 2 --seeds 2"
     words = ["--data", f"{tmp_path}/t.txt", "--run-dir", f"{tmp_path}/run"]
     words += [*small.split(), *["--jointly"] * jointly]
     ask(1 if jointly else 3)  # a fold is a call
@@ -262,30 +304,55 @@ def read_until(process: subprocess.Popen[str], mark: str) -> None:
     assert any(mark in line for line in process.stdout), process.communicate()
 
 
-def test_a_real_signal_ends_a_translation(tmp_path: Path) -> None:
-    for name, k in (("a.de", 0), ("a.en", 1)):
-        lines = "".join(f"{pair[k]}\n" for pair in translate.generated())
-        (tmp_path / name).write_text(lines)
-    files, run_dir = (tmp_path / "a.de", tmp_path / "a.en"), tmp_path / "run"
-    small = ("--embedding", 16, "--hidden", 16, "--symbols", 400)
-    # So many epochs that an hour sees none of it: a validation every few seconds.
-    given = ("--data", *files, "--run-dir", run_dir, *small, "--epochs", 10**5)
-    with running("translate", *given, "--evaluations", 10**6) as process:
-        read_until(process, "val ")
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate()
-    assert process.returncode == 130
+@pytest.mark.usefixtures("tiny")
+def test_a_real_signal_ends_a_translation(
+    ask: Callable[[int], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """It comes at the first validation, and is waited for."""
+    asked: list[Stop] = []
+
+    @contextlib.contextmanager
+    def seen() -> Iterator[Stop]:
+        with interruptible() as stop:
+            asked.append(stop)
+            yield stop
+
+    class Sender(lstm_jax.report.Progress):
+        def on_row(self, row: HistoryRow) -> None:
+            super().on_row(row)
+            if row.val and not asked[0]():
+                os.kill(os.getpid(), signal.SIGINT)
+                while not asked[0]():
+                    pass
+
+    monkeypatch.setattr(translate, "interruptible", seen)
+    monkeypatch.setattr(lstm_jax.report, "Progress", Sender)
+    run_dir = tmp_path / "run"
+    with pytest.raises(SystemExit) as ended:
+        words = ["--smoke", "--run-dir", str(run_dir)]
+        cli.run_command(lambda: translate.main(words))
+    assert ended.value.code == 130
+    stdout, stderr = capfd.readouterr()
     assert stderr == "stopping after this call; once more to stop at once\n"
     last = stdout.splitlines()[-1]
     assert last.startswith("interrupted: the best model so far is kept in"), stdout
     assert not (run_dir / "result.json").exists()
-    done = run("translate", "predict", run_dir, "der rote mann.", "--beam", 0)
-    assert done.returncode == 0 and done.stderr == "" and done.stdout.strip()
+    translate.main(["predict", str(run_dir), "der rote mann.", "--beam", "0"])
+    stdout, stderr = capfd.readouterr()
+    assert stdout.strip() and not stderr
 
 
-def test_a_real_signal_reaches_the_process_that_trains(tmp_path: Path) -> None:
+def test_a_real_signal_reaches_the_process_that_trains(
+    ask: Callable[[int], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Sent to the experiment alone, as `kill` does; nothing goes on behind its back."""
-    (tmp_path / "t.txt").write_text("the cat sat on the mat; " * 400)
+    (tmp_path / "t.txt").write_text("the cat sat on the mat; " * 50)
     run_dir = tmp_path / "run"
     given = ("--data", tmp_path / "t.txt", "--run-dir", run_dir, "--vocab", "byte")
     with running("text_generation", *given, "--seeds", 1) as process:
@@ -296,8 +363,8 @@ def test_a_real_signal_reaches_the_process_that_trains(tmp_path: Path) -> None:
     assert "--resume continues" in stdout
     assert stdout.splitlines()[-1].startswith("interrupted: the model of the run")
     assert not (run_dir / "result.json").exists()
-    done = run("text_generation", "predict", run_dir, "the", "--length", 5)
-    assert done.returncode == 0 and len(done.stdout.strip()) >= 3, done.stderr
-    done = run("text_generation", "--resume", "--run-dir", run_dir, "--epochs", 1)
-    assert done.returncode == 0, done.stderr
+    text_generation.main(["predict", str(run_dir), "the", "--length", "5"])
+    assert len(capsys.readouterr().out.strip()) >= 3
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    text_generation.main(["--resume", "--run-dir", str(run_dir), "--epochs", "1"])
     assert (run_dir / "result.json").exists()

@@ -13,7 +13,7 @@ from experiments.forecast.__main__ import Options, generated, load
 from lstm_jax import InputError
 from lstm_jax.config import RunConfig
 from lstm_jax.data import WindowSpec
-from tests.helpers.experiment_runs import run
+from tests.helpers.experiment_runs import call
 
 SMALL = Options(frame=WindowSpec(horizon=2, seasons=(2, 3), reads=3))
 
@@ -77,12 +77,12 @@ def test_nonsense_is_refused_before_any_work(changed: dict, message: str) -> Non
 
 def test_a_trained_run_forecasts_a_users_series(tmp_path: Path) -> None:
     """The sample's own series go on as a column; the forecast is near its formula."""
-    assert run("forecast", "--smoke", "--run-dir", tmp_path / "run").returncode == 0
+    assert call("forecast", "--smoke", "--run-dir", tmp_path / "run").returncode == 0
     points = generated()["S3"]
     table = "\n".join(f"day {t},{y}" for t, y in enumerate(points[:-6]))
     (tmp_path / "own.csv").write_text(f"when,load\n{table}\n")
     out = tmp_path / "f.csv"
-    done = run(
+    done = call(
         "forecast", "predict", tmp_path / "run", tmp_path / "own.csv", "--out", out
     )
     assert done.returncode == 0 and done.stderr == "", done.stderr
@@ -101,7 +101,7 @@ def test_a_trained_run_forecasts_a_users_series(tmp_path: Path) -> None:
         ),
         ([tmp_path / "none", tmp_path / "own.csv"], "expected the configuration"),
     ):
-        done = run("forecast", "predict", *words)
+        done = call("forecast", "predict", *words)
         assert done.returncode == 2 and done.stdout == ""
         assert message in done.stderr and done.stderr.count("\n") == 1
 
