@@ -62,14 +62,18 @@ class Recorder(CompiledSteps):
 @functools.cache
 def trained(devices: int, shard_model: bool, engine: str) -> tuple[TrainState, str]:
     """The state after five steps, and the program that took them."""
-    model = language(engine)
+
+    @jax.jit
+    def first() -> TrainState:
+        model = language(engine)
+        return init_state(model, ADAM, model.initial_state(ROWS), jax.random.key(0))
+
     compiled = Recorder(language_loss, ADAM)
-    first = init_state(model, ADAM, model.initial_state(ROWS), jax.random.key(0))
     schedule = Schedule(5, None, peak=0.01, warmup=0.0, final_rate=1.0)
     loop = fit(
         TASK,
         ADAM,
-        first,
+        first(),
         schedule,
         Timer(),
         steps_per_call=3,
@@ -156,6 +160,23 @@ def test_the_longest_axis_that_fits_is_cut() -> None:
 # Explicit sharding, the default of `jax.make_mesh`, and `jax.shard_map`.
 
 
+def mean(model: LanguageModel, states: tuple, batch: dict) -> jax.Array:
+    return language_loss(model, states, batch, None)[0].loss / (ROWS * STEPS)
+
+
+@functools.cache
+def on_one_device(symbols: int) -> tuple[tuple, tuple]:
+    """A model, its first state and a batch; their mean loss and its gradient."""
+
+    @jax.jit
+    def build() -> tuple[LanguageModel, tuple]:
+        model = LanguageModel(symbols, UNITS, 1, rngs=nnx.Rngs(0))
+        return model, model.initial_state(ROWS)
+
+    arguments = *build(), segment_batch(0)
+    return arguments, jax.jit(jax.value_and_grad(mean))(*arguments)
+
+
 @pytest.mark.parametrize(
     ("way", "symbols"),
     [("explicit", SYMBOLS), ("explicit", 1100), ("shard_map", SYMBOLS)],
@@ -165,15 +186,9 @@ def test_a_language_model_learns_under(way: str, symbols: int) -> None:
 
     With many symbols the gradient of the table is added up row by row.
     """
-    model = LanguageModel(symbols, UNITS, 1, rngs=nnx.Rngs(0))
-    arguments = model, model.initial_state(ROWS), segment_batch(0)
+    arguments, one = on_one_device(symbols)
     rows = PartitionSpec("data")
     spread = PartitionSpec(), PartitionSpec("data"), rows
-
-    def mean(model: LanguageModel, states: tuple, batch: dict) -> jax.Array:
-        return language_loss(model, states, batch, None)[0].loss / (ROWS * STEPS)
-
-    one = jax.jit(jax.value_and_grad(mean))(*arguments)
     explicit = way == "explicit"
     kind = AxisType.Explicit if explicit else AxisType.Auto
     mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,))
@@ -196,7 +211,7 @@ def test_a_language_model_learns_under(way: str, symbols: int) -> None:
             is_leaf=lambda leaf: isinstance(leaf, PartitionSpec),
         )
         placed = [
-            jax.device_put(model, places[0]),
+            jax.device_put(arguments[0], places[0]),
             jax.device_put(arguments[1], places[1]),
             {
                 name: jax.device_put(a, places[2])
@@ -235,7 +250,7 @@ def test_devices_that_do_not_fit(rows: int, count: Devices, message: str) -> Non
 
 def test_evaluation_stays_where_the_model_is() -> None:
     """A run on one of two devices leaves the other alone, and rows are filled up."""
-    model = language()
+    model = jax.jit(language)()
     both = row_mesh(2, 2)
     assert mesh_for(32, replicate(row_mesh(32, 1), model))[0].size == 1
     assert mesh_for(3, replicate(both, model)) == (both, 4)

@@ -4,6 +4,8 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+
 from lstm_jax.config import RunConfig
 from lstm_jax.data.text import encode_text
 from lstm_jax.data.tokenizers.characters import Kind
@@ -36,7 +38,8 @@ def lesson_learned() -> TextModel:
 def untrained(text: str, kind: Kind = "char") -> TextModel:
     """A model that knows the symbols of a text, and nothing else."""
     _, vocab = encode_text(text, kind, 0.0)
-    return TextModel(config(kind), vocab, build_model(config(kind), vocab))
+    model = jax.jit(lambda: build_model(config(kind), vocab))()
+    return TextModel(config(kind), vocab, model)
 
 
 def create_run(

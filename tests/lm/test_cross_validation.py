@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_jax import crossval
 from lstm_jax.config import RunConfig
 from lstm_jax.data.folds import block_folds
 from lstm_jax.data.special_ids import NO_PREDICTION
@@ -15,6 +14,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.cross_validation import cross_validate_text, fold_job
 from lstm_jax.training.cross_validation import CrossValidation
+from tests.helpers.commands import assert_done, assert_refused, call
 
 CONFIG = TrainConfig(
     model=ModelConfig(layers=1, hidden=8, dropout=0.1),
@@ -111,7 +111,7 @@ def test_a_text_too_short_is_refused() -> None:
         ((), "--data: expected a text file, found none"),
         (("--data", "missing.txt"), "missing.txt: expected a text file"),
         (("--data", "t.txt", "--seeds", "0"), "--seeds: expected 1 or more"),
-        (("--data", "t.txt", "--hidden", "0"), "--hidden: expected .*found 0"),
+        (("--data", "t.txt", "--hidden", "0"), "--hidden: expected a number from 1"),
         (
             ("--data", "t.txt", "--jointly", "--max-seconds", "3"),
             "--jointly: expected --epochs, found --max-seconds",
@@ -125,50 +125,39 @@ def test_a_text_too_short_is_refused() -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    given: tuple[str, ...],
-    mentioned: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[str, ...], mentioned: str, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "t.txt").write_text(TEXT)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").touch()
     (tmp_path / "node").mkdir()
     (tmp_path / "node" / "config.json").write_text("{}")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InputError, match=mentioned):
-        crossval.main(given)
+    assert_refused(call("crossval", *given, cwd=tmp_path), mentioned)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_command_prints_and_keeps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in (
-        "enable_compilation_cache",
-        "set_cpu_device_count",
-    ):  # they are the process's own
-        monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
-    monkeypatch.chdir(tmp_path)
+def test_the_command_prints_and_keeps(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text(TEXT)
-    small = "--hidden 8 --layers 1 --batch 2 --length 8 --epochs 1 --folds 2"
-    crossval.main(["--data", "t.txt", *small.split(), "--seeds", "2", "--jointly"])
-    folder = tmp_path / "runs" / "t-crossval"
-    printed = capsys.readouterr().out
-    assert "4 models trained jointly" in printed and "means over folds" in printed
+    # The programs are those of CONFIG.
+    small = "--hidden 8 --layers 1 --dropout 0.1 --batch 2 --length 8 --epochs 1"
+    given = ("crossval", "--data", "t.txt", *small.split(), "--steps-per-call", 8)
+    given += ("--learning-rate", 0.02, "--folds", 3)
+    done = call(*given, "--seeds", 2, "--jointly", cwd=tmp_path)
+    assert_done(done)
+    folder, printed = tmp_path / "runs" / "t-crossval", done.stdout
+    assert "6 models trained jointly" in printed and "means over folds" in printed
     for seed in (0, 1):
         kept = json.loads((folder / f"seed-{seed}" / "crossval.json").read_text())
-        assert len(kept["folds"]) == 2
+        assert len(kept["folds"]) == 3
         assert f"{kept['mean']['stream_loss']:.4f}" in printed
         with np.load(folder / f"seed-{seed}" / "predictions.npz") as arrays:
             assert arrays["nats"].shape == (600,)
     assert (folder / "config.json").is_file()
-    again = ["--data", "t.txt", *small.split()]
-    with pytest.raises(InputError, match=r"found a run; --overwrite replaces it$"):
-        crossval.main(again)
+    again = call(*given, cwd=tmp_path)
+    assert_refused(again, "found a run; --overwrite replaces it\n")
     (folder / "seed-0" / "notes.txt").touch()
-    crossval.main([*again, "--overwrite"])
+    assert call(*given, "--overwrite", cwd=tmp_path).returncode == 0
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == {
         *("config.json", "crossval.json", "predictions.npz", "seed-0/notes.txt")
     }
@@ -182,11 +171,12 @@ def test_folds_that_came_to_nothing_leave_nothing(
         assert any(tmp_path.rglob("config.json.draft"))
         raise error
 
-    for name in ("enable_compilation_cache", "set_cpu_device_count"):
-        monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
     monkeypatch.setattr("lstm_jax.lm.cross_validation.cross_validate_text", failing)
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "t.txt").write_text(TEXT)
-    with pytest.raises(type(error)):
-        crossval.main(["--data", "t.txt", "--hidden", "8"])
+    given = ("crossval", "--data", "t.txt", "--hidden", 8)
+    if isinstance(error, KeyboardInterrupt):
+        assert call(*given, cwd=tmp_path).returncode == 130
+    else:
+        with pytest.raises(RuntimeError):
+            call(*given, cwd=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["t.txt"]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 from flax import nnx
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
@@ -32,6 +33,7 @@ Totals = tuple[float, int, int]  # loss, correct, count
 
 
 @functools.cache
+@jax.jit
 def model() -> LanguageModel:
     """One that forgets slowly, so that cutting its context shows."""
     made = LanguageModel(V, H, L, rngs=nnx.Rngs(0))
@@ -41,10 +43,12 @@ def model() -> LanguageModel:
     return made
 
 
+forward = jax.jit(LanguageModel.__call__)
+
+
 def read_at_once(ids: NDArray) -> Totals:
     """One forward pass from the zero state, summed up in float64."""
-    forward = jax.jit(LanguageModel.__call__)
-    logits = forward(model(), jnp.asarray(ids[:-1], jnp.int32)[None])[0]
+    logits = forward(model(), ids[None, :-1].astype(np.int32))[0]
     logits = np.asarray(logits, np.float64)[0]
     chances = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     targets = ids[1:]
@@ -149,9 +153,8 @@ def test_a_hopeless_model_still_has_a_perplexity() -> None:
 
 def measured_at_once(ids: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Targets, predictions and confidences of one pass."""
-    forward = jax.jit(LanguageModel.__call__)
-    logits = forward(model(), jnp.asarray(ids[:-1], jnp.int32)[None])[0][0]
-    return ids[1:], np.asarray(logits.argmax(-1)), np.asarray(jax.nn.softmax(logits))
+    logits = np.asarray(forward(model(), ids[None, :-1].astype(np.int32))[0])[0]
+    return ids[1:], logits.argmax(-1), scipy.special.softmax(logits, axis=-1)
 
 
 def assert_same(
