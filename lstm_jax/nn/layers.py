@@ -4,7 +4,7 @@ The modules hold nothing but parameters and sizes, so `jax.jit`, `jax.grad`,
 `jax.vmap`, `jax.lax.scan` and optax take them as the plain pytrees they are. Dropout
 asks for a key and is absent without one: no hidden random state, no train/eval mode.
 
-This is the one file that is batch-major, [B, T, D], as Flax layers are.
+Batch-major, [B, T, D], as Flax layers are; the recurrence below is time-major.
 """
 
 import dataclasses
