@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from experiments.benchmarks.speed import __main__ as speed
 from experiments.benchmarks.speed import hlo, profile, report, targets, techniques
 from experiments.benchmarks.speed.groups import sweeps, table
 from experiments.benchmarks.speed.libraries import lstm_jax as ours
@@ -311,10 +312,11 @@ def test_the_command(tmp_path: Path) -> None:
     assert machine["flax_linen"]["flax"]
 
 
-def test_the_command_refuses_what_it_does_not_know() -> None:
-    command = [sys.executable, "-m", "experiments.benchmarks.speed", "--shapes", "huge"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("error: --shapes: expected")
+def test_the_command_refuses_what_it_does_not_know(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert speed.main(["--shapes", "huge"]) == 2
+    assert capsys.readouterr().err.startswith("error: --shapes: expected")
 
 
 # The profile.
