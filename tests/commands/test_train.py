@@ -18,8 +18,8 @@ from lstm_jax.lm import load_text
 from lstm_jax.lm.config import load_config
 from lstm_jax.lm.presets import preset
 from lstm_jax.storage.checkpoints import Checkpoints
+from tests.helpers.clocks import TICK, tick_by_reading
 from tests.helpers.commands import (
-    BUDGET,
     SMALL,
     STEPS_PER_EPOCH,
     TEXT,
@@ -72,19 +72,21 @@ def test_an_existing_run_is_not_overwritten(trained: Trained, copied: Path) -> N
 
 
 def test_a_run_is_replaced_on_request_and_keeps_its_time(
-    trained: Trained, copied: Path
+    trained: Trained, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tick_by_reading(monkeypatch)
+    budget = 6
     (copied / "summary.json").write_text("old")
     done = call(
         "train",
         *("--data", trained.text, "--run-dir", copied, "--overwrite"),
-        *(*SMALL, "--max-seconds", BUDGET),
+        *(*SMALL, "--max-seconds", budget),
         cwd=copied.parent,
     )
     assert_done(done)
     summary = read_json(copied / "summary.json")
     loop = summary["seconds"]["loop"]
-    assert 0.7 * BUDGET < loop <= 1.05 * BUDGET
+    assert budget - 5 * TICK < loop < budget + 5 * TICK
     assert metrics(copied)[-1]["seconds"] == pytest.approx(loop)
     assert summary["seconds"]["final_evaluation"] > 0
     assert f"the loop took {loop:.1f} s" in done.stdout

@@ -1,6 +1,7 @@
 """Which devices a run uses, what lies where on them, and what they exchange."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from experiments.benchmarks.scaling.hlo import Collective, collectives
 from lstm_jax.config import ClusterConfig, Devices
 from lstm_jax.data.bptt import tbptt_batch
-from lstm_jax.distributed.host import set_cpu_device_count
+from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
 from lstm_jax.distributed.mesh import mesh_for, replicate, row_mesh, shard_params
 from lstm_jax.errors import InputError
 from lstm_jax.models.language import LanguageModel, language_loss
@@ -304,3 +305,30 @@ def test_once_jax_is_in_use_the_cores_stay_as_they_are() -> None:
     before = jax.device_count()
     set_cpu_device_count(1, before + 1)
     assert jax.device_count() == before
+
+
+# The cache of compiled programs.
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+@pytest.mark.parametrize("writable", [False, True])
+def test_programs_are_kept_in_the_users_cache(
+    writable: bool, theirs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it can't be written, or the user has named another one."""
+    home = tmp_path / "cache"
+    if not writable:
+        home.touch()
+    set_to = {}
+    monkeypatch.setattr(jax.config, "update", set_to.__setitem__)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "theirs" if theirs else "")
+    enable_compilation_cache()
+    if theirs or not writable:
+        assert not set_to and home.exists() != writable
+        return
+    (folder,) = (home / "lstm_jax").iterdir()  # by processor
+    assert set_to == {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }

@@ -35,7 +35,6 @@ SMALL = (
     *("--steps-per-call", "8"),
 )
 STEPS_PER_EPOCH = 29  # 1,800 characters to learn from, in 4 rows of 16
-BUDGET = 6  # seconds
 PATIENCE = 240  # seconds
 
 
