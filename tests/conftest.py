@@ -7,6 +7,7 @@ programs can be tested anywhere.
 
 import atexit
 import contextlib
+import os
 import shutil
 import tempfile
 import types
@@ -29,6 +30,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 # files at once, so one process could read what another is still writing.
 _FOLDER = tempfile.mkdtemp(prefix="lstm_jax-tests-")
 atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _FOLDER  # or a command would choose another
 jax.config.update("jax_compilation_cache_dir", _FOLDER)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

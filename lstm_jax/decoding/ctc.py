@@ -73,20 +73,33 @@ def _extend(
 ) -> dict[Transcript, tuple[float, float]]:
     """The prefixes after one frame more."""
     grown: dict[Transcript, tuple[float, float]] = {}
-
-    def add(prefix: Transcript, blank: float, symbol: float) -> None:
-        before = grown.get(prefix, (0.0, 0.0))
-        grown[prefix] = before[0] + blank, before[1] + symbol
-
     for prefix, (blank, symbol) in beam.items():
         both = blank + symbol
         last = prefix[-1] if prefix else BLANK
-        add(prefix, both * frame[BLANK], symbol * frame[last] if prefix else 0.0)
+        _add(
+            grown, prefix, both * frame[BLANK], symbol * frame[last] if prefix else 0.0
+        )
         for new, chance in enumerate(frame):
             if new != BLANK:
                 # The same symbol twice takes a blank between.
-                add((*prefix, new), 0.0, chance * (blank if new == last else both))
+                _add(
+                    grown,
+                    (*prefix, new),
+                    0.0,
+                    chance * (blank if new == last else both),
+                )
     return grown
+
+
+def _add(
+    grown: dict[Transcript, tuple[float, float]],
+    prefix: Transcript,
+    blank: float,
+    symbol: float,
+) -> None:
+    """Add the probability of more paths to that of a prefix."""
+    before = grown.get(prefix, (0.0, 0.0))
+    grown[prefix] = before[0] + blank, before[1] + symbol
 
 
 def _widest(

@@ -20,7 +20,6 @@ from lstm_jax.lm.task import (
     build_model,
     build_optimizer,
     engine_of,
-    first_state,
 )
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.training.loop import Timer
@@ -76,9 +75,10 @@ def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
     """
     hint = "overwrite=True replaces it"
     claim = Claim(expanded(path), overwrite=overwrite, hint=hint)
-    first = first_state(trained.config, trained.vocab)
     optimizer = build_optimizer(trained.config)
-    state = init_state(trained.model, optimizer, first.carry, first.key)
+    carry = trained.model.initial_state(trained.config.optimizer.batch)
+    key = jax.random.key(trained.config.run.seed)
+    state = init_state(trained.model, optimizer, carry, key)
     with claim.held():
         run = RunDirectory(claim.path)
         run.announce()

@@ -23,6 +23,7 @@ from tests.helpers import multiprocess_run
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT.pop("JAX_COMPILATION_CACHE_DIR", None)  # that is of this process alone
 MOST_SECONDS = 60  # after the loss of a process
 
 
