@@ -14,6 +14,10 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
+# Most of the time would go into LLVM's optimizations of programs that run for an
+# instant. XLA's own are made; commands in processes of their own have both.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import jax
 import pytest
 from jax import Array

@@ -52,6 +52,7 @@ def environment() -> dict[str, str]:
     atexit.register(shutil.rmtree, cache)
     inherited = os.environ.copy()
     inherited.pop("JAX_COMPILATION_CACHE_DIR", None)
+    inherited.pop("XLA_FLAGS", None)
     return inherited | {"PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": cache}
 
 
