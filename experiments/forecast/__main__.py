@@ -243,6 +243,7 @@ def train(
             options.layers,
             members=options.members,
             seed=run.seed,
+            cell=options.cell,
         )
         return lstm_jax.init_state(models, optimizer, (), jax.random.key(run.seed))
 

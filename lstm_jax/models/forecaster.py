@@ -162,11 +162,18 @@ def forecast_loss(
 
 
 def build_ensemble(
-    window: WindowSpec, hidden_size: int, num_layers: int, *, members: int, seed: int
+    window: WindowSpec,
+    hidden_size: int,
+    num_layers: int,
+    *,
+    members: int,
+    seed: int,
+    cell: Cell | str = LSTM_CELL,
 ) -> ForecastModel:
     """Models of one shape as a single pytree, their parameters stacked: [E, ...]."""
+    sizes = (window, hidden_size, num_layers)
     models = [
-        ForecastModel(window, hidden_size, num_layers, rngs=nnx.Rngs(seed + k))
+        ForecastModel(*sizes, rngs=nnx.Rngs(seed + k), cell=cell)
         for k in range(members)
     ]
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *models)

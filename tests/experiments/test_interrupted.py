@@ -180,11 +180,15 @@ def test_a_run_leaves_what_runs_leave_and_goes_on_bit_for_bit_when_stopped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """However often it is stopped, and with a model to use meanwhile."""
+    """However often it is stopped, and with a model to use meanwhile.
+
+    And its networks have the cell that was asked for, which is not the usual one.
+    """
     page, whole, run_dir = PAGES[name], tmp_path / "whole", tmp_path / "stopped"
-    assert_complete(name, whole, call(name, "--smoke", "--run-dir", whole))
+    asked = ["--smoke", "--cell", "gru"]
+    assert_complete(name, whole, call(name, *asked, "--run-dir", whole))
     monkeypatch.setattr(Figure, "savefig", lambda *given, **named: None)
-    words = ["--smoke", "--run-dir", str(run_dir)]
+    words = [*asked, "--run-dir", str(run_dir)]
     for rows, said, use in stops:
         ask(rows)
         with pytest.raises(Interrupted, match=f"{said}.*--resume goes on"):
@@ -192,12 +196,13 @@ def test_a_run_leaves_what_runs_leave_and_goes_on_bit_for_bit_when_stopped(
         assert not (run_dir / "result.json").exists()
         capsys.readouterr()
         use(run_dir, capsys)
-        words = ["--resume", "--smoke", "--run-dir", str(run_dir)]
+        words = ["--resume", *asked, "--run-dir", str(run_dir)]
     ask(10**9)
     page.main(words)
     assert capsys.readouterr().out.endswith("}\n")
     assert score(whole) == score(run_dir)
     assert models(whole) == models(run_dir)
+    assert all(b"/b_hn/" in kept for kept in models(whole).values())  # of a GRU alone
     assert_replaced_on_request(name, whole)
 
 
@@ -227,7 +232,7 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
     run_dir = tmp_path / "run"
     # The shapes of a smoke run, compiled already.
     small = "--folds 2 --symbols 40 --features 8 --hidden 8 --members 2 --batch 16"
-    small += " --dropout 0.1 --word-dropout 0"
+    small += " --dropout 0.1 --word-dropout 0 --cell gru"
     words = ["--data", f"{tmp_path}/t.csv", "--run-dir", str(run_dir), *small.split()]
     with pytest.raises(Interrupted):
         sentiment.main(words)
