@@ -373,3 +373,13 @@ def test_arrays_of_a_mogrifier_are_found_by_their_former_names(tmp_path: Path) -
         state = kept.load(3, "training", {"mu": as_read([[0.0, 0.0]] * 2)})
     assert_same(model, as_read(rounds))
     assert_same(state, {"mu": as_read(moments)})
+
+
+def test_the_best_is_kept_though_the_last_record_is_damaged(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path) as kept:
+        for step in (1, 2):
+            kept.save({}, dataclasses.replace(RECORD, step=step, best_step=1))
+        kept.wait()
+        (tmp_path / "2" / "record.json").write_text("{")
+        kept.save({}, dataclasses.replace(RECORD, step=3, best_step=1))
+    assert steps(tmp_path) == [1, 2, 3]
