@@ -18,6 +18,7 @@ from pathlib import Path
 # instant. XLA's own are made; commands in processes of their own have both.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+import hypothesis
 import jax
 import pytest
 from jax import Array
@@ -28,6 +29,10 @@ from jaxtyping import install_import_hook
 from tests.helpers import typecheck
 
 jax.config.update("jax_num_cpu_devices", 2)
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Half of the time would go into compiling what another test has compiled already. Each
 # process of pytest has a cache of its own, which goes with it: JAX does not write its
