@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.named import CELLS
 from lstm_jax.cells.noise import LoopMasks
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.engines.dispatch import ENGINES, explain_engine
 from lstm_jax.nn.recurrence import unroll
 from tests.helpers.reference_cells import (
@@ -27,7 +28,7 @@ from tests.helpers.reference_cells import (
     mogrifier,
     sequence,
 )
-from tests.helpers.reference_lstm import assert_close, cast, slopes
+from tests.helpers.reference_lstm import Array, assert_close, cast, slopes
 
 T, B, D, H = 4, 4, 2, 3
 LENGTHS = np.array([T, 0, 2, 1])
@@ -81,7 +82,7 @@ def numbers(reference: Reference) -> Given:
 WEIGHTS = np.random.default_rng(9).normal(size=(T, B, H))
 
 
-def loss(outcome: tuple[Any, tuple]) -> Any:  # noqa: ANN401 - of NumPy or of JAX
+def loss(outcome: tuple[Array, tuple]) -> Array:
     """A number that depends on all outputs and, not linearly, on the last state."""
     ys, last = outcome
     total = (WEIGHTS * ys).sum()
@@ -93,8 +94,8 @@ def loss(outcome: tuple[Any, tuple]) -> Any:  # noqa: ANN401 - of NumPy or of JA
 def ours(
     row: Row,
     given: Given,
-    lengths: Any = None,  # noqa: ANN401 - an array, or nothing, as the next one
-    resets: Any = None,  # noqa: ANN401
+    lengths: jax.Array | None = None,
+    resets: jax.Array | None = None,
     masks: LoopMasks | None = None,
     reverse: bool = False,
     remat: bool = False,
@@ -246,7 +247,7 @@ def test_scan_has_masks(reference: Reference) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=lambda cell: cell.name)
-def test_a_step_is_a_sequence_of_one_from_zeros(cell: Any) -> None:  # noqa: ANN401
+def test_a_step_is_a_sequence_of_one_from_zeros(cell: Cell) -> None:
     """`step` is the equations, `unroll` the engine's; both begin with `init`."""
     params = cell.init(jax.random.key(0), D, H)
     xs = jnp.asarray(np.random.default_rng(1).normal(size=(1, B, D)), jnp.float32)
@@ -258,7 +259,7 @@ def test_a_step_is_a_sequence_of_one_from_zeros(cell: Any) -> None:  # noqa: ANN
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=lambda cell: cell.name)
-def test_preactivations_open_the_gates(cell: Any) -> None:  # noqa: ANN401
+def test_preactivations_open_the_gates(cell: Cell) -> None:
     """Where the gate that keeps is far open, the memory stays; far closed, it goes."""
     params = cell.init(jax.random.key(0), D, H)
     rng = np.random.default_rng(1)

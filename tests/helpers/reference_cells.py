@@ -15,7 +15,7 @@ from lstm_jax.cells.gru import GRUCell, GRUParams, GRUState
 from lstm_jax.cells.lstm import LSTMState
 from lstm_jax.cells.mogrifier import MogrifierCell, MogrifierParams
 from lstm_jax.cells.peephole import PeepholeCell, PeepholeParams
-from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.protocol import Cell, Params
 
 Vector = NDArray[np.float64]
 State = tuple[Vector, ...]  # h, or h and c
@@ -113,7 +113,7 @@ PEEPHOLE = Reference(PeepholeCell(), _peephole_shapes, peephole_step, LSTMState)
 
 def sequence(
     step: Step,
-    params: Any,  # noqa: ANN401 - of any cell
+    params: Params,
     xs: Vector,
     start: State,
     lengths: NDArray[np.int_] | None = None,
