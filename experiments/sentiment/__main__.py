@@ -213,18 +213,16 @@ def fit(
     held_out = None
     if options.validation_fraction:
         data, held_out = split(data, options)
-    classifier, trained, task = train_classifier(
+    classifier, _ = train_classifier(
         data,
         options.recipe,
         dataclasses.replace(options.run, max_seconds=share),
         compiled=compiled,
         held_out=held_out,
         folder=folder,
-        callbacks=lambda task, schedule: (
-            [stop, lstm_jax.report.Progress(schedule, task.items)] if show else [stop]
-        ),
+        callbacks=[stop],
+        show=show,
     )
-    lstm_jax.report.report_run(folder, trained, task)
     return classifier
 
 

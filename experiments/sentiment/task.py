@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from experiments.sentiment.config import ClassifierConfig
 from experiments.sentiment.data import LabelledTexts, padded_batch
-from lstm_jax import InputError, Schedule, Task, init_state, make_optimizer, train_model
+from experiments.training import train_network
+from lstm_jax import InputError, Task, make_optimizer
 from lstm_jax.config import Precision, RegularizerConfig, RunConfig
 from lstm_jax.data import (
     BucketedBatches,
@@ -25,7 +26,7 @@ from lstm_jax.data import (
 )
 from lstm_jax.distributed import bounded_jit, is_primary
 from lstm_jax.metrics import LossSums
-from lstm_jax.models import ModelSpec, classifier_loss, load_model, write_spec
+from lstm_jax.models import ModelSpec, classifier_loss, load_model
 from lstm_jax.training import (
     Callback,
     CompiledSteps,
@@ -37,7 +38,6 @@ from lstm_jax.training import (
 from lstm_jax.typing import BatchIds, LabelLogits, Lengths, Model
 
 _LOSS = ensemble_loss(classifier_loss)
-_WARMUP = 0.1  # share of the run in which the learning rate rises
 _ROWS = 100  # texts classified at a time
 _NAME, _TOKENIZER = "sentiment", "tokenizer.json"
 
@@ -120,10 +120,9 @@ def train_classifier(
     compiled: CompiledSteps,
     held_out: LabelledTexts | None = None,
     folder: Path | None = None,
-    callbacks: Callable[
-        [Task, Schedule], Sequence[Callback]
-    ] = lambda task, schedule: (),
-) -> tuple[TextClassifier, Trained, Task]:
+    callbacks: Sequence[Callback] = (),
+    show: bool = False,
+) -> tuple[TextClassifier, Trained]:
     """Learn to classify texts, and the table of symbols, from these texts alone.
 
     Args:
@@ -133,7 +132,8 @@ def train_classifier(
         compiled: those of `classifier_steps` that another training has filled.
         held_out: what the best models are chosen by, if that is wanted.
         folder: where to keep the run, if anywhere.
-        callbacks: makes what looks on, given what is learned and until when.
+        callbacks: what looks on, and may stop.
+        show: whether the progress is shown.
 
     Raises:
         InputError: there is no time for a step, or the loss is no longer a finite
@@ -147,24 +147,24 @@ def train_classifier(
         )
     spec = classifier_spec(recipe, len(data.classes))
     if folder and is_primary():
-        write_spec(folder, _NAME, spec, {"classes": data.classes})
+        folder.mkdir(parents=True, exist_ok=True)
         save_tokenizer(words, folder / _TOKENIZER)
     assert run.epochs is not None, "Options has a default"
-    steps = run.epochs * task.steps_per_epoch
-    schedule = Schedule(
-        steps, run.max_seconds, recipe.learning_rate, _WARMUP, final_rate=0.0
-    )
-    key = jax.random.key(run.seed)
-    trained = train_model(
+    trained = train_network(
+        _NAME,
+        spec,
         task,
-        lambda: init_state(spec.build(key), compiled.optimizer, (), key),
-        schedule,
         compiled,
         run,
         folder=folder,
-        callbacks=callbacks(task, schedule),
+        steps=run.epochs * task.steps_per_epoch,
+        learning_rate=recipe.learning_rate,
+        warmup=0.1,
+        settings={"classes": data.classes},
+        callbacks=callbacks,
+        show=show,
     )
-    return TextClassifier(words, data.classes, trained.model), trained, task
+    return TextClassifier(words, data.classes, trained.model), trained
 
 
 def evaluate_texts(

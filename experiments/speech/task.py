@@ -194,31 +194,22 @@ def fit(
     held_out: Sequence[Recording] = (),
 ) -> Model:
     """Train a network on some recordings, in a folder of its own."""
-    import jax
+    from experiments.training import train_network
 
     task = digit_task(setup, recordings, held_out, run.seed)
-    steps = setup.how.steps
-    if run.epochs is not None:
-        steps = run.epochs * task.steps_per_epoch
-    schedule = lstm_jax.Schedule(
-        steps, run.max_seconds, setup.how.learning_rate, 0.05, final_rate=0.0
-    )
-    if lstm_jax.distributed.is_primary():
-        lstm_jax.models.write_spec(folder, APPLICATION, setup.spec)
-    spec, optimizer = setup.spec, setup.compiled.optimizer
-    key = jax.random.key(run.seed)
-    trained = lstm_jax.train_model(
+    trained = train_network(
+        APPLICATION,
+        setup.spec,
         task,
-        lambda: lstm_jax.init_state(spec.build(key), optimizer, (), key),
-        schedule,
         setup.compiled,
         run,
         folder=folder,
+        steps=setup.how.steps,
+        learning_rate=setup.how.learning_rate,
         callbacks=[stop],
     )
     if trained.history:  # process 0 alone has that of a run that was finished before
         last = trained.history[-1]
         loss = f"{last.train_loss:.3f} {task.unit}"
         print(f"  {last.step} steps in {last.seconds:.0f} s, training loss {loss}")
-    lstm_jax.report.report_run(folder, trained, task)
     return trained.model

@@ -238,8 +238,7 @@ def train(
     options: Options, parts: ParallelParts, run_dir: Path, stop: Stop
 ) -> tuple[TextTranslator, float]:
     """Train a translator; the best one by validation loss, and the seconds it took."""
-    import jax
-
+    from experiments.training import train_network
     from experiments.translate.inference import TextTranslator
     from experiments.translate.task import (
         NAME,
@@ -258,8 +257,6 @@ def train(
     }
     spec = lstm_jax.models.ModelSpec("seq2seq", sizes)
     if lstm_jax.distributed.is_primary():
-        lower_case = not options.capitals
-        lstm_jax.models.write_spec(run_dir, NAME, spec, {"lower_case": lower_case})
         for tokenizer, file in zip((source, target), TOKENIZERS, strict=True):
             save_tokenizer(tokenizer, run_dir / file)
     loss = functools.partial(lstm_jax.models.seq2seq_loss, smoothing=SMOOTHING)
@@ -276,21 +273,19 @@ def train(
         seed=run.seed,
     )
     assert run.epochs is not None, "Options has a default"
-    steps = run.epochs * task.steps_per_epoch
-    schedule = lstm_jax.Schedule(
-        steps, run.max_seconds, options.learning_rate, 0.05, 0.0
-    )
-    key = jax.random.key(run.seed)
-    trained = lstm_jax.train_model(
+    trained = train_network(
+        NAME,
+        spec,
         task,
-        lambda: lstm_jax.init_state(spec.build(key), compiled.optimizer, (), key),
-        schedule,
         compiled,
         run,
         folder=run_dir,
-        callbacks=[stop, lstm_jax.report.Progress(schedule, task.items)],
+        steps=run.epochs * task.steps_per_epoch,
+        learning_rate=options.learning_rate,
+        settings={"lower_case": not options.capitals},
+        callbacks=[stop],
+        show=True,
     )
-    lstm_jax.report.report_run(run_dir, trained, task)
     translator = TextTranslator(trained.model, source, target, not options.capitals)
     return translator, trained.timer.seconds()
 

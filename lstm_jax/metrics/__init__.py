@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lstm_jax.metrics.edit_distance import count_edits as count_edits
     from lstm_jax.metrics.losses import LossSums as LossSums
     from lstm_jax.metrics.losses import Mean as Mean
+    from lstm_jax.metrics.losses import binary_cross_entropy as binary_cross_entropy
     from lstm_jax.metrics.losses import cross_entropy as cross_entropy
     from lstm_jax.metrics.losses import loss_sums as loss_sums
 else:

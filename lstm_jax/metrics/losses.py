@@ -139,3 +139,21 @@ def cross_entropy(
         accuracy=jnp.sum(correct & counted, dtype=jnp.int32),
     )
     return dataclasses.replace(found, penalty=penalty)
+
+
+def binary_cross_entropy(logits: Array, targets: Array, counted: Array) -> LossSums:
+    """Bernoulli negative log-likelihood of several independent outputs, summed.
+
+    Per counted position the sum over its K outputs of -ln p of what came, with
+    p = sigmoid(logit): 88 keys of a piano, for one.
+
+    Args:
+        logits: [..., K].
+        targets: [..., K], 0 or 1.
+        counted: [...], True where a position counts; the others may hold anything.
+    """
+    logits = only_real(logits, counted).astype(jnp.float32)
+    # -ln sigmoid(x) = softplus(-x), and of 1 - sigmoid(x) it is softplus(x).
+    nats = jax.nn.softplus(jnp.where(targets > 0, -logits, logits)).sum(axis=-1)
+    total = jnp.sum(jnp.where(counted, nats, 0))
+    return loss_sums(total, jnp.sum(counted, dtype=jnp.int32))

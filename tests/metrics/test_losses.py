@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lstm_jax.data.special_ids import IGNORED
-from lstm_jax.metrics.losses import cross_entropy, loss_sums
+from lstm_jax.metrics.losses import binary_cross_entropy, cross_entropy, loss_sums
 
 T, B, V = 5, 4, 7
 RNG = np.random.default_rng(0)
@@ -118,3 +118,21 @@ def test_large_scores_do_not_overflow(size: float) -> None:
 def test_uniform_scores_lose_the_logarithm() -> None:
     sums = measure(np.ones((2, 3, V)), np.zeros((2, 3), np.int32))
     assert sums.mean_loss() == pytest.approx(np.log(V), rel=1e-6)
+
+
+def test_binary_cross_entropy_is_that_of_the_definition() -> None:
+    targets, counted = (
+        jnp.asarray(RNG.integers(2, size=(T, B, V))),
+        jnp.asarray(COUNTED),
+    )
+    logits = np.where(COUNTED[..., None], LOGITS, np.nan).astype(np.float32)
+    chance = 1 / (1 + np.exp(-LOGITS.astype(np.float32).astype(np.float64)))
+    nats = -np.log(np.where(targets == 1, chance, 1 - chance)).sum(axis=-1)
+
+    def total(logits: jax.Array) -> jax.Array:
+        return binary_cross_entropy(logits, targets, counted).loss
+
+    sums = binary_cross_entropy(jnp.asarray(logits), targets, counted)
+    np.testing.assert_allclose(sums.mean_loss(), nats[COUNTED].mean(), rtol=1e-6)
+    expected = np.where(COUNTED[..., None], chance - targets, 0)
+    np.testing.assert_allclose(jax.grad(total)(logits), expected, atol=1e-6)

@@ -114,7 +114,7 @@ def test_it_is_scored_on_a_file_of_the_users(
 def test_the_best_step_is_that_of_the_texts_held_out(compiled: CompiledSteps) -> None:
     data, held_out = sentiment.part(DATA, TRAIN), sentiment.part(DATA, TEST)
     run = dataclasses.replace(RUN, epochs=2, evaluations=4)
-    _, trained, _ = train_classifier(
+    _, trained = train_classifier(
         data, RECIPE, run, compiled=compiled, held_out=held_out
     )
     losses = [line.val["loss"] for line in trained.history if line.val]
