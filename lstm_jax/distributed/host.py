@@ -6,17 +6,14 @@ loop, keeps all cores busy and meets once per optimizer step, to add up gradient
 """
 
 import contextlib
-import hashlib
 import math
 import os
-import platform
-from pathlib import Path
 
 import jax
 
 from lstm_jax.config import ClusterConfig, Devices
+from lstm_jax.storage.caches import cache_folder, processor, processor_says
 
-_CPU_FIELDS = ("model name", "flags", "Features")  # of /proc/cpuinfo
 _BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 _FEWEST_ROWS = 8  # fewer rows per device waste the product with the weights
 
@@ -59,8 +56,7 @@ def enable_compilation_cache() -> None:
     """
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(home) / "lstm_jax" / _processor()
+    folder = cache_folder() / processor()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
@@ -76,22 +72,8 @@ def multiplies_bfloat16() -> bool:
     """
     if jax.default_backend() != "cpu":
         return True
-    said = _processor_says()
+    said = processor_says()
     return any(name in said for name in _BFLOAT16_INSTRUCTIONS)
-
-
-def _processor() -> str:
-    """A name for what this machine's processor can do."""
-    described = platform.machine() + platform.processor() + _processor_says()
-    return hashlib.sha256(described.encode()).hexdigest()[:16]
-
-
-def _processor_says() -> str:
-    """What Linux knows of the processor; nothing elsewhere."""
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return "".join(sorted({line for line in lines if line.startswith(_CPU_FIELDS)}))
-    return ""
 
 
 def paying(rows: int, count: int) -> int:

@@ -17,12 +17,15 @@ from lstm_jax.cells.protocol import Cell, State
 from lstm_jax.engines.cudnn import run_cudnn, unsupported_by_cudnn
 from lstm_jax.engines.fused import run_fused
 from lstm_jax.engines.mogrifier import run_mogrifier
+from lstm_jax.engines.native.build import why_not_built
+from lstm_jax.engines.native.engine import run_native, unsupported_by_native
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
 from lstm_jax.engines.spec import RecurrenceSpec
 from lstm_jax.typing import Hidden
 
 AUTO = "auto"
+_FEW = 64  # steps times rows, for which it does not pay to pack the weights
 _NO_MASKS = "cannot have recurrent dropout or zoneout, which act inside the loop"
 
 
@@ -33,6 +36,10 @@ def _can_all(spec: RecurrenceSpec) -> None:
     """Why an engine without limits can't run a request: there is no reason."""
 
 
+def _is_there() -> None:
+    """Why an engine that is always there is absent: there is no reason."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Engine:
     """A line of the table.
@@ -41,6 +48,8 @@ class Engine:
         run_of: the engine for a cell, see `lstm_jax.engines`; None if it has none.
         note: what speaks for it.
         unsupported: what it lacks for a request, or None.
+        why_absent: why it can't be had on this machine, or None; finding out may take
+            seconds, so it is asked of an engine that is to run, and of no other.
         takes_inputs: it takes xs and `LSTMParams` in the place of z and w_h.
         takes_masks: it lets regularizers into the loop.
     """
@@ -48,6 +57,7 @@ class Engine:
     run_of: Callable[[Cell], Run | None]
     note: str
     unsupported: Callable[[RecurrenceSpec], str | None] = _can_all
+    why_absent: Callable[[], str | None] = _is_there
     takes_inputs: bool = False
     takes_masks: bool = False
 
@@ -76,11 +86,17 @@ def _scan(cell: Cell) -> Run:
 
 
 ENGINES: dict[str, Engine] = {
-    "fused": Engine(_fused, "the fastest one measured on CPU"),
+    "fused": Engine(_fused, "the fastest one of XLA's own, on every platform"),
     "scan": Engine(
         _scan,
         "the reference, with every cell, forward mode, second derivatives",
         takes_masks=True,
+    ),
+    "native": Engine(
+        _lstm_only(run_native),
+        "the fastest one measured on CPU, a kernel compiled on this machine",
+        unsupported_by_native,
+        why_not_built,
     ),
     "cudnn": Engine(
         _lstm_only(run_cudnn),
@@ -124,6 +140,7 @@ def choose_engine(engine: str, spec: RecurrenceSpec) -> EngineChoice:
     name, reason = engine, "asked for by name"
     if engine == AUTO:
         name, reason = _automatic(spec)
+    lacks[name] = lacks[name] or ENGINES[name].why_absent()
     if lacks[name]:
         able = ", ".join(other for other, lack in lacks.items() if not lack)
         raise ValueError(f"engine {name!r}: {lacks[name]}; engines that can: {able}")
@@ -142,7 +159,7 @@ def _automatic(spec: RecurrenceSpec) -> tuple[str, str]:
     if ENGINES["fused"].run_of(spec.cell) is None:
         return "scan", f"auto: the one that has a loop for the cell {spec.cell.name}"
     if spec.platform == "cpu":
-        return "fused", "auto: the fastest one measured on CPU"
+        return _automatic_on_cpu(spec)
     if not ENGINES["pallas_tpu"].lacks(spec):
         if spec.devices == 1:
             return "pallas_tpu", "auto: w_h and the state stay in VMEM; never measured"
@@ -155,6 +172,20 @@ def _automatic(spec: RecurrenceSpec) -> tuple[str, str]:
         "fused",
         f"auto: the same on every platform; none was measured on {spec.platform}",
     )
+
+
+def _automatic_on_cpu(spec: RecurrenceSpec) -> tuple[str, str]:
+    """What "auto" stands for on a CPU, and why."""
+    native = ENGINES["native"]
+    why_not = native.lacks(spec)
+    if why_not is None and spec.devices > 1:
+        why_not = f"XLA can't divide, should it spread rows over {spec.devices} devices"
+    if why_not is None and spec.steps * spec.rows < _FEW:
+        why_not = f"packs the weights, for no more than {spec.steps} x {spec.rows} rows"
+    why_not = why_not or native.why_absent()
+    if why_not is None:
+        return "native", "auto: the fastest one measured on CPU"
+    return "fused", f"auto: the fastest one measured on CPU but native, which {why_not}"
 
 
 def explain_engine(

@@ -1,0 +1,146 @@
+"""The kernel's library: compiled once per machine, then found in the user's cache.
+
+What is in a library's name is all that it depends on: the source, the flags, the
+compiler, the processor and jaxlib, whose interface it is made for. It is written beside
+its place and renamed, so a library that is there is whole; of processes that compile at
+the same time each makes its own, and the last one's stays.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jaxlib
+
+from lstm_jax.errors import warn
+from lstm_jax.storage.caches import cache_folder, processor
+
+TARGETS = ("lstm_jax_forward", "lstm_jax_forward_keep", "lstm_jax_backward")
+SWITCH = "LSTM_JAX_NATIVE"  # 0: do not compile, do not load
+_SOURCE = Path(__file__).with_name("lstm.cc")
+_COMPILERS = ("c++", "g++", "clang++")
+_FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast"),
+    *("-fPIC", "-shared", "-DNDEBUG", "-w"),
+)
+_SECONDS = 300  # that a compiler may take
+
+
+class NotBuilt(Exception):
+    """Why there is no library, in words that follow "native "."""
+
+
+@functools.cache
+def why_not_built() -> str | None:
+    """Load the library, compiled if need be, and say why if that can't be done.
+
+    Returns:
+        None if it is loaded and its functions are registered with XLA.
+    """
+    if os.environ.get(SWITCH) == "0":
+        return f"is switched off by {SWITCH}=0"
+    try:
+        library = ctypes.cdll.LoadLibrary(str(_library()))
+    except NotBuilt as reason:
+        return str(reason)
+    except OSError as error:
+        return f"has a library that can't be loaded: {_first_line(str(error))}"
+    for name in TARGETS:
+        function = jax.ffi.pycapsule(getattr(library, name))
+        jax.ffi.register_ffi_target(name, function, platform="cpu")
+    return None
+
+
+def _library() -> Path:
+    """Find the library, or compile it.
+
+    Raises:
+        NotBuilt: there is no compiler, it failed, or there is no place for the result.
+    """
+    compiler = _compiler()
+    folder = _folder()
+    path = folder / f"lstm-{_fingerprint(compiler)}.so"
+    if not path.exists():
+        began = time.perf_counter()
+        compile_library(compiler, path)
+        seconds = time.perf_counter() - began
+        warn(f"the engine native was compiled for this machine, in {seconds:.0f} s")
+    return path
+
+
+def compile_library(
+    compiler: Sequence[str], path: Path, flags: Sequence[str] = _FLAGS
+) -> None:
+    """Compile the kernel and put the library in its place, whole or not at all.
+
+    Args:
+        compiler: how its command begins.
+        path: of the library.
+        flags: of the compiler.
+
+    Raises:
+        NotBuilt: it failed.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        headers = f"-I{jax.ffi.include_dir()}"
+        command = [*compiler, *flags, headers, str(_SOURCE), "-o", str(made)]
+        try:
+            subprocess.run(
+                command, check=True, capture_output=True, text=True, timeout=_SECONDS
+            )
+            os.replace(made, path)
+        except subprocess.CalledProcessError as error:
+            said = next((x for x in error.stderr.splitlines() if "error" in x), "")
+            raise NotBuilt(f"was not compiled: {_first_line(said)}") from None
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise NotBuilt(f"was not compiled: {_first_line(str(error))}") from None
+
+
+def _compiler() -> list[str]:
+    asked = os.environ.get("CXX", "").split()
+    for command in [asked] if asked else [[name] for name in _COMPILERS]:
+        if shutil.which(command[0]):
+            return command
+    names = " ".join(asked) or ", ".join(_COMPILERS)
+    raise NotBuilt(f"needs a C++ compiler, found none of {names}")
+
+
+def _folder() -> Path:
+    """The user's own folder of libraries, that nobody else can write to."""
+    folder = cache_folder() / "native"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+    except OSError as error:
+        raise NotBuilt(f"has no place for its library: {error}") from None
+    writable_by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if writable_by_others or found.st_uid != os.getuid():
+        raise NotBuilt(f"has no place for its library: {folder} is not this user's own")
+    return folder
+
+
+def _fingerprint(compiler: Sequence[str]) -> str:
+    """A name for all that the library depends on."""
+    version = subprocess.run([*compiler, "--version"], capture_output=True, check=False)
+    parts = (
+        _SOURCE.read_bytes(),
+        " ".join([*compiler, *_FLAGS]).encode(),
+        version.stdout,
+        jaxlib.__version__.encode(),
+        processor().encode(),
+    )
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _first_line(text: str) -> str:
+    return (text.splitlines() or ["no reason given"])[0][:200]

@@ -1,0 +1,158 @@
+"""The CPU kernel at sizes that its vectors and tiles do not divide."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_jax.cells.lstm import LSTMParams, LSTMState
+from lstm_jax.engines.dispatch import explain_engine
+from lstm_jax.engines.native.build import why_not_built
+from lstm_jax.engines.native.engine import StaticArgs, _recur
+from lstm_jax.nn.recurrence import lstm
+from lstm_jax.ops.matmul import rounded_products
+from tests.helpers.reference_lstm import Case, assert_close, random_case, sequence
+
+each_size = pytest.mark.parametrize(
+    ("steps", "rows", "hidden"),
+    [(1, 1, 1), (3, 3, 16), (4, 15, 17), (3, 33, 50), (4, 2, 130), (3, 64, 31)],
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needs_a_compiler() -> None:
+    if why := why_not_built():
+        pytest.skip(f"the engine native {why}")
+
+
+def masks(steps: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths, 0 among them, and resets."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(0, steps + 1, rows)
+    lengths[0] = steps
+    return lengths, random.random((steps, rows)) < 0.3
+
+
+def run(case: Case, reverse: bool, engine: str) -> tuple[jax.Array, LSTMState]:
+    """The layer with lengths and resets."""
+    lengths, resets = masks(*case.xs.shape[:2])
+    return lstm(
+        LSTMParams(case.w_x, case.w_h, case.b),
+        case.xs,
+        LSTMState(case.h, case.c),
+        lengths=jnp.asarray(lengths),
+        resets=jnp.asarray(resets),
+        reverse=reverse,
+        engine=engine,
+    )
+
+
+def gradient(case: Case, reverse: bool, engine: str) -> Case:
+    """That of a number that depends on all results."""
+    weights = np.random.default_rng(1).normal(size=(*case.xs.shape[:2], len(case.w_h)))
+
+    def loss(case: Case) -> jax.Array:
+        ys, last = run(case, reverse, engine)
+        return (ys * weights).sum() + (last.h**2).sum() + (last.c**3).sum()
+
+    return jax.jit(jax.grad(loss))(case)
+
+
+@each_size
+def test_sizes_need_not_fit(steps: int, rows: int, hidden: int) -> None:
+    """Values are those of the NumPy loop, gradients those of `fused` in float64."""
+    case = random_case(hidden, steps, rows, 3, hidden)
+    case, reverse = case._replace(w_h=case.w_h / hidden**0.5), steps % 2 == 0
+    lengths, resets = masks(steps, rows)
+    single = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), case)
+    ys, last = run(single, reverse, "native")
+    expected = sequence(case, lengths, resets, reverse)
+    assert_close((ys, last.h, last.c), expected, 4e-6)
+    with jax.enable_x64(True):
+        slopes = gradient(jax.tree.map(jnp.asarray, case), reverse, "fused")
+    assert_close(gradient(single, reverse, "native"), slopes, 1e-5)
+
+
+@each_size
+def test_rounded_factors(steps: int, rows: int, hidden: int) -> None:
+    """With factors in bfloat16 it is as far from `fused` as roundings may differ."""
+    case = random_case(hidden, steps, rows, 3, hidden)
+    case = case._replace(w_h=case.w_h / hidden**0.5)
+    case = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), case)
+    found, expected = (
+        rounded_products(functools.partial(gradient, case, False))(engine)
+        for engine in ("native", "fused")
+    )
+    assert_close(found, expected, 2e-2)
+
+
+def test_it_rounds_to_nearest_even_and_keeps_nan() -> None:
+    """One step from h, with weights that single out a product."""
+    numbers = np.array([1.00390625, 1.01171875, -1.00390625, 3e38, 1e-40, 1], "f")
+    expected = np.asarray(jnp.asarray(numbers, jnp.bfloat16), np.float32)
+    w_h = np.zeros((6, 24), np.float32)
+    w_h[range(6), range(12, 18)] = 1e-3  # into the candidate
+    z = np.zeros((1, 1, 24), np.float32)
+    z[..., :6], z[..., 18:] = 100, 100  # open i and o
+
+    @jax.jit
+    @rounded_products
+    def candidate(h: jax.Array) -> jax.Array:
+        static = StaticArgs(reverse=False, rounded=True, threads=1)
+        return _recur(static, z, w_h, h, jnp.zeros((1, 6)), None, None)[2][0]
+
+    factor = np.float32(jnp.asarray(1e-3, jnp.bfloat16))
+    np.testing.assert_allclose(
+        candidate(numbers[None]), np.tanh(expected * factor), rtol=1e-5, atol=1e-30
+    )
+    assert jnp.isnan(candidate(numbers[None] * jnp.nan)).all()
+
+
+@pytest.mark.parametrize("rows", [16, 67])
+def test_threads_divide_the_rows(rows: int) -> None:
+    """All threads of XLA's pool give what one gives."""
+    case = random_case(5, 6, rows, 1, 96)
+    z = np.repeat(case.xs, 4 * 96, axis=-1).astype(np.float32)
+    h, c, w_h = (x.astype(np.float32) for x in (case.h, case.c, case.w_h / 10))
+    one, all_of_them = (
+        jax.jit(functools.partial(_recur, StaticArgs(False, False, threads)))(
+            z, w_h, h, c, None, None
+        )
+        for threads in (1, 0)
+    )
+    assert_close(all_of_them, one, 1e-6)
+
+
+def test_it_does_not_wait_for_a_pool_that_waits_for_it() -> None:
+    """More layers at a time than XLA has threads, each asking for all of them."""
+    case = random_case(5, 6, 64, 1, 96)
+    z = np.repeat(case.xs, 4 * 96, axis=-1).astype(np.float32)
+    h, c, w_h = (x.astype(np.float32) for x in (case.h, case.c, case.w_h / 10))
+    static = StaticArgs(False, False, 0)
+
+    @jax.jit
+    def many(zs: jax.Array) -> list[jax.Array]:
+        return [_recur(static, z, w_h, h, c, None, None)[0].sum() for z in zs]
+
+    for _ in range(20):
+        sums = many(jnp.stack([z] * 8))
+        assert len({float(each) for each in sums}) == 1
+
+
+def test_what_is_no_number_stays_none() -> None:
+    case = random_case(3, 3, 2, 2, 5)
+    case = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), case)
+    xs = case.xs.at[1, 1].set(jnp.nan)
+    params = LSTMParams(case.w_x, case.w_h, case.b)
+    ys, _ = lstm(params, xs, engine="native")
+    assert jnp.isfinite(ys[:, 0]).all() and jnp.isnan(ys[1:, 1]).all()
+
+
+def test_auto_takes_it_where_it_was_measured_faster() -> None:
+    sizes = {"rows": 32, "hidden": 128}
+    assert explain_engine(platform="cpu", steps=64, **sizes).name == "native"
+    for steps, dtype in ((64, jnp.bfloat16), (64, jnp.float64), (1, jnp.float32)):
+        choice = explain_engine(platform="cpu", steps=steps, dtype=dtype, **sizes)
+        assert choice.name == "fused" and "native" in choice.reason
