@@ -41,11 +41,11 @@ def lstm(
             between it and its neighbour t-1, in whichever direction time is walked.
             Several sequences packed in one row then never see each other.
         reverse: walk from the last step to the first. Outputs keep their places.
-        engine: "auto", "fused" (fastest; reverse-mode gradients), "scan" (also
-            forward mode and second derivatives), "cudnn" (NVIDIA's kernel, for
-            float32 without resets) or "pallas_tpu" (weights and state in a TPU's
-            fastest memory). The results are the same; `explain_engine` tells what
-            "auto" is.
+        engine: "auto", "fused" (XLA's fastest; reverse-mode gradients), "scan" (also
+            forward mode and second derivatives), "native" (our kernel for CPUs, for
+            float32), "cudnn" (NVIDIA's kernel, for float32 without resets) or
+            "pallas_tpu" (weights and state in a TPU's fastest memory). The results
+            are the same; `explain_engine` tells what "auto" is.
         remat: keep √T states for the gradient instead of all T steps, and compute the
             rest again: far less memory in training, for one more forward pass.
         masks: regularizers inside the loop, of `loop_masks`; "auto" is then "scan",
