@@ -12,5 +12,9 @@ COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY lstm_jax lstm_jax
 COPY experiments experiments
 RUN pip install --no-cache-dir -c requirements.lock ".${EXTRA:+[$EXTRA]}"
+# The CPU's kernel is compiled here, and once more where the processor is another.
+RUN apt-get update && apt-get install -y --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/* \
+    && python -c "from lstm_jax.engines.native.build import why_not_built as why; print(why())"
 
 CMD ["python", "-m", "lstm_jax.train"]

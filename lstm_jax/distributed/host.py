@@ -54,6 +54,8 @@ def enable_compilation_cache() -> None:
     they use what the one they were compiled on offers. A folder that cannot be written
     or a JAX_COMPILATION_CACHE_DIR of the user's is left as it is.
     """
+    # Where the engine native is divided over devices, an address would be in the key.
+    jax.config.update("jax_remove_custom_partitioning_ptr_from_cache_key", True)
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
     folder = cache_folder() / processor()

@@ -21,7 +21,7 @@ from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.engine import run_native, unsupported_by_native
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
-from lstm_jax.engines.spec import RecurrenceSpec
+from lstm_jax.engines.spec import RecurrenceSpec, inside_shard_map
 from lstm_jax.typing import Hidden
 
 AUTO = "auto"
@@ -178,8 +178,6 @@ def _automatic_on_cpu(spec: RecurrenceSpec) -> tuple[str, str]:
     """What "auto" stands for on a CPU, and why."""
     native = ENGINES["native"]
     why_not = native.lacks(spec)
-    if why_not is None and spec.devices > 1:
-        why_not = f"XLA can't divide, should it spread rows over {spec.devices} devices"
     if why_not is None and spec.steps * spec.rows < _FEW:
         why_not = f"packs the weights, for no more than {spec.steps} x {spec.rows} rows"
     why_not = why_not or native.why_absent()
@@ -235,7 +233,7 @@ def explain_engine(
         inputs=inputs,
         masks=masks,
         device_kind="" if platform else _devices()[0].device_kind,
-        devices=1 if platform or _inside_shard_map() else len(_devices()),
+        devices=1 if platform or inside_shard_map() else len(_devices()),
         cell=cell,
     )
     return choose_engine(engine, spec)
@@ -297,9 +295,3 @@ def as_if_on(devices: Sequence[Any]) -> Iterator[None]:
 
 def _devices() -> Sequence[Any]:
     return _ELSEWHERE.get() or jax.devices()
-
-
-def _inside_shard_map() -> bool:
-    """Whether every device has its own rows already: none are left to spread."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return not mesh.empty and set(mesh.manual_axes) == set(mesh.axis_names)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+
 from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.protocol import Cell
 
@@ -39,3 +41,9 @@ class RecurrenceSpec:
     device_kind: str = ""
     devices: int = 1
     cell: Cell = LSTM_CELL
+
+
+def inside_shard_map() -> bool:
+    """Whether every device has its own rows already: none are left to spread."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return not mesh.empty and set(mesh.manual_axes) == set(mesh.axis_names)

@@ -63,7 +63,7 @@ ROWS = (
     Row("scan", forward=True),
     Row("fused"),
     Row("fused", "weights_first"),
-    Row("native", None, ("float32",), spread=("shard_map",)),
+    Row("native", None, ("float32",), spread=("auto", "shard_map")),
     Row("cudnn", "cudnn", ("float32",), resets=False, mapped=False, spread=()),
     Row(
         "pallas_tpu",

@@ -10,6 +10,7 @@ import pytest
 from lstm_jax.cells.lstm import LSTMParams, LSTMState
 from lstm_jax.engines.dispatch import explain_engine
 from lstm_jax.engines.native.build import why_not_built
+from lstm_jax.engines.native.calls import CallOptions
 from lstm_jax.engines.native.engine import StaticArgs, _recur
 from lstm_jax.nn.recurrence import lstm
 from lstm_jax.ops.matmul import rounded_products
@@ -100,7 +101,7 @@ def test_it_rounds_to_nearest_even_and_keeps_nan() -> None:
     @jax.jit
     @rounded_products
     def candidate(h: jax.Array) -> jax.Array:
-        static = StaticArgs(reverse=False, rounded=True, threads=1)
+        static = StaticArgs(CallOptions(False, True, 1), spread=False)
         return _recur(static, z, w_h, h, jnp.zeros((1, 6)), None, None)[2][0]
 
     factor = np.float32(jnp.asarray(1e-3, jnp.bfloat16))
@@ -117,10 +118,10 @@ def test_threads_divide_the_rows(rows: int) -> None:
     z = np.repeat(case.xs, 4 * 96, axis=-1).astype(np.float32)
     h, c, w_h = (x.astype(np.float32) for x in (case.h, case.c, case.w_h / 10))
     one, all_of_them = (
-        jax.jit(functools.partial(_recur, StaticArgs(False, False, threads)))(
+        jax.jit(functools.partial(_recur, StaticArgs(options, spread=False)))(
             z, w_h, h, c, None, None
         )
-        for threads in (1, 0)
+        for options in (CallOptions(False, False, 1), CallOptions(False, False, 0))
     )
     assert_close(all_of_them, one, 1e-6)
 
@@ -130,7 +131,7 @@ def test_it_does_not_wait_for_a_pool_that_waits_for_it() -> None:
     case = random_case(5, 6, 64, 1, 96)
     z = np.repeat(case.xs, 4 * 96, axis=-1).astype(np.float32)
     h, c, w_h = (x.astype(np.float32) for x in (case.h, case.c, case.w_h / 10))
-    static = StaticArgs(False, False, 0)
+    static = StaticArgs(CallOptions(False, False, 0), spread=False)
 
     @jax.jit
     def many(zs: jax.Array) -> list[jax.Array]:

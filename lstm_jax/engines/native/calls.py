@@ -1,0 +1,169 @@
+"""The kernel's functions as operations of JAX.
+
+XLA cannot look into a custom call. Where rows may lie on several devices it is told
+how to divide one: by rows alone, and each device then calls for its own.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.custom_batching import sequential_vmap
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
+
+Arrays = tuple[Array, ...]
+# The axes of each operand and result: b is that of the rows.
+_FORWARD = ("t b g", "h g", "b h", "b h"), ("t b h", "b h")
+_KEPT = ("t b g", "t b h")
+_BACKWARD = (
+    ("h g", "t b g", "t b h", "b h", "t b h", "b h", "b h"),
+    ("t b g", "b h", "b h"),
+)
+
+
+class CallOptions(NamedTuple):
+    """The attributes of a call.
+
+    Attributes:
+        reverse: walk from the last step to the first.
+        rounded: factors of products are rounded to bfloat16.
+        threads: over how many threads of XLA's pool to divide the rows; 0: all.
+    """
+
+    reverse: bool
+    rounded: bool
+    threads: int
+
+
+def call_forward(
+    options: CallOptions, keep: bool, spread: bool, *operands: Array
+) -> Arrays:
+    """Make every h and the last c; the opened gates and every c too, to `keep`.
+
+    Args:
+        options: of the call.
+        keep: whether there will be a gradient; z's memory is then that of the gates.
+        spread: whether XLA may have spread the rows over devices.
+        operands: z, w_h, h, c, and the masks.
+    """
+    inputs, outputs = _FORWARD
+    outputs = (*outputs, *_KEPT) if keep else outputs
+    return _dividing(_forward, (options, keep), inputs, outputs, operands, spread)
+
+
+def call_backward(options: CallOptions, spread: bool, *operands: Array) -> Arrays:
+    """Make the gradients of z and of the first h and c; dz in the gates' memory.
+
+    Args:
+        options: of the call.
+        spread: whether XLA may have spread the rows over devices.
+        operands: w_h, gates, every c, the first c, the gradients of every h, of the
+            last h and of the last c, and the masks.
+    """
+    return _dividing(_backward, (options,), *_BACKWARD, operands, spread)
+
+
+def _forward(options: CallOptions, keep: bool, *operands: Array) -> Arrays:
+    z, _, h, *_ = operands
+    states = (len(z), *h.shape)
+    if keep:
+        shapes = (states, h.shape, z.shape, states)
+        return _call("lstm_jax_forward_keep", options, shapes, {0: 2}, *operands)
+    return _call("lstm_jax_forward", options, (states, h.shape), None, *operands)
+
+
+def _backward(options: CallOptions, *operands: Array) -> Arrays:
+    _, gates, _, c, *_ = operands
+    shapes = (gates.shape, c.shape, c.shape)
+    return _call("lstm_jax_backward", options, shapes, {1: 0}, *operands)
+
+
+def _call(
+    target: str,
+    options: CallOptions,
+    shapes: tuple[tuple[int, ...], ...],
+    overwritten: dict[int, int] | None,
+    *operands: Array,
+) -> Arrays:
+    """Call a function of the library, for float32 results of these shapes.
+
+    Args:
+        target: its name.
+        options: its attributes.
+        shapes: of the results.
+        overwritten: of an operand, the result that may take its memory.
+        operands: its arguments.
+    """
+    results = jax.ffi.ffi_call(
+        target,
+        [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes],
+        input_output_aliases=overwritten,
+        vmap_method="sequential",
+    )(
+        *operands,
+        reverse=options.reverse,
+        rounded=options.rounded,
+        threads=np.int64(options.threads),
+    )
+    # Under shard_map they vary over the devices over which the operands do; JAX can't
+    # know that of a custom call.
+    axes = frozenset[str]().union(*map(_varying, operands))
+    return tuple(
+        jax.lax.pcast(each, tuple(axes - _varying(each)), to="varying")
+        for each in results
+    )
+
+
+def _varying(array: Array) -> frozenset[str]:
+    """The axes of a mesh over which an array differs, inside shard_map."""
+    return frozenset(jax.typeof(array).manual_axis_type.varying)
+
+
+def _dividing(
+    call: Callable[..., Arrays],
+    static: tuple[Any, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    operands: Arrays,
+    spread: bool,
+) -> Arrays:
+    """The results of a call, on all devices over which the rows are spread."""
+    if not spread:
+        return call(*static, *operands)
+    masks = tuple("t b" if each.size else "none nil" for each in operands[-2:])
+    return _divided(call, static, (*inputs, *masks), outputs)(*operands)
+
+
+@functools.cache
+def _divided(
+    call: Callable[..., Arrays],
+    static: tuple[Any, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+) -> Callable[..., Arrays]:
+    """A call that XLA may divide by rows."""
+    local = functools.partial(call, *static)
+    function = custom_partitioning(lambda *operands: local(*operands))
+    names = inputs[0].split() if "b" in inputs[0] else inputs[1].split()
+    first = 0 if "b" in inputs[0] else 1
+
+    def partition(mesh: Any, arguments: Any, results: Any) -> tuple:  # noqa: ANN401
+        rows = arguments[first].sharding.spec[names.index("b")]
+
+        def places(axes: tuple[str, ...]) -> tuple[NamedSharding, ...]:
+            specs = [
+                PartitionSpec(*(rows if axis == "b" else None for axis in each.split()))
+                for each in axes
+            ]
+            return tuple(NamedSharding(mesh, spec) for spec in specs)
+
+        return mesh, local, places(outputs), places(inputs)
+
+    rule = f"{', '.join(inputs)} -> {', '.join(outputs)}"
+    function.def_partition(partition, sharding_rule=rule)
+    return sequential_vmap(function)
