@@ -21,7 +21,7 @@ from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.engine import run_native, unsupported_by_native
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
-from lstm_jax.engines.spec import RecurrenceSpec, inside_shard_map
+from lstm_jax.engines.spec import RecurrenceSpec, explicit_sharding, inside_shard_map
 from lstm_jax.typing import Hidden
 
 AUTO = "auto"
@@ -234,6 +234,7 @@ def explain_engine(
         masks=masks,
         device_kind="" if platform else _devices()[0].device_kind,
         devices=1 if platform or inside_shard_map() else len(_devices()),
+        explicit=explicit_sharding(),
         cell=cell,
     )
     return choose_engine(engine, spec)

@@ -25,6 +25,7 @@ class RecurrenceSpec:
         masks: whether regularizers act inside the loop.
         device_kind: JAX's name for the kind of device; empty if not known.
         devices: over how many of them XLA may spread the rows.
+        explicit: whether where arrays lie is part of their types.
         cell: what is repeated.
     """
 
@@ -40,6 +41,7 @@ class RecurrenceSpec:
     masks: bool = False
     device_kind: str = ""
     devices: int = 1
+    explicit: bool = False
     cell: Cell = LSTM_CELL
 
 
@@ -47,3 +49,9 @@ def inside_shard_map() -> bool:
     """Whether every device has its own rows already: none are left to spread."""
     mesh = jax.sharding.get_abstract_mesh()
     return not mesh.empty and set(mesh.manual_axes) == set(mesh.axis_names)
+
+
+def explicit_sharding() -> bool:
+    """Whether where arrays lie is part of their types: JAX's explicit sharding."""
+    types = jax.sharding.get_abstract_mesh().axis_types
+    return jax.sharding.AxisType.Explicit in types

@@ -1,6 +1,5 @@
 """Commands as a person runs them: in this process or one of their own, exit codes."""
 
-import atexit
 import contextlib
 import dataclasses
 import functools
@@ -10,10 +9,8 @@ import json
 import logging
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Generator
@@ -25,6 +22,7 @@ import jax
 
 import lstm_jax
 from lstm_jax.cli import run_command
+from tests.helpers.caches import own_cache
 
 Run = subprocess.CompletedProcess[str]
 
@@ -48,12 +46,13 @@ def environment() -> dict[str, str]:
     """The environment: the library under test comes first, no cache is the user's."""
     found = str(Path(lstm_jax.__file__).parents[1])
     paths = [found, *filter(None, [os.environ.get("PYTHONPATH")])]
-    cache = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, cache)
     inherited = os.environ.copy()
     inherited.pop("JAX_COMPILATION_CACHE_DIR", None)
     inherited.pop("XLA_FLAGS", None)
-    return inherited | {"PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": cache}
+    return inherited | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "XDG_CACHE_HOME": own_cache(),
+    }
 
 
 def call(command: str, *given: object, cwd: Path) -> Run:

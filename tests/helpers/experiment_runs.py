@@ -1,6 +1,5 @@
 """Experiments as a person runs them: their words, output, files and exit codes."""
 
-import atexit
 import contextlib
 import dataclasses
 import functools
@@ -9,10 +8,8 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -24,6 +21,7 @@ from experiments.runs import RunOptions, run_folder
 from lstm_jax import distributed
 from lstm_jax.cli import run_command
 from lstm_jax.config import RunConfig
+from tests.helpers.caches import own_cache
 
 Done = subprocess.CompletedProcess[str]
 ROOT = Path(__file__).parents[2]
@@ -32,12 +30,13 @@ ROOT = Path(__file__).parents[2]
 @functools.cache
 def environment() -> dict[str, str]:
     """This tree comes first; programs are kept apart from the user's."""
-    cache = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, cache)
     inherited = os.environ.copy()
     inherited.pop("JAX_COMPILATION_CACHE_DIR", None)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return inherited | {"PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": cache}
+    return inherited | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "XDG_CACHE_HOME": own_cache(),
+    }
 
 
 def run(name: str, *words: object) -> Done:

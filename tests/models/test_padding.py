@@ -215,6 +215,8 @@ ROWS = (
     Row("fused"),
     Row("fused", dtype="bfloat16", gates=True),
     Row("fused", resets=False, rounded=True),
+    Row("native"),
+    Row("native", rounded=True),
     Row("cudnn", "cudnn", resets=False),
     Row("pallas_tpu", "interpreted"),
 )

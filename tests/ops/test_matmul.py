@@ -247,7 +247,7 @@ def test_mixed_precision_asks_the_processor(monkeypatch: pytest.MonkeyPatch) -> 
         ("flags : fma avx2 avx512f", False),
         ("", False),
     ):
-        monkeypatch.setattr(host, "_processor_says", lambda said=flags: said)
+        monkeypatch.setattr(host, "processor_says", lambda said=flags: said)
         assert host.multiplies_bfloat16() is rounded
         assert (loss_of(MIXED) is language_loss) is not rounded
         assert loss_of(TrainConfig()) is language_loss

@@ -29,6 +29,8 @@ def unsupported_by_native(spec: RecurrenceSpec) -> str | None:
         return f"runs on a CPU, not on {spec.platform}"
     if spec.dtype != "float32":
         return f"has float32 weights, not {spec.dtype}"
+    if spec.explicit:
+        return "knows nothing of explicit sharding"
     return None
 
 

@@ -184,60 +184,67 @@ constexpr size_t slots_of(size_t n) {
   return round_up(n, static_cast<size_t>(A::kPerSlot) * W) / A::kPerSlot;
 }
 
-// out [Rows, 2 W] = rows @ panel.
-template <class A, int Rows>
-void multiply_tile(const float* rows, size_t block, const float* panel, int slots,
+// out [Rows, 2 W Panels] = rows @ panels. Every sum is added up in the order of k, one
+// product after the other, so that a row's results do not depend on which rows, and how
+// many, are multiplied with it.
+template <class A, int Rows, int Panels>
+void multiply_tile(const float* rows, size_t block, const float* panel, size_t slots,
                    float* out, size_t stride) {
-  // With few rows several sums per result, or each would wait for the last product.
-  constexpr int kChains = Rows <= 2 ? 4 : Rows <= 4 ? 2 : 1;
-  V sums[kChains][Rows][2] = {};
-  for (int s = 0; s < slots; s += W, rows += block) {
-    for (int k = 0; k < W; k += kChains) {
+  V sums[Panels][Rows][2] = {};
+  const size_t next = slots * 2 * W;
+  for (size_t s = 0; s < slots; s += W, rows += block) {
+    for (int k = 0; k < W; ++k, panel += 2 * W) {
 #pragma GCC unroll 4
-      for (int chain = 0; chain < kChains; ++chain, panel += 2 * W) {
-        const V left = load(panel), right = load(panel + W);
+      for (int p = 0; p < Panels; ++p) {
+        const V left = load(panel + p * next), right = load(panel + p * next + W);
 #pragma GCC unroll 16
         for (int r = 0; r < Rows; ++r) {
-          const V x = broadcast(rows + r * W + k + chain);
-          sums[chain][r][0] = A::multiply_add(sums[chain][r][0], x, left);
-          sums[chain][r][1] = A::multiply_add(sums[chain][r][1], x, right);
+          const V x = broadcast(rows + r * W + k);
+          sums[p][r][0] = A::multiply_add(sums[p][r][0], x, left);
+          sums[p][r][1] = A::multiply_add(sums[p][r][1], x, right);
         }
       }
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      V sum = sums[0][r][half];
 #pragma GCC unroll 4
-      for (int chain = 1; chain < kChains; ++chain) sum += sums[chain][r][half];
-      store(out + r * stride + half * W, sum);
+  for (int p = 0; p < Panels; ++p)
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      store(out + r * stride + p * 2 * W, sums[p][r][0]);
+      store(out + r * stride + p * 2 * W + W, sums[p][r][1]);
     }
-  }
 }
 
 template <class A, int... I>
 INLINE void multiply_some(int count, std::integer_sequence<int, I...>,
                           const float* rows, size_t block, const float* panel,
-                          int slots, float* out, size_t stride) {
-  using Tile = void (*)(const float*, size_t, const float*, int, float*, size_t);
-  static constexpr Tile tiles[] = {multiply_tile<A, I + 1>...};
+                          size_t slots, float* out, size_t stride) {
+  using Tile = void (*)(const float*, size_t, const float*, size_t, float*, size_t);
+  static constexpr Tile tiles[] = {multiply_tile<A, I + 1, 1>...};
   tiles[count - 1](rows, block, panel, slots, out, stride);
 }
 
-// out [count, 2 W] = rows @ panel, in tiles of nearly equal numbers of rows.
+// out [count, 2 W panels] = rows @ panels, in tiles of nearly equal numbers of rows.
 template <class A>
-void multiply(const float* rows, int count, const float* panel, size_t slots,
-              float* out, size_t stride) {
+void multiply(const float* rows, int count, const float* panel, int panels,
+              size_t slots, float* out, size_t stride) {
+  const size_t block = static_cast<size_t>(count) * W;
+  if (count == 1)  // several panels at once, or each sum would wait for the one before
+    for (; panels >= 4; panels -= 4, panel += slots * 8 * W, out += 8 * W)
+      multiply_tile<A, 1, 4>(rows, block, panel, slots, out, stride);
+  if (count <= 3)
+    for (; panels >= 2 && count > 1; panels -= 2, panel += slots * 4 * W, out += 4 * W)
+      (count == 2 ? multiply_tile<A, 2, 2> : multiply_tile<A, 3, 2>)(
+          rows, block, panel, slots, out, stride);
   const int tiles = (count + kTileRows - 1) / kTileRows;
-  for (int tile = 0, first = 0; tile < tiles; ++tile) {
-    const int some = count / tiles + (tile < count % tiles);
-    multiply_some<A>(some, std::make_integer_sequence<int, kTileRows>(),
-                     rows + first * W, static_cast<size_t>(count) * W, panel,
-                     static_cast<int>(slots), out + first * stride, stride);
-    first += some;
-  }
+  for (; panels; --panels, panel += slots * 2 * W, out += 2 * W)
+    for (int tile = 0, first = 0; tile < tiles; ++tile) {
+      const int some = count / tiles + (tile < count % tiles);
+      multiply_some<A>(some, std::make_integer_sequence<int, kTileRows>(),
+                       rows + first * W, block, panel, slots, out + first * stride,
+                       stride);
+      first += some;
+    }
 }
 
 // ---- threads and memory -------------------------------------------------------------
@@ -432,10 +439,8 @@ void forward(const Sizes& size, const Masks& masks, const ForwardData& data,
       }
     for (int start = 0; start < vectors; start += kGroup) {
       const int end = std::min(vectors, start + kGroup);
-      for (int v = start; v < end; ++v)
-        for (int half = 0; half < 2; ++half)
-          multiply<A>(now, n, panels + (2 * v + half) * panel, slots,
-                      gates + (v - start) * 4 * W + half * 2 * W, stride);
+      multiply<A>(now, n, panels + 2 * start * panel, 2 * (end - start), slots, gates,
+                  stride);
       for (int r = 0; r < n; ++r) {
         if (masks.skipped(first + r)) continue;
         const size_t row = first + r;
@@ -552,9 +557,8 @@ void backward(const Sizes& size, const Masks& masks, const BackwardData& data,
         }
       }
     }
-    for (int pair = 0; pair * 2 * W < static_cast<int>(width); ++pair)
-      multiply<A>(rows, n, panels + pair * 4 * slots * 2 * W, 4 * slots,
-                  dh_next + pair * 2 * W, width);
+    multiply<A>(rows, n, panels, static_cast<int>(width) / (2 * W), 4 * slots, dh_next,
+                width);
     for (int r = 0; r < n; ++r) {
       if (masks.skipped(first + r))
         std::memcpy(dh_next + r * width, dh + r * width, width * sizeof(float));
