@@ -119,8 +119,8 @@ def fit_scale(values: Numbers, observed: Observed, tail: float = 0.01) -> Observ
 
     Values beyond the quantiles `tail` and 1 - `tail` are clipped to them. A positive
     variable whose upper quantile lies more than three times as far from the median as
-    the lower one is taken by its logarithm. A variable that was never observed is left
-    as it is.
+    the lower one is taken by its logarithm. Of a variable that was never observed all
+    scaled values are 0.
 
     Args:
         values: [..., V].
@@ -136,7 +136,7 @@ def fit_scale(values: Numbers, observed: Observed, tail: float = 0.01) -> Observ
 def _fit(seen: NDArray, tail: float) -> tuple[float, float, bool, float, float]:
     """Low, high, logarithmic, mean and deviation of one variable."""
     if not len(seen):
-        return -np.inf, np.inf, False, 0.0, 1.0
+        return 0.0, 0.0, False, 0.0, 1.0
     low, median, high = np.quantile(seen.astype(float), [tail, 0.5, 1 - tail])
     skewed = bool(low > 0 and high - median > 3 * (median - low))
     clipped = np.clip(seen.astype(float), low, high)
