@@ -157,12 +157,7 @@ def read_labelled(paths: Sequence[Path]) -> Data:
     if not paths:
         raise lstm_jax.InputError("--data: expected files, found none")
     data = read_data(paths)
-    if data.outcomes is None:
-        raise lstm_jax.InputError(
-            "--data: expected a table of outcomes too, with In-hospital_death, "
-            "found none"
-        )
-    data.outcomes.of(data.stays)
+    data.died()  # refuses what has none
     return data
 
 
@@ -172,9 +167,9 @@ def cross_validate(
     """Fit all methods to the training part of every fold, and test them."""
     from experiments.healthcare.task import predict_risk
 
-    assert options.run.run_dir is not None and data.outcomes is not None
+    assert options.run.run_dir is not None
     folder = options.run.run_dir / "folds"
-    died = data.outcomes.of(data.stays)
+    died = data.died()
 
     def fit_and_predict(train: np.ndarray, test: np.ndarray, k: int) -> FoldOutcome:
         known, others = data.stays.pick(train), data.stays.pick(test)
@@ -242,8 +237,7 @@ def learn(options: Options) -> None:
     need_sklearn()
     data, options = load(options)
     data = first_training_part(data, options) if options.validate else data
-    assert data.outcomes is not None
-    stratified_folds(data.outcomes.of(data.stays), options.folds)  # refuses nonsense
+    stratified_folds(data.died(), options.folds)  # refuses nonsense
     with begun(
         NAME,
         options,
@@ -256,8 +250,7 @@ def learn(options: Options) -> None:
 
 def first_training_part(data: Data, options: Options) -> Data:
     """The stays that the first fold learns from: its test part is not looked at."""
-    assert data.outcomes is not None
-    died = data.outcomes.of(data.stays)
+    died = data.died()
     fold = stratified_folds(died, options.folds, options.run.seed)[0]
     return dataclasses.replace(data, stays=data.stays.pick(fold.train))
 
@@ -267,8 +260,8 @@ def learn_from(options: Options, data: Data, started: float) -> None:
     from experiments.healthcare.task import risk_steps
 
     run_dir = options.run.run_dir
-    assert run_dir is not None and data.outcomes is not None
-    died = data.outcomes.of(data.stays)
+    assert run_dir is not None
+    died = data.died()
     compiled = risk_steps(options.recipe, options.precision)
     print(f"{len(died):,} stays, {died.sum():,} deaths. {WARNING}")
     with interruptible() as stop:
@@ -321,13 +314,20 @@ def draw(
 
 def severity_area(data: Data) -> str:
     """The AUROC of SAPS-I on stays that have it, if there are any of both outcomes."""
-    assert data.outcomes is not None
     known = [name for name in data.stays.names if name in data.outcomes.severity]
     died = np.array([data.outcomes.died[name] for name in known], bool)
     if died.all() or not died.any():
         return ""
     found = AREAS[""](died, [data.outcomes.severity[name] for name in known])
     return f"; SAPS-I {found:.4f} on {len(known):,} stays"
+
+
+def protocol_of(options: Options) -> str:
+    """How the result was come by."""
+    protocol = f"{options.folds}-fold cross-validation, stratified"
+    if options.validate:
+        return f"validation, {protocol}, inside the first fold's training part"
+    return protocol
 
 
 def write_result(
@@ -348,16 +348,13 @@ def write_result(
 
     run_dir, ours = options.run.run_dir, scores[OURS]
     assert run_dir is not None
-    protocol = f"{options.folds}-fold cross-validation, stratified"
-    if options.validate:
-        protocol = f"validation, {protocol} of the first fold's training part"
     names = " ".join(path.name for path in options.data) or "generated"
     results.write_result(
         run_dir,
         Result(
             **described(
                 "Healthcare",
-                protocol,
+                protocol_of(options),
                 data.files,
                 f"{names}, {len(data.stays.names):,} stays",
             ),
@@ -380,8 +377,7 @@ def evaluate(options: EvaluateOptions) -> None:
     from experiments.healthcare.task import load_risk, predict_risk
 
     data = read_labelled(options.data)
-    assert data.outcomes is not None
-    died = data.outcomes.of(data.stays)
+    died = data.died()
     risk = load_risk(options.run_dir)
     last = predict_risk(risk, data.stays)[:, -1]
     found = score(died, last)

@@ -94,25 +94,29 @@ class Outcomes:
     died: dict[str, bool]
     severity: dict[str, float]
 
-    def of(self, stays: Stays) -> NDArray[np.bool_]:
-        """The labels of these stays, [N].
-
-        Raises:
-            InputError: one has none.
-        """
-        for name in stays.names:
-            if name not in self.died:
-                raise InputError(f"expected an outcome of stay {name}, found none")
-        return np.array([self.died[name] for name in stays.names])
-
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What some files hold: stays, their outcomes if told, and what was read."""
+    """What some files hold: stays, outcomes as far as they are told; what was read."""
 
     stays: Stays
-    outcomes: Outcomes | None
+    outcomes: Outcomes
     files: tuple[DataFile, ...]
+
+    def died(self) -> NDArray[np.bool_]:
+        """Which stays ended in death, [N].
+
+        Raises:
+            InputError: of one it is not told.
+        """
+        told = self.outcomes.died
+        for name in self.stays.names:
+            if name not in told:
+                raise InputError(
+                    f"expected an outcome of stay {name}, {_DEATH} in a table, found "
+                    "none"
+                )
+        return np.array([told[name] for name in self.stays.names])
 
 
 def read_data(paths: Sequence[Path]) -> Data:
@@ -149,7 +153,7 @@ def read_data(paths: Sequence[Path]) -> Data:
         raise InputError(f"{_listed(paths)}: expected stays, found none")
     lines = dict(sorted(lines.items()))
     stays = parse_stays(lines)
-    return Data(stays, outcomes if tables else None, (describe_stays(lines), *tables))
+    return Data(stays, outcomes, (describe_stays(lines), *tables))
 
 
 def describe_stays(lines: Lines) -> DataFile:

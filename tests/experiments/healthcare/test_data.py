@@ -1,12 +1,13 @@
 """Files of stays: both formats, any packing, and what is no stay."""
 
+import dataclasses
 import lzma
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.healthcare.data import VARIABLES, Data, read_data
+from experiments.healthcare.data import VARIABLES, Data, Stays, read_data
 from experiments.healthcare.inputs import as_preparation, as_record, prepare
 from lstm_jax.errors import InputError
 
@@ -40,15 +41,15 @@ def write_together(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("write", [write_one_by_one, write_together])
 def test_stays_are_read_from_either_format(tmp_path: Path, write) -> None:  # noqa: ANN001
     data = read_data(write(tmp_path))
-    stays, outcomes = data.stays, data.outcomes
-    assert stays.names == ("12", "7") and outcomes is not None
+    stays = data.stays
+    assert stays.names == ("12", "7")
     np.testing.assert_array_equal(stays.fixed[:, 0], [np.nan, 54])
     np.testing.assert_array_equal(stays.fixed[:, 2], [170, np.nan])
     assert [VARIABLES[v] for v in stays.variables] == ["pH", "HR"]
     assert stays.hours.tolist() == [48, 7.5] and stays.values.tolist() == [7.4, 72]
     assert stays.last_hours.tolist() == [48, 7.5]
-    assert outcomes.of(stays).tolist() == [False, True]
-    assert outcomes.severity == {"12": 6}
+    assert data.died().tolist() == [False, True]
+    assert data.outcomes.severity == {"12": 6}
     assert data.files[0].name == "2 stays"
 
 
@@ -103,16 +104,29 @@ def test_a_stay_is_read_once_and_has_an_outcome(tmp_path: Path) -> None:
     again.write_text(f"{HEAD}00:00,RecordID,7\n")
     with pytest.raises(InputError, match=r"expected new stays, found 7 once more"):
         read_data([tmp_path / "part7.csv.xz", again])
-    assert data.outcomes is not None
     del data.outcomes.died["7"]
-    with pytest.raises(InputError, match="expected an outcome of stay 7, found none"):
-        data.outcomes.of(data.stays)
+    with pytest.raises(
+        InputError, match="expected an outcome of stay 7, In-hospital_death"
+    ):
+        data.died()
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: expected .txt or .csv files, found"):
         read_data([tmp_path / "empty"])
     again.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="expected a text file, found other bytes"):
         read_data([again])
+
+
+def until(stays: Stays, hour: float) -> Stays:
+    """The stays as they were known then."""
+    kept = stays.hours < hour
+    return dataclasses.replace(
+        stays,
+        rows=stays.rows[kept],
+        hours=stays.hours[kept],
+        variables=stays.variables[kept],
+        values=stays.values[kept],
+    )
 
 
 def test_a_network_reads_what_was_seen_and_nothing_later(tmp_path: Path) -> None:
@@ -126,15 +140,7 @@ def test_a_network_reads_what_was_seen_and_nothing_later(tmp_path: Path) -> None
     gaps = inputs[1, :, -count + VARIABLES.index("HR")]
     hours = [0, 6, 6, 12, 18, 24, 30, 36]
     np.testing.assert_allclose(gaps, np.log1p(hours) / 2, rtol=1e-6)
-    earlier = stays.hours < 12
-    cut = type(stays)(
-        stays.names,
-        stays.fixed,
-        stays.rows[earlier],
-        stays.hours[earlier],
-        stays.variables[earlier],
-        stays.values[earlier],
-    )
+    cut = until(stays, 12)
     np.testing.assert_array_equal(preparation(cut)[:, :2], inputs[:, :2])
     again = as_preparation(as_record(preparation))
     np.testing.assert_array_equal(again(stays), inputs)
