@@ -52,10 +52,11 @@ def test_the_loss_is_that_of_every_step_of_the_rows_that_count() -> None:
 
 
 def test_what_is_dropped_is_dropped_at_all_steps_and_only_with_a_key() -> None:
-    noisy = small(input_dropout=0.5, dropout=0.5)
-    assert sums_of(noisy, BATCH).loss == sums_of(small(), BATCH).loss
-    losses = {float(sums_of(noisy, BATCH, jax.random.key(n)).loss) for n in range(2)}
-    assert len(losses) == 2
+    for rate in ("input_dropout", "dropout"):
+        noisy, plain = small(**{rate: 0.5}), sums_of(small(), BATCH).loss
+        assert sums_of(noisy, BATCH).loss == plain
+        found = {float(sums_of(noisy, BATCH, jax.random.key(n)).loss) for n in (0, 1)}
+        assert len({*found, float(plain)}) == 3
     blind = small(input_dropout=0.5)
     shown = jax.jit(
         jax.grad(lambda x, key: blind(x, key=key).sum()),
