@@ -6,8 +6,8 @@ Task      The risk of in-hospital death after every two hours of the first 48 in
           intensive care, from 37 signals and laboratory values seen at irregular times,
           and age, sex, height and the kind of unit. An LSTM reads forward only: of each
           signal the last value, whether it was seen just now, and for how long it was
-          not. A few such networks are trained side by side, their probabilities
-          averaged.
+          not; its memory fades with those gaps, as GRU-D's does. A few such networks
+          are trained side by side, their probabilities averaged.
 Data      PhysioNet/Computing in Cardiology Challenge 2012, set-a (Silva et al. 2012):
           4,000 stays, 554 deaths; physionet.org/content/challenge-2012, ODC-By 1.0.
 Protocol  5-fold cross-validation, stratified; scales, networks, floors and thresholds

@@ -24,12 +24,12 @@ class RiskConfig(Configuration):
     """Units of each layer."""
     layers: OneOrMore = 1
     """Recurrent layers."""
-    cell: CellName | Literal["decay"] = "lstm"
+    cell: CellName | Literal["decay"] = "decay"
     """What a layer repeats over time; decay: an LSTM that forgets what it has not seen
     for long."""
-    members: OneOrMore = 4
+    members: OneOrMore = 5
     """Networks trained side by side, whose probabilities are averaged."""
-    input_dropout: Share = 0.3
+    input_dropout: Share = 0.2
     """Share of the inputs not shown, the same ones at all steps of a stay."""
     dropout: Share = 0.3
     """Share of activations dropped between layers and before the readout."""
