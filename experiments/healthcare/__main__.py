@@ -12,8 +12,8 @@ Data      PhysioNet/Computing in Cardiology Challenge 2012, set-a (Silva et al. 
           4,000 stays, 554 deaths; physionet.org/content/challenge-2012, ODC-By 1.0.
 Protocol  5-fold cross-validation, stratified; scales, networks, floors and thresholds
           are made from the training part of each fold, whose test part is scored once,
-          at the end. Settings were chosen by a cross-validation inside the first fold's
-          training part (--validate).
+          at the end. Settings were chosen on splits of the first fold's training part,
+          such as --validate makes.
 Command   python -m experiments.healthcare --data set-a Outcomes-a.txt
           python -m experiments.healthcare --resume --run-dir RUN_DIR
           python -m experiments.healthcare evaluate RUN_DIR --data FOLDER
@@ -186,8 +186,8 @@ def cross_validate(
         }
         assert risk.threshold is not None
         worth = lstm_jax.metrics.operation(died[test], found[OURS], risk.threshold)
-        shown = ", ".join(f"{name} {areas[name]:.4f}" for name in found)
-        print(f"fold {k + 1} of {options.folds}: AUROC {shown}", flush=True)
+        told = ", ".join(f"{name} {areas[name]:.4f}" for name in found)
+        print(f"fold {k + 1} of {options.folds}: AUROC {told}", flush=True)
         return FoldOutcome(
             {**areas, CHALLENGE: worth.smaller}, {**found, "by hour": by_hour}
         )
@@ -237,7 +237,7 @@ def learn(options: Options) -> None:
     need_sklearn()
     data, options = load(options)
     data = first_training_part(data, options) if options.validate else data
-    stratified_folds(data.died(), options.folds)  # refuses nonsense
+    check_folds(data.died(), options.folds)
     with begun(
         NAME,
         options,
@@ -246,6 +246,20 @@ def learn(options: Options) -> None:
         spare=options.data,
     ):
         learn_from(options, data, started)
+
+
+def check_folds(died: np.ndarray, folds: int) -> None:
+    """Refuse more folds than there are stays of either outcome.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    most = min(died.sum(), (~died).sum())
+    if not 2 <= folds <= most:
+        raise lstm_jax.InputError(
+            f"--folds: expected 2 or more, and at most {most}, the stays of the rarer "
+            f"outcome, found {folds}"
+        )
 
 
 def first_training_part(data: Data, options: Options) -> Data:

@@ -175,6 +175,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
         ),
         (["predict", str(run_dir)], "predict: expected files of stays, found none"),
         (["--data", *paths], "expected an outcome of stay 1"),
+        (["--data", str(tmp_path / "own")], "--folds: expected 2 or more, .* found 5"),
     ):
         with pytest.raises(InputError, match=message) as raised:
             healthcare.main(words)
