@@ -6,8 +6,10 @@ user's own, and say no more than what their files are called.
 
 Checksums are those of `experiments.results.describe_file`, SHA-256 of the unpacked
 files, in the order in which they are read; those of a file per class, which have no
-order, in the order of the sums. FSDD's is that of all recordings, in zips or not, as
-`sha256sum *.wav | LC_ALL=C sort -k2 | sha256sum` prints it.
+order, in the order of the sums. Where the same data come packed in several ways, a sum
+stands for all of them: that of FSDD's recordings, in zips or not, is as `sha256sum
+*.wav | LC_ALL=C sort -k2 | sha256sum` prints it; that of stays in intensive care is
+of one table, see `experiments.healthcare.data.describe_stays`.
 """
 
 from __future__ import annotations
@@ -73,6 +75,18 @@ BENCHMARKS = (
         sha256=(
             "2da124ec187a9d5a29c9f04e91c540e02baed5af8868f550a26bd6fd4dbf8bf0",
             "4ace77d558c3714723843f1d65b60c01e3417b208180f0728808d76ad0eeeaca",
+        ),
+    ),
+    Benchmark(
+        task="Healthcare",
+        protocol="5-fold cross-validation, stratified",
+        data="PhysioNet 2012 set-a, 4,000 stays",
+        licence="ODC-By 1.0",
+        published="AUROC 0.8025 LSTM on means, 0.8195 GRU on means (Che et al. 2018)",
+        best_known="AUROC 0.8424 GRU-D (Che et al. 2018)",
+        sha256=(
+            "7b5d6066220b2e468600392ac8d081f405cb4aadb3d3e03dfeddd715ea9b89ca",
+            "2613ea60ccda29f87571a7d6b09ad130858a8ccd66325bd073365925026883c2",
         ),
     ),
     Benchmark(

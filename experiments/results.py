@@ -26,7 +26,7 @@ class DataFile:
 
 
 def describe_file(path: Path) -> DataFile:
-    """Name a file that a result is made from; one in `.gz` as if it were unpacked.
+    """Name a file that a result is made from; `.gz` and `.xz` as if it were unpacked.
 
     Raises:
         InputError: it cannot be read.
@@ -37,7 +37,8 @@ def describe_file(path: Path) -> DataFile:
     for piece in bytes_of(path):
         size += len(piece)
         digest.update(piece)
-    return DataFile(path.name.removesuffix(".gz"), size, digest.hexdigest())
+    name = path.name.removesuffix(".gz").removesuffix(".xz")
+    return DataFile(name, size, digest.hexdigest())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from lstm_jax.data.folds import block_folds as block_folds
     from lstm_jax.data.folds import shuffled_folds as shuffled_folds
     from lstm_jax.data.folds import stratified_folds as stratified_folds
+    from lstm_jax.data.irregular import ObservedScale as ObservedScale
+    from lstm_jax.data.irregular import carry_forward as carry_forward
+    from lstm_jax.data.irregular import fit_scale as fit_scale
+    from lstm_jax.data.irregular import on_grid as on_grid
+    from lstm_jax.data.irregular import time_gaps as time_gaps
     from lstm_jax.data.series import Named as Named
     from lstm_jax.data.series import Panel as Panel
     from lstm_jax.data.series import WindowSpec as WindowSpec

@@ -7,6 +7,7 @@ mapped into memory. Nothing holds the whole of it.
 import contextlib
 import dataclasses
 import gzip
+import lzma
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from lstm_jax.data.tokenizers.characters import (
 from lstm_jax.errors import InputError
 
 _PIECE = 1 << 22  # bytes read at a time
+_PACKED = {".gz": gzip.open, ".xz": lzma.open}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,9 +234,10 @@ def _not_text(path: Path, offset: int) -> InputError:
 
 
 def bytes_of(path: Path) -> Iterator[bytes]:
-    """A file in pieces, `.gz` unpacked; InputError if it can't be read."""
+    """A file in pieces, `.gz` and `.xz` unpacked; InputError if it can't be read."""
     with _reading(path), open(path, "rb") as plain:
-        file = gzip.open(plain) if path.suffix == ".gz" else plain
+        unpack = _PACKED.get(path.suffix)
+        file = unpack(plain) if unpack else plain
         while piece := file.read(_PIECE):
             yield piece
 
@@ -247,5 +250,5 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: expected a text file, found nothing") from None
     except IsADirectoryError:
         raise InputError(f"{path}: expected a text file, found a folder") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: expected a readable file, found: {error}") from None

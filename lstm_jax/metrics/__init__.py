@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from lstm_jax._lazy import lazy
 
 if TYPE_CHECKING:
+    from lstm_jax.metrics.calibration import Reliability as Reliability
+    from lstm_jax.metrics.calibration import brier_score as brier_score
+    from lstm_jax.metrics.calibration import reliability as reliability
     from lstm_jax.metrics.classification import ClassCounts as ClassCounts
     from lstm_jax.metrics.classification import ClassReport as ClassReport
     from lstm_jax.metrics.classification import Confusion as Confusion
@@ -18,5 +21,13 @@ if TYPE_CHECKING:
     from lstm_jax.metrics.losses import binary_cross_entropy as binary_cross_entropy
     from lstm_jax.metrics.losses import cross_entropy as cross_entropy
     from lstm_jax.metrics.losses import loss_sums as loss_sums
+    from lstm_jax.metrics.ranking import Interval as Interval
+    from lstm_jax.metrics.ranking import Operation as Operation
+    from lstm_jax.metrics.ranking import auroc as auroc
+    from lstm_jax.metrics.ranking import auroc_interval as auroc_interval
+    from lstm_jax.metrics.ranking import average_precision as average_precision
+    from lstm_jax.metrics.ranking import bootstrap_interval as bootstrap_interval
+    from lstm_jax.metrics.ranking import operation as operation
+    from lstm_jax.metrics.ranking import sensitive_threshold as sensitive_threshold
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

@@ -3,6 +3,7 @@
 `test_equivalence` is the matrix of the textbook LSTM; here is a row for each cell.
 """
 
+import dataclasses
 import functools
 import itertools
 from typing import Any, NamedTuple
@@ -15,13 +16,15 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from lstm_jax.cells.lstm import LSTM_CELL
+from lstm_jax.cells.decay import DecayCell
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, lstm_step
 from lstm_jax.cells.named import CELLS
 from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.cells.protocol import Cell
 from lstm_jax.engines.dispatch import ENGINES, explain_engine
 from lstm_jax.nn.recurrence import unroll
 from tests.helpers.reference_cells import (
+    DECAY,
     GRU,
     PEEPHOLE,
     Reference,
@@ -49,6 +52,7 @@ class Row(NamedTuple):
 
 
 ROWS = (
+    Row(DECAY, "scan"),
     Row(GRU, "scan"),
     Row(PEEPHOLE, "scan"),
     Row(mogrifier(2, True), "fused"),
@@ -278,6 +282,24 @@ def test_preactivations_open_the_gates(cell: Cell) -> None:
     else:
         assert_close(after.c, kept * start + gates["i"] * offered, 1e-6)
         assert_close(after.h, gates["o"] * jnp.tanh(after.c), 1e-6)
+
+
+def test_decay_lets_a_memory_fade_with_the_gaps() -> None:
+    """After a long gap nothing is left, after none all is; as its gates see it."""
+    given = cast(numbers(DECAY), jnp.float64)
+    params = dataclasses.replace(
+        given["params"], w_decay=jnp.ones((1, H)), b_decay=jnp.zeros(H)
+    )
+    cell, state = DECAY.cell, DECAY.state(*given["start"])
+    plain = LSTMParams(params.w_x, params.w_h, params.b)
+    blank = jax.tree.map(jnp.zeros_like, state)
+    for gap, before in ((0.0, state), (1e3, blank)):
+        x = given["xs"][0].at[:, -1].set(gap)
+        assert_close(cell.step(params, state, x), lstm_step(plain, before, x), 1e-12)
+        z = cell.preactivations(cell.loop_weights(params), state, x)
+        assert_close(z, x @ params.w_x + before.h @ params.w_h + params.b, 1e-12)
+    with pytest.raises(ValueError, match=r"^gaps: expected 1 to 2, the inputs"):
+        DecayCell(3).init(jax.random.key(0), D, H)
 
 
 def test_the_gru_is_that_of_flax() -> None:

@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 
 import lstm_jax
 from experiments.forecast import __main__ as forecast
+from experiments.healthcare import __main__ as healthcare
+from experiments.healthcare.data import generated as generated_stays
 from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
 from experiments.speech import evaluation
@@ -39,6 +41,7 @@ PATIENCE = 240  # seconds
 Use = Callable[[Path, pytest.CaptureFixture[str]], None]
 PAGES = {
     "forecast": forecast,
+    "healthcare": healthcare,
     "sentiment": sentiment,
     "speech": speech,
     "translate": translate,
@@ -85,6 +88,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Smoke runs of little data and few steps: how good they get is not looked at."""
     # 16 steps: 2 calls.
     monkeypatch.setattr(forecast, "SMOKE", forecast.SMOKE | {"steps": 16})
+    # 12 epochs: 2 calls for each of two folds, 3 for the last networks.
+    stays = generated_stays(40)
+    monkeypatch.setattr(healthcare, "generated", lambda: stays)
     # 15 epochs: 15 calls for each of two folds, 30 for the last classifier.
     texts = sentiment.generated(32)
     monkeypatch.setattr(sentiment, "generated", lambda: texts)
@@ -130,6 +136,12 @@ def use_forecasts(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len((run_dir.parent / "f.csv").read_text().splitlines()) == 1 + 6
 
 
+def use_healthcare(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run_dir.parent / "7.txt").write_text("Time,Parameter,Value\n09:30,HR,72\n")
+    healthcare.main(["predict", str(run_dir), str(run_dir.parent / "7.txt")])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("7  0.")
+
+
 def use_sentiment(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sentiment.predict(sentiment.PredictOptions(run_dir, ("it is good .",)))
     assert capsys.readouterr().out.endswith("it is good .\n")
@@ -155,6 +167,13 @@ def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("name", "stops"),
     [
         ("forecast", [(1, r"the last model is kept in .*not scored", use_forecasts)]),
+        (
+            "healthcare",
+            [
+                (3, r"fold 2 of 2 is not finished", use_nothing),
+                (3, r"the folds' scores and the last networks", use_healthcare),
+            ],
+        ),
         (
             "sentiment",
             [

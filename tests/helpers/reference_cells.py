@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_jax.cells.decay import DecayCell, DecayParams
 from lstm_jax.cells.gru import GRUCell, GRUParams, GRUState
 from lstm_jax.cells.lstm import LSTMState
 from lstm_jax.cells.mogrifier import MogrifierCell, MogrifierParams
@@ -87,6 +88,16 @@ def mogrifier_step(capped: bool) -> Step:
     return step
 
 
+def decay_step(params: DecayParams, state: State, x: Vector) -> State:
+    """Che et al.'s decay, of h and of c, and then the textbook's LSTM."""
+    gaps = x[-len(params.w_decay) :]
+    left = np.exp(-np.maximum(0, params.w_decay.T @ gaps + params.b_decay))
+    h, c = left * state[0], left * state[1]
+    i, f, g, o = np.split(params.w_x.T @ x + params.w_h.T @ h + params.b, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
 def mogrifier(rounds: int, capped: bool) -> Reference:
     def shapes(d: int, h: int) -> MogrifierParams:
         matrices: Any = tuple(((h, d), (d, h))[n % 2] for n in range(rounds))
@@ -107,6 +118,12 @@ def _peephole_shapes(d: int, h: int) -> PeepholeParams:
     return PeepholeParams(*shapes)
 
 
+def _decay_shapes(d: int, h: int) -> DecayParams:
+    shapes: Any = ((d, 4 * h), (h, 4 * h), (4 * h,), (1, h), (h,))
+    return DecayParams(*shapes)
+
+
+DECAY = Reference(DecayCell(1), _decay_shapes, decay_step, LSTMState)
 GRU = Reference(GRUCell(), _gru_shapes, gru_step, GRUState)
 PEEPHOLE = Reference(PeepholeCell(), _peephole_shapes, peephole_step, LSTMState)
 
