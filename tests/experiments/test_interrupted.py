@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 import lstm_jax
 from experiments.forecast import __main__ as forecast
+from experiments.music import __main__ as music
 from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
 from experiments.speech import evaluation
@@ -39,6 +40,7 @@ PATIENCE = 240  # seconds
 Use = Callable[[Path, pytest.CaptureFixture[str]], None]
 PAGES = {
     "forecast": forecast,
+    "music": music,
     "sentiment": sentiment,
     "speech": speech,
     "translate": translate,
@@ -142,6 +144,14 @@ def use_speech(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert str(saved).startswith("speech: SequenceClassifier of ")
 
 
+def use_music(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run_dir.parent / "own.json").write_text("[[60, 64], [62, 65]]")
+    out = run_dir.parent / "made.json"
+    words = [run_dir, run_dir.parent / "own.json"]
+    music.predict(music.PredictOptions(*words, out=out, length=3))
+    assert len(json.loads(out.read_text())) == 2 + 3
+
+
 def use_translate(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert load_translator(run_dir).source.names([]) == []
 
@@ -155,6 +165,7 @@ def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("name", "stops"),
     [
         ("forecast", [(1, r"the last model is kept in .*not scored", use_forecasts)]),
+        ("music", [(9, r"the best network so far is kept in .*not scored", use_music)]),
         (
             "sentiment",
             [

@@ -1,0 +1,54 @@
+"""How a network for music is built and trained: flags, free of JAX."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from lstm_jax.config import (
+    Amount,
+    CellName,
+    Configuration,
+    Fraction,
+    OneOrMore,
+    Positive,
+    Range,
+    RegularizerConfig,
+    Share,
+)
+
+Outputs = Literal["keys", "chords"]
+Semitones = Annotated[int, Range(0, 12)]
+
+
+@dataclasses.dataclass(frozen=True)
+class MusicConfig(Configuration):
+    """One network, or several side by side, and how they learn."""
+
+    outputs: Outputs = "keys"
+    """keys: 88 independent probabilities per step, as the published numbers are
+    counted. chords: note after note of a chord, the highest first, each given those
+    above it."""
+    hidden: OneOrMore = 200
+    """Units of each layer."""
+    layers: OneOrMore = 1
+    """Recurrent layers."""
+    cell: CellName = "lstm"
+    """What a layer repeats over time."""
+    members: OneOrMore = 1
+    """Networks trained side by side, whose probabilities are averaged."""
+    dropout: Share = 0.5
+    """Share of activations dropped between layers and before the readout."""
+    transposed: Fraction = 0.0
+    """Share of the pieces that are read in another key in training."""
+    semitones: Semitones = 5
+    """How far they are moved at most, up or down."""
+    learning_rate: Positive = 5e-3
+    """Peak of the schedule: a short rise, then a linear decay to zero."""
+    weight_decay: Amount = 0.0
+    """Decoupled weight decay (AdamW), on matrices only."""
+    ema: Share = 0.0
+    """Decay of the running average of the weights that is kept; 0 keeps the weights."""
+    batch: OneOrMore = 16
+    """Pieces per step."""
+    regularizer: RegularizerConfig = dataclasses.field(
+        default_factory=RegularizerConfig
+    )
