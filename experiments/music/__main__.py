@@ -259,7 +259,7 @@ def show_chorale(musician: Musician, pieces: Sequence[Piece], run_dir: Path) -> 
         "its beginning, continued": (given, continued(musician, given, length, 1.0, 0)),
         "a new one": (own, continued(musician, own, len(piece) - 1, 1.0, 0)),
     }
-    draw_rolls(run_dir / "chorales.png", rows, "Heard and made")
+    draw_rolls(run_dir / "chorales.png", rows, "Given, and made after it")
 
 
 def result(

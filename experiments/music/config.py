@@ -11,7 +11,6 @@ from lstm_jax.config import (
     OneOrMore,
     Positive,
     Range,
-    RegularizerConfig,
     Share,
 )
 
@@ -49,6 +48,3 @@ class MusicConfig(Configuration):
     """Decay of the running average of the weights that is kept; 0 keeps the weights."""
     batch: OneOrMore = 16
     """Pieces per step."""
-    regularizer: RegularizerConfig = dataclasses.field(
-        default_factory=RegularizerConfig
-    )

@@ -102,7 +102,6 @@ def network_spec(recipe: MusicConfig) -> ModelSpec:
     sizes = {
         **{"hidden_size": recipe.hidden, "num_layers": recipe.layers},
         **{"dropout": recipe.dropout, "cell": recipe.cell},
-        "regularizer": recipe.regularizer,
     }
     if recipe.outputs == "chords":
         arguments = {"vocab_size": SYMBOLS, **sizes}
