@@ -30,6 +30,8 @@ class MusicConfig(Configuration):
     """Units of each layer."""
     layers: OneOrMore = 1
     """Recurrent layers."""
+    context: Annotated[int, Range(1, 64)] = 1
+    """Chords that are shown at each step, the last ones; of keys alone."""
     cell: CellName = "lstm"
     """What a layer repeats over time."""
     members: OneOrMore = 1

@@ -23,9 +23,10 @@ from experiments.music.data import (
     is_piece,
     piano_roll,
     picked_pieces,
+    shown,
     symbols_of,
 )
-from experiments.music.task import FORMS, NAME, whole_batches
+from experiments.music.task import NAME, Form, form_of, whole_batches
 from lstm_jax import InputError
 from lstm_jax.distributed import bounded_jit
 from lstm_jax.metrics import cross_entropy
@@ -44,11 +45,18 @@ class Musician:
         outputs: keys or chords.
         networks: stacked.
         openings: first chords of the pieces that were learned from.
+        context: chords that the networks are shown at each step.
     """
 
     outputs: Outputs
     networks: Model
     openings: Sequence[Chord]
+    context: int = 1
+
+    @property
+    def form(self) -> Form:
+        """What the networks read and write."""
+        return form_of(self.outputs, self.context)
 
 
 def load_musician(run_dir: Path) -> Musician:
@@ -72,7 +80,8 @@ def musician_of(saved: SavedModel) -> Musician:
     if network not in kinds or not saved.spec.members or not is_piece(openings):
         raise InputError(f"{saved.folder}: expected a network for music, found another")
     chords = checked_piece(openings, str(saved.folder))
-    return Musician(kinds[network], saved.model, chords)
+    context = saved.spec.arguments.get("features", KEYS) // KEYS
+    return Musician(kinds[network], saved.model, chords, context)
 
 
 # How likely pieces are.
@@ -83,7 +92,7 @@ def nats_per_chord(musician: Musician, pieces: Sequence[Piece]) -> float:
 
     Each piece's first chord is not counted. The members' probabilities are averaged.
     """
-    form = FORMS[musician.outputs]
+    form = musician.form
     total = _keys_nats if musician.outputs == "keys" else _chords_nats
     networks, nats = jax.device_put(musician.networks), 0.0
     for picked, steps in whole_batches(pieces, form):
@@ -139,8 +148,10 @@ def continued(
         The new chords alone.
     """
     rng = np.random.default_rng(seed)
-    write = _write_keys if musician.outputs == "keys" else _write_chords
-    return write(jax.device_put(musician.networks), given, length, temperature, rng)
+    networks = jax.device_put(musician.networks)
+    if musician.outputs == "chords":
+        return _write_chords(networks, given, length, temperature, rng)
+    return _write_keys(networks, musician.context, given, length, temperature, rng)
 
 
 def opening(musician: Musician, seed: int) -> Piece:
@@ -151,19 +162,21 @@ def opening(musician: Musician, seed: int) -> Piece:
 
 def _write_keys(
     networks: Model,
+    context: int,
     given: Piece,
     length: int,
     temperature: float,
     rng: np.random.Generator,
 ) -> Piece:
     """Chords whose keys are drawn independently of each other."""
-    logits, states = _read_rolls(networks, piano_roll(given), None)
-    made: list[Chord] = []
-    while len(made) < length:
+    whole = given
+    logits, states = _read_rolls(networks, shown(piano_roll(whole), context), None)
+    while len(whole) < len(given) + length:
         chances = expit(np.asarray(logits, np.float64)).mean(axis=0)
-        made.append(_draw_keys(chances, temperature, rng))
-        logits, states = _read_rolls(networks, piano_roll((made[-1],)), states)
-    return tuple(made)
+        whole += (_draw_keys(chances, temperature, rng),)
+        newest = shown(piano_roll(whole[-context:]), context)[-1:]
+        logits, states = _read_rolls(networks, newest, states)
+    return whole[len(given) :]
 
 
 def _draw_keys(

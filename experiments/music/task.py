@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from experiments.music.config import MusicConfig
+from experiments.music.config import MusicConfig, Outputs
 from experiments.music.data import (
     KEYS,
     SYMBOLS,
@@ -91,10 +91,17 @@ def _piece_symbols(piece: Piece) -> int:
     return len(symbols_of(piece)) - 1
 
 
-FORMS = {
-    "keys": Form(roll_batch, _piece_steps, multilabel_loss),
-    "chords": Form(symbol_batch, _piece_symbols, chord_loss),
-}
+def form_of(outputs: Outputs, context: int = 1) -> Form:
+    """The form of a network's batches.
+
+    Args:
+        outputs: keys or chords.
+        context: chords that are shown at each step; of keys alone.
+    """
+    if outputs == "chords":
+        return Form(symbol_batch, _piece_symbols, chord_loss)
+    batch = functools.partial(roll_batch, context=context)
+    return Form(batch, _piece_steps, multilabel_loss)
 
 
 def network_spec(recipe: MusicConfig) -> ModelSpec:
@@ -106,7 +113,8 @@ def network_spec(recipe: MusicConfig) -> ModelSpec:
     if recipe.outputs == "chords":
         arguments = {"vocab_size": SYMBOLS, **sizes}
         return ModelSpec("language", arguments, recipe.members)
-    arguments = {"features": KEYS, "labels": KEYS, "prior": _PRIOR, **sizes}
+    width = recipe.context * KEYS
+    arguments = {"features": width, "labels": KEYS, "prior": _PRIOR, **sizes}
     return ModelSpec("multilabel", arguments, recipe.members)
 
 
@@ -116,7 +124,7 @@ def music_steps(recipe: MusicConfig, precision: Precision | None) -> CompiledSte
     optimizer = make_optimizer(
         recipe.weight_decay, recipe.members**-0.5, beta2=0.99, ema=recipe.ema
     )
-    loss = ensemble_loss(FORMS[recipe.outputs].loss)
+    loss = ensemble_loss(form_of(recipe.outputs).loss)
     return CompiledSteps(with_precision(loss, precision), optimizer)
 
 
@@ -136,7 +144,7 @@ def music_task(
         loss: of `music_steps`.
         seed: decides the order of the pieces, and which ones are transposed.
     """
-    form = FORMS[recipe.outputs]
+    form = form_of(recipe.outputs, recipe.context)
     lengths = [np.empty(form.steps(piece)) for piece in training]
     rows = min(recipe.batch, len(training))
     picks = BucketedBatches(length_buckets(lengths), rows, seed)

@@ -14,6 +14,7 @@ from experiments.music.data import (
     read_parts,
     read_pieces,
     roll_batch,
+    shown,
     symbol_batch,
     transposed,
     write_piece,
@@ -112,6 +113,18 @@ def test_a_roll_has_a_key_for_every_pitch() -> None:
     roll = piano_roll(SECOND)
     assert roll.shape == (2, 88) and roll.sum() == 3
     assert roll[0, 0] == roll[0, 87] == roll[1, 60 - 21] == 1
+
+
+def test_the_chords_just_before_are_shown_too() -> None:
+    roll = piano_roll(FIRST)
+    silence = np.zeros(88)
+    expected = [
+        [roll[0], silence, silence],
+        [roll[1], roll[0], silence],
+        [roll[2], roll[1], roll[0]],
+    ]
+    np.testing.assert_array_equal(shown(roll, 3).reshape(3, 3, 88), expected)
+    np.testing.assert_array_equal(shown(roll, 1), roll)
 
 
 def test_rolls_are_shifted_by_a_step_and_padded() -> None:

@@ -27,7 +27,7 @@ from experiments.music.inference import (
     nats_per_chord,
     opening,
 )
-from experiments.music.task import FORMS, held_out_sums, music_task, network_spec
+from experiments.music.task import held_out_sums, music_task, network_spec
 from lstm_jax import InputError
 from lstm_jax.models import multilabel_loss, save_model
 
@@ -37,15 +37,16 @@ SMALL = dataclasses.replace(MusicConfig(), hidden=6, members=2)
 OPENINGS = [(48, 60, 64, 67), (50, 62, 66, 69)]
 
 
-def musician(outputs: Outputs) -> Musician:
-    recipe = dataclasses.replace(SMALL, outputs=outputs)
+def musician(outputs: Outputs, context: int = 1) -> Musician:
+    recipe = dataclasses.replace(SMALL, outputs=outputs, context=context)
     networks = jax.jit(network_spec(recipe).build)(jax.random.key(0))
-    return Musician(recipe.outputs, networks, OPENINGS)
+    return Musician(recipe.outputs, networks, OPENINGS, context)
 
 
 @pytest.fixture(scope="module")
 def keys() -> Musician:
-    return musician("keys")
+    """Shown two chords at each step."""
+    return musician("keys", 2)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,9 @@ def test_keys_are_independent_and_members_averaged(keys: Musician) -> None:
     read = jax.jit(lambda model, roll: model(roll[None])[0][0])
     for piece in TEST:
         roll = piano_roll(piece)
-        logits = [np.asarray(read(member(keys, k), roll[:-1])) for k in range(2)]
+        seen = np.concatenate([roll[:-1], np.zeros((1, 88)), roll[:-2]])
+        seen = seen.reshape(2, len(roll) - 1, 88).swapaxes(0, 1).reshape(-1, 2 * 88)
+        logits = [np.asarray(read(member(keys, k), seen)) for k in range(2)]
         chances = np.mean([expit(each.astype(float)) for each in logits], axis=0)
         sounds = roll[1:] > 0
         nats -= np.log(np.where(sounds, chances, 1 - chances)).sum()
@@ -96,7 +99,7 @@ def test_an_untrained_network_is_worth_what_chance_is(
     expected = 88 * math.log(2) if outputs == "keys" else 5 * math.log(89)
     silent = dataclasses.replace(found, networks=blank)
     assert nats_per_chord(silent, TEST) == pytest.approx(expected, rel=1e-5)
-    sums = held_out_sums(TEST, FORMS[found.outputs], blank)
+    sums = held_out_sums(TEST, found.form, blank)
     assert sums.mean_loss() == pytest.approx(expected, rel=1e-5)
 
 
