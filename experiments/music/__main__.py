@@ -183,7 +183,7 @@ def load(options: Options) -> tuple[Parts, Options]:
     """Read the pieces; the options are then those that suit them."""
     if options.smoke:
         recipe = dataclasses.replace(options.recipe, **SMOKE)
-        run = dataclasses.replace(options.run, epochs=8)
+        run = dataclasses.replace(options.run, epochs=8, evaluations=4)
         return generated(), dataclasses.replace(options, recipe=recipe, run=run)
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a path, found none (or --smoke)")

@@ -38,6 +38,10 @@ class MusicConfig(Configuration):
     """Networks trained side by side, whose probabilities are averaged."""
     dropout: Share = 0.5
     """Share of activations dropped between layers and before the readout."""
+    input_dropout: Share = 0.0
+    """Share of what is read that is dropped: of keys, or of notes."""
+    weight_drop: Share = 0.0
+    """Share of recurrent weights dropped, the same all through a step (DropConnect)."""
     transposed: Fraction = 0.0
     """Share of the pieces that are read in another key in training."""
     semitones: Semitones = 5

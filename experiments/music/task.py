@@ -23,7 +23,7 @@ from experiments.music.data import (
 )
 from experiments.training import train_network
 from lstm_jax import Task, make_optimizer
-from lstm_jax.config import Precision, RunConfig
+from lstm_jax.config import Precision, RegularizerConfig, RunConfig
 from lstm_jax.data import (
     Batch,
     BucketedBatches,
@@ -109,6 +109,9 @@ def network_spec(recipe: MusicConfig) -> ModelSpec:
     sizes = {
         **{"hidden_size": recipe.hidden, "num_layers": recipe.layers},
         **{"dropout": recipe.dropout, "cell": recipe.cell},
+        "regularizer": RegularizerConfig(
+            input_dropout=recipe.input_dropout, weight_drop=recipe.weight_drop
+        ),
     }
     if recipe.outputs == "chords":
         arguments = {"vocab_size": SYMBOLS, **sizes}
