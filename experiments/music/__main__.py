@@ -76,6 +76,7 @@ Word = tyro.conf.Positional[Path]
 _SHOWN = 16  # chords that are given in the picture of a run
 SMOKE = {
     **{"hidden": 16, "batch": 8, "dropout": 0.1, "learning_rate": 2e-2},
+    **{"input_dropout": 0.0, "weight_drop": 0.0},
     **{"layers": 1, "members": 2, "transposed": 0.5},
 }
 
@@ -97,7 +98,7 @@ class Options(RunOptions):
     recipe: MusicConfig = dataclasses.field(default_factory=MusicConfig)
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
-            run_dir=Path("runs/music"), epochs=60, evaluations=20, steps_per_call=1
+            run_dir=Path("runs/music"), epochs=40, evaluations=20, steps_per_call=1
         )
     )
 

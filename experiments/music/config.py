@@ -38,15 +38,15 @@ class MusicConfig(Configuration):
     """Networks trained side by side, whose probabilities are averaged."""
     dropout: Share = 0.5
     """Share of activations dropped between layers and before the readout."""
-    input_dropout: Share = 0.0
+    input_dropout: Share = 0.2
     """Share of what is read that is dropped: of keys, or of notes."""
-    weight_drop: Share = 0.0
+    weight_drop: Share = 0.5
     """Share of recurrent weights dropped, the same all through a step (DropConnect)."""
     transposed: Fraction = 0.0
     """Share of the pieces that are read in another key in training."""
     semitones: Semitones = 5
     """How far they are moved at most, up or down."""
-    learning_rate: Positive = 5e-3
+    learning_rate: Positive = 8e-3
     """Peak of the schedule: a short rise, then a linear decay to zero."""
     weight_decay: Amount = 0.0
     """Decoupled weight decay (AdamW), on matrices only."""
