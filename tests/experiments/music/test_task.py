@@ -172,6 +172,15 @@ def test_it_comes_back_and_is_scored(
     assert found["pieces"] == 3 and found["steps"] == sum(len(p) - 1 for p in TEST)
 
 
+def test_it_comes_back_with_what_it_is_shown(keys: Musician, tmp_path: Path) -> None:
+    spec = network_spec(dataclasses.replace(SMALL, context=2))
+    settings = {"openings": OPENINGS}
+    save_model(tmp_path, "music", spec, keys.networks, settings)
+    again = load_musician(tmp_path)
+    assert (again.outputs, again.context) == ("keys", 2)
+    assert nats_per_chord(again, TEST) == pytest.approx(nats_per_chord(keys, TEST))
+
+
 @pytest.mark.parametrize("suffix", ["mid", "json"])
 def test_a_piece_is_continued_and_written(
     suffix: str, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
