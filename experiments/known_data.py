@@ -55,6 +55,11 @@ FSDD = {
     "data": "FSDD, 3,000 recordings, 6 speakers",
     "sha256": ("1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959",),
 }
+JSB = {
+    "licence": "public domain",
+    "data": "JSB chorales, quarter notes, 229 / 76 / 77 pieces",
+    "sha256": ("2db9329f1881a1d3f49703ec556bf1d6f84b4f6c1d702c156536e93cf31e1c91",),
+}
 BENCHMARKS = (
     Benchmark(
         task="Text generation",
@@ -130,6 +135,20 @@ BENCHMARKS = (
         published="none, the test is our own",
         best_known="none, the test is our own",
         **FSDD,
+    ),
+    Benchmark(
+        task="Music generation",
+        protocol="official test part, keys independent",
+        published="8.45 LSTM, 8.43 GRU, about 300,000 parameters",
+        best_known="8.10 TCN, about 300,000 parameters",
+        **JSB,
+    ),
+    Benchmark(
+        task="Music generation",
+        protocol="official test part, chords note by note",
+        published="6.27 RNN-RBM",
+        best_known="5.56 RNN-NADE, of models of whole chords that we know",
+        **JSB,
     ),
 )
 

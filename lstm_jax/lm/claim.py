@@ -71,6 +71,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),
         *("stay.png", "calibration.png"),
     ),
+    "music": (*_LEARNED, "chorales.png"),
     "sentiment": (
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),
         *("confusion-lstm.png", "confusion-naive-bayes.png"),

@@ -25,6 +25,7 @@ from lstm_jax.models.ctc import CTCModel
 from lstm_jax.models.event import EventModel
 from lstm_jax.models.forecaster import ForecastModel
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.models.multilabel import MultiLabelModel
 from lstm_jax.models.seq2seq import Seq2Seq
 from lstm_jax.storage.checkpoints import CheckpointInfo, Checkpoints
 from lstm_jax.storage.files import Fields, read_json, write_json
@@ -38,6 +39,7 @@ NETWORKS: dict[str, type[nnx.Module]] = {
     "event": EventModel,
     "forecaster": ForecastModel,
     "language": LanguageModel,
+    "multilabel": MultiLabelModel,
     "seq2seq": Seq2Seq,
 }
 _CONFIG = "config.json"

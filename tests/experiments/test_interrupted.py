@@ -20,6 +20,7 @@ import lstm_jax
 from experiments.forecast import __main__ as forecast
 from experiments.healthcare import __main__ as healthcare
 from experiments.healthcare.data import generated as generated_stays
+from experiments.music import __main__ as music
 from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
 from experiments.speech import evaluation
@@ -42,6 +43,7 @@ Use = Callable[[Path, pytest.CaptureFixture[str]], None]
 PAGES = {
     "forecast": forecast,
     "healthcare": healthcare,
+    "music": music,
     "sentiment": sentiment,
     "speech": speech,
     "translate": translate,
@@ -154,6 +156,14 @@ def use_speech(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert str(saved).startswith("speech: SequenceClassifier of ")
 
 
+def use_music(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run_dir.parent / "own.json").write_text("[[60, 64], [62, 65]]")
+    out = run_dir.parent / "made.json"
+    words = [run_dir, run_dir.parent / "own.json"]
+    music.predict(music.PredictOptions(*words, out=out, length=3))
+    assert len(json.loads(out.read_text())) == 2 + 3
+
+
 def use_translate(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert load_translator(run_dir).source.names([]) == []
 
@@ -167,6 +177,7 @@ def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("name", "stops"),
     [
         ("forecast", [(1, r"the last model is kept in .*not scored", use_forecasts)]),
+        ("music", [(9, r"the best network so far is kept in .*not scored", use_music)]),
         (
             "healthcare",
             [

@@ -18,6 +18,7 @@ from lstm_jax.data.series import WindowSpec
 from lstm_jax.models.classifier import classifier_loss
 from lstm_jax.models.ctc import ctc_loss
 from lstm_jax.models.language import LanguageModel, language_loss
+from lstm_jax.models.multilabel import multilabel_loss
 from lstm_jax.models.saved import ModelSpec, load_model, save_model
 from lstm_jax.models.seq2seq import Seq2Seq, seq2seq_loss
 from lstm_jax.nn.layers import LSTM, StackedLSTM
@@ -70,6 +71,15 @@ NETWORKS = {
             "transcripts": IDS[:, :1],
         },
     ),
+    "multilabel": Network(
+        {"features": 3, "labels": 2, "hidden_size": H, "num_layers": 2},
+        multilabel_loss,
+        {
+            "inputs": jnp.asarray(RNG.normal(size=(B, T, 3)), jnp.float32),
+            "targets": jnp.asarray(RNG.integers(2, size=(B, T, 2)), jnp.float32),
+            "lengths": LENGTHS,
+        },
+    ),
 }
 
 
@@ -78,6 +88,7 @@ NETWORKS = {
     [
         *(("language", "gru"), ("language", "mogrifier"), ("classifier", "gru")),
         *(("seq2seq", "peephole"), ("ctc", "mogrifier")),
+        ("multilabel", "gru"),
     ],
 )
 def test_every_parameter_learns_and_is_kept(

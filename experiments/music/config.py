@@ -1,0 +1,56 @@
+"""How a network for music is built and trained: flags, free of JAX."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from lstm_jax.config import (
+    Amount,
+    CellName,
+    Configuration,
+    Fraction,
+    OneOrMore,
+    Positive,
+    Range,
+    Share,
+)
+
+Outputs = Literal["keys", "chords"]
+Semitones = Annotated[int, Range(0, 12)]
+
+
+@dataclasses.dataclass(frozen=True)
+class MusicConfig(Configuration):
+    """One network, or several side by side, and how they learn."""
+
+    outputs: Outputs = "keys"
+    """keys: 88 independent probabilities per step, as the published numbers are
+    counted. chords: note after note of a chord, the highest first, each given those
+    above it."""
+    hidden: OneOrMore = 200
+    """Units of each layer."""
+    layers: OneOrMore = 1
+    """Recurrent layers."""
+    context: Annotated[int, Range(1, 64)] = 1
+    """Chords that are shown at each step, the last ones; of keys alone."""
+    cell: CellName = "lstm"
+    """What a layer repeats over time."""
+    members: OneOrMore = 1
+    """Networks trained side by side, whose probabilities are averaged."""
+    dropout: Share = 0.5
+    """Share of activations dropped between layers and before the readout."""
+    input_dropout: Share = 0.2
+    """Share of what is read that is dropped: of keys, or of notes."""
+    weight_drop: Share = 0.5
+    """Share of recurrent weights dropped, the same all through a step (DropConnect)."""
+    transposed: Fraction = 0.0
+    """Share of the pieces that are read in another key in training."""
+    semitones: Semitones = 5
+    """How far they are moved at most, up or down."""
+    learning_rate: Positive = 8e-3
+    """Peak of the schedule: a short rise, then a linear decay to zero."""
+    weight_decay: Amount = 0.0
+    """Decoupled weight decay (AdamW), on matrices only."""
+    ema: Share = 0.0
+    """Decay of the running average of the weights that is kept; 0 keeps the weights."""
+    batch: OneOrMore = 16
+    """Pieces per step."""
