@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lstm_jax.models.forecaster import pinball as pinball
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
+    from lstm_jax.models.ragged import score_classes as score_classes
+    from lstm_jax.models.ragged import score_frames as score_frames
     from lstm_jax.models.saved import ModelSpec as ModelSpec
     from lstm_jax.models.saved import SavedModel as SavedModel
     from lstm_jax.models.saved import load_model as load_model

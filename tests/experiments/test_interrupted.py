@@ -17,10 +17,10 @@ import pytest
 from matplotlib.figure import Figure
 
 import lstm_jax
+from experiments import digits
 from experiments.forecast import __main__ as forecast
 from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
-from experiments.speech import evaluation
 from experiments.text_generation import __main__ as text_generation
 from experiments.translate import __main__ as translate
 from experiments.translate.inference import load_translator
@@ -98,7 +98,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     few = [r for r in speech.tones() if r.digit < 3 and r.number in (4, 5)]
     monkeypatch.setattr(speech, "tones", lambda: few)
     monkeypatch.setattr(speech, "shutil", Mock())
-    monkeypatch.setattr(evaluation, "BEAM", 2)
+    monkeypatch.setattr(digits, "BEAM", 2)
 
 
 def test_it_is_said_and_the_exit_code_tells(capsys: pytest.CaptureFixture[str]) -> None:
