@@ -53,6 +53,14 @@ FSDD = {
     "data": "FSDD, 3,000 recordings, 6 speakers",
     "sha256": ("1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959",),
 }
+PEN_DIGITS = {
+    "licence": "CC BY 4.0",
+    "data": "PenDigits, 7,494 and 3,498 digits of 30 and 14 writers",
+    "sha256": (
+        "8c665817e28c88922d06a25791bb24e3bef766ea0c48534e79f0b5ccd44526e4",
+        "efc35920415126cb0b1019f4a40c12990845f7d4eadf72c996d5d1f6aeb91c9a",
+    ),
+}
 BENCHMARKS = (
     Benchmark(
         task="Text generation",
@@ -116,6 +124,20 @@ BENCHMARKS = (
         published="none, the test is our own",
         best_known="none, the test is our own",
         **FSDD,
+    ),
+    Benchmark(
+        task="Handwriting recognition, isolated digits",
+        protocol="official test of unseen writers",
+        published="97.8 MLSTM-FCN",
+        best_known="98.0 TapNet",
+        **PEN_DIGITS,
+    ),
+    Benchmark(
+        task="Handwriting recognition, joined digits",
+        protocol="lines of 2 to 6 digits of the official test",
+        published="none, the test is our own",
+        best_known="none, the test is our own",
+        **PEN_DIGITS,
     ),
 )
 

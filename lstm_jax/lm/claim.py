@@ -67,6 +67,7 @@ _LEARNED = (
 WRITTEN: dict[str, tuple[str, ...]] = {
     RUN: (*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
     "forecast": (*_LEARNED, "forecasts.csv", "forecasts.png"),
+    "handwriting": (*_LEARNED, "joined.png", *_inside("isolated", _LEARNED)),
     "sentiment": (
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),
         *("confusion-lstm.png", "confusion-naive-bayes.png"),

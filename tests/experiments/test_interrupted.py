@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 import lstm_jax
 from experiments import digits
 from experiments.forecast import __main__ as forecast
+from experiments.handwriting import __main__ as handwriting
+from experiments.handwriting.data import scribbles
 from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
 from experiments.text_generation import __main__ as text_generation
@@ -39,6 +41,7 @@ PATIENCE = 240  # seconds
 Use = Callable[[Path, pytest.CaptureFixture[str]], None]
 PAGES = {
     "forecast": forecast,
+    "handwriting": handwriting,
     "sentiment": sentiment,
     "speech": speech,
     "translate": translate,
@@ -91,6 +94,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     # 40 epochs: 80 calls, a validation after 40.
     pairs = translate.generated()[:20]
     monkeypatch.setattr(translate, "generated", lambda: pairs)
+    # 2 calls for each of two networks.
+    short = dataclasses.replace(handwriting.TINY, steps=16, rows=4)
+    monkeypatch.setattr(handwriting, "TINY", short)
+    monkeypatch.setattr(handwriting, "scribbles", lambda: scribbles(1))
     # 2 calls for each of six networks, all of which are kept to be compared.
     for each in ("TINY", "TINY_JOINED"):
         short = dataclasses.replace(getattr(speech, each), steps=8, rows=4)
@@ -135,6 +142,12 @@ def use_sentiment(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.endswith("it is good .\n")
 
 
+def use_handwriting(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = lstm_jax.load(run_dir / "isolated")
+    assert isinstance(saved, lstm_jax.models.SavedModel)
+    assert str(saved).startswith("handwriting: SequenceClassifier of ")
+
+
 def use_speech(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for place in (run_dir / "isolated", run_dir / "speakers" / "high" / "isolated"):
         saved = lstm_jax.load(place)
@@ -160,6 +173,13 @@ def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
             [
                 (20, r"fold 2 of 2 is not finished", use_nothing),
                 (20, r"the folds' scores and the last classifier", use_sentiment),
+            ],
+        ),
+        (
+            "handwriting",
+            [
+                (1, r"the last network, unfinished, .*stopped.isolated", use_nothing),
+                (2, r"the last network, unfinished, .*stopped", use_handwriting),
             ],
         ),
         (
