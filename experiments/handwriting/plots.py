@@ -40,21 +40,28 @@ class Reading(NamedTuple):
 
 
 def draw_readings(path: Path, readings: Sequence[Reading]) -> None:
-    """Lines one above the other, what was read above each digit, in its colour.
+    """Lines in two columns, what was read above each digit, in its colour.
 
     Args:
         path: of the picture.
         readings: one or more.
     """
-    figure = new_figure(9, 0.4 + 1.55 * len(readings))
-    everything = figure.subplots(len(readings), squeeze=False)[:, 0]
+    columns = min(2, len(readings))
+    rows = -(-len(readings) // columns)
     lines = [scaled(reading.strokes) for reading in readings]
-    widest = max(np.concatenate(line)[:, 0].max() for line in lines)
-    for axes, line, reading in zip(everything, lines, readings, strict=True):
-        _draw(axes, line, reading)
-        axes.set(xlim=(-0.1, max(widest, 3.0) + 0.1), ylim=(-0.6, 1.0), aspect="equal")
-        axes.set_title(reading.title, loc="left", fontsize=10)
+    widest = max(3.0, *(np.concatenate(line)[:, 0].max() for line in lines))
+    # An inch for the height of a digit, less if that gets wider than two pages.
+    inches = min(1.0, 18 / (columns * widest))
+    width = columns * max(inches * (widest + 0.5), 4.5)
+    figure = new_figure(width, rows * (1.7 * inches + 0.35))
+    everything = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in everything:
+        axes.set(xlim=(-0.1, widest + 0.1), ylim=(-0.6, 1.0), aspect="equal")
+        axes.set_anchor("W")
         axes.axis("off")
+    for axes, line, reading in zip(everything, lines, readings, strict=False):
+        _draw(axes, line, reading)
+        axes.set_title(reading.title, loc="left", fontsize=10)
     figure.savefig(path, dpi=120)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.floating]  # [..., N, 2]
 POINTS = 8  # of an isolated digit
-SPACING = 0.25  # between points of a line, in heights of the line
+SPACING = 0.2  # between points of a line, in heights of the line
 FEATURES = 10  # of a point of an isolated digit
 LINE_FEATURES = 7  # of a point of a line
 _FLATTEST = 0.05  # width by height, or the reverse, that is still stretched to a square

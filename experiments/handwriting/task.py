@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 APPLICATION = "handwriting"
 VARIATION = Variation()
-_LONGEST = 64  # points of a line, so that all batches have one shape
+_LONGEST = 80  # points of a line, so that all batches have one shape
 _UNLIFTED = 0.1  # share of lines whose reader is not told where the pen was lifted
 
 

@@ -228,17 +228,18 @@ def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -
 
 
 def test_strokes_are_given_to_the_digits_they_are_of() -> None:
+    """Cut where the pen was lifted between them; if it was not, in the middle."""
     one, two = (np.array([[x, 0.0], [x, 1.0]]) for x in (0.0, 2.0))
-    joined = [np.concatenate([one, two])]
-    for strokes, border in (([one, two], 5), (joined, 7)):
+    each = len(line_features([one]))
+    for strokes in ([one, two], [np.concatenate([one, two])]):
         count = len(line_features(strokes))
         logits = np.zeros((count, 11))
         logits[:, 0] = 5
-        logits[1, 3] = logits[-2, 4] = 9
+        logits[1, 3] = logits[-3, 4] = 9  # the middle is not that of the points
+        border = each if len(strokes) == 2 else 2 + (count - 3 - 1) // 2
         owner = plots.owners(plots.Reading(strokes, logits, (3, 4), ""))
-        expected = np.arange(count) >= (border if len(strokes) == 2 else count // 2)
-        np.testing.assert_array_equal(owner, expected)
-    parts = plots.split([one, two], np.repeat([0, 1], 5))
+        np.testing.assert_array_equal(owner, np.arange(count) >= border)
+    parts = plots.split([one, two], np.repeat([0, 1], each))
     assert [owner for _, owner in parts] == [0, 1]
     np.testing.assert_array_equal(parts[1][0], two)
 
