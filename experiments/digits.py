@@ -233,9 +233,11 @@ class Report(NamedTuple):
         return 100 * self.right / self.tested
 
     def __str__(self) -> str:
+        isolated = f"isolated {self.right}/{self.tested} = {self.accuracy:.2f} %"
+        if not self.beam.length:
+            return f"{isolated}; too few to be joined"
         return (
-            f"isolated {self.right}/{self.tested} = {self.accuracy:.2f} %; joined, "
-            f"errors in {self.beam.length} digits: greedy "
+            f"{isolated}; joined, errors in {self.beam.length} digits: greedy "
             f"{100 * self.greedy.error_rate:.2f} %, beam "
             f"{100 * self.beam.error_rate:.2f} %"
         )

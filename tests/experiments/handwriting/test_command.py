@@ -168,6 +168,11 @@ def test_it_is_scored_on_digits_of_the_users(
     right = networks.name(rows).argmax(axis=1) == some.classes
     assert found["digits"] == 20 and found["accuracy"] == right.mean()
     assert 57 <= found["joined_digits"] <= 60 and found["digit_error_rate"] > 0
+    file.write_text(ts_lines(some.rows(np.arange(1))))  # and no line is made of it
+    handwriting.main(["evaluate", str(run_dir), "--data", str(file), "--json"])
+    said, record = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"isolated ./1 = .*00 %; too few to be joined", said)
+    assert json.loads(record)["digit_error_rate"] is None
     with pytest.raises(InputError, match=r"--data: expected a \.ts file of digits"):
         handwriting.main(["evaluate", str(run_dir)])
 
@@ -222,8 +227,13 @@ def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -
     (tmp_path / "a.json").write_text(json.dumps([scribble]))
     with pytest.raises(InputError, match=r"expected one line of digits, found a path"):
         handwriting.main(["predict", str(run_dir), drawing])
+    new = ["--run-dir", str(tmp_path / "new")]
     with pytest.raises(InputError, match="--data: expected a folder with PenDigits"):
-        handwriting.main(["--run-dir", str(tmp_path / "new")])
+        handwriting.main(new)
+    for name in data.PARTS:
+        (tmp_path / name).write_text(ts_lines(KNOWN.rows(np.arange(1))))
+    with pytest.raises(InputError, match="--data: expected digits to make lines of"):
+        handwriting.main(["--data", str(tmp_path), *new])
     assert not (tmp_path / "new").exists()
 
 
