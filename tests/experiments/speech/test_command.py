@@ -8,7 +8,6 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -21,7 +20,8 @@ from experiments.speech.features import log_mel
 from experiments.speech.plots import draw_transcript
 from lstm_jax import InputError
 from lstm_jax.metrics import Edits
-from lstm_jax.models import save_model, write_spec
+from lstm_jax.models import write_spec
+from tests.helpers.random_networks import save_random_networks
 
 RECORDINGS = data.tones()
 SMALL = task.Settings(4, 1, 6, layers=1, seconds=1.2)
@@ -167,16 +167,8 @@ def test_flags_that_make_no_sense_are_refused(flag: str, value: str) -> None:
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run leaves, with networks of random weights."""
     path = tmp_path_factory.mktemp("run")
-    for place, setup in (
-        (path / "isolated", task.isolated_setup(SMALL, None)),
-        (path, task.joined_setup(SMALL, None)),
-    ):
-        rng = np.random.default_rng(0)
-        shapes = jax.eval_shape(setup.spec.build, jax.random.key(0))
-        model = jax.tree.map(
-            lambda a, rng=rng: np.float32(rng.normal(size=a.shape)), shapes
-        )
-        save_model(place, task.APPLICATION, setup.spec, model)
+    setups = task.isolated_setup(SMALL, None), task.joined_setup(SMALL, None)
+    save_random_networks(path, task.APPLICATION, *setups)
     return path
 
 
