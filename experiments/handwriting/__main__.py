@@ -7,11 +7,12 @@ Task      Isolated digits, 8 points each, go through a bidirectional LSTM and ar
 Data      PenDigits (Alimoglu 1996), CC BY 4.0: 7,494 digits of 30 writers and 3,498 of
           14 others. --data is the folder of PenDigits_TRAIN.ts and PenDigits_TEST.ts.
 Protocol  The official split: the writers of the test are unknown. Lines: 2 to 6 digits
-          of the test side by side, of varying size, width, slant and gap; the pen is
-          lifted between digits, and within half of the 4s, 5s and 7s. 3 rounds through
-          the test. The data do not say who wrote what: the digits of a line are not of
-          one writer. Settings were chosen by a quarter of the training data, those of
-          styles that the rest does not have (`without_styles`); --validate does that.
+          of the test side by side, of varying size, width, slant and gap, in 3 rounds
+          through it. The pen is lifted between digits, and within half of the 4s, 5s
+          and 7s that have two strokes as far as their points tell (`lift`). The data do
+          not say who wrote what: the digits of a line are not of one writer. Settings
+          were chosen by a quarter of the training data, those of styles that the rest
+          does not have (`without_styles`); --validate does that.
 Command   python -m experiments.handwriting --data FOLDER
           python -m experiments.handwriting --resume --run-dir runs/handwriting
           python -m experiments.handwriting evaluate runs/handwriting --data FILE.ts

@@ -4,7 +4,7 @@ PenDigits has digits of one size without their proportions, 8 points each. A lin
 them width and height, rounds their corners, sets them beside each other with gaps that
 may be negative, and leans on all of them. The pen is lifted between digits, and within
 half of the digits that are often written in two strokes. The data do not tell where:
-it is taken to be the step with the sharpest turns before and after it.
+see `lift` for where it is taken to be.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from experiments.handwriting.strokes import Points
 MOST = 6  # digits of a line
 _ONE = 1  # the digit that is narrow
 _FINE = 4  # points that a step from point to point is made of
-_TWO_STROKES = 4, 5, 7
+_FOUR = 4
+_TWO_STROKES = _FOUR, 5, 7
+_STRAIGHT = np.cos(np.radians(20))
 
 
 class Line(NamedTuple):
@@ -46,7 +48,7 @@ def write_line(rng: np.random.Generator, digits: Digits) -> Line:
         curve += [right + wide / 2, rng.normal(0, 0.06)]
         right += wide + gap + rng.normal(0, 0.06)
         lifted = rng.random() < 0.5 and digit in _TWO_STROKES
-        strokes += lift(curve, points) if lifted else [curve]
+        strokes += lift(curve, points, int(digit)) if lifted else [curve]
     matrix = np.array([[1.0, climb], [lean, 1.0]])
     symbols = tuple((digits.classes + 1).tolist())
     return Line([stroke @ matrix for stroke in strokes], symbols)
@@ -85,13 +87,27 @@ def rounded(points: Points, share: float) -> Points:
     return np.concatenate([curve, points[-1:]])
 
 
-def lift(curve: Points, points: Points) -> list[Points]:
-    """Lift the pen in the step between points [N, 2] of a curve that is likeliest air.
+def lift(curve: Points, points: Points, digit: int) -> list[Points]:
+    """Lift the pen between the two strokes of a curve through points [N, 2].
 
-    That is the one with the sharpest turns before and after it together.
+    The second stroke of a 5 or a 7 begins above the end of the first: air is where the
+    curve rises most, over several steps if it goes straight on. If it rises by less
+    than a quarter of the height, there is one stroke. The second stroke of a 4 may
+    begin at the first one's height, but points elsewhere: air is the step with the
+    sharpest turns before and after it. The first and the last step are ink.
     """
     steps = np.diff(points, axis=0)
-    steps /= np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-9)
-    turns = np.arccos(np.clip((steps[:-1] * steps[1:]).sum(axis=1), -1, 1))
-    k = 1 + int((turns[:-1] + turns[1:]).argmax())
-    return [curve[: _FINE * k + 1], curve[_FINE * (k + 1) :]]
+    ways = steps / np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-9)
+    if digit == _FOUR:
+        turns = np.arccos(np.clip((ways[:-1] * ways[1:]).sum(axis=1), -1, 1))
+        first = last = 1 + int((turns[:-1] + turns[1:]).argmax())
+    else:
+        first = last = 1 + int(steps[1:-1, 1].argmax())
+        if steps[first, 1] < np.ptp(points[:, 1]) / 4:
+            return [curve]
+        straight = ways @ ways[first] > _STRAIGHT
+        while first > 1 and straight[first - 1]:
+            first -= 1
+        while last < len(steps) - 2 and straight[last + 1]:
+            last += 1
+    return [curve[: _FINE * first + 1], curve[_FINE * (last + 1) :]]

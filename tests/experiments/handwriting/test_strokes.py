@@ -99,11 +99,28 @@ def test_a_rounded_curve_goes_through_its_points() -> None:
     np.testing.assert_allclose(lines.rounded(points, 1.0)[6], expected)
 
 
-def test_the_pen_is_lifted_where_the_curve_turns_back_twice() -> None:
-    four = np.array([[0, 4], [0, 2], [1, 2], [3, 2], [2, 4], [2, 3], [2, 1], [2, 0.0]])
-    one, other = lines.lift(lines.rounded(four, 0.3), four)
-    np.testing.assert_allclose(one[-1], four[3])
-    np.testing.assert_allclose(other[0], four[4])
+FOUR = [[0, 4], [0, 2], [1, 2], [3, 2], [2, 2.2], [2, 1], [2, 0.5], [2, 0]]
+FIVE = [[0, 4], [0, 2], [2, 1], [0, 0], [0, 2], [0, 4], [1, 4], [3, 4]]
+ONE_STROKE = [[3, 4], [0, 4], [0, 2], [2, 2.5], [3, 1], [2, 0], [1, 0], [0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("digit", "points", "ends"),
+    [(4, FOUR, (3, 4)), (5, FIVE, (3, 5)), (5, ONE_STROKE, None)],
+)
+def test_the_pen_is_lifted_between_two_strokes(
+    digit: int, points: list, ends: tuple[int, int] | None
+) -> None:
+    array = np.array(points, float)
+    curve = lines.rounded(array, 0.3)
+    found = lines.lift(curve, array, digit)
+    if ends is None:
+        np.testing.assert_array_equal(found, [curve])
+        return
+    one, other = found
+    assert (len(one), len(other)) == (1 + 4 * ends[0], 1 + 4 * (7 - ends[1]))
+    np.testing.assert_allclose(one[-1], array[ends[0]])
+    np.testing.assert_allclose(other[0], array[ends[1]])
 
 
 def test_a_line_says_what_is_in_it() -> None:
