@@ -89,6 +89,16 @@ def test_what_is_held_out_is_of_styles_that_the_rest_lacks() -> None:
     assert near.min() > 0.1  # no hand is on both sides
 
 
+def test_settings_are_chosen_without_the_test(folder: Path) -> None:
+    (folder / data.PARTS[1]).unlink()
+    options = handwriting.Options(data=folder, validate=True)
+    known, held_out = handwriting.material(options)
+    assert len(known.classes) + len(held_out.classes) == len(KNOWN.classes)
+    assert len(held_out.classes) >= 10
+    with pytest.raises(InputError, match=f"{data.PARTS[1]}: expected a text file"):
+        handwriting.material(handwriting.Options(data=folder))
+
+
 def test_what_is_held_out_by_chance_is_not_learned_from() -> None:
     marked = KNOWN._replace(classes=np.arange(120))
     known, held_out = data.hold_out(marked, 0.1, 0)
