@@ -59,6 +59,13 @@ JSB = {
     "licence": "public domain",
     "data": "JSB chorales, quarter notes, 229 / 76 / 77 pieces",
     "sha256": ("2db9329f1881a1d3f49703ec556bf1d6f84b4f6c1d702c156536e93cf31e1c91",),
+PEN_DIGITS = {
+    "licence": "CC BY 4.0",
+    "data": "PenDigits, 7,494 and 3,498 digits of 30 and 14 writers",
+    "sha256": (
+        "8c665817e28c88922d06a25791bb24e3bef766ea0c48534e79f0b5ccd44526e4",
+        "efc35920415126cb0b1019f4a40c12990845f7d4eadf72c996d5d1f6aeb91c9a",
+    ),
 }
 BENCHMARKS = (
     Benchmark(
@@ -149,6 +156,18 @@ BENCHMARKS = (
         published="6.27 RNN-RBM",
         best_known="5.56 RNN-NADE, of models of whole chords that we know",
         **JSB,
+        task="Handwriting recognition, isolated digits",
+        protocol="official test of unseen writers",
+        published="97.8 MLSTM-FCN",
+        best_known="98.0 TapNet",
+        **PEN_DIGITS,
+    ),
+    Benchmark(
+        task="Handwriting recognition, joined digits",
+        protocol="lines of 2 to 6 digits of the official test",
+        published="none, the test is our own",
+        best_known="none, the test is our own",
+        **PEN_DIGITS,
     ),
 )
 

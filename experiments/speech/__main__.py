@@ -33,12 +33,13 @@ import numpy as np
 import tyro
 
 import lstm_jax
+from experiments import digits
 from experiments.cli import command_line, run_experiment
+from experiments.digits import NAMES, Networks, load_networks, names
 from experiments.runs import RunOptions, begun, check_options
 from experiments.speech.audio import read_wav, resample, trim_silence
 from experiments.speech.data import (
     FRONTEND,
-    NAMES,
     RATE,
     Recording,
     by_speaker,
@@ -50,20 +51,16 @@ from experiments.speech.data import (
     words,
 )
 from experiments.speech.evaluation import (
-    BEAM,
     Comparison,
-    Networks,
     examine,
     examine_templates,
     read_comparison,
-    score_words,
     write_results,
 )
 from experiments.speech.features import log_mel
 from experiments.speech.task import (
     APPLICATION,
     Settings,
-    fit,
     isolated_setup,
     joined_setup,
 )
@@ -75,9 +72,9 @@ from lstm_jax.training import Stop, interruptible
 if TYPE_CHECKING:
     from experiments.results import DataFile
 
-ISOLATED = Settings(64, steps=1200, rows=32, seconds=0.8, dropout=0.25)
-JOINED = Settings(64, 1200, rows=16, seconds=2.4, dropout=0.1, learning_rate=5e-3)
-TINY = Settings(16, 40, 16, 0.4, layers=1, dropout=0.0, learning_rate=1e-2)
+ISOLATED = Settings(64, steps=1200, rows=32, dropout=0.25, seconds=0.8)
+JOINED = Settings(64, 1200, 16, dropout=0.1, learning_rate=5e-3, seconds=2.4)
+TINY = Settings(16, 40, 16, 1, dropout=0.0, learning_rate=1e-2, seconds=0.4)
 TINY_JOINED = dataclasses.replace(TINY, seconds=1.2)
 INPUT_FILE = tyro.conf.arg(metavar="FILE.wav")
 
@@ -163,7 +160,7 @@ def learn_from(
         networks = teach(known, run_dir, stop)
         official = compare(networks, known, tested, rounds=5)
         if lstm_jax.distributed.is_primary():
-            draw(networks.joined, tested, run_dir / "joined.png")
+            draw(networks, tested, run_dir / "joined.png")
         if options.validate:
             return
         unseen = {}
@@ -249,13 +246,15 @@ class Teacher:
             (self._joined, folder, list),
         ):
             models.append(
-                fit(
+                digits.fit(
+                    APPLICATION,
                     setup,
                     prepare(recordings),
+                    len(recordings),
                     self._run,
                     folder=place,
                     stop=stop,
-                    held_out=prepare(held_out),
+                    held_out=prepare(held_out) or None,
                 )
             )
             stop.check(f"the last network, unfinished, is in {place}; --resume goes on")
@@ -276,15 +275,13 @@ def compare(
     return found
 
 
-def draw(network: lstm_jax.CTCModel, tested: Sequence[Recording], path: Path) -> None:
+def draw(networks: Networks, tested: Sequence[Recording], path: Path) -> None:
     """The longest of the first joined utterances, and what was heard in it."""
-    from experiments.speech.inference import score_frames
-
     sounds, references = utterances(tested, rounds=1)
     samples, said = max(
         zip(sounds[:8], references[:8], strict=True), key=lambda pair: len(pair[1])
     )
-    scores = score_frames(network, [FRONTEND.frames(samples)])[0]
+    scores = networks.read([FRONTEND.frames(samples)])[0]
     picture(path, samples, scores, f"said: {names(said)}   ")
 
 
@@ -292,7 +289,7 @@ def picture(path: Path, samples: np.ndarray, scores: np.ndarray, before: str) ->
     """A sound and what was heard in it."""
     from experiments.speech.plots import draw_transcript
 
-    best = prefix_beam_search(scores, BEAM)[0]
+    best = prefix_beam_search(scores, digits.BEAM)[0]
     draw_transcript(
         path,
         log_mel(samples, FRONTEND.bands),
@@ -304,24 +301,16 @@ def picture(path: Path, samples: np.ndarray, scores: np.ndarray, before: str) ->
     )
 
 
-def names(symbols: Sequence[int]) -> str:
-    """Digits of symbols."""
-    return " ".join(NAMES[symbol - 1] for symbol in symbols) or "nothing"
-
-
 def predict(options: PredictOptions) -> None:
     """Say what is heard in a file."""
-    from experiments.speech.inference import score_frames
-
     sound = resample(read_wav(options.file), RATE)
-    networks = load(options.run_dir)
-    rows = [FRONTEND.frames(sound.samples)]
-    scores = score_frames(networks.joined, rows)[0]
-    for hypothesis in prefix_beam_search(scores, BEAM)[:3]:
+    networks = load_networks(options.run_dir, APPLICATION)
+    scores = networks.read([FRONTEND.frames(sound.samples)])[0]
+    for hypothesis in prefix_beam_search(scores, digits.BEAM)[:3]:
         share = np.exp(hypothesis.log_probability)
         print(f"heard: {names(hypothesis.symbols)}   (probability {share:.3f})")
     word = FRONTEND.frames(trim_silence(sound).samples)
-    digit = score_words(networks, [word])[0].argmax()
+    digit = networks.name([word])[0].argmax()
     print(f"if it is one digit: {NAMES[digit]}")
     if options.picture:
         picture(options.picture, sound.samples, scores, "")
@@ -332,30 +321,10 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a folder of recordings, found none")
     recordings = read_recordings(options.data)
-    found = examine(load(options.run_dir), recordings, rounds=1)
+    found = examine(load_networks(options.run_dir, APPLICATION), recordings, rounds=1)
     print(found)
     if options.json:
-        edits = found.beam
-        rate = edits.error_rate if edits.length else None
-        print(
-            json.dumps(
-                {
-                    "recordings": found.tested,
-                    "accuracy": found.accuracy / 100,
-                    "joined_digits": edits.length,
-                    "digit_error_rate": rate,
-                }
-            )
-        )
-
-
-def load(run_dir: Path) -> Networks:
-    """Load the networks of a run."""
-    places = run_dir / "isolated", run_dir
-    models = [lstm_jax.models.load_model(place, APPLICATION).model for place in places]
-    if not isinstance(models[1], lstm_jax.CTCModel):
-        raise lstm_jax.InputError(f"{run_dir}: expected a network trained by CTC")
-    return Networks(*models)
+        print(json.dumps(found.scores("recordings")))
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:

@@ -25,7 +25,6 @@ from experiments.speech.features import LogMelFrontend
 FRONTEND = LogMelFrontend(stack=4)  # frames of 40 ms, 160 numbers each
 RATE = FRONTEND.bands.rate
 FILE_NAME = re.compile(r"(\d)_(\w+)_(\d+)\.wav")
-NAMES = "0123456789"  # digit k is class k, and symbol k + 1 of CTC, whose 0 is a blank
 
 
 class Recording(NamedTuple):

@@ -10,44 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import lstm_jax
+from experiments import digits
+from experiments.digits import Networks, Report
 from experiments.known_data import FSDD, described
 from experiments.results import DataFile, Result, write_result
 from experiments.speech.audio import Sound, split_on_silence
 from experiments.speech.baseline import make_templates
 from experiments.speech.data import FRONTEND, RATE, Recording, utterances, words
-from lstm_jax.decoding import greedy_decode, prefix_beam_search
-from lstm_jax.metrics import Edits, count_all_edits
-
-BEAM = 8
-
-
-class Networks(NamedTuple):
-    """Those for isolated digits, stacked, and that for joined ones."""
-
-    isolated: lstm_jax.SequenceClassifier
-    joined: lstm_jax.CTCModel
-
-
-class Report(NamedTuple):
-    """What was made of a test: classes of digits, transcripts of joined ones."""
-
-    right: int
-    tested: int
-    greedy: Edits
-    beam: Edits
-
-    @property
-    def accuracy(self) -> float:
-        """Percent of the isolated digits."""
-        return 100 * self.right / self.tested
-
-    def __str__(self) -> str:
-        return (
-            f"isolated {self.right}/{self.tested} = {self.accuracy:.2f} %; joined, "
-            f"errors in {self.beam.length} digits: greedy "
-            f"{100 * self.greedy.error_rate:.2f} %, beam "
-            f"{100 * self.beam.error_rate:.2f} %"
-        )
+from lstm_jax.metrics import Edits
 
 
 class Comparison(NamedTuple):
@@ -86,29 +56,17 @@ def _report(record: dict[str, Any]) -> Report:
     return Report(record["right"], record["tested"], **edits)
 
 
-def score_words(networks: Networks, rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Log-probabilities [N, 10] of the digit that each row of frames [T, D] is."""
-    import jax.numpy as jnp
-
-    from experiments.speech.inference import score_classes
-
-    members = lstm_jax.training.members_of(networks.isolated)
-    each = [score_classes(member, rows) for member in members]
-    return np.asarray(lstm_jax.training.average_members(jnp.stack(each)))
-
-
 def examine(networks: Networks, tested: Sequence[Recording], rounds: int) -> Report:
     """What the networks make of a test."""
-    from experiments.speech.inference import score_frames
-
     rows = [FRONTEND.frames(recording.samples) for recording in words(tested)]
-    classes = score_words(networks, rows).argmax(axis=1)
     sounds, references = utterances(tested, rounds)
-    rows = [FRONTEND.frames(samples) for samples in sounds]
-    logits = score_frames(networks.joined, rows)
-    greedy = [greedy_decode(some) for some in logits]
-    beam = [prefix_beam_search(some, BEAM)[0].symbols for some in logits]
-    return report(tested, classes, references, greedy, beam)
+    joined = [FRONTEND.frames(samples) for samples in sounds]
+    return digits.examine(networks, rows, digits_of(tested), joined, references)
+
+
+def digits_of(recordings: Sequence[Recording]) -> np.ndarray:
+    """Which digit each of them is, [N]."""
+    return np.array([recording.digit for recording in recordings])
 
 
 def examine_templates(
@@ -116,8 +74,7 @@ def examine_templates(
 ) -> Report:
     """The floor: the nearest training recording; joined digits are cut at pauses."""
     rows = [FRONTEND.spectrogram(recording.samples) for recording in words(known)]
-    classes = np.array([recording.digit for recording in known])
-    templates = make_templates(rows, classes)
+    templates = make_templates(rows, digits_of(known))
 
     def name(sounds: Sequence[np.ndarray]) -> np.ndarray:
         return templates.nearest([FRONTEND.spectrogram(samples) for samples in sounds])
@@ -125,27 +82,9 @@ def examine_templates(
     sounds, references = utterances(tested, rounds)
     cut = [split_on_silence(Sound(s, RATE)) for s in sounds]
     named = [name([piece.samples for piece in pieces]) + 1 for pieces in cut]
-    found = [tuple(digits.tolist()) for digits in named]
+    found = [tuple(symbols.tolist()) for symbols in named]
     answers = name([recording.samples for recording in words(tested)])
-    return report(tested, answers, references, found, found)
-
-
-def report(
-    tested: Sequence[Recording],
-    classes: np.ndarray,
-    references: Sequence[tuple[int, ...]],
-    greedy: Sequence[tuple[int, ...]],
-    beam: Sequence[tuple[int, ...]],
-) -> Report:
-    """Answers beside what was said."""
-    digits = np.array([recording.digit for recording in tested])
-    count = count_all_edits
-    return Report(
-        right=int((classes == digits).sum()),
-        tested=len(tested),
-        greedy=count(references, greedy),
-        beam=count(references, beam),
-    )
+    return digits.report(digits_of(tested), answers, references, found, found)
 
 
 def write_results(

@@ -10,7 +10,6 @@ about 700 Hz and logarithmic above.
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -111,24 +110,6 @@ def stack_frames(features: np.ndarray, count: int) -> np.ndarray:
     missing = -len(features) % count
     whole = np.concatenate([features, np.repeat(features[-1:], missing, axis=0)])
     return whole.reshape(-1, count * features.shape[1])
-
-
-def pad_frames(
-    rows: Sequence[np.ndarray], length: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [T_b, D] of unlike length as one array.
-
-    Args:
-        rows: none longer than `length`.
-        length: T.
-
-    Returns:
-        Frames [B, T, D], zeros where a row has ended, and the rows' lengths [B].
-    """
-    frames = np.zeros((len(rows), length, rows[0].shape[1]), np.float32)
-    for place, row in zip(frames, rows, strict=True):
-        place[: len(row)] = row
-    return frames, np.array([len(row) for row in rows], np.int32)
 
 
 @dataclasses.dataclass(frozen=True)

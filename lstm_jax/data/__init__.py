@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lstm_jax.data.buckets import length_buckets as length_buckets
     from lstm_jax.data.buckets import make_buckets as make_buckets
     from lstm_jax.data.buckets import pad as pad
+    from lstm_jax.data.buckets import pad_frames as pad_frames
     from lstm_jax.data.buckets import pick_epoch as pick_epoch
     from lstm_jax.data.folds import Fold as Fold
     from lstm_jax.data.folds import block_folds as block_folds

@@ -143,6 +143,24 @@ def pad(
     return padded
 
 
+def pad_frames(
+    rows: Sequence[np.ndarray], length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [T_b, D] of unlike length as one array.
+
+    Args:
+        rows: none longer than `length`.
+        length: T.
+
+    Returns:
+        Frames [B, T, D], zeros where a row has ended, and the rows' lengths [B].
+    """
+    frames = np.zeros((len(rows), length, rows[0].shape[1]), np.float32)
+    for place, row in zip(frames, rows, strict=True):
+        place[: len(row)] = row
+    return frames, np.array([len(row) for row in rows], np.int32)
+
+
 _GRAIN = 8  # lengths are rounded up to a multiple of it
 
 

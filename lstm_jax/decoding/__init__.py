@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lstm_jax.decoding.beam import greedy_search as greedy_search
     from lstm_jax.decoding.config import SamplingConfig as SamplingConfig
     from lstm_jax.decoding.ctc import Hypothesis as Hypothesis
+    from lstm_jax.decoding.ctc import align_transcript as align_transcript
     from lstm_jax.decoding.ctc import greedy_decode as greedy_decode
     from lstm_jax.decoding.ctc import prefix_beam_search as prefix_beam_search
     from lstm_jax.decoding.likelihood import score_ids as score_ids

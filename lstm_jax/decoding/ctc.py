@@ -4,13 +4,14 @@ Each frame scores every symbol and a blank. A path through the frames becomes a
 transcript by dropping repetitions, then blanks; the probability of a transcript is the
 sum over all its paths. Greedy decoding takes the best path; the beam search adds up the
 paths of a transcript (Hannun et al. 2014), and finds the likeliest transcript if the
-beam is wide enough. NumPy only: one utterance at a time, on the host.
+beam is wide enough. `align_transcript` tells where in time its symbols are. NumPy
+only: one utterance at a time, on the host.
 """
 
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -66,6 +67,51 @@ def prefix_beam_search(logits: np.ndarray, width: int) -> list[Hypothesis]:
         for prefix, parts in beam.items()
         if sum(parts) > 0
     ]
+
+
+def align_transcript(logits: np.ndarray, transcript: Sequence[int]) -> np.ndarray:
+    """Which place of a transcript each frame is spent on, in its likeliest path.
+
+    The algorithm of Viterbi, over the blanks and symbols of the transcript.
+
+    Args:
+        logits: [T, V], need not be normalised.
+        transcript: N symbols, none of them blank.
+
+    Returns:
+        Places [T] from 0 to N - 1; -1 where the path has a blank.
+
+    Raises:
+        ValueError: there are too few frames for the transcript.
+    """
+    states = np.full(2 * len(transcript) + 1, BLANK)
+    states[1::2] = transcript
+    # A blank between two symbols may be left out, unless they are the same.
+    skips = np.zeros(len(states), bool)
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    best = np.full(len(states), -np.inf)
+    best[0] = 0.0  # before the first frame, from where the first two can be reached
+    came = np.zeros((len(logits), len(states)), int)
+    for t, frame in enumerate(np.log(_softmax(logits) + 1e-300)):
+        before = np.stack([best, _shifted(best, 1), _shifted(best, 2)])
+        before[2, ~skips] = -np.inf
+        came[t] = before.argmax(axis=0)
+        best = before.max(axis=0) + frame[states]
+    state = len(states) - 1 - int(best[-2:][::-1].argmax()) if transcript else 0
+    if not np.isfinite(best[state]):
+        raise ValueError(
+            f"expected frames for {len(transcript)} symbols, found {len(logits)}"
+        )
+    path = np.zeros(len(logits), int)
+    for t in reversed(range(len(logits))):
+        path[t] = state
+        state -= came[t, state]
+    return np.where(path % 2 == 1, path // 2, -1)
+
+
+def _shifted(scores: np.ndarray, by: int) -> np.ndarray:
+    """Scores [S] of the states `by` before each."""
+    return np.concatenate([np.full(by, -np.inf), scores])[: len(scores)]
 
 
 def _extend(

@@ -72,6 +72,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         *("stay.png", "calibration.png"),
     ),
     "music": (*_LEARNED, "chorales.png"),
+    "handwriting": (*_LEARNED, "joined.png", *_inside("isolated", _LEARNED)),
     "sentiment": (
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),
         *("confusion-lstm.png", "confusion-naive-bayes.png"),

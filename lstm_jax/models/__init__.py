@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.models.multilabel import MultiLabelModel as MultiLabelModel
     from lstm_jax.models.multilabel import multilabel_loss as multilabel_loss
+    from lstm_jax.models.ragged import score_classes as score_classes
+    from lstm_jax.models.ragged import score_frames as score_frames
     from lstm_jax.models.saved import ModelSpec as ModelSpec
     from lstm_jax.models.saved import SavedModel as SavedModel
     from lstm_jax.models.saved import load_model as load_model

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lstm_jax.storage.files import read_object as read_object
     from lstm_jax.storage.files import replace_file as replace_file
     from lstm_jax.storage.files import write_json as write_json
+    from lstm_jax.storage.files import writing as writing
     from lstm_jax.storage.lock import locked as locked
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

@@ -5,7 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from lstm_jax.data.buckets import BucketedBatches, cut_lengths, make_buckets, pad
+from lstm_jax.data.buckets import (
+    BucketedBatches,
+    cut_lengths,
+    make_buckets,
+    pad,
+    pad_frames,
+)
 
 RNG = np.random.default_rng(0)
 LENGTHS = RNG.integers(1, 12, (47, 2))
@@ -64,3 +70,10 @@ def test_padding_fills_up_rows_and_columns() -> None:
     padded = pad([[1, 2], np.array([3]), []], rows=4, length=3, filling=9)
     expected = [[1, 2, 9], [3, 9, 9], [9, 9, 9], [9, 9, 9]]
     np.testing.assert_array_equal(padded, expected)
+
+
+def test_rows_are_padded_with_zeros() -> None:
+    rows = [np.full((n, 2), n, np.float32) for n in (3, 1)]
+    frames, lengths = pad_frames(rows, 4)
+    assert frames.shape == (2, 4, 2) and lengths.tolist() == [3, 1]
+    assert frames[0, :3].min() == 3 and frames.sum() == 3 * 3 * 2 + 2

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from lstm_jax.data.special_ids import BLANK
-from lstm_jax.decoding.ctc import collapse, greedy_decode, prefix_beam_search
+from lstm_jax.decoding.ctc import (
+    align_transcript,
+    collapse,
+    greedy_decode,
+    prefix_beam_search,
+)
 from lstm_jax.models.ctc import transcript_nats
 
 Transcript = tuple[int, ...]
@@ -104,3 +109,26 @@ def test_the_loss_is_the_sum_over_all_paths() -> None:
 def test_a_beam_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="width of at least 1, found 0"):
         prefix_beam_search(some_scores(0), 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("transcript", [(), (1,), (2, 1), (1, 1), (1, 2, 2)])
+def test_frames_go_to_symbols_as_in_the_likeliest_path(
+    seed: int, transcript: Transcript
+) -> None:
+    logits = some_scores(seed, frames=6)
+    paths = itertools.product(range(3), repeat=6)
+    best = max(
+        (path for path in paths if drop_repeats_then_blanks(path) == transcript),
+        key=lambda path: sum(logits[t, s] for t, s in enumerate(path)),
+    )
+    found = align_transcript(logits, transcript)
+    spelled = [BLANK if place < 0 else transcript[place] for place in found]
+    assert tuple(spelled) == best
+    used = [place for place in found if place >= 0]
+    assert used == sorted(used) and set(used) == set(range(len(transcript)))
+
+
+def test_a_transcript_longer_than_time_allows_has_no_alignment() -> None:
+    with pytest.raises(ValueError, match="expected frames for 2 symbols, found 2"):
+        align_transcript(some_scores(0, frames=2), (1, 1))

@@ -17,13 +17,15 @@ import pytest
 from matplotlib.figure import Figure
 
 import lstm_jax
+from experiments import digits
 from experiments.forecast import __main__ as forecast
 from experiments.healthcare import __main__ as healthcare
 from experiments.healthcare.data import generated as generated_stays
 from experiments.music import __main__ as music
+from experiments.handwriting import __main__ as handwriting
+from experiments.handwriting.data import scribbles
 from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
-from experiments.speech import evaluation
 from experiments.text_generation import __main__ as text_generation
 from experiments.translate import __main__ as translate
 from experiments.translate.inference import load_translator
@@ -44,6 +46,7 @@ PAGES = {
     "forecast": forecast,
     "healthcare": healthcare,
     "music": music,
+    "handwriting": handwriting,
     "sentiment": sentiment,
     "speech": speech,
     "translate": translate,
@@ -99,6 +102,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     # 40 epochs: 80 calls, a validation after 40.
     pairs = translate.generated()[:20]
     monkeypatch.setattr(translate, "generated", lambda: pairs)
+    # 2 calls for each of two networks.
+    short = dataclasses.replace(handwriting.TINY, steps=16, rows=4)
+    monkeypatch.setattr(handwriting, "TINY", short)
+    monkeypatch.setattr(handwriting, "scribbles", lambda: scribbles(1))
     # 2 calls for each of six networks, all of which are kept to be compared.
     for each in ("TINY", "TINY_JOINED"):
         short = dataclasses.replace(getattr(speech, each), steps=8, rows=4)
@@ -106,7 +113,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     few = [r for r in speech.tones() if r.digit < 3 and r.number in (4, 5)]
     monkeypatch.setattr(speech, "tones", lambda: few)
     monkeypatch.setattr(speech, "shutil", Mock())
-    monkeypatch.setattr(evaluation, "BEAM", 2)
+    monkeypatch.setattr(digits, "BEAM", 2)
 
 
 def test_it_is_said_and_the_exit_code_tells(capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,6 +154,12 @@ def use_healthcare(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def use_sentiment(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sentiment.predict(sentiment.PredictOptions(run_dir, ("it is good .",)))
     assert capsys.readouterr().out.endswith("it is good .\n")
+
+
+def use_handwriting(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = lstm_jax.load(run_dir / "isolated")
+    assert isinstance(saved, lstm_jax.models.SavedModel)
+    assert str(saved).startswith("handwriting: SequenceClassifier of ")
 
 
 def use_speech(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,6 +203,13 @@ def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
             [
                 (20, r"fold 2 of 2 is not finished", use_nothing),
                 (20, r"the folds' scores and the last classifier", use_sentiment),
+            ],
+        ),
+        (
+            "handwriting",
+            [
+                (1, r"the last network, unfinished, .*stopped.isolated", use_nothing),
+                (2, r"the last network, unfinished, .*stopped", use_handwriting),
             ],
         ),
         (

@@ -8,10 +8,10 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
+from experiments import digits
 from experiments.known_data import FSDD
 from experiments.results import DataFile
 from experiments.speech import __main__ as speech
@@ -20,10 +20,11 @@ from experiments.speech.features import log_mel
 from experiments.speech.plots import draw_transcript
 from lstm_jax import InputError
 from lstm_jax.metrics import Edits
-from lstm_jax.models import save_model, write_spec
+from lstm_jax.models import write_spec
+from tests.helpers.random_networks import save_random_networks
 
 RECORDINGS = data.tones()
-SMALL = task.Settings(4, 1, 6, 1.2, layers=1)
+SMALL = task.Settings(4, 1, 6, layers=1, seconds=1.2)
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int, channels: int) -> None:
@@ -75,7 +76,7 @@ def test_utterances_join_each_recording_of_one_speaker_once_a_round() -> None:
 def test_batches_are_functions_of_seed_and_number() -> None:
     for make in (task.isolated_batch, task.joined_batch):
         one, same, other, seed = (
-            make(RECORDINGS, SMALL, *place)
+            make(SMALL, RECORDINGS, *place)
             for place in ((0, 3), (0, 3), (0, 4), (1, 3))
         )
         for name in one:
@@ -87,14 +88,14 @@ def test_batches_are_functions_of_seed_and_number() -> None:
 
 
 def test_a_joined_batch_says_what_is_in_it() -> None:
-    batch = task.joined_batch(RECORDINGS, SMALL, 0, 0)
+    batch = task.joined_batch(SMALL, RECORDINGS, 0, 0)
     assert batch["frames"].shape == (6, 30, 160)
     assert batch["transcripts"].min() == 0 and batch["transcripts"].max() <= 10
     counts = (batch["transcripts"] > 0).sum(axis=1)
     assert counts.min() >= 1
     # A recording takes 0.15 s at least, played 12 % faster at most.
     assert (counts * 0.15 / 1.12 <= batch["lengths"] * 0.04 + 0.04).all()
-    batch = task.isolated_batch(RECORDINGS, SMALL, 0, 0)
+    batch = task.isolated_batch(SMALL, RECORDINGS, 0, 0)
     assert batch["inputs"].shape == (6, 30, 160) and batch["lengths"].max() <= 9
 
 
@@ -107,7 +108,7 @@ def test_templates_name_tones_and_what_is_between_pauses() -> None:
 
 def test_a_result_holds_every_number(tmp_path: Path) -> None:
     edits = Edits(1, 2, 3, 600, 100, 5)
-    one = evaluation.Report(297, 300, edits, edits)
+    one = digits.Report(297, 300, edits, edits)
     other = one._replace(right=240)
     official = evaluation.Comparison(one, other)
     unseen = {"ann": official, "bob": evaluation.Comparison(other, other)}
@@ -166,16 +167,8 @@ def test_flags_that_make_no_sense_are_refused(flag: str, value: str) -> None:
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run leaves, with networks of random weights."""
     path = tmp_path_factory.mktemp("run")
-    for place, setup in (
-        (path / "isolated", task.isolated_setup(SMALL, None)),
-        (path, task.joined_setup(SMALL, None)),
-    ):
-        rng = np.random.default_rng(0)
-        shapes = jax.eval_shape(setup.spec.build, jax.random.key(0))
-        model = jax.tree.map(
-            lambda a, rng=rng: np.float32(rng.normal(size=a.shape)), shapes
-        )
-        save_model(place, task.APPLICATION, setup.spec, model)
+    setups = task.isolated_setup(SMALL, None), task.joined_setup(SMALL, None)
+    save_random_networks(path, task.APPLICATION, *setups)
     return path
 
 
@@ -236,7 +229,7 @@ def test_the_picture_names_what_is_likely(tmp_path: Path) -> None:
     posteriors[2] = 0.01
     posteriors[2, 3] = 0.9
     path = tmp_path / "one.png"
-    bands, names = data.FRONTEND.bands, data.NAMES
+    bands, names = data.FRONTEND.bands, digits.NAMES
     draw_transcript(path, features, bands, posteriors, 0.04, names, "a title")
     likely = path.read_bytes()
     posteriors[2] = posteriors[0]

@@ -12,7 +12,6 @@ from experiments.speech.features import (
     log_mel,
     mel_filters,
     normalize,
-    pad_frames,
     stack_frames,
 )
 
@@ -119,13 +118,6 @@ def test_frames_are_stacked_in_order() -> None:
     np.testing.assert_array_equal(stacked[0], [0, 1, 2, 3, 4, 5])
     np.testing.assert_array_equal(stacked[1], [6, 7, 8, 9, 8, 9])
     np.testing.assert_array_equal(stack_frames(features, 1), features)
-
-
-def test_rows_are_padded_with_zeros() -> None:
-    rows = [np.full((n, 2), n, np.float32) for n in (3, 1)]
-    frames, lengths = pad_frames(rows, 4)
-    assert frames.shape == (2, 4, 2) and lengths.tolist() == [3, 1]
-    assert frames[0, :3].min() == 3 and frames.sum() == 3 * 3 * 2 + 2
 
 
 def test_an_ear_makes_frames() -> None:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.speech.inference import score_classes, score_frames
 from lstm_jax.models.classifier import SequenceClassifier
 from lstm_jax.models.ctc import CTCModel
+from lstm_jax.models.ragged import score_classes, score_frames
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.speech.features import pad_frames
-from lstm_jax import CTCModel, SequenceClassifier
-from lstm_jax.distributed import bounded_jit
+from lstm_jax.data.buckets import pad_frames
+from lstm_jax.distributed.bounded import bounded_jit
+from lstm_jax.models.classifier import SequenceClassifier
+from lstm_jax.models.ctc import CTCModel
 
 _ROWS = 64  # that are read side by side
 _STEP = 64  # lengths are rounded up to this, so that few programs are compiled
