@@ -82,6 +82,10 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         *_inside("ablation/*", _TRAINED),
     ),
     "translate": (*_LEARNED, "attention.png", "test_translations.txt"),
+    "video": (
+        *(*_LEARNED, "confusion.png", "skeleton.png", "skeleton.gif"),
+        *_inside("subsets/*", _LEARNED),
+    ),
 }
 
 
