@@ -93,7 +93,7 @@ class Options(RunOptions):
     smoke: bool = False
     recipe: VideoConfig = dataclasses.field(default_factory=VideoConfig)
     run: RunConfig = dataclasses.field(
-        default_factory=lambda: RunConfig(run_dir=Path("runs/video"), epochs=150)
+        default_factory=lambda: RunConfig(run_dir=Path("runs/video"), epochs=120)
     )
 
 
