@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.video.skeleton import BONES, HIP_CENTRE, Frames, at_times, turn
+from experiments.video.skeleton import BONES, HIP_CENTRE, Frames, at_times, filled, turn
 from lstm_jax.config import Amount, Configuration, Range, Share
 
 
@@ -27,6 +27,8 @@ class AugmentConfig(Configuration):
     """Largest tilt of the camera, up or down, in degrees."""
     scale: Share = 0.15
     """Largest change of size, of the body and, as much again, of every bone."""
+    lost: Share = 0.4
+    """Largest share of the frames that is lost in one piece, by every other body."""
     jitter: Amount = 0.02
     """Standard deviation of the joints' noise, in torso lengths."""
 
@@ -46,6 +48,7 @@ def varied(
         [N, 20, 3].
     """
     moved = at_times(frames, _times(len(frames), count, config, random))
+    moved = filled(moved, _tracked(count, config.lost, random))
     yaw, pitch = random.uniform(-1, 1, 2) * np.radians([config.turn, config.tilt])
     moved = _stretched(moved, config.scale, random) @ turn(yaw) @ _tilted(pitch)
     # Half of the noise stays through a sequence: trackers err the same way for long.
@@ -65,6 +68,14 @@ def _times(
         most = config.warp / (2 * np.pi * waves)
         share = share + random.uniform(-most, most) * np.sin(2 * np.pi * waves * share)
     return (length - 1) * (start + (1 - start - end) * np.clip(share, 0, 1))
+
+
+def _tracked(count: int, lost: float, random: np.random.Generator) -> NDArray[np.bool_]:
+    """Which frames are not lost: all, or all but some in a row."""
+    length = int(random.uniform(0, lost) * count) * int(random.integers(2))
+    start = int(random.integers(count - length + 1))
+    frame = np.arange(count)
+    return (frame < start) | (frame >= start + length)
 
 
 def _stretched(

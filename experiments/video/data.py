@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.video.skeleton import HIP_CENTRE, JOINTS, NECK, Frames
+from experiments.video.skeleton import JOINTS, Frames
 from lstm_jax import InputError
 from lstm_jax.data import bytes_of
 
@@ -113,7 +113,7 @@ def read_movements(path: Path) -> Movements:
     used = [
         number
         for number, frames in enumerate(sequences)
-        if listed[number] and _is_tracked(frames)
+        if listed[number] and frames.any()
     ]
     if not used:
         raise InputError(f"{path}: expected sequences of tracked joints, found none")
@@ -275,9 +275,3 @@ def _ordered(names: set[str]) -> tuple[str, ...]:
     """The known actions in the order of their list, then others by name."""
     known = [name for name in ACTIONS if name in names]
     return (*known, *sorted(names - set(known)))
-
-
-def _is_tracked(frames: Frames) -> bool:
-    """Whether there is a body of some length in it at all."""
-    torso = np.linalg.norm(frames[:, NECK] - frames[:, HIP_CENTRE], axis=-1)
-    return bool(np.median(torso) > 0)

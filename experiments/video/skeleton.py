@@ -44,11 +44,12 @@ def body_centred(frames: Frames) -> Frames:
 
     In the place of the hip centre, which would be zero, stands how far it has moved
     since the first frame. The body is turned by one angle, that of its first frames:
-    turning round is part of what somebody does.
+    turning round is part of what somebody does. Frames without a body are filled in.
 
     Args:
         frames: a sequence [T, 20, 3] of at least one frame.
     """
+    frames = filled(frames, (frames != 0).any(axis=(1, 2)))
     hips = frames[:, HIP_CENTRE]
     torso = np.median(np.linalg.norm(frames[:, NECK] - hips, axis=-1))
     centred = frames - hips[:, None]
@@ -57,6 +58,21 @@ def body_centred(frames: Frames) -> Frames:
     first = across[: max(1, len(frames) // 4)].mean(axis=0)
     turned = centred @ turn(float(np.arctan2(first[2], first[0])))
     return (turned / max(torso, 1e-3)).astype(np.float32)
+
+
+def filled(frames: Frames, tracked: NDArray[np.bool_]) -> Frames:
+    """Replace frames that were lost by what lies between those before and after.
+
+    Args:
+        frames: [T, 20, 3].
+        tracked: [T], whether a frame is to be trusted; if none is, all stay.
+    """
+    seen = np.flatnonzero(tracked)
+    if len(seen) in (0, len(frames)):
+        return frames
+    return at_times(
+        frames[seen], np.interp(np.arange(len(frames)), seen, range(len(seen)))
+    )
 
 
 def turn(angle: float) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Bodies: what does not depend on the person, and what is varied while learning."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -16,12 +17,15 @@ from experiments.video.skeleton import (
     at_times,
     body_centred,
     described,
+    filled,
     resampled,
     turn,
 )
 
 MOVE = generated(0).sequences[5]
-STILL = AugmentConfig(crop=0.0, warp=0.0, turn=0.0, tilt=0.0, scale=0.0, jitter=0.0)
+STILL = AugmentConfig(
+    crop=0.0, warp=0.0, turn=0.0, tilt=0.0, scale=0.0, lost=0.0, jitter=0.0
+)
 
 
 def test_every_joint_hangs_on_one_bone() -> None:
@@ -66,6 +70,31 @@ def test_moments_between_frames_are_numpys() -> None:
     assert resampled(MOVE[:1], 3).tolist() == [MOVE[0].tolist()] * 3
 
 
+def test_what_was_lost_lies_between_what_was_seen() -> None:
+    """Trackers write zeros where they find nobody."""
+    lost = MOVE.copy()
+    lost[[0, 4, 5, -1]] = 0
+    between = MOVE.copy()
+    between[0], between[-1] = MOVE[1], MOVE[-2]
+    between[4] = (2 * MOVE[3] + MOVE[6]) / 3
+    between[5] = (MOVE[3] + 2 * MOVE[6]) / 3
+    np.testing.assert_allclose(body_centred(lost), body_centred(between), atol=1e-4)
+    nobody = np.zeros((3, 20, 3), np.float32)
+    assert not filled(nobody, np.zeros(3, bool)).any()
+
+
+def test_frames_are_lost_in_one_piece_of_every_other_body() -> None:
+    frames = body_centred(MOVE)
+    config, lost = dataclasses.replace(STILL, lost=0.5), []
+    for seed in range(40):
+        found = varied(frames, len(frames), config, np.random.default_rng(seed))
+        changed = np.flatnonzero(np.abs(found - frames).max(axis=(1, 2)) > 1e-5)
+        lost.append(len(changed))
+        if len(changed):
+            assert np.ptp(changed) + 1 <= 0.5 * len(frames)
+    assert 10 <= lost.count(0) <= 32 and max(lost) >= 3
+
+
 def test_a_frame_is_places_and_speeds() -> None:
     found = described(np.stack([MOVE, MOVE + 1]))
     assert found.shape == (2, len(MOVE), WIDTH)
@@ -84,7 +113,7 @@ def test_no_variation_changes_nothing() -> None:
 
 def test_bones_change_in_length_and_not_in_direction() -> None:
     frames = body_centred(MOVE)
-    config = AugmentConfig(0.0, 0.0, 0.0, 0.0, scale=0.2, jitter=0.0)
+    config = dataclasses.replace(STILL, scale=0.2)
     found = varied(frames, len(frames), config, np.random.default_rng(1))
     stretched = set()
     for inner, outer in BONES:
@@ -102,7 +131,7 @@ def test_bones_change_in_length_and_not_in_direction() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_time_never_runs_backwards_and_stays_in_the_sequence(seed: int) -> None:
     clock = np.tile(np.arange(30, dtype=np.float32)[:, None, None], (20, 3))
-    config = AugmentConfig(0.3, 0.9, 0.0, 0.0, 0.0, 0.0)
+    config = dataclasses.replace(STILL, crop=0.3, warp=0.9)
     found = varied(clock, 50, config, np.random.default_rng(seed))[:, HIP_CENTRE, 0]
     assert (np.diff(found) > 0).all()
     assert 0 <= found[0] <= 0.3 * 29 and 0.7 * 29 <= found[-1] <= 29
