@@ -19,6 +19,7 @@ Command   python -m experiments.video --data FOLDER
           python -m experiments.video --resume --run-dir RUN_DIR
           python -m experiments.video evaluate RUN_DIR --data mine.npz
           python -m experiments.video predict RUN_DIR mine.csv --picture mine.gif
+          python -m experiments.video pixels        frames, not joints: see pixels.py
 Published 20 classes: 70.71 by DTW, 71.72 LSTM-FCN, 75.42 MLSTM-FCN (Karim et al. 2019).
           Mean of AS1 to AS3 (Du et al. 2015): 89.86 by a deep LSTM, 92.61 both ways,
           94.49 by one that joins limbs layer by layer.
@@ -54,6 +55,7 @@ from experiments.video.data import (
     read_movements,
 )
 from experiments.video.generated import generated
+from experiments.video.pixels import PixelOptions, learn_pixels
 from experiments.video.skeleton import body_centred, resampled
 from experiments.video.skeleton import described as features_of
 from lstm_jax.cli import run_command
@@ -442,6 +444,7 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
         learn=(Options, learn),
         evaluate=(EvaluateOptions, evaluate),
         predict=(PredictOptions, predict),
+        pixels=(PixelOptions, learn_pixels),
     )
 
 

@@ -1,6 +1,6 @@
 """A person in motion, and under it what the networks make of it, still and moving."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +151,26 @@ def _draw_chances(
 def _title(last: NDArray, classes: Sequence[str], done: str) -> str:
     found = f"recognized: {classes[int(last.argmax())]} ({last.max():.2f})"
     return f"done: {done}   {found}" if done else found
+
+
+def draw_strips(path: Path, strips: Mapping[str, NDArray[np.floating]]) -> None:
+    """Pictures one after another, a row for each strip, which all end together.
+
+    Args:
+        path: of the picture.
+        strips: by name, [N, height, width] each, grey from 0 to 1.
+    """
+    most = max(map(len, strips.values()))
+    figure = new_figure(1 + 1.05 * most, 0.4 + 1.3 * len(strips))
+    axes = figure.subplots(len(strips), most, squeeze=False)
+    for row, (name, pictures) in zip(axes, strips.items(), strict=True):
+        for each in row:
+            each.set_axis_off()
+        shown = row[most - len(pictures) :]
+        for place, picture in zip(shown, pictures, strict=True):
+            place.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        shown[0].set_title(name, loc="left", fontsize="medium")
+    for number, place in enumerate(axes[-1], start=1):
+        place.text(0.5, -0.15, f"{number}", ha="center", transform=place.transAxes)
+    figure.supxlabel("frame")
+    figure.savefig(path, dpi=100)

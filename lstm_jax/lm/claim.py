@@ -86,6 +86,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         *(*_LEARNED, "confusion.png", "skeleton.png", "skeleton.gif"),
         *_inside("subsets/*", _LEARNED),
     ),
+    "video pixels": (*_LEARNED, "frames.png", *_inside("flat", _LEARNED)),
 }
 
 

@@ -23,6 +23,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.models.classifier import SequenceClassifier
 from lstm_jax.models.ctc import CTCModel
 from lstm_jax.models.forecaster import ForecastModel
+from lstm_jax.models.frames import FrameModel
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.models.seq2seq import Seq2Seq
 from lstm_jax.storage.checkpoints import CheckpointInfo, Checkpoints
@@ -35,6 +36,7 @@ NETWORKS: dict[str, type[nnx.Module]] = {
     "classifier": SequenceClassifier,
     "ctc": CTCModel,
     "forecaster": ForecastModel,
+    "frames": FrameModel,
     "language": LanguageModel,
     "seq2seq": Seq2Seq,
 }
