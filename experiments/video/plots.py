@@ -130,8 +130,10 @@ def _name_sides(axes: Axes) -> None:
 def _draw_chances(
     axes: Axes, chances: NDArray[np.floating], classes: Sequence[str]
 ) -> None:
-    """The probabilities of the actions that are likely at some time."""
-    likely = np.argsort(-chances.max(axis=0), kind="stable")[: len(_LINES)]
+    """The probabilities of the action recognized, and of others likely at some time."""
+    heights = chances.max(axis=0)
+    heights[chances[-1].argmax()] = np.inf
+    likely = np.argsort(-heights, kind="stable")[: len(_LINES)]
     ticks = np.arange(1, len(chances) + 1)
     for number, color, style in zip(likely, _LINES, _STYLES, strict=False):
         axes.plot(
