@@ -234,7 +234,7 @@ def learn_from(
                     draw(recognizer, tested, scores[name], run_dir)
     if not lstm_jax.distributed.is_primary():
         return
-    minutes = (time.perf_counter() - started) / 60
+    minutes = (time.perf_counter() - started + teach.spent) / 60
     row = result(options, train, files, scores, minutes)
     results.write_result(run_dir, row)
 
@@ -261,6 +261,9 @@ class Teacher:
         options: of the run.
         trainings: that share its seconds.
         stop: asks them to stop.
+
+    Attributes:
+        spent: seconds of these trainings before the run was resumed.
     """
 
     def __init__(self, options: Options, trainings: int, stop: Stop) -> None:
@@ -270,6 +273,7 @@ class Teacher:
         self._run = dataclasses.replace(options.run, max_seconds=share)
         self._stop = stop
         self._compiled: dict[int, CompiledSteps] = {}
+        self.spent = 0.0
 
     def __call__(self, data: Movements, folder: Path) -> Recognizer:
         """Train in a folder.
@@ -282,7 +286,8 @@ class Teacher:
         recipe, count = self._options.recipe, len(data.classes)
         if count not in self._compiled:
             self._compiled[count] = recognizer_steps(recipe, self._options.precision)
-        recognizer, _ = train_recognizer(
+        began = time.perf_counter()
+        recognizer, trained = train_recognizer(
             data,
             recipe,
             self._run,
@@ -291,6 +296,8 @@ class Teacher:
             callbacks=[self._stop],
             show=True,
         )
+        now = time.perf_counter() - began
+        self.spent += max(0.0, trained.timer.seconds() - now)
         self._stop.check(
             f"the last networks, unfinished, are in {folder}; --resume goes on"
         )
