@@ -14,7 +14,8 @@ Protocol  Cross-subject: people 1, 3, 5, 7 and 9 to learn from, 2, 4, 6, 8 and 1
           the test, which is scored once, at the end. AS1 to AS3 are three sets of 8 of
           the actions; for each a network of its own is trained by the same recipe.
           Settings were chosen with --hold-out, which tests on some of the people to
-          learn from and leaves the test alone.
+          learn from and leaves the test alone; that its inputs have frames in which
+          nobody was found was seen before it was scored.
 Command   python -m experiments.video --data FOLDER
           python -m experiments.video --resume --run-dir RUN_DIR
           python -m experiments.video evaluate RUN_DIR --data mine.npz
