@@ -20,7 +20,7 @@ class PixelConfig(Configuration):
     """Recurrent layers of both."""
     batch: OneOrMore = 8
     """Sequences per step."""
-    steps: OneOrMore = 800
+    steps: OneOrMore = 500
     """Optimizer steps of both."""
     learning_rate: Positive = 5e-3
     """Peak of the ConvLSTM's schedule: a short rise, then a linear decay to zero."""
