@@ -30,7 +30,8 @@ def run_experiment(
         learn: done unless the first word is one of the others; options and a function
             of them. With --resume the options are those of the run, which the command
             line may not change.
-        verbs: done if the first word is theirs, with the words after it.
+        verbs: done if the first word is theirs, with the words after it; those that
+            have `RunOptions` go on with --resume as `learn` does.
 
     Returns:
         The exit code.
@@ -39,12 +40,11 @@ def run_experiment(
     about = (description or "").split("\n\n")[0]
     for verb in verbs:
         about += f"\n\n    python -m experiments.{name} {verb} --help"
+    kind, work = learn
     if words and words[0] in verbs:
         kind, work = verbs[words[0]]
-        title = f"{name} {words[0]}"
-        return work(parse(kind, title, about, words[1:], package="experiments"))
-    kind, work = learn
-    kept = _kept(kind, name, words)
+        name, words = f"{name} {words[0]}", words[1:]
+    kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
     options = parse(kind, name, about, words, kept, package="experiments")
     if kept is not None:
         refuse_changes(kept, options)

@@ -130,6 +130,19 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        task="Video",
+        protocol="cross-subject, 20 classes; mean of AS1, AS2, AS3",
+        data="MSR Action3D, 557 sequences of 20 joints, 10 people",
+        licence="none stated, published for research",
+        published="75.42 MLSTM-FCN (Karim et al. 2019); AS 89.86 deep LSTM (Du et al. "
+        "2015)",
+        best_known="AS 94.49, hierarchical LSTM (Du et al. 2015), of LSTMs",
+        sha256=(
+            "a452e9a897ff692d1e6273432d78b3b6ed85cfcd302a563dff1704d5c3fbb391",
+            "b7360b2c6b993536727a8fb62e8383b1772423991cc44b925562c28f10a3dd70",
+        ),
+    ),
+    Benchmark(
         task="Speech recognition, isolated digits",
         protocol="official test",
         published="98.41 BiLSTM, 98.41 DTW, both on a random split of 4 speakers",

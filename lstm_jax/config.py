@@ -13,6 +13,7 @@ import dataclasses
 import math
 import types
 import typing
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -219,7 +220,8 @@ def check_cluster(cluster: ClusterConfig, devices: Devices) -> None:
 def check_bounds(settings: Any) -> None:  # noqa: ANN401
     """Refuse a number that is out of the bounds at its field.
 
-    What is None was not given, and what is a word has no bounds.
+    What is None was not given, and what is a word has no bounds. Those of a tuple are
+    those of each of its numbers.
 
     Args:
         settings: a dataclass; those in its fields are walked through, too.
@@ -233,8 +235,9 @@ def check_bounds(settings: Any) -> None:  # noqa: ANN401
         if dataclasses.is_dataclass(value):
             check_bounds(value)
         elif not isinstance(value, str | None):
-            for bounds in _ranges(hints[field.name]):
-                expect(flag_of(field.name), value, str(bounds), value in bounds)
+            numbers = value if isinstance(value, tuple) else (value,)
+            for bounds, number in product(_ranges(hints[field.name]), numbers):
+                expect(flag_of(field.name), number, str(bounds), number in bounds)
 
 
 def _ranges(hint: object) -> list[Range]:

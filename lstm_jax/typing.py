@@ -55,6 +55,7 @@ Past = Float[Array, "B P"]
 Future = Float[Array, "B F"]
 Quantiles = Float[Array, "B F Q"]
 Forecasts = Float[Array, "E B F Q"]
+NextFrames = Float[Array, "B F D"]  # pictures that follow, each row by row
 
 # Symbols and logits.
 Ids = Int[Array, "T B"]

@@ -15,6 +15,7 @@ from lstm_jax.config import (
     Range,
     RunConfig,
     Share,
+    ZeroOrMore,
     check_bounds,
     check_run,
     read_section,
@@ -41,6 +42,7 @@ class Outer(Configuration):
     devices: Devices = None
     rate: Positive = 1.0
     penalty: Amount = 0.0
+    several: tuple[ZeroOrMore, ...] = ()
     inner: Inner = dataclasses.field(default_factory=Inner)
 
 
@@ -58,6 +60,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"inner": Inner(top_share=1.0)},
         "--top-share: expected a number in [0, 1), found 1.0",
+    ),
+    (
+        {"several": (0, 3, -1)},
+        "--several: expected 0 or more, found -1",
     ),
     (
         {"inner": Inner(half_open=-1.0)},

@@ -13,7 +13,9 @@ from jax.typing import DTypeLike
 
 from lstm_jax.typing import PRNGKey
 
-Params = Any  # a dataclass of arrays, among them w_x [D, NH], w_h [H, NH] and b [NH]
+# A dataclass of arrays, among them w_x [D, NH], w_h [H, NH] and b [NH]; what they are
+# in a cell of another make, its `sizes` says.
+Params = Any
 State = Any  # a dataclass of arrays [..., H], among them the output, h
 LoopWeights = Any  # the parameters that every step needs anew
 
@@ -48,6 +50,23 @@ class Cell(Protocol):
     ) -> Params:
         """Draw parameters for inputs [D] and a state [H]."""
         ...
+
+    def sizes(self, params: Params) -> tuple[int, int]:
+        """Give D and H, the widths of the inputs and of the state.
+
+        Raises:
+            ValueError: the parameters do not fit together.
+        """
+        hidden_size, blocks = len(params.w_h), len(self.blocks)
+        columns = blocks * hidden_size
+        for name in ("w_x", "w_h", "b"):
+            found = getattr(params, name).shape
+            if found[-1] != columns:
+                raise ValueError(
+                    f"{self.name}: expected {name} to end in {blocks}H = {columns} "
+                    f"columns for H = {hidden_size}, found {list(found)}"
+                )
+        return len(params.w_x), hidden_size
 
     def initial_state(self, zeros: Array) -> State:
         """Make the state before the first step of zeros [..., H] in h's type."""

@@ -88,6 +88,11 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         *_inside("ablation/*", _TRAINED),
     ),
     "translate": (*_LEARNED, "attention.png", "test_translations.txt"),
+    "video": (
+        *(*_LEARNED, "confusion.png", "skeleton.png", "skeleton.gif"),
+        *_inside("subsets/*", _LEARNED),
+    ),
+    "video pixels": (*_LEARNED, "frames.png", *_inside("flat", _LEARNED)),
 }
 
 

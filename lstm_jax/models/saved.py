@@ -24,6 +24,7 @@ from lstm_jax.models.classifier import SequenceClassifier
 from lstm_jax.models.ctc import CTCModel
 from lstm_jax.models.event import EventModel
 from lstm_jax.models.forecaster import ForecastModel
+from lstm_jax.models.frames import FrameModel
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.models.multilabel import MultiLabelModel
 from lstm_jax.models.seq2seq import Seq2Seq
@@ -38,6 +39,7 @@ NETWORKS: dict[str, type[nnx.Module]] = {
     "ctc": CTCModel,
     "event": EventModel,
     "forecaster": ForecastModel,
+    "frames": FrameModel,
     "language": LanguageModel,
     "multilabel": MultiLabelModel,
     "seq2seq": Seq2Seq,

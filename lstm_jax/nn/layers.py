@@ -34,7 +34,6 @@ from lstm_jax.typing import (
     BatchInputs,
     Lengths,
     PRNGKey,
-    RecurrentWeights,
 )
 
 Held = Any  # an nnx.Param, or an nnx.List of them
@@ -78,6 +77,7 @@ class LSTM(nnx.Module):
         cell: Cell | str = LSTM_CELL,
     ) -> None:
         self.cell = as_cell(cell)
+        self.hidden_features = hidden_features
         params = self.cell.init(rngs.params(), in_features, hidden_features, dtype)
         for name, value in vars(params).items():
             setattr(self, name, _kept(value))
@@ -127,8 +127,8 @@ class LSTM(nnx.Module):
         return jnp.swapaxes(ys, 0, 1), state
 
     def regularize(
-        self, key: PRNGKey | None, w_h: RecurrentWeights, steps: tuple[int, ...]
-    ) -> tuple[RecurrentWeights, LoopMasks | None]:
+        self, key: PRNGKey | None, w_h: jax.Array, steps: tuple[int, ...]
+    ) -> tuple[jax.Array, LoopMasks | None]:
         """The recurrent weights and the masks for one reading of [T, B] = `steps`."""
         rates = self.regularizer
         if key is not None and rates.weight_drop:
@@ -136,7 +136,7 @@ class LSTM(nnx.Module):
         if not rates.in_loop:
             return w_h, None
         inner = None if key is None else jax.random.fold_in(key, 1)
-        return w_h, loop_masks(inner, (*steps, len(w_h)), rates)
+        return w_h, loop_masks(inner, (*steps, self.hidden_features), rates)
 
 
 def _kept(value: jax.Array | tuple[jax.Array, ...]) -> Held:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
 from lstm_jax.cells.noise import LoopMasks
@@ -107,10 +108,18 @@ def unroll(
         ValueError: shapes that do not fit together, an unknown engine, or one that
             can't run this.
     """
-    _check_shapes(cell, params, xs)
-    name = _choose(cell, engine, xs, params.w_h, lengths, resets, reverse, True, masks)
+    input_size, hidden_size = cell.sizes(params)
+    if xs.ndim != 3 or xs.shape[-1] != input_size:
+        raise ValueError(
+            f"{cell.name}: expected inputs [T, B, {input_size}], time first, "
+            f"found {list(xs.shape)}"
+        )
+    dtype = params.w_h.dtype
+    name = _choose(
+        cell, engine, xs, hidden_size, dtype, lengths, resets, reverse, True, masks
+    )
     xs = xs.astype(params.w_x.dtype)
-    state = _complete(cell, state, xs, params.w_h)
+    state = _complete(cell, state, xs, hidden_size, params.w_h)
     run = _from_inputs(name, cell)
     return _walk(run, xs, params, state, lengths, resets, reverse, remat, masks)
 
@@ -135,8 +144,10 @@ def unroll_projected(
     a row of w_x. `weights` is what the cell's `loop_weights` picks; the other arguments
     are those of `unroll`; "cudnn" needs the inputs.
     """
-    name = _choose(cell, engine, z, w_h, lengths, resets, reverse, False, masks)
-    state = _complete(cell, state, z, w_h)
+    name = _choose(
+        cell, engine, z, len(w_h), w_h.dtype, lengths, resets, reverse, False, masks
+    )
+    state = _complete(cell, state, z, len(w_h), w_h)
     run = _run_of(name, cell)
     return _walk(run, z, weights, state, lengths, resets, reverse, remat, masks)
 
@@ -145,7 +156,8 @@ def _choose(
     cell: Cell,
     engine: str,
     inputs_or_z: Array,
-    w_h: Array,
+    hidden_size: int,
+    dtype: DTypeLike,
     lengths: Array | None,
     resets: Array | None,
     reverse: bool,
@@ -169,8 +181,8 @@ def _choose(
         engine,
         steps=steps,
         rows=rows,
-        hidden=len(w_h),
-        dtype=w_h.dtype,
+        hidden=hidden_size,
+        dtype=dtype,
         lengths=lengths is not None,
         resets=resets is not None,
         reverse=reverse,
@@ -230,16 +242,16 @@ def _walk(
 
 
 def _complete(
-    cell: Cell, state: State | None, inputs: Array, w_h: RecurrentWeights
+    cell: Cell, state: State | None, inputs: Array, hidden_size: int, w_h: Array
 ) -> State:
     """The state to start from: the one given, in the right types, or zeros."""
     # Made from data, not from shapes: they lie on the same devices, and a scan may
     # carry them under explicit sharding.
-    zeros = jnp.zeros_like(inputs[0, :, :1]) + jnp.zeros_like(w_h[:, 0])
+    zeros = jnp.zeros_like(inputs[0, :, :1]) + jnp.zeros_like(w_h, shape=hidden_size)
     blank = cell.initial_state(zeros.astype(w_h.dtype))
     if state is None:
         return blank
-    expected = (inputs.shape[1], len(w_h))
+    expected = (inputs.shape[1], hidden_size)
     found = {name: array.shape for name, array in vars(state).items()}
     if set(found.values()) != {expected}:
         shapes = " and ".join(f"{name} {shape}" for name, shape in found.items())
@@ -247,19 +259,3 @@ def _complete(
             f"{cell.name}: expected a state of shape {expected}, found {shapes}"
         )
     return jax.tree.map(lambda given, zero: given.astype(zero.dtype), state, blank)
-
-
-def _check_shapes(cell: Cell, params: Params, xs: Inputs) -> None:
-    if xs.ndim != 3 or xs.shape[-1] != params.w_x.shape[0]:
-        raise ValueError(
-            f"{cell.name}: expected inputs [T, B, {params.w_x.shape[0]}], "
-            f"time first, found {list(xs.shape)}"
-        )
-    hidden_size, blocks = params.w_h.shape[0], len(cell.blocks)
-    columns = blocks * hidden_size
-    for name, array in (("w_x", params.w_x), ("w_h", params.w_h), ("b", params.b)):
-        if array.shape[-1] != columns:
-            raise ValueError(
-                f"{cell.name}: expected {name} to end in {blocks}H = {columns} columns "
-                f"for H = {hidden_size}, found {list(array.shape)}"
-            )

@@ -21,7 +21,7 @@ from jax import Array
 
 from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.config import RegularizerConfig
-from lstm_jax.typing import Activations, BatchIds, PRNGKey, RecurrentWeights
+from lstm_jax.typing import Activations, BatchIds, PRNGKey
 
 Shape = tuple[int, ...]
 Params = Any  # a pytree of parameters
@@ -80,7 +80,7 @@ def symbol_factors(
     return kept[..., None] / (1 - rate)
 
 
-def drop_connect(key: PRNGKey, w_h: RecurrentWeights, rate: float) -> RecurrentWeights:
+def drop_connect(key: PRNGKey, w_h: Array, rate: float) -> Array:
     """Drop recurrent weights, the same ones at every step (Wan et al. 2013).
 
     The weight drop of Merity et al. 2017. It changes no step of the recurrence, only

@@ -37,16 +37,20 @@ def draw_confusion(
     matrix = np.asarray(matrix)
     shown, left_out = _shown(matrix)
     size = float(np.clip(0.115 * len(shown) + 1.5, 4.5, 13))
-    figure = new_figure(size + 4.6, size)
+    names = [drawable(name)[:_NAME] for name in names]
+    longest = max((len(names[k]) for k in shown), default=0)
+    # Names stand at both sides of the matrix and, twice in a line, in the list.
+    wider = 0.17 * max(0, longest - 5)
+    figure = new_figure(size + wider + 4.6, size)
     axes, beside = figure.subplots(1, 2, width_ratios=(size + 0.6, 4.0))
-    _cells(axes, matrix, shown, [drawable(name)[:_NAME] for name in names])
+    _cells(axes, matrix, shown, names)
     if left_out:
         title = f"{title}\nthe {len(shown)} most frequent of {len(shown) + left_out}"
     axes.set_title(title.strip("\n"), fontsize="medium")
     figure.colorbar(axes.images[0], ax=axes, label="share of the row", shrink=0.5)
     beside.set_axis_off()
     beside.set_title("most frequent mistakes", fontsize="medium", loc="left")
-    text = _listed(matrix, [drawable(name)[:_NAME] for name in names])
+    text = _listed(matrix, names)
     beside.text(0, 1, text, family="monospace", va="top", fontsize=9)
     figure.savefig(path, dpi=100)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -29,6 +30,7 @@ from experiments.speech import __main__ as speech
 from experiments.text_generation import __main__ as text_generation
 from experiments.translate import __main__ as translate
 from experiments.translate.inference import load_translator
+from experiments.video import __main__ as video
 from lstm_jax import InputError, cli, crossval
 from lstm_jax.errors import Interrupted
 from lstm_jax.training.history import HistoryRow
@@ -50,6 +52,7 @@ PAGES = {
     "sentiment": sentiment,
     "speech": speech,
     "translate": translate,
+    "video": video,
 }
 
 
@@ -114,6 +117,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech, "tones", lambda: few)
     monkeypatch.setattr(speech, "shutil", Mock())
     monkeypatch.setattr(digits, "BEAM", 2)
+    monkeypatch.setattr(evaluation, "BEAM", 2)
+    # 12 epochs of 16 steps: 2 calls for all actions and 2 for the one set of them.
+    monkeypatch.setattr(video, "picture", Mock())
 
 
 def test_it_is_said_and_the_exit_code_tells(capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,6 +187,14 @@ def use_translate(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert load_translator(run_dir).source.names([]) == []
 
 
+def use_video(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    moves = video.generated(2).sequences[:2]
+    path = run_dir.parent / "own.npz"
+    np.savez(path, xyz=np.concatenate(moves), lengths=[len(move) for move in moves])
+    video.predict(video.PredictOptions(run_dir, path))
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """There is none yet."""
 
@@ -220,6 +234,7 @@ def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "translate",
             [(45, r"the best model so far is kept in .*not scored", use_translate)],
         ),
+        ("video", [(3, r"the last networks, unfinished, .*subsets.AS2;", use_video)]),
     ],
 )
 def test_a_run_leaves_what_runs_leave_and_goes_on_bit_for_bit_when_stopped(

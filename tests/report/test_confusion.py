@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lstm_jax.report.confusion import draw_confusion
-from lstm_jax.report.style import drawable
+from lstm_jax.report.style import drawable, new_figure
 
 
 @pytest.fixture
@@ -89,3 +89,24 @@ def test_names_that_no_font_has_are_written_out() -> None:
     assert drawable("é") == "é" and drawable("␣") == "␣"
     assert drawable("漢") == "U+6F22"
     assert drawable("$x$") == r"\$x\$"
+
+
+@pytest.mark.parametrize("length", [3, 14])
+def test_the_mistakes_are_inside_the_picture(
+    length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer names need a wider one."""
+    drawn = []
+
+    def kept(width: float, height: float) -> Figure:
+        drawn.append(new_figure(width, height))
+        return drawn[-1]
+
+    monkeypatch.setattr("lstm_jax.report.confusion.new_figure", kept)
+    matrix = np.diag([100] * 20) + 1
+    names = [f"{k:03}".ljust(length, "m") for k in range(20)]
+    draw_confusion(matrix, names, tmp_path / "x.png")
+    (figure,) = drawn
+    (text,) = figure.axes[1].texts
+    box = text.get_window_extent()
+    assert 0 < box.x0 < box.x1 <= figure.bbox.x1

@@ -1,0 +1,1 @@
+"""Recognizing what people do in videos, by their joints."""
