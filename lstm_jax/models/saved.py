@@ -22,6 +22,7 @@ from lstm_jax.config import Configuration, read_section
 from lstm_jax.errors import InputError
 from lstm_jax.models.classifier import SequenceClassifier
 from lstm_jax.models.ctc import CTCModel
+from lstm_jax.models.density import DensityModel
 from lstm_jax.models.forecaster import ForecastModel
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.models.seq2seq import Seq2Seq
@@ -34,6 +35,7 @@ FORMAT = 1  # of config.json
 NETWORKS: dict[str, type[nnx.Module]] = {
     "classifier": SequenceClassifier,
     "ctc": CTCModel,
+    "density": DensityModel,
     "forecaster": ForecastModel,
     "language": LanguageModel,
     "seq2seq": Seq2Seq,
