@@ -155,7 +155,7 @@ def learn_from(
 ) -> None:
     """The run, in its folder."""
     from experiments.anomaly.plots import draw_alarms
-    from experiments.anomaly.task import train_detector
+    from experiments.anomaly.task import Detector, train_detector
 
     run_dir = options.run.run_dir
     assert run_dir is not None
@@ -173,7 +173,8 @@ def learn_from(
     )
     if not lstm_jax.distributed.is_primary():
         return
-    report = report_on(trained.model, series, options.recipe.alarm)
+    levels = options.recipe.alarm, options.recipe.segment
+    report = report_on(Detector(trained.model, *levels), series)
     print(report)
     draw_alarms(run_dir / "alarms.png", series, report.alarms, report.segments)
     minutes = (time.perf_counter() - started) / 60
@@ -223,8 +224,7 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a path, found none")
     series = read_benchmark(options.data)
-    model, alarm = load_detector(options.run_dir)
-    report = report_on(model, series, alarm)
+    report = report_on(load_detector(options.run_dir), series)
     print(report)
     if options.json:
         print(json.dumps(report.numbers()))
@@ -236,9 +236,9 @@ def predict(options: PredictOptions) -> None:
     from experiments.anomaly.task import load_detector
 
     check_bounds(options)
-    model, usual = load_detector(options.run_dir)
-    alarm = options.alarm or usual
-    stream = Stream(model)
+    detector = load_detector(options.run_dir)
+    alarm = options.alarm or detector.alarm
+    stream = Stream(detector.model)
     print("timestamp,value,score,alarm", flush=True)
     name = "standard input" if options.data == Path("-") else str(options.data)
     for point in points_of(lines_of(options.data), name):

@@ -29,5 +29,7 @@ class DetectorConfig(Configuration):
     """Points of a stretch."""
     steps: OneOrMore = 600
     """Optimizer steps, unless --epochs says how many."""
-    alarm: Positive = 9.0
+    alarm: Positive = 6.0
     """Least evidence of an alarm, -ln of the probability of a point as strange."""
+    segment: Positive = 8.0
+    """Least evidence of a point that a segment is laid around."""

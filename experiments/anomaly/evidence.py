@@ -4,8 +4,7 @@ A network is never right about how likely the unlikely is, and errs more in one 
 than in another. So its surprise is held against what it was in this series so far, for
 which the largest twentieth of it is taken to decay exponentially ("peaks over
 threshold": Siffer et al. 2017, "Anomaly detection in streams with extreme value
-theory"). That is done for the surprise of a point and for a running mean of it, which
-sees what is odd only in sum. The stranger of them is the evidence of the point,
+theory"). The evidence of a point is
 
     -ln P(a point of this series is as strange as this).
 
@@ -23,7 +22,6 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-SPANS = (1, 10)  # points that surprise is averaged over
 SILENCE = 300  # points in which an alarm is not repeated
 CERTAIN = 20.0  # the evidence of a value beyond the range
 _BEYOND = 0.02  # of the range
@@ -105,9 +103,7 @@ class Judge:
     """The evidence of B series. Changed in place by `weigh`."""
 
     def __init__(self, rows: int) -> None:
-        self._count = 0
-        self._means = [np.zeros(rows) for _ in SPANS]
-        self._tails = [Tail.empty(rows) for _ in SPANS]
+        self._tail = Tail.empty(rows)
         self._extent = Extent.empty(rows)
         self._before = np.zeros((SILENCE, rows))
 
@@ -118,18 +114,12 @@ class Judge:
             surprise: [B].
             values: [B], of the same points.
         """
-        self._count += 1
-        strangest = np.zeros_like(surprise)
-        for k, (span, tail) in enumerate(zip(SPANS, self._tails, strict=True)):
-            rate = 1 / min(span, self._count)
-            self._means[k] = self._means[k] + rate * (surprise - self._means[k])
-            strangest = np.maximum(strangest, tail.weigh(self._means[k]))
-        beyond = self._extent.leave(values)
-        if self._count > _FIRST:
-            strangest = np.where(beyond > _BEYOND, CERTAIN + beyond, strangest)
-        news = np.where(strangest > self._before.max(axis=0), strangest, 0.0)
-        self._before[self._count % SILENCE] = strangest
-        return strangest, news
+        evidence, beyond = self._tail.weigh(surprise), self._extent.leave(values)
+        if self._tail.count > _FIRST:
+            evidence = np.where(beyond > _BEYOND, CERTAIN + beyond, evidence)
+        news = np.where(evidence > self._before.max(axis=0), evidence, 0.0)
+        self._before[self._tail.count % SILENCE] = evidence
+        return evidence, news
 
 
 def judge(

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from experiments.anomaly.evidence import Judge
-from experiments.anomaly.features import Tracker, frame
-from experiments.anomaly.task import Surprise, read
+from experiments.anomaly.features import Tracker, row_of
+from experiments.anomaly.task import read
 from lstm_jax.models import DensityModel
 
 
@@ -28,7 +28,7 @@ class Stream:
     """One series, read point by point. Keeps the network's state and the statistics.
 
     Args:
-        model: of `load_detector`.
+        model: the network of a detector.
     """
 
     def __init__(self, model: DensityModel) -> None:
@@ -40,12 +40,11 @@ class Stream:
     def judge(self, seconds: float, value: float) -> Verdict:
         """Score the next point, then learn from it."""
         time, point = np.array([seconds]), np.array([value])
-        shown = self._tracker.show(time)
-        framed = frame(point, shown.center, shown.unit)
-        arrays = (shown.inputs, shown.anchors, framed)
-        one = [each.astype(np.float32)[:, None] for each in arrays]
-        *tails, self._state = read(self._model, *one, self._state)
-        below, above = (-np.asarray(tail, np.float64)[:, 0] for tail in tails)
+        arrays = row_of(self._tracker.show(time), point)
+        inputs, anchors, framed = (each[:, None] for each in arrays)
+        surprise, self._state = read(self._model, inputs, anchors, framed, self._state)
         self._tracker.learn(time, point)
-        evidence, news = self._judge.weigh(Surprise(below, above).either(), point)
+        evidence, news = self._judge.weigh(
+            np.asarray(surprise, np.float64)[:, 0], point
+        )
         return Verdict(float(evidence[0]), float(news[0]))

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from experiments.anomaly.baseline import autoregression_errors, windowed_gaussian
 from experiments.anomaly.data import Series, Window
 from experiments.anomaly.evidence import judge
+from experiments.anomaly.features import side_by_side
 from experiments.anomaly.nab import Scores, best_threshold, nab_score
 from experiments.anomaly.segments import Counts, overlap_counts, segments_of
 
 if TYPE_CHECKING:
-    from lstm_jax.models import DensityModel
+    from experiments.anomaly.task import Detector
 
 # The series of NAB that Orion does not have: settings were chosen on them.
 _DEVELOPMENT_GROUPS = ("artificialNoAnomaly", "realKnownCause")
@@ -110,44 +111,50 @@ class Report:
         )
 
 
-def report_on(model: DensityModel, series: list[Series], alarm: float) -> Report:
+def report_on(detector: Detector, series: list[Series]) -> Report:
     """Read all series from their first point to their last, and score what was found.
 
     Args:
-        model: the network.
+        detector: the network and its levels.
         series: with their labels.
-        alarm: the least evidence of an alarm.
     """
     from experiments.anomaly.task import surprises_of
 
+    model, alarm, segment = detector
     evidence, news = judged(series, surprises_of(model, series))
     linear = [autoregression_errors(each.values, each.probation) for each in series]
     linear_evidence, linear_news = judged(series, linear)
     gaussian = [windowed_gaussian(each.values) for each in series]
-    segments = all_segments(series, evidence, alarm)
+    # What is left of our steps if the network has nothing to say.
+    silent = [np.zeros(len(each.values)) for each in series]
+    range_evidence, range_news = judged(series, silent)
+    segments = all_segments(series, evidence, segment)
     alarms = [
         (mine >= alarm) & (np.arange(len(mine)) >= each.probation)
         for each, mine in zip(series, news, strict=True)
     ]
-    nab = _nab(series, news, alarm, {"Gaussian": gaussian, "AR(10)": linear_news})
-    floors = {"AR(10)": all_segments(series, linear_evidence, alarm)}
+    floors = {
+        "windowed Gaussian": gaussian,
+        "AR(10)": linear_news,
+        "beyond the range": range_news,
+    }
+    nab = _nab(series, news, alarm, floors)
+    floors = {
+        "AR(10)": all_segments(series, linear_evidence, segment),
+        "beyond the range": all_segments(series, range_evidence, segment),
+    }
     return Report(alarms, segments, nab, _segments(series, segments, floors))
 
 
 def judged(series: Sequence[Series], surprise: Scores) -> tuple[Scores, Scores]:
     """The evidence of every point, and what of it is news: [N] of each series."""
     lengths = [len(each.values) for each in series]
-    values = _side_by_side([each.values for each in series])
-    both = judge(_side_by_side(surprise), values)
+    values = side_by_side([each.values for each in series])
+    both = judge(side_by_side(surprise), values)
     evidence, news = (
         [row[:n] for row, n in zip(rows, lengths, strict=True)] for rows in both
     )
     return evidence, news
-
-
-def _side_by_side(rows: Scores) -> NDArray[np.float64]:
-    longest = max(map(len, rows))
-    return np.stack([np.pad(row, (0, longest - len(row)), mode="edge") for row in rows])
 
 
 def all_segments(

@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.anomaly.config import DetectorConfig
 from experiments.anomaly.data import Series
-from experiments.anomaly.features import ANCHORS, FEATURES, Table, tabulate
+from experiments.anomaly.features import (
+    ANCHORS,
+    FEATURES,
+    LEADS,
+    Table,
+    tables,
+    tabulate,
+)
 from experiments.training import train_network
 from lstm_jax import InputError, Task, make_optimizer
 from lstm_jax.config import Precision, RunConfig
@@ -24,22 +32,6 @@ NAME = "anomaly"
 _LEAST = 21  # points of a leading part that something can be learned from
 _CHUNK = 1024  # points per call of the one compiled program
 _SIGNED = ANCHORS + 1  # inputs that change their sign with the series
-
-
-class Surprise(NamedTuple):
-    """How unexpected every point was, [B, T] each, in nats.
-
-    Attributes:
-        below: -ln P(no greater than this).
-        above: -ln P(no less than this).
-    """
-
-    below: NDArray[np.float64]
-    above: NDArray[np.float64]
-
-    def either(self) -> NDArray[np.float64]:
-        """-ln of the probability to be as far out on either side."""
-        return np.maximum(np.maximum(self.below, self.above) - np.log(2), 0.0)
 
 
 def detector_spec(recipe: DetectorConfig) -> ModelSpec:
@@ -123,56 +115,57 @@ def train_detector(
         folder=folder,
         steps=recipe.steps,
         learning_rate=recipe.learning_rate,
-        settings={"alarm": recipe.alarm},
+        settings={"alarm": recipe.alarm, "segment": recipe.segment},
         callbacks=callbacks,
         show=True,
     )
 
 
-def load_detector(run_dir: Path) -> tuple[DensityModel, float]:
-    """Load the network that a run has left, and the least evidence of an alarm.
+class Detector(NamedTuple):
+    """A network, and the evidence that it takes for an alarm and for a segment."""
+
+    model: DensityModel
+    alarm: float
+    segment: float
+
+
+def load_detector(run_dir: Path) -> Detector:
+    """Load what a run has left.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is no such network, or it is damaged.
     """
     saved = load_model(run_dir, NAME)
-    arguments, alarm = saved.spec.arguments, saved.settings.get("alarm")
+    arguments = saved.spec.arguments
     if (arguments.get("features"), arguments.get("anchors")) != (FEATURES, ANCHORS):
         raise InputError(f"{run_dir}: expected a network of {FEATURES} inputs")
-    if not isinstance(alarm, float) or not alarm > 0:
-        raise InputError(f"{run_dir}: expected an alarm level, found {alarm!r:.60}")
-    return saved.model, alarm
+
+    def level(name: str) -> float:
+        found = saved.settings.get(name)
+        if not isinstance(found, float) or not found > 0:
+            raise InputError(f"{run_dir}: expected a level, found {found!r:.60}")
+        return found
+
+    return Detector(saved.model, level("alarm"), level("segment"))
 
 
 def surprises_of(
     model: DensityModel, series: list[Series]
 ) -> list[NDArray[np.float64]]:
-    """How unexpected every point is, in nats, [N] of each series.
+    """How unexpected every point is, in nats, [N] of each series; see `surprise`.
 
-    -ln of the probability to lie as far out on either side, from the points before.
+    They are read from their first points to their last ones, the state handed on.
     """
-    either = surprises(model, tabulate(series)).either()
-    return [mine[: len(each.values)] for each, mine in zip(series, either, strict=True)]
-
-
-def surprises(model: DensityModel, table: Table) -> Surprise:
-    """Read series from their first point to their last one, the state handed on."""
-    steps = table.values.shape[1]
-    spare = -steps % _CHUNK
-    inputs, anchors, values = (
-        np.pad(each, ((0, 0), (0, spare)) + ((0, 0),) * (each.ndim - 2))
-        for each in table[:3]
-    )
-    model = jax.device_put(model)
-    state, found = None, []
-    for start in range(0, steps, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        *tails, state = read(
-            model, inputs[:, part], anchors[:, part], values[:, part], state
+    model, state, found = jax.device_put(model), None, []
+    for table in tables(series, _CHUNK):
+        spare = ((0, 0), (0, _CHUNK - table.values.shape[1]))
+        inputs, anchors, values = (
+            np.pad(each, spare + ((0, 0),) * (each.ndim - 2)) for each in table[:3]
         )
-        found.append(np.asarray(tails, np.float64))
-    below, above = -np.concatenate(found, axis=2)[..., :steps]
-    return Surprise(below, above)
+        surprise, state = read(model, inputs, anchors, values, state)
+        found.append(np.asarray(surprise, np.float64))
+    whole = np.concatenate(found, axis=1)
+    return [row[: len(each.values)] for row, each in zip(whole, series, strict=True)]
 
 
 @bounded_jit
@@ -182,7 +175,23 @@ def read(
     anchors: jax.Array,
     values: jax.Array,
     state: tuple | None,
-) -> tuple[jax.Array, jax.Array, tuple]:
-    """Ln of the tails of the points of some steps, and the state after them."""
+) -> tuple[jax.Array, tuple]:
+    """How unexpected points are, and the state after them.
+
+    The mean over all distances that they are forecast from of -ln of the probability
+    to be as far out on either side.
+
+    Args:
+        model: the network.
+        inputs: [B L, T, FEATURES], and so on, as in a `Table`.
+        anchors: likewise.
+        values: likewise.
+        state: of the steps before; None at the beginning.
+
+    Returns:
+        [B, T], in nats, and the state.
+    """
     mixture, state = model(inputs, anchors, state)
-    return *mixture.log_tails(values), state
+    below, above = mixture.log_tails(values)
+    either = jnp.maximum(-jnp.minimum(below, above) - jnp.log(2.0), 0.0)
+    return either.reshape(-1, len(LEADS), values.shape[1]).mean(axis=1), state

@@ -1,6 +1,7 @@
 """Scores of points: nothing later decides, and a stream has those of the whole."""
 
 import io
+import itertools
 import sys
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from flax import nnx
 
 from experiments.anomaly import __main__ as page
 from experiments.anomaly.data import Series
-from experiments.anomaly.evidence import SILENCE, Judge, Tail, judge
-from experiments.anomaly.features import ANCHORS, FEATURES, tabulate
+from experiments.anomaly.evidence import CERTAIN, SILENCE, Judge, Tail, judge
+from experiments.anomaly.features import ANCHORS, FEATURES, LEADS, tabulate
 from experiments.anomaly.inference import Stream
 from experiments.anomaly.scoring import judged
 from experiments.anomaly.task import stretches, surprises_of
@@ -118,8 +119,17 @@ def test_a_value_beyond_all_before_is_strange() -> None:
         assert evidence[0] == 0
     found = [judged.weigh(none, np.array([v]))[0][0] for v in (9.1, 9.5, 9.5, -1.0)]
     assert found[0] == found[2] == 0
-    assert found[1] == pytest.approx(20 + 0.4 / 9.1)
-    assert found[3] == pytest.approx(20 + 1 / 9.5)
+    assert found[1] == pytest.approx(CERTAIN + 0.4 / 9.1)
+    assert found[3] == pytest.approx(CERTAIN + 1 / 9.5)
+
+
+def test_a_point_is_forecast_from_afar() -> None:
+    """The last point that is shown is a lead before the one that comes."""
+    values = np.zeros(80)
+    values[20] = 1.0
+    series = Series("g/s", np.arange(0.0, 80 * 60.0, 60.0), values)
+    guesses = tabulate([series]).anchors[..., 0]
+    assert guesses.argmax(axis=1).tolist() == [20 + lead for lead in LEADS]
 
 
 def test_a_batch_is_a_function_of_its_number() -> None:
@@ -132,19 +142,24 @@ def test_a_batch_is_a_function_of_its_number() -> None:
     np.testing.assert_array_equal(one["inputs"][..., :ANCHORS], one["anchors"])
     kinds = set()
     for row in range(64):
-        k = 0 if one["weights"][row].sum() == 60 else 1
-        sign = 1 if np.all(one["values"][row] == table.values[k]) else -1
+        k, sign = next(
+            (k, sign)
+            for k, sign in itertools.product(range(2 * len(LEADS)), (1, -1))
+            if np.array_equal(one["anchors"][row], sign * table.anchors[k])
+        )
         kinds.add((k, sign))
         np.testing.assert_array_equal(one["weights"][row], table.weights[k])
         np.testing.assert_array_equal(one["values"][row], sign * table.values[k])
-        np.testing.assert_array_equal(one["anchors"][row], sign * table.anchors[k])
-    assert kinds == {(0, 1), (0, -1), (1, 1), (1, -1)}
+    assert {sign for _, sign in kinds} == {1, -1}
+    assert {k for k, _ in kinds} == {*range(2 * len(LEADS))}
 
 
 @pytest.fixture
 def kept(model: DensityModel, tmp_path: Path) -> Path:
     spec = ModelSpec("density", SIZES | {"parts": 3})
-    save_model(tmp_path / "run", "anomaly", spec, model, {"alarm": 15.0})
+    save_model(
+        tmp_path / "run", "anomaly", spec, model, {"alarm": 15.0, "segment": 15.0}
+    )
     return tmp_path / "run"
 
 
@@ -191,10 +206,11 @@ def test_what_came_before_a_bad_line_is_judged(
 def test_a_detector_needs_its_level_and_its_inputs(
     kept: Path, model: DensityModel, tmp_path: Path
 ) -> None:
-    for name, settings in (("None", {}), ("-1.0", {"alarm": -1.0})):
+    good = {"alarm": 15.0, "segment": 15.0}
+    for name, settings in (("None", {}), ("-1.0", good | {"segment": -1.0})):
         folder, spec = tmp_path / name, ModelSpec("density", SIZES)
         save_model(folder, "anomaly", spec, model, settings)
-        with pytest.raises(InputError, match=f"expected an alarm level, found {name}"):
+        with pytest.raises(InputError, match=f"expected a level, found {name}"):
             page.main(["predict", str(folder), "-"])
     few = ModelSpec("density", SIZES | {"features": 3})
     save_model(tmp_path / "few", "anomaly", few, few.build(jax.random.key(0)))
