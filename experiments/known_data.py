@@ -7,7 +7,8 @@ user's own, and say no more than what their files are called.
 Checksums are those of `experiments.results.describe_file`, SHA-256 of the unpacked
 files, in the order in which they are read; those of a file per class, which have no
 order, in the order of the sums. FSDD's is that of all recordings, in zips or not, as
-`sha256sum *.wav | LC_ALL=C sort -k2 | sha256sum` prints it.
+`sha256sum *.wav | LC_ALL=C sort -k2 | sha256sum` prints it; NAB's likewise, of
+data/*/*.csv and labels/combined_windows.json.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ FSDD = {
     "licence": "CC BY-SA 4.0",
     "data": "FSDD, 3,000 recordings, 6 speakers",
     "sha256": ("1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959",),
+}
+NAB = {
+    "licence": "MIT",
+    "data": "NAB, 58 series, 116 windows",
+    "sha256": ("032b9d703ca81db9ea11199c8f8e013f7883c4bd2881564f8352b65619528420",),
 }
 BENCHMARKS = (
     Benchmark(
@@ -116,6 +122,20 @@ BENCHMARKS = (
         published="none, the test is our own",
         best_known="none, the test is our own",
         **FSDD,
+    ),
+    Benchmark(
+        task="Anomaly detection, F1",
+        protocol="45 series",
+        published="0.600 LSTM autoencoder, 0.586 LSTM dynamic threshold (Orion 0.7.1)",
+        best_known="0.663 AER (Orion 0.7.1)",
+        **NAB,
+    ),
+    Benchmark(
+        task="Anomaly detection, NAB score",
+        protocol="58 series",
+        published="none by an LSTM on NAB's board; 70.1 HTM",
+        best_known="74.9 ARTime",
+        **NAB,
     ),
 )
 
