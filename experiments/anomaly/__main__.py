@@ -173,8 +173,7 @@ def learn_from(
     )
     if not lstm_jax.distributed.is_primary():
         return
-    levels = options.recipe.alarm, options.recipe.segment
-    report = report_on(Detector(trained.model, *levels), series)
+    report = report_on(Detector(trained.model, options.recipe.alarm), series)
     print(report)
     draw_alarms(run_dir / "alarms.png", series, report.alarms, report.segments)
     minutes = (time.perf_counter() - started) / 60
@@ -238,7 +237,7 @@ def predict(options: PredictOptions) -> None:
     check_bounds(options)
     detector = load_detector(options.run_dir)
     alarm = options.alarm or detector.alarm
-    stream = Stream(detector.model)
+    stream = Stream(detector.models)
     print("timestamp,value,score,alarm", flush=True)
     name = "standard input" if options.data == Path("-") else str(options.data)
     for point in points_of(lines_of(options.data), name):

@@ -31,5 +31,3 @@ class DetectorConfig(Configuration):
     """Optimizer steps, unless --epochs says how many."""
     alarm: Positive = 6.0
     """Least evidence of an alarm, -ln of the probability of a point as strange."""
-    segment: Positive = 8.0
-    """Least evidence of a point that a segment is laid around."""

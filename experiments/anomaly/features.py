@@ -26,7 +26,7 @@ from experiments.anomaly.data import Series
 LEADS = (12, 24, 48)  # points from the last one that is shown to the one that comes
 MEMORY = 2000  # points that a running mean remembers
 RECENT = 100  # points that the mean of the steps remembers
-FEATURES, ANCHORS = 8, 3
+FEATURES, ANCHORS = 7, 3
 _BINS, _WEEK = 288, 7 * 288  # five minutes each
 _DAY, _BIN = 86400.0, 300.0
 _RATE = 0.3  # how fast a profile forgets
@@ -106,7 +106,6 @@ class Tracker:
             *np.moveaxis(anchors, -1, 0),
             anchors[..., 0] - before,
             *(np.broadcast_to(each[:, None], shown.shape) for each in alike),
-            np.broadcast_to(np.log2(np.array(LEADS) / 24), shown.shape),
         ]
         return Shown(np.stack(inputs, axis=-1), anchors, self.mean, unit)
 
@@ -149,13 +148,13 @@ def _bins(seconds: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 class Table(NamedTuple):
-    """Points of B series, each with what was known before it: R = B L rows.
+    """Points of B series, each with what was known before it from L distances.
 
     Attributes:
-        inputs: [R, T, FEATURES].
-        anchors: [R, T, ANCHORS].
-        values: [R, T], in the frame of the moment.
-        weights: [R, T], 1 for a point and 0 behind the end of a series.
+        inputs: [B, L, T, FEATURES].
+        anchors: [B, L, T, ANCHORS].
+        values: [B, T], in the frame of the moment.
+        weights: [B, T], 1 for a point and 0 behind the end of a series.
     """
 
     inputs: NDArray[np.float32]
@@ -178,11 +177,13 @@ def tables(series: Sequence[Series], length: int) -> Iterator[Table]:
     for start in range(0, points.max(), length):
         at = np.arange(start, min(start + length, points.max()))
         rows = [_row(tracker, seconds[:, k], values[:, k]) for k in at]
-        inputs, anchors, framed = (
-            np.stack(arrays, axis=1) for arrays in zip(*rows, strict=True)
+        inputs, anchors, framed = zip(*rows, strict=True)
+        yield Table(
+            np.stack(inputs, axis=2),
+            np.stack(anchors, axis=2),
+            np.stack(framed, axis=1),
+            (at < points[:, None]).astype(np.float32),
         )
-        inside = np.repeat(at < points[:, None], len(LEADS), axis=0)
-        yield Table(inputs, anchors, framed, inside.astype(np.float32))
 
 
 def _row(
@@ -195,13 +196,9 @@ def _row(
 
 
 def row_of(shown: Shown, values: Rows) -> tuple[NDArray[np.float32], ...]:
-    """Inputs [R, FEATURES], anchors [R, ANCHORS] and framed values [R] of a moment."""
-    framed = np.repeat(shown.framed(values), len(LEADS))
-    return (
-        shown.inputs.reshape(-1, FEATURES).astype(np.float32),
-        shown.anchors.reshape(-1, ANCHORS).astype(np.float32),
-        framed.astype(np.float32),
-    )
+    """A moment of a table: inputs, anchors, and the points [B] in the frame."""
+    arrays = shown.inputs, shown.anchors, shown.framed(values)
+    return tuple(each.astype(np.float32) for each in arrays)
 
 
 def side_by_side(rows: Sequence[Rows]) -> Rows:

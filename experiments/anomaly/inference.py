@@ -25,14 +25,14 @@ class Verdict(NamedTuple):
 
 
 class Stream:
-    """One series, read point by point. Keeps the network's state and the statistics.
+    """One series, read point by point. Keeps the networks' state and the statistics.
 
     Args:
-        model: the network of a detector.
+        models: the networks of a detector.
     """
 
-    def __init__(self, model: DensityModel) -> None:
-        self._model = jax.device_put(model)
+    def __init__(self, models: DensityModel) -> None:
+        self._models = jax.device_put(models)
         self._tracker = Tracker.empty(1)
         self._judge = Judge(1)
         self._state: tuple | None = None
@@ -40,9 +40,9 @@ class Stream:
     def judge(self, seconds: float, value: float) -> Verdict:
         """Score the next point, then learn from it."""
         time, point = np.array([seconds]), np.array([value])
-        arrays = row_of(self._tracker.show(time), point)
-        inputs, anchors, framed = (each[:, None] for each in arrays)
-        surprise, self._state = read(self._model, inputs, anchors, framed, self._state)
+        inputs, anchors, framed = row_of(self._tracker.show(time), point)
+        one_step = inputs[:, :, None], anchors[:, :, None], framed[:, None]
+        surprise, self._state = read(self._models, *one_step, self._state)
         self._tracker.learn(time, point)
         evidence, news = self._judge.weigh(
             np.asarray(surprise, np.float64)[:, 0], point

@@ -115,35 +115,34 @@ def report_on(detector: Detector, series: list[Series]) -> Report:
     """Read all series from their first point to their last, and score what was found.
 
     Args:
-        detector: the network and its levels.
+        detector: the networks, and the alarm level.
         series: with their labels.
     """
     from experiments.anomaly.task import surprises_of
 
-    model, alarm, segment = detector
-    evidence, news = judged(series, surprises_of(model, series))
+    surprise = surprises_of(detector.models, series)
     linear = [autoregression_errors(each.values, each.probation) for each in series]
-    linear_evidence, linear_news = judged(series, linear)
-    gaussian = [windowed_gaussian(each.values) for each in series]
     # What is left of our steps if the network has nothing to say.
-    silent = [np.zeros(len(each.values)) for each in series]
-    range_evidence, range_news = judged(series, silent)
-    segments = all_segments(series, evidence, segment)
+    nothing = [np.zeros(len(each.values)) for each in series]
+    news, *steps = (judged(series, each)[1] for each in (surprise, linear, nothing))
+    floors = dict(zip(("AR(10)", "beyond the range"), steps, strict=True))
+    gaussian = [windowed_gaussian(each.values) for each in series]
+    alarm = detector.alarm
     alarms = [
         (mine >= alarm) & (np.arange(len(mine)) >= each.probation)
         for each, mine in zip(series, news, strict=True)
     ]
-    floors = {
-        "windowed Gaussian": gaussian,
-        "AR(10)": linear_news,
-        "beyond the range": range_news,
-    }
-    nab = _nab(series, news, alarm, floors)
-    floors = {
-        "AR(10)": all_segments(series, linear_evidence, segment),
-        "beyond the range": all_segments(series, range_evidence, segment),
-    }
-    return Report(alarms, segments, nab, _segments(series, segments, floors))
+    segments = all_segments(series, news, alarm)
+    return Report(
+        alarms,
+        segments,
+        _nab(series, news, alarm, {"windowed Gaussian": gaussian} | floors),
+        _segments(
+            series,
+            segments,
+            {name: all_segments(series, each, alarm) for name, each in floors.items()},
+        ),
+    )
 
 
 def judged(series: Sequence[Series], surprise: Scores) -> tuple[Scores, Scores]:
@@ -158,10 +157,10 @@ def judged(series: Sequence[Series], surprise: Scores) -> tuple[Scores, Scores]:
 
 
 def all_segments(
-    series: Sequence[Series], evidence: Scores, alarm: float
+    series: Sequence[Series], news: Scores, alarm: float
 ) -> list[list[Window]]:
     """The segments of every series."""
-    pairs = zip(series, evidence, strict=True)
+    pairs = zip(series, news, strict=True)
     return [segments_of(each, mine, alarm) for each, mine in pairs]
 
 

@@ -1,16 +1,8 @@
-"""From errors to segments that are called strange, and how well they meet the labels.
-
-The threshold follows the errors (Hundman et al. 2018, "Detecting spacecraft anomalies
-using LSTMs and nonparametric dynamic thresholding"): of mean + z standard deviations
-it takes the z at which leaving out what lies above makes the mean and the deviation
-fall most, for the number of points and of segments left out. Then what hardly stands
-out from the rest is dropped again. No label is looked at.
-"""
+"""From alarms to segments that are called strange, and how well they meet labels."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,8 +11,6 @@ from numpy.typing import NDArray
 from experiments.anomaly.data import Series, Window
 
 _PADDING, _LEAST_PADDING = 30_000.0, 50  # seconds, points: 50 steps of ten minutes
-_ZS = np.arange(2.0, 12.5, 0.5)
-_FALL = 0.1  # the maximum of a segment has to exceed the next lower one by this share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,51 +79,21 @@ def runs_of(flags: NDArray[np.bool_], padding: int = 0) -> list[Window]:
 
 
 def segments_of(
-    series: Series, evidence: NDArray[np.float64], alarm: float
+    series: Series, news: NDArray[np.float64], alarm: float
 ) -> list[Window]:
-    """What is called strange: where the evidence reaches the alarm level, widened.
+    """What is called strange: the points of alarms, widened and joined.
 
     By as much as in Orion, 50 points of ten minutes each, or of the series' own step if
-    that is longer. The leading part, which is learned from, has no segments.
+    that is longer. In the leading part, which is learned from, no alarm counts.
+
+    Args:
+        series: the series.
+        news: [N], see `Judge.weigh`.
+        alarm: the least of it that is an alarm.
     """
-    step = float(np.median(np.diff(series.seconds))) if len(evidence) > 1 else 0.0
+    step = float(np.median(np.diff(series.seconds))) if len(news) > 1 else 0.0
     padding = _LEAST_PADDING
     if step > 0:
         padding = max(padding, round(_PADDING / step))
-    scored = np.arange(len(evidence)) >= series.probation
-    return runs_of((evidence >= alarm) & scored, padding)
-
-
-def dynamic_threshold(errors: NDArray[np.float64]) -> float:
-    """The threshold of Hundman et al. for these errors; infinity if they are equal."""
-    mean, deviation = errors.mean(), errors.std()
-    best, threshold = 0.0, np.inf
-    for z in _ZS if deviation > 0 else ():
-        limit = mean + z * deviation
-        above = errors > limit
-        if not above.any():
-            break
-        rest = errors[~above]
-        falls = (mean - rest.mean()) / mean + (deviation - rest.std()) / deviation
-        worth = falls / (above.sum() + len(runs_of(above)) ** 2)
-        if worth > best:
-            best, threshold = worth, limit
-    return threshold
-
-
-def prune(
-    errors: NDArray[np.float64], segments: Sequence[Window], threshold: float
-) -> list[Window]:
-    """Drop the segments whose maxima hardly exceed what comes next below them.
-
-    Maxima in falling order, and last the greatest error outside: all segments after
-    the last fall of 10 % or more are dropped.
-    """
-    tops = sorted(
-        ((errors[a : b + 1].max(), (a, b)) for a, b in segments), reverse=True
-    )
-    below = errors[errors <= threshold]
-    levels = [top for top, _ in tops] + [below.max(initial=0.0)]
-    falls = [(a - b) / a >= _FALL for a, b in itertools.pairwise(levels)]
-    kept = max((k + 1 for k, fall in enumerate(falls) if fall), default=0)
-    return sorted(segment for _, segment in tops[:kept])
+    scored = np.arange(len(news)) >= series.probation
+    return runs_of((news >= alarm) & scored, padding)

@@ -25,8 +25,10 @@ from lstm_jax import InputError, Task, make_optimizer
 from lstm_jax.config import Precision, RunConfig
 from lstm_jax.data import Batch
 from lstm_jax.distributed import bounded_jit
+from lstm_jax.metrics import LossSums, loss_sums
 from lstm_jax.models import DensityModel, ModelSpec, density_loss, load_model
 from lstm_jax.training import Callback, CompiledSteps, Trained, with_precision
+from lstm_jax.typing import PRNGKey
 
 NAME = "anomaly"
 _LEAST = 21  # points of a leading part that something can be learned from
@@ -35,7 +37,7 @@ _SIGNED = ANCHORS + 1  # inputs that change their sign with the series
 
 
 def detector_spec(recipe: DetectorConfig) -> ModelSpec:
-    """Describe the network of a recipe."""
+    """Describe the networks of a recipe, one for each distance, stacked."""
     sizes = {
         "features": FEATURES,
         "anchors": ANCHORS,
@@ -45,7 +47,7 @@ def detector_spec(recipe: DetectorConfig) -> ModelSpec:
         "dropout": recipe.dropout,
         "cell": recipe.cell,
     }
-    return ModelSpec("density", sizes)
+    return ModelSpec("density", sizes, members=len(LEADS))
 
 
 def stretches(table: Table, n: int, rows: int, length: int, seed: int) -> Batch:
@@ -54,23 +56,51 @@ def stretches(table: Table, n: int, rows: int, length: int, seed: int) -> Batch:
     Series are equally likely, however long.
 
     Returns:
-        The arrays that `density_loss` takes.
+        The arrays that `leads_loss` takes.
     """
     rng = np.random.default_rng([seed, n])
     points = table.weights.sum(axis=1).astype(int)
     chosen = rng.integers(len(points), size=rows)
     starts = rng.integers(np.maximum(points[chosen] - length, 0) + 1)
     signs = rng.choice(np.array([-1, 1], np.float32), size=rows)
-    at = np.minimum(starts[:, None] + np.arange(length), table.weights.shape[1] - 1)
-    inputs, anchors, values, weights = (each[chosen[:, None], at] for each in table)
-    inputs[..., :_SIGNED] *= signs[:, None, None]
-    inside = starts[:, None] + np.arange(length) < points[chosen, None]
+    parts = [
+        [each[row, ..., start : start + length, :] for each in table[:2]]
+        + [each[row, start : start + length] for each in table[2:]]
+        for row, start in zip(chosen, starts, strict=True)
+    ]
+    inputs, anchors, values, weights = map(np.stack, zip(*parts, strict=True))
+    inputs[..., :_SIGNED] *= signs[:, None, None, None]
     return {
         "inputs": inputs,
-        "anchors": anchors * signs[:, None, None],
+        "anchors": anchors * signs[:, None, None, None],
         "values": values * signs[:, None],
-        "weights": weights * inside,
+        "weights": weights,
     }
+
+
+def leads_loss(
+    models: DensityModel, carry: tuple, batch: dict[str, jax.Array], key: PRNGKey | None
+) -> tuple[LossSums, tuple]:
+    """The mean over networks of `density_loss`, each from a distance of its own.
+
+    Args:
+        models: L networks, stacked.
+        carry: nothing.
+        batch: `inputs` [B, L, T, D], `anchors` [B, L, T, A], `values` and `weights`
+            [B, T].
+        key: for dropout, or None.
+    """
+
+    def one(
+        model: DensityModel, inputs: jax.Array, anchors: jax.Array, key: PRNGKey | None
+    ) -> LossSums:
+        mine = batch | {"inputs": inputs, "anchors": anchors}
+        return density_loss(model, (), mine, key)[0]
+
+    keys = None if key is None else jax.random.split(key, len(LEADS))
+    over = (0, 1, 1, None if key is None else 0)
+    sums = jax.vmap(one, over)(models, batch["inputs"], batch["anchors"], keys)
+    return loss_sums(sums.loss.mean(), sums.count.mean()), carry
 
 
 def train_detector(
@@ -93,8 +123,10 @@ def train_detector(
         raise InputError("--data: expected a series of 140 points or more, found none")
     table = tabulate(parts)
     length = min(recipe.length, table.weights.shape[1])
-    loss = with_precision(density_loss, precision)
-    optimizer = make_optimizer(recipe.weight_decay, clip_norm=1.0, beta2=0.99)
+    # The gradient is that of one network, a third of it for each.
+    clip_norm = len(LEADS) ** -0.5
+    optimizer = make_optimizer(recipe.weight_decay, clip_norm, beta2=0.99)
+    loss = with_precision(leads_loss, precision)
     compiled = CompiledSteps(loss, optimizer)
     points = int(table.weights.sum())
     task = Task(
@@ -115,18 +147,17 @@ def train_detector(
         folder=folder,
         steps=recipe.steps,
         learning_rate=recipe.learning_rate,
-        settings={"alarm": recipe.alarm, "segment": recipe.segment},
+        settings={"alarm": recipe.alarm},
         callbacks=callbacks,
         show=True,
     )
 
 
 class Detector(NamedTuple):
-    """A network, and the evidence that it takes for an alarm and for a segment."""
+    """Stacked networks, and the evidence that it takes for an alarm."""
 
-    model: DensityModel
+    models: DensityModel
     alarm: float
-    segment: float
 
 
 def load_detector(run_dir: Path) -> Detector:
@@ -136,33 +167,33 @@ def load_detector(run_dir: Path) -> Detector:
         InputError: there is no such network, or it is damaged.
     """
     saved = load_model(run_dir, NAME)
-    arguments = saved.spec.arguments
-    if (arguments.get("features"), arguments.get("anchors")) != (FEATURES, ANCHORS):
-        raise InputError(f"{run_dir}: expected a network of {FEATURES} inputs")
-
-    def level(name: str) -> float:
-        found = saved.settings.get(name)
-        if not isinstance(found, float) or not found > 0:
-            raise InputError(f"{run_dir}: expected a level, found {found!r:.60}")
-        return found
-
-    return Detector(saved.model, level("alarm"), level("segment"))
+    arguments, members = saved.spec.arguments, saved.spec.members
+    found = members, arguments.get("features"), arguments.get("anchors")
+    if found != (len(LEADS), FEATURES, ANCHORS):
+        raise InputError(
+            f"{run_dir}: expected {len(LEADS)} networks of {FEATURES} inputs"
+        )
+    alarm = saved.settings.get("alarm")
+    if not isinstance(alarm, float) or not alarm > 0:
+        raise InputError(f"{run_dir}: expected an alarm level, found {alarm!r:.60}")
+    return Detector(saved.model, alarm)
 
 
 def surprises_of(
-    model: DensityModel, series: list[Series]
+    models: DensityModel, series: list[Series]
 ) -> list[NDArray[np.float64]]:
-    """How unexpected every point is, in nats, [N] of each series; see `surprise`.
+    """How unexpected every point is, in nats, [N] of each series; see `read`.
 
     They are read from their first points to their last ones, the state handed on.
     """
-    model, state, found = jax.device_put(model), None, []
+    models, state, found = jax.device_put(models), None, []
     for table in tables(series, _CHUNK):
-        spare = ((0, 0), (0, _CHUNK - table.values.shape[1]))
-        inputs, anchors, values = (
-            np.pad(each, spare + ((0, 0),) * (each.ndim - 2)) for each in table[:3]
+        spare = (0, _CHUNK - table.values.shape[1])
+        inputs, anchors = (
+            np.pad(each, ((0, 0), (0, 0), spare, (0, 0))) for each in table[:2]
         )
-        surprise, state = read(model, inputs, anchors, values, state)
+        values = np.pad(table.values, ((0, 0), spare))
+        surprise, state = read(models, inputs, anchors, values, state)
         found.append(np.asarray(surprise, np.float64))
     whole = np.concatenate(found, axis=1)
     return [row[: len(each.values)] for row, each in zip(whole, series, strict=True)]
@@ -170,7 +201,7 @@ def surprises_of(
 
 @bounded_jit
 def read(
-    model: DensityModel,
+    models: DensityModel,
     inputs: jax.Array,
     anchors: jax.Array,
     values: jax.Array,
@@ -182,16 +213,22 @@ def read(
     to be as far out on either side.
 
     Args:
-        model: the network.
-        inputs: [B L, T, FEATURES], and so on, as in a `Table`.
-        anchors: likewise.
-        values: likewise.
+        models: L networks, stacked.
+        inputs: [B, L, T, FEATURES].
+        anchors: [B, L, T, ANCHORS].
+        values: [B, T], in the frame.
         state: of the steps before; None at the beginning.
 
     Returns:
         [B, T], in nats, and the state.
     """
-    mixture, state = model(inputs, anchors, state)
-    below, above = mixture.log_tails(values)
-    either = jnp.maximum(-jnp.minimum(below, above) - jnp.log(2.0), 0.0)
-    return either.reshape(-1, len(LEADS), values.shape[1]).mean(axis=1), state
+
+    def one(
+        model: DensityModel, inputs: jax.Array, anchors: jax.Array, state: tuple | None
+    ) -> tuple[jax.Array, tuple]:
+        mixture, state = model(inputs, anchors, state)
+        least = jnp.minimum(*mixture.log_tails(values))
+        return jnp.maximum(-least - jnp.log(2.0), 0.0), state
+
+    surprise, state = jax.vmap(one, (0, 1, 1, 0))(models, inputs, anchors, state)
+    return surprise.mean(axis=0), state

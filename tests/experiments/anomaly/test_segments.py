@@ -1,4 +1,4 @@
-"""Segments, the threshold that follows the errors, and overlaps counted by hand."""
+"""Segments, the alarms around which they lie, and overlaps counted by hand."""
 
 import numpy as np
 

@@ -1,14 +1,13 @@
 """Scores of points: nothing later decides, and a stream has those of the whole."""
 
 import io
-import itertools
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from experiments.anomaly import __main__ as page
 from experiments.anomaly.data import Series
@@ -16,16 +15,17 @@ from experiments.anomaly.evidence import CERTAIN, SILENCE, Judge, Tail, judge
 from experiments.anomaly.features import ANCHORS, FEATURES, LEADS, tabulate
 from experiments.anomaly.inference import Stream
 from experiments.anomaly.scoring import judged
-from experiments.anomaly.task import stretches, surprises_of
+from experiments.anomaly.task import leads_loss, stretches, surprises_of
 from lstm_jax.errors import InputError
-from lstm_jax.models import DensityModel, ModelSpec, save_model
+from lstm_jax.models import DensityModel, ModelSpec, density_loss, save_model
+from lstm_jax.training import members_of
 
 SIZES = {"features": FEATURES, "anchors": ANCHORS, "hidden_size": 4, "num_layers": 1}
 
 
 @pytest.fixture(scope="module")
 def model() -> DensityModel:
-    made = DensityModel(**SIZES, rngs=nnx.Rngs(0))
+    made = ModelSpec("density", SIZES, len(LEADS)).build(jax.random.key(0))
     drawn = np.random.default_rng(0).normal(size=made.w_out.shape)
     made.w_out[...] = drawn.astype(np.float32)
     return made
@@ -128,7 +128,7 @@ def test_a_point_is_forecast_from_afar() -> None:
     values = np.zeros(80)
     values[20] = 1.0
     series = Series("g/s", np.arange(0.0, 80 * 60.0, 60.0), values)
-    guesses = tabulate([series]).anchors[..., 0]
+    guesses = tabulate([series]).anchors[0, ..., 0]
     assert guesses.argmax(axis=1).tolist() == [20 + lead for lead in LEADS]
 
 
@@ -142,24 +142,38 @@ def test_a_batch_is_a_function_of_its_number() -> None:
     np.testing.assert_array_equal(one["inputs"][..., :ANCHORS], one["anchors"])
     kinds = set()
     for row in range(64):
-        k, sign = next(
-            (k, sign)
-            for k, sign in itertools.product(range(2 * len(LEADS)), (1, -1))
-            if np.array_equal(one["anchors"][row], sign * table.anchors[k])
-        )
+        k = 0 if one["weights"][row].sum() == 60 else 1
+        sign = 1 if np.all(one["values"][row] == table.values[k]) else -1
         kinds.add((k, sign))
         np.testing.assert_array_equal(one["weights"][row], table.weights[k])
         np.testing.assert_array_equal(one["values"][row], sign * table.values[k])
-    assert {sign for _, sign in kinds} == {1, -1}
-    assert {k for k, _ in kinds} == {*range(2 * len(LEADS))}
+        np.testing.assert_array_equal(one["anchors"][row], sign * table.anchors[k])
+    assert kinds == {(0, 1), (0, -1), (1, 1), (1, -1)}
+
+
+def test_every_network_has_the_gradient_it_would_have_alone() -> None:
+    """A third of it; and its own distance."""
+    models = ModelSpec("density", SIZES, len(LEADS)).build(jax.random.key(0))
+    drawn = stretches(tabulate([a_series(90)]), 0, 2, 8, seed=0)
+    batch = {name: jnp.asarray(each) for name, each in drawn.items()}
+
+    def total(models: DensityModel) -> jax.Array:
+        return leads_loss(models, (), batch, None)[0].loss
+
+    found = jax.jit(jax.grad(total))(models).w_out[...]
+    mine = {name: each[:, 1] for name, each in batch.items() if each.ndim == 4}
+
+    def alone(model: DensityModel) -> jax.Array:
+        return density_loss(model, (), batch | mine, None)[0].loss
+
+    expected = jax.jit(jax.grad(alone))(members_of(models)[1]).w_out[...] / len(LEADS)
+    np.testing.assert_allclose(found[1], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
 def kept(model: DensityModel, tmp_path: Path) -> Path:
-    spec = ModelSpec("density", SIZES | {"parts": 3})
-    save_model(
-        tmp_path / "run", "anomaly", spec, model, {"alarm": 15.0, "segment": 15.0}
-    )
+    spec = ModelSpec("density", SIZES, len(LEADS))
+    save_model(tmp_path / "run", "anomaly", spec, model, {"alarm": 15.0})
     return tmp_path / "run"
 
 
@@ -206,15 +220,14 @@ def test_what_came_before_a_bad_line_is_judged(
 def test_a_detector_needs_its_level_and_its_inputs(
     kept: Path, model: DensityModel, tmp_path: Path
 ) -> None:
-    good = {"alarm": 15.0, "segment": 15.0}
-    for name, settings in (("None", {}), ("-1.0", good | {"segment": -1.0})):
-        folder, spec = tmp_path / name, ModelSpec("density", SIZES)
+    for name, settings in (("None", {}), ("-1.0", {"alarm": -1.0})):
+        folder, spec = tmp_path / name, ModelSpec("density", SIZES, 3)
         save_model(folder, "anomaly", spec, model, settings)
-        with pytest.raises(InputError, match=f"expected a level, found {name}"):
+        with pytest.raises(InputError, match=f"expected an alarm level, found {name}"):
             page.main(["predict", str(folder), "-"])
-    few = ModelSpec("density", SIZES | {"features": 3})
+    few = ModelSpec("density", SIZES)
     save_model(tmp_path / "few", "anomaly", few, few.build(jax.random.key(0)))
-    with pytest.raises(InputError, match=f"expected a network of {FEATURES} inputs"):
+    with pytest.raises(InputError, match=f"expected 3 networks of {FEATURES} inputs"):
         page.main(["predict", str(tmp_path / "few"), "-"])
     with pytest.raises(InputError, match="--alarm: expected"):
         page.main(["predict", str(kept), "-", "--alarm", "-1"])
