@@ -196,8 +196,8 @@ def results(
             names,
         ),
         metric="F1 (precision, recall)",
-        ours=str(found.ours),
-        floor=", ".join(f"{name} {counts}" for name, counts in found.floors.items()),
+        ours=f"{found.ours}, {found.share:.0%} of the points in segments",
+        floor="; ".join(f"{name} {counts}" for name, counts in found.floors.items()),
         **shared,
     )
     points = Result(

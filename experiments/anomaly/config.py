@@ -27,7 +27,7 @@ class DetectorConfig(Configuration):
     """Stretches of series per step."""
     length: OneOrMore = 256
     """Points of a stretch."""
-    steps: OneOrMore = 600
+    steps: OneOrMore = 300
     """Optimizer steps, unless --epochs says how many."""
     alarm: Positive = 6.0
     """Least evidence of an alarm, -ln of the probability of a point as strange."""

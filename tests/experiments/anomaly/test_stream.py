@@ -1,6 +1,7 @@
 """Scores of points: nothing later decides, and a stream has those of the whole."""
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.anomaly import __main__ as page
-from experiments.anomaly.data import Series
+from experiments.anomaly.data import LABELS, Series
 from experiments.anomaly.evidence import CERTAIN, SILENCE, Judge, Tail, judge
 from experiments.anomaly.features import ANCHORS, FEATURES, LEADS, tabulate
 from experiments.anomaly.inference import Stream
@@ -205,6 +206,30 @@ def test_predict_reads_a_file_and_the_standard_input(
     np.testing.assert_allclose([float(r[2]) for r in cells], evidence, atol=2e-3)
     assert [int(r[3]) for r in cells] == (news >= 15).astype(int).tolist()
     assert cells[120][3] == "1"
+
+
+def test_evaluate_scores_labelled_series(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One anomaly, which is found at the first point of its window."""
+    series, folder = a_series(seed=1), kept.parent / "nab"
+    stamps = [line.split(",")[0].replace("T", " ") for line in lines(series)]
+    windows = {"g/s.csv": [[stamps[200], stamps[219]]]}
+    for name, content in (
+        ("data/g/s.csv", "\n".join(["timestamp,value", *lines(series)])),
+        (LABELS, json.dumps(windows)),
+    ):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(content)
+    page.main(["evaluate", str(kept), "--data", str(folder), "--json"])
+    printed = capsys.readouterr().out
+    found = json.loads(printed.splitlines()[-1])
+    assert found["nab"] == found["nab_convention"] == pytest.approx(100)
+    assert found["f1"] == found["precision"] == found["recall"] == 1
+    assert found["share_of_points"] == 101 / 400
+    assert "5.0% in labelled windows" in printed
+    with pytest.raises(InputError, match="--data: expected a path, found none"):
+        page.main(["evaluate", str(kept)])
 
 
 def test_what_came_before_a_bad_line_is_judged(
