@@ -26,7 +26,7 @@ SILENCE = 300  # points in which an alarm is not repeated
 CERTAIN = 20.0  # the evidence of a value beyond the range
 _BEYOND = 0.02  # of the range
 _SHARE = 0.05  # of the points, which are the tail
-_MEMORY = 5000  # points that the tail is estimated from
+_MEMORY = 2000  # points that the tail is estimated from
 _FIRST = 50  # points before there is any evidence
 Rows = NDArray[np.float64]
 

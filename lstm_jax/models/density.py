@@ -55,10 +55,6 @@ class LogisticMixture:
         above = self.log_shares - jax.nn.softplus(z)
         return jax.nn.logsumexp(below, axis=-1), jax.nn.logsumexp(above, axis=-1)
 
-    def mean(self) -> StepValues:
-        """The expected value of every step, [B, T]."""
-        return jnp.sum(jnp.exp(self.log_shares) * self.means, axis=-1)
-
 
 class DensityModel(nnx.Module):
     """The distribution of a point, from what is known before it.
