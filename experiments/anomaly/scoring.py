@@ -132,7 +132,7 @@ def report_on(detector: Detector, series: list[Series]) -> Report:
         (mine >= alarm) & (np.arange(len(mine)) >= each.probation)
         for each, mine in zip(series, news, strict=True)
     ]
-    segments = all_segments(series, news, alarm)
+    segments = all_segments(series, news)
     return Report(
         alarms,
         segments,
@@ -140,7 +140,7 @@ def report_on(detector: Detector, series: list[Series]) -> Report:
         _segments(
             series,
             segments,
-            {name: all_segments(series, each, alarm) for name, each in floors.items()},
+            {name: all_segments(series, each) for name, each in floors.items()},
         ),
     )
 
@@ -156,12 +156,10 @@ def judged(series: Sequence[Series], surprise: Scores) -> tuple[Scores, Scores]:
     return evidence, news
 
 
-def all_segments(
-    series: Sequence[Series], news: Scores, alarm: float
-) -> list[list[Window]]:
+def all_segments(series: Sequence[Series], news: Scores) -> list[list[Window]]:
     """The segments of every series."""
     pairs = zip(series, news, strict=True)
-    return [segments_of(each, mine, alarm) for each, mine in pairs]
+    return [segments_of(each, mine) for each, mine in pairs]
 
 
 def is_unseen(series: Series) -> bool:

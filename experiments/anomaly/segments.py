@@ -78,19 +78,19 @@ def runs_of(flags: NDArray[np.bool_], padding: int = 0) -> list[Window]:
     return found
 
 
-def segments_of(
-    series: Series, news: NDArray[np.float64], alarm: float
-) -> list[Window]:
-    """What is called strange: the points of alarms, widened and joined.
+def segments_of(series: Series, news: NDArray[np.float64]) -> list[Window]:
+    """What is called strange in a whole series: the strangest points, widened, joined.
 
-    By as much as in Orion, 50 points of ten minutes each, or of the series' own step if
-    that is longer. In the leading part, which is learned from, no alarm counts.
+    As strange a point would come up less than once by chance in a series of this
+    length: its probability is below 1 / N. It is widened by as much as in Orion, 50
+    points of ten minutes each, or of the series' own step if that is longer. In the
+    leading part, which is learned from, nothing counts.
 
     Args:
         series: the series.
         news: [N], see `Judge.weigh`.
-        alarm: the least of it that is an alarm.
     """
+    alarm = np.log(len(news))
     step = float(np.median(np.diff(series.seconds))) if len(news) > 1 else 0.0
     padding = _LEAST_PADDING
     if step > 0:
