@@ -1,9 +1,10 @@
 """Find anomalies in time series, point by point as they come.
 
 Task      A score for every point of a series from that point and those before it, and
-          a flag where something is wrong. An LSTM says how the next point is
-          distributed; how far out the point lies is held against the surprises of its
-          series so far. One network reads all series, none by name.
+          an alarm where something is wrong. Three LSTMs say how the point is
+          distributed, from 12, 24 and 48 points before it; how far out it lies is held
+          against the surprises of its series so far. They read all series, none by
+          name.
 Data      NAB, the Numenta Anomaly Benchmark (MIT): 58 series of 1,127 to 22,695
           points, 116 labelled windows. `--data` is a zip or a folder with data/ and
           labels/; labels decide nothing but the scores.
@@ -11,8 +12,9 @@ Protocol  The network learns from the leading part of each series that NAB does 
           score, 15 % and 750 points at most. NAB's score, standard profile, on all 58
           series: by NAB's convention, which takes the threshold that is best for the
           labels, and with the alarm level that was chosen beforehand. F1 of segments
-          that overlap, as Orion counts it, on the 45 series it has. Settings were
-          chosen on the other 13, whose labels were looked at.
+          that overlap, as Orion counts it, on the 45 series it has; they lie around
+          points less probable than one in the whole series. Settings were chosen by
+          the labels of the other 13.
 Command   python -m experiments.anomaly --data nab_data_labels.zip
           python -m experiments.anomaly --resume --run-dir RUN_DIR
           python -m experiments.anomaly evaluate RUN_DIR --data my_folder
@@ -191,7 +193,7 @@ def results(
     segments = Result(
         **described(
             "Anomaly detection, F1",
-            f"{found.series} series, segments that overlap, pooled; no label used",
+            f"{found.series} series, segments that overlap, pooled",
             files,
             names,
         ),
