@@ -140,7 +140,6 @@ def load(options: Options) -> tuple[list[Series], Options]:
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    started = time.perf_counter()
     check_options(options, validated=False)
     series, options = load(options)
     files = (
@@ -149,11 +148,11 @@ def learn(options: Options) -> None:
     spare = [options.data] if options.data else []
     rows = options.recipe.rows
     with begun(NAME, options, rows=rows, files=files, spare=spare):
-        learn_from(options, series, files, started)
+        learn_from(options, series, files)
 
 
 def learn_from(
-    options: Options, series: list[Series], files: Sequence[DataFile], started: float
+    options: Options, series: list[Series], files: Sequence[DataFile]
 ) -> None:
     """The run, in its folder."""
     from experiments.anomaly.plots import draw_alarms
@@ -175,10 +174,12 @@ def learn_from(
     )
     if not lstm_jax.distributed.is_primary():
         return
+    began = time.perf_counter()
     report = report_on(Detector(trained.model, options.recipe.alarm), series)
     print(report)
     draw_alarms(run_dir / "alarms.png", series, report.alarms, report.segments)
-    minutes = (time.perf_counter() - started) / 60
+    scored = time.perf_counter() - began
+    minutes = (trained.timer.seconds() + scored) / 60  # all parts of a resumed run
     for folder, result in results(options, report, files, minutes).items():
         write_result(run_dir / folder, result)
 
