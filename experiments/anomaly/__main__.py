@@ -1,7 +1,7 @@
 """Find anomalies in time series, point by point as they come.
 
 Task      A score for every point of a series from that point and those before it, and
-          an alarm where something is wrong. Three LSTMs say how the point is
+          an alarm where something is wrong. Six LSTMs say how the point is
           distributed, from 12, 24 and 48 points before it; how far out it lies is held
           against the surprises of its series so far. They read all series, none by
           name.

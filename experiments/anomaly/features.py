@@ -5,9 +5,9 @@ units of its running mean deviation, and squeezed by asinh, which is linear near
 logarithmic far away. So the network needs to know no series by name. A profile
 remembers what the series usually is at this time of the day, and of the week.
 
-Of the last points nothing is shown: a point is forecast from some way back, from
-several distances side by side. What drifts off slowly is no surprise from one point to
-the next, and is one from afar.
+Of the last points nothing is shown: a point is forecast from some way back, by L
+networks from several distances side by side. What drifts off slowly is no surprise from
+one point to the next, and is one from afar.
 
 The same steps serve many series side by side and one stream: rows of arrays.
 """
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from experiments.anomaly.data import Series
 
-LEADS = (12, 24, 48)  # points from the last one that is shown to the one that comes
+# Points from the last one that is shown to the one that comes, for each network: two
+# of each, for first weights alone move the scores of one by more than is gained.
+LEADS = (12, 12, 24, 24, 48, 48)
 MEMORY = 2000  # points that a running mean remembers
 RECENT = 100  # points that the mean of the steps remembers
 FEATURES, ANCHORS = 7, 3

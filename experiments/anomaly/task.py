@@ -37,7 +37,7 @@ _SIGNED = ANCHORS + 1  # inputs that change their sign with the series
 
 
 def detector_spec(recipe: DetectorConfig) -> ModelSpec:
-    """Describe the networks of a recipe, one for each distance, stacked."""
+    """Describe the networks of a recipe, one for each of `LEADS`, stacked."""
     sizes = {
         "features": FEATURES,
         "anchors": ANCHORS,
@@ -81,7 +81,7 @@ def stretches(table: Table, n: int, rows: int, length: int, seed: int) -> Batch:
 def leads_loss(
     models: DensityModel, carry: tuple, batch: dict[str, jax.Array], key: PRNGKey | None
 ) -> tuple[LossSums, tuple]:
-    """The mean over networks of `density_loss`, each from a distance of its own.
+    """The mean over networks of `density_loss`, each from its distance.
 
     Args:
         models: L networks, stacked.
@@ -123,7 +123,7 @@ def train_detector(
         raise InputError("--data: expected a series of 140 points or more, found none")
     table = tabulate(parts)
     length = min(recipe.length, table.weights.shape[1])
-    # The gradient is that of one network, a third of it for each.
+    # The gradient is that of one network, shared among all.
     clip_norm = len(LEADS) ** -0.5
     optimizer = make_optimizer(recipe.weight_decay, clip_norm, beta2=0.99)
     loss = with_precision(leads_loss, precision)
@@ -209,8 +209,8 @@ def read(
 ) -> tuple[jax.Array, tuple]:
     """How unexpected points are, and the state after them.
 
-    The mean over all distances that they are forecast from of -ln of the probability
-    to be as far out on either side.
+    The mean over all networks of -ln of the probability to be as far out on either
+    side.
 
     Args:
         models: L networks, stacked.
