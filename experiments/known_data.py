@@ -10,6 +10,9 @@ order, in the order of the sums. Where the same data come packed in several ways
 stands for all of them: that of FSDD's recordings, in zips or not, is as `sha256sum
 *.wav | LC_ALL=C sort -k2 | sha256sum` prints it; that of stays in intensive care is
 of one table, see `experiments.healthcare.data.describe_stays`.
+order, in the order of the sums. FSDD's is that of all recordings, in zips or not, as
+`sha256sum *.wav | LC_ALL=C sort -k2 | sha256sum` prints it; NAB's likewise, of
+data/*/*.csv and labels/combined_windows.json.
 """
 
 from __future__ import annotations
@@ -66,6 +69,10 @@ PEN_DIGITS = {
         "8c665817e28c88922d06a25791bb24e3bef766ea0c48534e79f0b5ccd44526e4",
         "efc35920415126cb0b1019f4a40c12990845f7d4eadf72c996d5d1f6aeb91c9a",
     ),
+NAB = {
+    "licence": "MIT",
+    "data": "NAB, 58 series, 116 windows",
+    "sha256": ("032b9d703ca81db9ea11199c8f8e013f7883c4bd2881564f8352b65619528420",),
 }
 BENCHMARKS = (
     Benchmark(
@@ -181,6 +188,18 @@ BENCHMARKS = (
         published="none, the test is our own",
         best_known="none, the test is our own",
         **PEN_DIGITS,
+        task="Anomaly detection, F1",
+        protocol="45 series",
+        published="0.600 LSTM autoencoder, 0.586 LSTM dynamic threshold (Orion 0.7.1)",
+        best_known="0.663 AER (Orion 0.7.1)",
+        **NAB,
+    ),
+    Benchmark(
+        task="Anomaly detection, NAB score",
+        protocol="58 series",
+        published="none by an LSTM on NAB's board; 70.1 HTM",
+        best_known="74.9 ARTime",
+        **NAB,
     ),
 )
 

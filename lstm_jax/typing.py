@@ -56,6 +56,9 @@ Future = Float[Array, "B F"]
 Quantiles = Float[Array, "B F Q"]
 Forecasts = Float[Array, "E B F Q"]
 NextFrames = Float[Array, "B F D"]  # pictures that follow, each row by row
+StepValues = Float[Array, "B T"]
+Anchors = Float[Array, "B T A"]  # A guesses of the point of every step
+MixtureParts = Float[Array, "B T K"]  # of K distributions
 
 # Symbols and logits.
 Ids = Int[Array, "T B"]

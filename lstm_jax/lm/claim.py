@@ -66,6 +66,7 @@ _LEARNED = (
 # listed writes what all of them do.
 WRITTEN: dict[str, tuple[str, ...]] = {
     RUN: (*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
+    "anomaly": (*_LEARNED, "alarms.png", "f1/result.json"),
     "forecast": (*_LEARNED, "forecasts.csv", "forecasts.png"),
     "healthcare": (
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),

@@ -23,6 +23,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.models.classifier import SequenceClassifier
 from lstm_jax.models.ctc import CTCModel
 from lstm_jax.models.event import EventModel
+from lstm_jax.models.density import DensityModel
 from lstm_jax.models.forecaster import ForecastModel
 from lstm_jax.models.frames import FrameModel
 from lstm_jax.models.language import LanguageModel
@@ -38,6 +39,7 @@ NETWORKS: dict[str, type[nnx.Module]] = {
     "classifier": SequenceClassifier,
     "ctc": CTCModel,
     "event": EventModel,
+    "density": DensityModel,
     "forecaster": ForecastModel,
     "frames": FrameModel,
     "language": LanguageModel,

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 import lstm_jax
 from experiments import digits
+from experiments.anomaly import __main__ as anomaly
 from experiments.forecast import __main__ as forecast
 from experiments.healthcare import __main__ as healthcare
 from experiments.healthcare.data import generated as generated_stays
@@ -45,6 +46,7 @@ from tests.helpers.experiment_runs import (
 PATIENCE = 240  # seconds
 Use = Callable[[Path, pytest.CaptureFixture[str]], None]
 PAGES = {
+    "anomaly": anomaly,
     "forecast": forecast,
     "healthcare": healthcare,
     "music": music,
@@ -143,6 +145,12 @@ def test_a_signal_is_only_asked_about() -> None:
     assert raised.value.code == 130
 
 
+def use_anomaly(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run_dir.parent / "own.csv").write_text("2014-04-01 00:05:00,7\n")
+    anomaly.main(["predict", str(run_dir), str(run_dir.parent / "own.csv")])
+    assert capsys.readouterr().out.endswith("2014-04-01 00:05:00,7,0.0000,0\n")
+
+
 def use_forecasts(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points = forecast.generated()["S3"]
     (run_dir.parent / "own.csv").write_text("load\n" + "\n".join(map(str, points)))
@@ -203,6 +211,7 @@ def use_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "stops"),
     [
+        ("anomaly", [(1, r"the last model is kept in .*not scored", use_anomaly)]),
         ("forecast", [(1, r"the last model is kept in .*not scored", use_forecasts)]),
         ("music", [(9, r"the best network so far is kept in .*not scored", use_music)]),
         (

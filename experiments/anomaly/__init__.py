@@ -1,0 +1,1 @@
+"""Finding anomalies in time series, point by point."""
