@@ -54,6 +54,7 @@ _TRAINED = (
     *_inside("inspect", ("gates.png", "lags.png", "units.png")),
 )
 _FOLDS = ("crossval.json", "predictions.npz")
+_PLAN = "folds/crossval-plan.json"
 _TOKENIZERS = ("tokenizer.json", "source.json", "target.json")
 _LEARNED = (
     *("experiment.json", "config.json", *_TOKENIZERS),
@@ -65,7 +66,11 @@ _LEARNED = (
 # What a run of each kind writes; # is a number, * anything. An application that is not
 # listed writes what all of them do.
 WRITTEN: dict[str, tuple[str, ...]] = {
-    RUN: (*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
+    RUN: (
+        *(*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
+        *(_PLAN, "folds/seed-#/fold-#.json", *_inside("folds/seed-#/fold-#", _TRAINED)),
+        *_inside("folds/program-#", _TRAINED),
+    ),
     "forecast": (*_LEARNED, "forecasts.csv", "forecasts.png"),
     "sentiment": (
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),
@@ -406,8 +411,11 @@ def _folders_of(kind: str) -> re.Pattern[str]:
 @functools.cache
 def _beginning() -> re.Pattern[str]:
     """The relative paths of what is written before the first step."""
-    names = (*_BEGINNING, *_TOKENIZERS, _EXPERIMENT, "generated.txt")
-    return _pattern((*names, *_inside("checkpoints/*", _STATE)), r"(\.draft)?")
+    names = (*_BEGINNING, *_TOKENIZERS, _EXPERIMENT, "generated.txt", _PLAN)
+    states = _inside("checkpoints/*", _STATE)
+    folds = _inside("folds/seed-*/fold-*", (_CONFIG, *states))
+    programs = _inside("folds/program-*", states)
+    return _pattern((*names, *states, *folds, *programs), r"(\.draft)?")
 
 
 def _pattern(names: Sequence[str], end: str = "") -> re.Pattern[str]:

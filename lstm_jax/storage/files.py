@@ -113,12 +113,13 @@ def replace_json(path: Path, record: Fields) -> None:
     replace_file(path, f"{json.dumps(record, indent=2)}\n".encode())
 
 
-def read_json(path: Path, what: str) -> Fields:
+def read_json(path: Path, what: str, largest: int = _LARGEST_JSON) -> Fields:
     """The JSON object of a file, without its checksum.
 
     Args:
         path: where.
         what: is expected there, for the message.
+        largest: bytes that it may have.
 
     Raises:
         InputError: there is no file, it is too large, no JSON object, or its checksum
@@ -127,8 +128,8 @@ def read_json(path: Path, what: str) -> Fields:
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > _LARGEST_JSON:
-                raise ValueError(f"{size:,} bytes, more than {_LARGEST_JSON:,}")
+            if size > largest:
+                raise ValueError(f"{size:,} bytes, more than {largest:,}")
             return unseal(json.loads(file.read()))
     except FileNotFoundError:
         raise InputError(f"expected {what} at {path}, found no file") from None

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 import lstm_jax
+from experiments import training
 from experiments.forecast import __main__ as forecast
 from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
@@ -34,6 +36,7 @@ from tests.helpers.experiment_runs import (
     call,
     environment,
 )
+from tests.helpers.stops import After
 
 PATIENCE = 240  # seconds
 Use = Callable[[Path, pytest.CaptureFixture[str]], None]
@@ -43,20 +46,6 @@ PAGES = {
     "speech": speech,
     "translate": translate,
 }
-
-
-class After(Stop):
-    """Is asked to stop when it has seen so many rows of history, of all trainings."""
-
-    def __init__(self, rows: int) -> None:
-        super().__init__()
-        self._left = rows
-
-    def on_row(self, row: HistoryRow) -> str | None:
-        self._left -= 1
-        if self._left <= 0:
-            self._number = signal.SIGINT
-        return super().on_row(row)
 
 
 @pytest.fixture
@@ -263,25 +252,46 @@ def test_patience_needs_something_held_out(name: str) -> None:
         page.main(["--smoke", "--patience", "2", "--evaluations", "0"])
 
 
-@pytest.mark.parametrize("jointly", [False, True])
-def test_of_a_cross_validation_the_finished_seeds_are_kept(
-    jointly: bool,
-    ask: Callable[[int], None],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_a_cross_validation_goes_on_bit_for_bit_when_stopped(
+    ask: Callable[[int], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """And what the finished seeds came to is there meanwhile."""
     (tmp_path / "t.txt").write_text("abc abd " * 9)
-    small = "--hidden 2 --layers 1 --batch 2 --length 8 --epochs 1 --folds 2 --seeds 2"
-    words = ["--data", f"{tmp_path}/t.txt", "--run-dir", f"{tmp_path}/run"]
-    words += [*small.split(), *["--jointly"] * jointly]
-    ask(1 if jointly else 3)  # a fold is a call
-    with pytest.raises(Interrupted, match=r"fold.*not finished|no fold is finished"):
-        crossval.main(words)
+    small = "--hidden 2 --layers 1 --batch 2 --length 8 --epochs 2 --folds 2 --seeds 2"
+    words = ["--data", f"{tmp_path}/t.txt", *small.split(), "--steps-per-call", "2"]
+    ask(10**9)
+    crossval.main([*words, "--run-dir", f"{tmp_path}/whole"])
+    capsys.readouterr()
+    ask(8)  # a fold is three calls
+    with pytest.raises(Interrupted, match="fold 1 of 2 is not finished; --resume goes"):
+        crossval.main([*words, "--run-dir", f"{tmp_path}/run"])
     printed = capsys.readouterr().out
-    assert ("seed 0, fold 2 of 2" in printed) == (not jointly)
-    assert "seed 1, fold 2 of 2" not in printed and "means over folds" not in printed
-    kept = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("crossval.json")]
-    assert kept == ([] if jointly else ["run/seed-0/crossval.json"])
+    assert "seed 0, fold 2 of 2" in printed and "means over folds" not in printed
+    kept = [str(path.relative_to(tmp_path / "run")) for path in results(tmp_path)]
+    assert kept == ["seed-0/crossval.json"]
+    ask(10**9)
+    crossval.main(["--resume", "--run-dir", f"{tmp_path}/run"])
+    printed = capsys.readouterr().out
+    assert "seed 0, fold" not in printed, "no finished fold is done again"
+    assert "seed 1, fold 1 of 2" in printed and "means over folds" in printed
+    assert len(results(tmp_path)) == 2
+    for path in results(tmp_path):
+        whole = tmp_path / "whole" / path.relative_to(tmp_path / "run")
+        assert path.read_bytes() == whole.read_bytes()
+        ours, theirs = (np.load(p.parent / "predictions.npz") for p in (path, whole))
+        for name in theirs.files:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+    assert not list(tmp_path.rglob("checkpoints"))
+    crossval.main(["--resume", "--run-dir", f"{tmp_path}/run"])  # as often as one likes
+    again = capsys.readouterr().out
+    assert again == "".join(
+        line for line in printed.splitlines(keepends=True) if "trained in" not in line
+    )
+
+
+def results(path: Path) -> list[Path]:
+    """What the seeds of the run that was stopped came to."""
+    return sorted(path.glob("run/seed-*/crossval.json"))
 
 
 @contextlib.contextmanager
@@ -334,7 +344,7 @@ def test_a_real_signal_ends_a_translation(
                     pass
 
     monkeypatch.setattr(translate, "interruptible", seen)
-    monkeypatch.setattr(lstm_jax.report, "Progress", Sender)
+    monkeypatch.setattr(training, "Progress", Sender)
     run_dir = tmp_path / "run"
     with pytest.raises(SystemExit) as ended:
         words = ["--smoke", "--run-dir", str(run_dir)]
