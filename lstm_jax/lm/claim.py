@@ -40,7 +40,13 @@ def _inside(folder: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 _BEGINNING = ("config.json", "vocab.json", "corpus.npy", "corpus.sha256")
-_STATE = ("model.safetensors", "training.safetensors", "record.json")
+# As Orbax writes it; with more behind its name it is not finished.
+_PARTS = ("_*", "manifest.ocdbt", "commit_success.txt", "array_metadatas/process_#")
+_PARTS += ("d/*", "ocdbt.process_#/manifest.ocdbt", "ocdbt.process_#/d/*")
+_STATE = (
+    *("model.safetensors", "training.safetensors", "record.json"),
+    *(*_inside("training.orbax", _PARTS), *_inside("training.orbax.*", _PARTS)),
+)
 _CHECKPOINTS = (
     *_inside("checkpoints/#", _STATE),
     *_inside("checkpoints/#.draft", _STATE),

@@ -102,6 +102,19 @@ def sha256_of(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def synced_sha256_of(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file under a folder by its path in it, once on the disk."""
+    sums = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+            continue
+        with open_regular(path) as file:
+            os.fsync(file.fileno())
+            sums[path.relative_to(folder).as_posix()] = sha256_of(file)
+    return sums
+
+
 def write_json(path: Path, record: Fields, indent: int | None = None) -> None:
     """Write a JSON object and its checksum."""
     text = json.dumps(seal(record), indent=indent)
