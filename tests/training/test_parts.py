@@ -11,6 +11,7 @@ import pytest
 
 from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.errors import InputError
+from lstm_jax.lm.claim import Claim
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.task import first_state
 from lstm_jax.lm.text_model import load_text_model
@@ -152,6 +153,16 @@ def test_a_damaged_part_is_passed_over_for_the_step_before(
     outcome = run_once(run, CONFIG, resume=True)
     assert f"step {before} takes its place" in caplog.text
     assert_same_run(run, outcome, whole)
+
+
+def test_a_new_run_replaces_all_parts(begun: RunDirectory, tmp_path: Path) -> None:
+    """And those that were being written when a process was killed."""
+    run = copied_run(begun, tmp_path / "run")
+    last = run.checkpoint_path / str(checkpoint_steps(run)[-1])
+    draft = shutil.copytree(last, last.with_suffix(".draft"))
+    (draft / PARTS).rename(draft / f"{PARTS}.orbax-checkpoint-tmp")
+    with Claim(run.path, overwrite=True).held():
+        assert not list(run.path.rglob("*"))
 
 
 def test_a_part_that_is_missing_or_too_many_is_damage(
