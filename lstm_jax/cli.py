@@ -3,15 +3,18 @@
 import dataclasses
 import functools
 import io
+import itertools
 import os
 import sys
+import types
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from lstm_jax.config import expanded
+from lstm_jax.config import expanded, flag_of
 from lstm_jax.errors import InputError, Interrupted, warn
 
 Options = TypeVar("Options")
@@ -32,13 +35,18 @@ def parse(
     """The options on the command line; a mistake or --help ends the process.
 
     A ~ in a path stands for the home directory.
+
+    Raises:
+        InputError: a flag has a few words to choose from, and this is none of them.
     """
+    words = _by_their_new_names(sys.argv[1:] if argv is None else argv)
+    _refuse_other_words(kind, words)
     cli = functools.partial(
         tyro.cli,
         kind,
         prog=f"python -m {package}.{command}".removesuffix(".__main__"),
         description=description,
-        args=_by_their_new_names(sys.argv[1:] if argv is None else argv),
+        args=words,
         # A switch that the defaults have on, those of a run to be resumed for one, may
         # be named both ways; else only the one that changes something is shown.
         config=_STYLE if default is None else _STYLE[:1],
@@ -55,6 +63,40 @@ def _by_their_new_names(argv: Sequence[str]) -> list[str]:
             warn(f"{name} is now called {_FORMER[name]}")
             words[k] = "=".join([_FORMER[name], *value])
     return words
+
+
+def _refuse_other_words(kind: type, words: Sequence[str]) -> None:
+    """Refuse the first word that is none of those its flag takes."""
+    choices = _choices(kind)
+    for k, word in enumerate(words):
+        flag, *given = word.split("=", 1)
+        flag = flag.replace("_", "-")
+        if flag not in choices:
+            continue
+        known, several = choices[flag]
+        rest = itertools.takewhile(lambda word: word[:1] != "-", words[k + 1 :])
+        values = given or (list(rest) if several else words[k + 1 : k + 2])
+        for value in values:
+            if value not in (*known, "None") and value[:1] != "-":
+                raise InputError(
+                    f"{flag}: expected one of {', '.join(known)}, found {value}"
+                )
+
+
+def _choices(kind: type) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """The flags that take one of a few words: these, and whether several of them."""
+    found = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            found |= _choices(hint)
+            continue
+        parts = {hint}
+        if typing.get_origin(hint) in (tuple, types.UnionType, typing.Union):
+            parts = set(typing.get_args(hint)) - {types.NoneType, ...}
+        if len(parts) == 1 and typing.get_origin(part := parts.pop()) is typing.Literal:
+            several = typing.get_origin(hint) is tuple
+            found[flag_of(name)] = typing.get_args(part), several
+    return found
 
 
 def peek(

@@ -160,7 +160,7 @@ class RunConfig(Configuration):
     cores. A number shows the CPU as so many devices."""
     shard_model: bool = False
     """Spread parameters and optimizer state over the devices too: less memory on each,
-    the same results."""
+    the same results. Checkpoints are then written by Orbax."""
     resume: bool = False
     """Continue the run in --run-dir."""
     overwrite: bool = False

@@ -3,10 +3,12 @@
 The text is cut into k contiguous blocks. Each block is predicted by a model that was
 trained on all the others, vocabulary included, to the end of its run. Printed are the
 scores of every fold, their mean and their standard deviation; RUN_DIR gets them all in
-crossval.json, and what was predicted for each character in predictions.npz.
+crossval.json, and what was predicted for each character in predictions.npz. With
+--resume a cross-validation that was stopped goes on in the fold that it was in.
 """
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +26,15 @@ from lstm_jax.lm.config import (
     TrainConfig,
     check,
 )
-from lstm_jax.lm.run_directory import RunDirectory
+from lstm_jax.lm.crossval_plan import read_plan
+from lstm_jax.lm.run_directory import RunDirectory, open_run
+from lstm_jax.storage.lock import locked
 from lstm_jax.training.signals import interruptible
 
 if TYPE_CHECKING:
     from lstm_jax.training.cross_validation import CrossValidation
 
+_SUFFIX, _KEPT = "-crossval", "folds"
 _PRINTED = {
     f"{protocol}_{name}": label
     for protocol in ("window256", "stream")
@@ -39,6 +44,15 @@ _PRINTED = {
         ("accuracy", "accuracy"),
     )
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """The few flags on which the defaults of all others depend."""
+
+    data: tuple[Path, ...] = ()
+    run_dir: Path | None = None
+    resume: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +79,8 @@ class FoldOptions:
     """Optimizer steps inside one compiled call."""
     run_dir: Path | None = None
     """Folder for the results. Default: runs/NAME-crossval of the first file."""
+    resume: bool = False
+    """Continue the cross-validation in --run-dir."""
     overwrite: bool = False
     """Replace the run in --run-dir; other files in it stay."""
 
@@ -83,12 +99,17 @@ class CrossvalOptions:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, cross-validate, print, keep."""
-    options = cli.parse(CrossvalOptions, "crossval", __doc__ or "", argv)
+    words = sys.argv[1:] if argv is None else argv
+    begun = _begun(cli.peek(_Given, "crossval", words))
+    options = cli.parse(CrossvalOptions, "crossval", __doc__ or "", words, begun)
     given, config = options.run, _config(options)
     text = read_text(given.data, given.vocab)
-    assert config.run.run_dir, "set by _config"
-    claim = Claim(config.run.run_dir, overwrite=given.overwrite, spare=given.data)
-    claim.check()
+    path = config.run.run_dir
+    assert path, "set by _config"
+    resumes = (path / _KEPT).is_dir()
+    claim = Claim(path, overwrite=given.overwrite, spare=given.data, resumes=resumes)
+    if not given.resume:
+        claim.check()
 
     from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
 
@@ -97,9 +118,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lstm_jax.lm.cross_validation import check_folds
 
     check_folds(text, config, given.folds)
-    with claim.held():
-        run = RunDirectory(claim.path)
-        run.announce()
+    with locked(path) if given.resume else claim.held():
+        run = RunDirectory(path)
+        if not given.resume:
+            run.announce()
         _validate(text, given, config, run)
 
 
@@ -107,29 +129,53 @@ def _validate(
     text: str | bytes, given: FoldOptions, config: TrainConfig, run: RunDirectory
 ) -> None:
     """Cross-validate, print, keep."""
-    from lstm_jax.lm.cross_validation import cross_validate_text
+    from lstm_jax.lm.cross_validation import cross_validations
     from lstm_jax.training.cross_validation import fold_table
 
     seeds = range(given.seed, given.seed + given.seeds)
     results: list[CrossValidation] = []
     with interruptible() as stop:
-        # What a seed has given is on the disk before the next one begins.
-        for some in [seeds] if given.jointly else [[seed] for seed in seeds]:
-            found = cross_validate_text(
-                *(text, config, given.folds, some),
-                jointly=given.jointly,
-                stop=stop,
-                log=print,
-            )
-            if not results:
-                run.write_config(config)  # before that nothing was worth keeping
-            results += found
-            for seed, result in zip(some, found, strict=True):
-                print(f"\nseed {seed}\n{fold_table(result, _PRINTED)}")
-                result.save(run.path / f"seed-{seed}" if given.seeds > 1 else run.path)
+        found = cross_validations(
+            *(text, config, given.folds, seeds),
+            jointly=given.jointly,
+            folder=run.path / _KEPT,
+            stop=stop,
+            log=print,
+        )
+        run.write_config(config)  # from here on there is something to resume
+        for seed, result in zip(seeds, found, strict=True):
+            print(f"\nseed {seed}\n{fold_table(result, _PRINTED)}")
+            result.save(run.path / f"seed-{seed}" if given.seeds > 1 else run.path)
+            results.append(result)
     if len(results) > 1:
         print(f"\nmeans over folds, by seed\n{_by_seed(results)}")
     print(f"\nkept in {run.path}")
+
+
+def _begun(given: _Given) -> CrossvalOptions | None:
+    """With --resume, the options of the cross-validation that is to be continued."""
+    if not given.resume:
+        return None
+    path = given.run_dir
+    if path is None and given.data:
+        path = default_folder(given.data, _SUFFIX)
+    if path is None:
+        raise InputError("--resume: expected --run-dir, found none")
+    plan = read_plan(open_run(path).path / _KEPT)
+    config = plan.config
+    run = FoldOptions(
+        data=config.text.data,
+        vocab=config.text.vocab,
+        folds=plan.folds,
+        seed=plan.seeds[0],
+        seeds=len(plan.seeds),
+        jointly=plan.jointly,
+        epochs=config.run.epochs,
+        max_seconds=config.run.max_seconds,
+        steps_per_call=config.run.steps_per_call,
+        run_dir=path,
+    )
+    return CrossvalOptions(run, config.model, config.optimizer, config.regularizer)
 
 
 def _config(options: CrossvalOptions) -> TrainConfig:
@@ -140,7 +186,7 @@ def _config(options: CrossvalOptions) -> TrainConfig:
     check_bounds(given)
     if given.jointly and given.max_seconds is not None:
         raise InputError("--jointly: expected --epochs, found --max-seconds")
-    path = default_folder(given.data, "-crossval")
+    path = default_folder(given.data, _SUFFIX)
     config = TrainConfig(
         text=DataConfig(given.data, given.vocab, validation_fraction=0.0),
         model=options.model,
@@ -153,6 +199,8 @@ def _config(options: CrossvalOptions) -> TrainConfig:
             seed=given.seed,
             evaluations=0,
             steps_per_call=given.steps_per_call,
+            resume=given.resume,
+            overwrite=given.overwrite,
         ),
     )
     check(config)

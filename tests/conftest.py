@@ -14,9 +14,9 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
-# Most of the time would go into LLVM's optimizations of programs that run for an
-# instant. XLA's own are made; commands in processes of their own have both.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+from tests.helpers.quick_compilation import XLA_FLAGS
+
+os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
 
 import hypothesis
 import jax

@@ -2,10 +2,12 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from lstm_jax import cli
+from lstm_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,3 +61,51 @@ def test_a_flag_has_its_former_name_for_a_release(
     assert cli.parse(Renamed, "train", "", words.split()) == Renamed(0.5, True)
     assert any("is now called --" in message for message in caplog.messages)
     assert "--average" not in " ".join(caplog.messages[1:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of some options."""
+
+    cell_name: Literal["lstm", "gru"] = "lstm"
+    devices: int | Literal["all"] = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """Options of which some have a few words to choose from."""
+
+    part: Part = dataclasses.field(default_factory=Part)
+    preset: Literal["short", "long"] | None = None
+    groups: tuple[Literal["a", "b"], ...] = ()
+    text: str = ""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--cell-name grue", "--cell-name: expected one of lstm, gru, found grue"),
+        ("--cell_name=grue", "--cell-name: expected one of lstm, gru, found grue"),
+        (
+            "--cell-name gru --preset x",
+            "--preset: expected one of short, long, found x",
+        ),
+    ],
+)
+def test_a_word_that_is_none_of_the_choices_is_refused(
+    words: str, expected: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{expected}$"):
+        cli.parse(Choices, "train", "", words.split())
+
+
+def test_what_is_no_choice_is_left_to_the_parser(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = "--devices all --text=--preset --groups b a --cell-name gru".split()
+    found = cli.parse(Choices, "train", "", words)
+    assert found == Choices(Part("gru", "all"), groups=("b", "a"), text="--preset")
+    assert cli.parse(Choices, "train", "", ["--preset", "None"]) == Choices()
+    with pytest.raises(SystemExit) as ended:
+        cli.parse(Choices, "train", "", ["--preset"])
+    assert ended.value.code == 2 and "--preset" in capsys.readouterr().err

@@ -1,5 +1,8 @@
 """Where arrays live: one copy of the model on every device, the batch spread over them.
 
+What puts a tree of arrays in its place takes a tree of `jax.ShapeDtypeStruct`s too,
+and returns one that says where the arrays would lie.
+
 The only file that names a mesh or a sharding of JAX.
 """
 
@@ -16,6 +19,7 @@ from lstm_jax.distributed.host import paying
 from lstm_jax.errors import InputError
 
 Tree = TypeVar("Tree")
+Array = jax.Array | np.ndarray | jax.ShapeDtypeStruct
 _ROWS = "rows"
 
 
@@ -98,14 +102,14 @@ def shard_params(mesh: Mesh, tree: Tree) -> Tree:
     What has no axis of a multiple of the number of devices is on every device.
     """
 
-    def place(array: jax.Array | np.ndarray) -> NamedSharding:
+    def place(array: Array) -> NamedSharding:
         fitting = [n for n in range(array.ndim) if array.shape[n] % mesh.size == 0]
         longest = max(fitting, key=lambda n: array.shape[n], default=None)
         if longest is None or not array.shape[longest]:
             return NamedSharding(mesh, PartitionSpec())
         return _by_rows(mesh, longest)
 
-    return jax.tree.map(lambda array: _put(array, place(array)), tree)
+    return jax.tree.map(lambda array: _lay(array, place(array)), tree)
 
 
 def mesh_of_parts(tree: object) -> Mesh | None:
@@ -165,9 +169,17 @@ def shard_batch_by_process(
 
 def _put_all(tree: Tree, places: NamedSharding) -> Tree:
     """Arrays that belong to the same place: together if possible, which is faster."""
-    if places.is_fully_addressable:
+    shapes = any(isinstance(a, jax.ShapeDtypeStruct) for a in jax.tree.leaves(tree))
+    if places.is_fully_addressable and not shapes:
         return jax.device_put(tree, places)
-    return jax.tree.map(lambda array: _put(array, places), tree)
+    return jax.tree.map(lambda array: _lay(array, places), tree)
+
+
+def _lay(array: Array, places: NamedSharding) -> jax.Array | jax.ShapeDtypeStruct:
+    """An array where it belongs; of a shape, one that says where that is."""
+    if isinstance(array, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=places)
+    return _put(array, places)
 
 
 def _put(array: jax.Array | np.ndarray, places: NamedSharding) -> jax.Array:

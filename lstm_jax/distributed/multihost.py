@@ -5,7 +5,9 @@ order. With one process there is nothing to tell, and nothing is done.
 """
 
 import functools
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import jax
@@ -17,6 +19,7 @@ from lstm_jax.distributed.bounded import bounded_jit
 
 Tree = TypeVar("Tree")
 _ALL = "all"
+_LONGEST_PATH = 4096  # bytes, as Linux has it
 
 
 def is_primary() -> bool:
@@ -58,6 +61,16 @@ def settle(anyone: Sequence[bool], first: Sequence[bool]) -> list[bool]:
 def broadcast_number(number: float) -> float:
     """The number that process 0 has."""
     return float(broadcast(np.float64(number)))
+
+
+def broadcast_path(path: Path | None) -> Path | None:
+    """The path that process 0 has, absolute, or None if it has none."""
+    if jax.process_count() == 1:
+        return path
+    raw = os.fsencode(path.resolve()) if path and is_primary() else b""
+    words = np.frombuffer(raw.ljust(_LONGEST_PATH, b"\0"), np.uint8)
+    told = broadcast(words).tobytes().rstrip(b"\0")
+    return Path(os.fsdecode(told)) if told else None
 
 
 def broadcast(tree: Tree) -> Tree:

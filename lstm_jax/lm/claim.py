@@ -40,7 +40,13 @@ def _inside(folder: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 _BEGINNING = ("config.json", "vocab.json", "corpus.npy", "corpus.sha256")
-_STATE = ("model.safetensors", "training.safetensors", "record.json")
+# As Orbax writes it; with more behind its name it is not finished.
+_PARTS = ("_*", "manifest.ocdbt", "commit_success.txt", "array_metadatas/process_#")
+_PARTS += ("d/*", "ocdbt.process_#/manifest.ocdbt", "ocdbt.process_#/d/*")
+_STATE = (
+    *("model.safetensors", "training.safetensors", "record.json"),
+    *(*_inside("training.orbax", _PARTS), *_inside("training.orbax.*", _PARTS)),
+)
 _CHECKPOINTS = (
     *_inside("checkpoints/#", _STATE),
     *_inside("checkpoints/#.draft", _STATE),
@@ -54,6 +60,7 @@ _TRAINED = (
     *_inside("inspect", ("gates.png", "lags.png", "units.png")),
 )
 _FOLDS = ("crossval.json", "predictions.npz")
+_PLAN = "folds/crossval-plan.json"
 _TOKENIZERS = ("tokenizer.json", "source.json", "target.json")
 _LEARNED = (
     *("experiment.json", "config.json", *_TOKENIZERS),
@@ -67,6 +74,11 @@ _LEARNED = (
 WRITTEN: dict[str, tuple[str, ...]] = {
     RUN: (*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
     "anomaly": (*_LEARNED, "alarms.png", "f1/result.json"),
+    RUN: (
+        *(*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
+        *(_PLAN, "folds/seed-#/fold-#.json", *_inside("folds/seed-#/fold-#", _TRAINED)),
+        *_inside("folds/program-#", _TRAINED),
+    ),
     "forecast": (*_LEARNED, "forecasts.csv", "forecasts.png"),
     "healthcare": (
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),
@@ -418,8 +430,11 @@ def _folders_of(kind: str) -> re.Pattern[str]:
 @functools.cache
 def _beginning() -> re.Pattern[str]:
     """The relative paths of what is written before the first step."""
-    names = (*_BEGINNING, *_TOKENIZERS, _EXPERIMENT, "generated.txt")
-    return _pattern((*names, *_inside("checkpoints/*", _STATE)), r"(\.draft)?")
+    names = (*_BEGINNING, *_TOKENIZERS, _EXPERIMENT, "generated.txt", _PLAN)
+    states = _inside("checkpoints/*", _STATE)
+    folds = _inside("folds/seed-*/fold-*", (_CONFIG, *states))
+    programs = _inside("folds/program-*", states)
+    return _pattern((*names, *states, *folds, *programs), r"(\.draft)?")
 
 
 def _pattern(names: Sequence[str], end: str = "") -> re.Pattern[str]:

@@ -1,8 +1,10 @@
 """Cross-validation of a text: contiguous blocks, each predicted by who never saw it."""
 
 import dataclasses
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +14,10 @@ from lstm_jax.data.text import encode_text
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig
+from lstm_jax.lm.crossval_plan import CrossvalPlan, keep_plan, sha256_of_text
 from lstm_jax.lm.evaluation import all_scores, stream_symbols, window_measures
-from lstm_jax.lm.joint_training import Job, train_jointly
+from lstm_jax.lm.joint_training import Job, remove_joint_states, train_jointly
+from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.sizing import fit_to
 from lstm_jax.lm.task import build_optimizer, check_machine, loss_of, set_up
 from lstm_jax.lm.training import train_text
@@ -23,11 +27,12 @@ from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.cross_validation import (
     CrossValidation,
     FoldOutcome,
-    collect,
     cross_validate,
+    fold_folder,
 )
 from lstm_jax.training.signals import Stop
 
+_GOES_ON = "--resume goes on with what is being trained"
 _FEWEST = 2  # symbols of a block: the first is read, the second predicted
 
 
@@ -38,6 +43,7 @@ def cross_validate_text(
     seeds: Sequence[int] = (0,),
     *,
     jointly: bool = False,
+    folder: Path | None = None,
     stop: Stop | None = None,
     log: Callable[[str], None] = lambda text: None,
 ) -> list[CrossValidation]:
@@ -53,6 +59,9 @@ def cross_validate_text(
         folds: k, the number of blocks.
         seeds: cross-validate once for each.
         jointly: train all models of equal shapes as one program.
+        folder: where to keep the outcome of every fold and the state of what is being
+            trained. Called with it once more, whatever ended the first call, this goes
+            on bit for bit.
         stop: ends it early when asked to.
         log: is handed a line of text now and then.
 
@@ -63,15 +72,41 @@ def cross_validate_text(
         came, both of the stream protocol.
 
     Raises:
-        InputError: the text is too short for so many folds, or what training raises.
+        InputError: the text is too short for so many folds, what is in the folder was
+            begun with another text or other settings, or what training raises.
         Interrupted: `stop` was asked to. What was said of the folds before stands.
     """
+    given = text, config, folds, seeds
+    return list(
+        cross_validations(*given, jointly=jointly, folder=folder, stop=stop, log=log)
+    )
+
+
+def cross_validations(
+    text: str | bytes,
+    config: TrainConfig,
+    folds: int,
+    seeds: Sequence[int] = (0,),
+    *,
+    jointly: bool = False,
+    folder: Path | None = None,
+    stop: Stop | None = None,
+    log: Callable[[str], None] = lambda text: None,
+) -> Iterator[CrossValidation]:
+    """Do as `cross_validate_text`, and hand over each seed's as soon as it is there.
+
+    Everything is checked, and the plan is in the folder, before this returns.
+    """
     check_folds(text, config, folds)
-    runs = [_configured(config, seed) for seed in seeds]
+    runs = [_configured(config, seed, folder) for seed in seeds]
+    if folder:
+        text_sha256 = sha256_of_text(text)
+        plan = CrossvalPlan(runs[0], folds, tuple(seeds), jointly, text_sha256)
+        keep_plan(folder, plan)
     stop = stop or Stop()
     if jointly:
-        return _all_at_once(text, runs, folds, stop, log)
-    return [_one_by_one(text, run, folds, stop, log) for run in runs]
+        return _all_at_once(text, runs, folds, folder, stop, log)
+    return (_one_by_one(text, run, folds, folder, stop, log) for run in runs)
 
 
 def check_folds(text: str | bytes, config: TrainConfig, folds: int) -> None:
@@ -101,11 +136,12 @@ def fold_job(text: str | bytes, test: Indices, config: TrainConfig) -> Job:
     return Job(fit_to(config, corpus.train_size - 1), corpus, vocab)
 
 
-def _configured(config: TrainConfig, seed: int) -> TrainConfig:
+def _configured(config: TrainConfig, seed: int, folder: Path | None) -> TrainConfig:
+    run = {"seed": seed, "evaluations": 0, "patience": None, "resume": bool(folder)}
     return dataclasses.replace(
         config,
         text=dataclasses.replace(config.text, validation_fraction=0.0),
-        run=dataclasses.replace(config.run, seed=seed, evaluations=0, patience=None),
+        run=dataclasses.replace(config.run, **run),
     )
 
 
@@ -113,50 +149,77 @@ def _one_by_one(
     text: str | bytes,
     config: TrainConfig,
     folds: int,
+    folder: Path | None,
     stop: Stop,
     log: Callable[[str], None],
 ) -> CrossValidation:
     compiled = CompiledSteps(loss_of(config), build_optimizer(config))
+    kept = _kept(folder, config)
 
     def fit_and_predict(train: Indices, test: Indices, fold: int) -> FoldOutcome:
         job = fold_job(text, test, config)
         setup = set_up(job.config, job.corpus, job.vocab)
-        trained = train_text(setup, callbacks=[stop], compiled=compiled)
+        run = RunDirectory(fold_folder(kept, fold)) if kept else None
+        if run:
+            run.path.mkdir(parents=True, exist_ok=True)
+        trained = train_text(setup, run, callbacks=[stop], compiled=compiled)
         stop.check(
-            f"fold {fold + 1} of {folds} is not finished; of the folds before it there "
-            "is what was printed, and no mean"
+            f"fold {fold + 1} of {folds} is not finished; "
+            + (_GOES_ON if kept else "of those before there is what was printed")
         )
         outcome = _tested(trained.model, job.vocab, text, test)
         seconds = trained.timer.seconds()
         log(_summary(config, fold, folds, outcome) + f", trained in {seconds:.1f} s")
         return outcome
 
-    return cross_validate(fit_and_predict, block_folds(len(text), folds))
+    return cross_validate(fit_and_predict, block_folds(len(text), folds), kept)
 
 
 def _all_at_once(
     text: str | bytes,
     configs: Sequence[TrainConfig],
     folds: int,
+    folder: Path | None,
     stop: Stop,
     log: Callable[[str], None],
-) -> list[CrossValidation]:
+) -> Iterator[CrossValidation]:
     blocks = block_folds(len(text), folds)
     jobs = [fold_job(text, block.test, run) for run in configs for block in blocks]
-    started = time.perf_counter()
-    models = train_jointly(jobs, [stop])
-    stop.check("no fold is finished, since they train together; nothing was kept")
-    seconds = time.perf_counter() - started
-    log(f"{len(jobs)} models trained jointly in {seconds:.1f} s")
-    results = []
-    for run in configs:
-        outcomes = []
-        for k, block in enumerate(blocks):
-            model, job = models.pop(0), jobs.pop(0)
-            outcomes.append(_tested(model, job.vocab, text, block.test))
-            log(_summary(run, k, folds, outcomes[-1]))
-        results.append(collect(outcomes, blocks))
-    return results
+
+    @functools.cache
+    def models() -> list[LanguageModel]:
+        started = time.perf_counter()
+        found = train_jointly(jobs, [stop], folder)
+        stop.check(
+            "no fold is finished, since they train together; "
+            + (_GOES_ON if folder else "nothing was kept")
+        )
+        seconds = time.perf_counter() - started
+        log(f"{len(jobs)} models trained jointly in {seconds:.1f} s")
+        return found
+
+    for n, run in enumerate(configs):
+
+        def predict(
+            train: Indices,
+            test: Indices,
+            fold: int,
+            run: TrainConfig = run,
+            first: int = n * folds,
+        ) -> FoldOutcome:
+            place = first + fold
+            outcome = _tested(models()[place], jobs[place].vocab, text, test)
+            log(_summary(run, fold, folds, outcome))
+            return outcome
+
+        yield cross_validate(predict, blocks, _kept(folder, run))
+    if folder:
+        remove_joint_states(folder)
+
+
+def _kept(folder: Path | None, config: TrainConfig) -> Path | None:
+    """Where the folds of a seed are kept."""
+    return folder / f"seed-{config.run.seed}" if folder else None
 
 
 def _tested(

@@ -6,7 +6,9 @@ by itself, up to rounding.
 """
 
 import dataclasses
+import shutil
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,8 @@ from lstm_jax.training.loop import Task
 from lstm_jax.training.step import TrainState, train_steps_jointly
 from lstm_jax.training.trainer import train_model
 
+_KEPT = "program-"
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -36,7 +40,9 @@ class Job:
 
 
 def train_jointly(
-    jobs: Sequence[Job], callbacks: Sequence[Callback] = ()
+    jobs: Sequence[Job],
+    callbacks: Sequence[Callback] = (),
+    folder: Path | None = None,
 ) -> list[LanguageModel]:
     """The last model of every job, in their order.
 
@@ -46,6 +52,8 @@ def train_jointly(
     Args:
         jobs: with settings that differ in their seed only.
         callbacks: see `train_model`; one that ends the training ends that of all.
+        folder: where each program keeps its state, in a folder of its own; with
+            `run.resume` each goes on from there, bit for bit.
 
     Raises:
         InputError: the length of the run is given in seconds, which mean something
@@ -57,10 +65,17 @@ def train_jointly(
             raise InputError("jointly: expected --epochs, found --max-seconds")
         groups.setdefault(_shape(job), []).append(k)
     trained = dict[int, LanguageModel]()
-    for places in groups.values():
-        models = _train([jobs[k] for k in places], callbacks)
+    for n, places in enumerate(groups.values()):
+        kept = folder / f"{_KEPT}{n + 1}" if folder else None
+        models = _train([jobs[k] for k in places], callbacks, kept)
         trained.update(zip(places, models, strict=True))
     return [trained[k] for k in range(len(jobs))]
+
+
+def remove_joint_states(folder: Path) -> None:
+    """Remove what `train_jointly` has kept in a folder, once it is of no more use."""
+    for kept in folder.glob(f"{_KEPT}*"):
+        shutil.rmtree(kept)
 
 
 def _shape(job: Job) -> Hashable:
@@ -69,7 +84,9 @@ def _shape(job: Job) -> Hashable:
     return len(job.vocab), job.config.model, sizes
 
 
-def _train(jobs: Sequence[Job], callbacks: Sequence[Callback]) -> list[LanguageModel]:
+def _train(
+    jobs: Sequence[Job], callbacks: Sequence[Callback], folder: Path | None
+) -> list[LanguageModel]:
     """Train the jobs of one shape."""
     config = jobs[0].config
     task, optimizer = _joint_task(jobs), build_optimizer(config)
@@ -79,6 +96,7 @@ def _train(jobs: Sequence[Job], callbacks: Sequence[Callback]) -> list[LanguageM
         schedule_of(config, task.steps_per_epoch),
         CompiledSteps(task.loss, optimizer, train_steps_jointly),
         dataclasses.replace(config.run, evaluations=0, patience=None, devices=1),
+        folder=folder,
         callbacks=callbacks,
     )
     return members_of(trained.model)

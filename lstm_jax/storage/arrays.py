@@ -26,27 +26,26 @@ class Stored:
         return f"{self.dtype}{self.shape}"
 
 
-def on_host(tree: object) -> dict[str, np.ndarray]:
-    """Copies of the leaves by their names."""
+def named(tree: object) -> dict[str, jax.Array | np.ndarray]:
+    """The leaves by their names, keys as the numbers they consist of."""
     return {
-        name: np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        name: jax.random.key_data(leaf) if _is_key(leaf) else leaf
         for name, leaf in zip(names_of(tree), jax.tree.leaves(tree), strict=True)
     }
 
 
+def on_host(tree: object) -> dict[str, np.ndarray]:
+    """Copies of the leaves by their names."""
+    return {name: np.array(leaf) for name, leaf in named(tree).items()}
+
+
 def described(tree: object) -> dict[str, Stored]:
     """What the leaves of a tree, or of its `jax.eval_shape`, are on disk."""
-
-    def stored(leaf: jax.Array) -> jax.Array:
-        return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-    leaves = jax.tree.leaves(tree)
-    shapes = jax.eval_shape(lambda leaves: [stored(leaf) for leaf in leaves], leaves)
-    kinds = [Stored(str(shape.dtype), shape.shape) for shape in shapes]
-    return dict(zip(names_of(tree), kinds, strict=True))
+    shapes = jax.eval_shape(named, tree)
+    return {name: Stored(str(leaf.dtype), leaf.shape) for name, leaf in shapes.items()}
 
 
-def filled(like: Tree, arrays: Mapping[str, np.ndarray]) -> Tree:
+def filled(like: Tree, arrays: Mapping[str, jax.Array | np.ndarray]) -> Tree:
     """A tree like this one with these arrays as its leaves."""
     leaves, tree = jax.tree.flatten(like)
     values = [

@@ -3,6 +3,8 @@
     checkpoints/STEP/model.safetensors      the parameters, or their EMA
     checkpoints/STEP/training.safetensors   optimizer, carried state, key, step; beside
                                             an EMA the parameters too
+    checkpoints/STEP/training.orbax         instead, of a state that lies in parts on
+                                            many devices: all of it, see `sharded`
     checkpoints/STEP/record.json            what the loop knew, and the files' SHA-256
 
 A step is written beside the loop into a draft, which is renamed once all of it is on
@@ -31,6 +33,7 @@ from lstm_jax.storage.files import (
     read_json,
     sha256_of,
     sync_folder,
+    synced_sha256_of,
     write_json,
     write_parts,
     writing,
@@ -90,6 +93,7 @@ Found = TypeVar("Found")
 Arrays = dict[str, np.ndarray]
 _SUFFIX = ".safetensors"
 _RECORD = "record.json"
+PARTS = "training.orbax"
 
 
 class Damaged(InputError):
@@ -107,6 +111,7 @@ class Checkpoints:
         self._folder = folder
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._pending: Future[None] | None = None
+        self._begun: int | None = None
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -121,6 +126,23 @@ class Checkpoints:
         names = (path.name for path in self._folder.iterdir())
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
+    def begin(self, step: int) -> Path:
+        """Make room for the parts of a step that are written before it is saved.
+
+        Returns:
+            The folder for them, in a draft that `save` finds and gives its name.
+
+        Raises:
+            InputError: the last checkpoint could not be written, or this can't be.
+        """
+        self.wait()
+        draft = self._draft_of(step)
+        with writing(draft):
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+        self._begun = step
+        return draft / PARTS
+
     def save(self, trees: Mapping[str, object], record: CheckpointInfo) -> None:
         """Write a checkpoint in the background; the arrays may be donated at once.
 
@@ -133,7 +155,8 @@ class Checkpoints:
         """
         self.wait()
         files = {f"{name}{_SUFFIX}": on_host(tree) for name, tree in trees.items()}
-        self._pending = self._writer.submit(self._write, files, record)
+        begun, self._begun = self._begun == record.step, None
+        self._pending = self._writer.submit(self._write, files, record, begun)
 
     def busy(self) -> bool:
         """Whether a checkpoint is still being written."""
@@ -227,6 +250,31 @@ class Checkpoints:
             ) from None
         return filled(like, arrays)
 
+    def parts(self, step: int) -> Path | None:
+        """The folder of a state in parts, once all its files were found to be good.
+
+        Returns:
+            None if the checkpoint has none.
+
+        Raises:
+            Damaged: they are not what was written.
+        """
+        where = self._folder / str(step) / PARTS
+        if not where.exists():
+            return None
+        files = self._record(step)["files"]
+        written = {n: s for n, s in files.items() if n.startswith(f"{PARTS}/")}
+        try:
+            found = synced_sha256_of(where)
+        except OSError as error:
+            raise Damaged(f"{where}: {error}") from None
+        if written != {f"{PARTS}/{name}": digest for name, digest in found.items()}:
+            raise Damaged(
+                f"expected a checkpoint at {where}, found a damaged one: not what was "
+                "written (sha256)"
+            )
+        return where
+
     def forget_after(self, step: int) -> None:
         """Move newer checkpoints out of the way, and remove what was never finished."""
         with writing(self._folder):
@@ -260,23 +308,36 @@ class Checkpoints:
             return last | {self.record(step).best_step for step in last}
         return last
 
-    def _write(self, files: dict[str, Arrays], record: CheckpointInfo) -> None:
-        """Write a step, give it its name, and remove the steps that are not wanted."""
-        draft = self._folder / f"{record.step}.draft"
+    def _draft_of(self, step: int) -> Path:
+        return self._folder / f"{step}.draft"
+
+    def _write(
+        self, files: dict[str, Arrays], record: CheckpointInfo, begun: bool
+    ) -> None:
+        """Write a step, give it its name, and remove the steps that are not wanted.
+
+        Args:
+            files: the arrays of each.
+            record: what is known beside them.
+            begun: whether parts of it are there already.
+        """
+        draft = self._draft_of(record.step)
         wanted = {record.step, record.best_step, *self._needed_by_the_last()}
         with writing(draft), contextlib.ExitStack() as undo:
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
+            if not begun:
+                shutil.rmtree(draft, ignore_errors=True)
+                draft.mkdir(parents=True)
             # A full disk is not to be left full: the history may still have a line.
             undo.callback(shutil.rmtree, draft, ignore_errors=True)
-            sums = {n: write_parts(draft / n, parts_of(a)) for n, a in files.items()}
+            sums = synced_sha256_of(draft)
+            sums |= {n: write_parts(draft / n, parts_of(a)) for n, a in files.items()}
             fields = {**dataclasses.asdict(record), "files": sums}
             write_json(draft / _RECORD, fields)
             sync_folder(draft)
             draft.rename(self._folder / str(record.step))
             sync_folder(self._folder)
             for step in set(self.steps()) - wanted:
-                gone = self._folder / f"{step}.draft"
+                gone = self._draft_of(step)
                 (self._folder / str(step)).rename(gone)
                 shutil.rmtree(gone)
 

@@ -102,6 +102,19 @@ def sha256_of(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def synced_sha256_of(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file under a folder by its path in it, once on the disk."""
+    sums = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+            continue
+        with open_regular(path) as file:
+            os.fsync(file.fileno())
+            sums[path.relative_to(folder).as_posix()] = sha256_of(file)
+    return sums
+
+
 def write_json(path: Path, record: Fields, indent: int | None = None) -> None:
     """Write a JSON object and its checksum."""
     text = json.dumps(seal(record), indent=indent)
@@ -113,12 +126,13 @@ def replace_json(path: Path, record: Fields) -> None:
     replace_file(path, f"{json.dumps(record, indent=2)}\n".encode())
 
 
-def read_json(path: Path, what: str) -> Fields:
+def read_json(path: Path, what: str, largest: int = _LARGEST_JSON) -> Fields:
     """The JSON object of a file, without its checksum.
 
     Args:
         path: where.
         what: is expected there, for the message.
+        largest: bytes that it may have.
 
     Raises:
         InputError: there is no file, it is too large, no JSON object, or its checksum
@@ -127,8 +141,8 @@ def read_json(path: Path, what: str) -> Fields:
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > _LARGEST_JSON:
-                raise ValueError(f"{size:,} bytes, more than {_LARGEST_JSON:,}")
+            if size > largest:
+                raise ValueError(f"{size:,} bytes, more than {largest:,}")
             return unseal(json.loads(file.read()))
     except FileNotFoundError:
         raise InputError(f"expected {what} at {path}, found no file") from None

@@ -5,6 +5,7 @@ be made from the training rows of a fold alone. So all of it belongs inside the 
 that is handed to `cross_validate`.
 """
 
+import base64
 import dataclasses
 import json
 import shutil
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from lstm_jax.data.folds import Fold, Indices
 from lstm_jax.distributed.multihost import is_primary, primary_decides
 from lstm_jax.errors import InputError
-from lstm_jax.storage.files import read_json, write_json
+from lstm_jax.storage.files import Fields, read_json, write_json
 
 Predictions = Mapping[str, NDArray]
+_LARGEST = 1 << 30  # bytes of what a fold left
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,20 +134,13 @@ def fold_folder(folder: Path, fold: int) -> Path:
 def _write_outcome(path: Path, outcome: FoldOutcome) -> None:
     """Keep what a fold left, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    predictions = {
-        name: {
-            "dtype": str(array.dtype),
-            "shape": list(array.shape),
-            "values": array.ravel().tolist(),
-        }
-        for name, array in outcome.predictions.items()
-    }
+    predictions = {name: _record(each) for name, each in outcome.predictions.items()}
     metrics = {name: float(value) for name, value in outcome.metrics.items()}
     write_json(path, {"metrics": metrics, "predictions": predictions})
 
 
 def _read_outcome(path: Path) -> FoldOutcome:
-    record = read_json(path, "what a fold left")
+    record = read_json(path, "what a fold left", _LARGEST)
     try:
         return FoldOutcome(
             {str(name): float(value) for name, value in record["metrics"].items()},
@@ -158,12 +153,21 @@ def _read_outcome(path: Path) -> FoldOutcome:
         ) from None
 
 
+def _record(array: NDArray) -> Fields:
+    """Describe an array in JSON, its numbers as the bytes they are in memory."""
+    numbers = base64.b64encode(np.asarray(array).tobytes()).decode()
+    return {"dtype": str(array.dtype), "shape": list(array.shape), "base64": numbers}
+
+
 def _array(record: Mapping[str, Any]) -> NDArray:
-    """Rebuild an array; JSON has float32 as the same numbers."""
+    """Rebuild an array; older records list its numbers, float32 as the same ones."""
     dtype = np.dtype(record["dtype"])
     if dtype.kind not in "biuf":
         raise ValueError(f"numbers of type {dtype}")
-    return np.array(record["values"], dtype).reshape(record["shape"])
+    if "values" in record:
+        return np.array(record["values"], dtype).reshape(record["shape"])
+    numbers = base64.b64decode(record["base64"], validate=True)
+    return np.frombuffer(numbers, dtype).reshape(record["shape"])
 
 
 def collect(outcomes: Sequence[FoldOutcome], folds: Sequence[Fold]) -> CrossValidation:

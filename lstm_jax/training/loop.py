@@ -155,7 +155,7 @@ def fit(
         NotFinite: the loss or its gradient is no longer a finite number.
     """
     mesh = row_mesh(task.rows, devices)
-    state = _place(mesh, state, shard_model)
+    state = place_state(mesh, state, shard_model)
     step = int(state.step)
     now = functools.partial(_now, timer, schedule)
     x64 = jax.dtypes.canonicalize_dtype(float) == np.float64
@@ -237,7 +237,8 @@ def _now(timer: Timer, schedule: Schedule) -> float:
     return seconds if schedule.max_seconds is None else broadcast_number(seconds)
 
 
-def _place(mesh: Mesh, state: TrainState, shard_model: bool) -> TrainState:
+def place_state(mesh: Mesh, state: TrainState, shard_model: bool) -> TrainState:
+    """Put a state where it is trained; its shapes then say where that is."""
     place = shard_params if shard_model else replicate
     return TrainState(
         step=replicate(mesh, state.step),

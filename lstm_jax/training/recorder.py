@@ -1,6 +1,7 @@
 """What is kept while a model trains: its history, its best state, its checkpoints."""
 
 import dataclasses
+import functools
 import math
 import time
 from pathlib import Path
@@ -11,15 +12,17 @@ from lstm_jax.config import RunConfig
 from lstm_jax.distributed.multihost import (
     any_process,
     broadcast,
+    broadcast_path,
     gather_replicated,
     is_primary,
     primary_decides,
 )
 from lstm_jax.errors import InputError, warn
 from lstm_jax.storage.checkpoints import CheckpointInfo, Checkpoints, Damaged
+from lstm_jax.storage.sharded import require_orbax, save_sharded
 from lstm_jax.training.history import Fingerprint, HistoryFile, HistoryRow, validations
 from lstm_jax.training.loop import Timer
-from lstm_jax.training.states import resume_state, trees_of
+from lstm_jax.training.states import read_state, trees_of
 from lstm_jax.training.step import TrainState
 from lstm_jax.typing import Model
 
@@ -64,6 +67,9 @@ class RunRecorder:
         folder: where to keep it: `metrics.jsonl` and `checkpoints`.
         timer: of the run; it is told how long saving held up the loop.
         policy: when to save between validations.
+        in_parts: whether each process writes its parts of the state itself, which then
+            is in no place as a whole. The model is, as it is on every device while
+            training.
 
     Attributes:
         history: its rows so far.
@@ -75,7 +81,12 @@ class RunRecorder:
     """
 
     def __init__(
-        self, folder: Path | None, timer: Timer, policy: CheckpointPolicy | None = None
+        self,
+        folder: Path | None,
+        timer: Timer,
+        policy: CheckpointPolicy | None = None,
+        *,
+        in_parts: bool = False,
     ) -> None:
         self.history: list[HistoryRow] = []
         self.best_model: Model = None
@@ -89,11 +100,13 @@ class RunRecorder:
         self._checkpoints = open_checkpoints(folder) if folder else None
         self._saved_at = time.perf_counter()
         self._fingerprint = Fingerprint()
+        self._in_parts = in_parts and primary_decides(folder is not None)
+        if self._in_parts:
+            require_orbax()
 
     def begin(self, first: TrainState) -> None:
         """Save the first state: from the first line on there is something to resume."""
-        if self._checkpoints:
-            self._save(first, 0, None)
+        self._save(first, 0, None)
 
     def has_begun(self) -> bool:
         """Tell whether there is something to resume, be it damaged."""
@@ -108,19 +121,23 @@ class RunRecorder:
         self._checkpoints.wait()
         return self._checkpoints.steps()
 
-    def resume(self, like: TrainState, before: int | None = None) -> TrainState:
+    def resume(self, like: TrainState, before: int | None = None) -> TrainState | Path:
         """Read the latest good checkpoint; the history after it is forgotten.
 
         Args:
             like: the shapes of the state.
             before: only checkpoints of earlier steps.
 
+        Returns:
+            The state, or the folder of its parts, see `read_state`.
+
         Raises:
             InputError: there is none, or the history up to it is damaged. Nothing has
                 been changed then.
         """
         assert self._history is not None and self._checkpoints is not None
-        record, state = resume_state(self._checkpoints, like, before)
+        read = functools.partial(read_state, self._checkpoints, like=like)
+        record, state = self._checkpoints.newest(read, before)
         self.history = self._lines_up_to(self._history, record)
         self.timer.spent = record.seconds
         self.timer.compiling = record.compile_seconds
@@ -171,7 +188,7 @@ class RunRecorder:
             self._best_loss, self.best_step = line.val_loss, line.step
             self.best_model = jax.device_get(gather_replicated(state.eval_model))
         if save:
-            self._save(gather_replicated(state), line.step, line.val_loss)
+            self._save(state, line.step, line.val_loss)
 
     def finish(self, state: TrainState, ended: str) -> None:
         """Save what was not, say in the history why it ended, wait for the disk."""
@@ -189,7 +206,7 @@ class RunRecorder:
             self.best_model = last if self.best_model is None else self.best_model
         self.best_model = broadcast(self.best_model)
         if primary_decides(bool(self._checkpoints) and step != self.saved_step):
-            self._save(gather_replicated(state), step, None)
+            self._save(state, step, None)
         self.close()
 
     def close(self) -> None:
@@ -225,9 +242,14 @@ class RunRecorder:
             return None
 
     def _save(self, state: TrainState, step: int, loss: float | None) -> None:
+        started = time.perf_counter()
+        if self._in_parts:
+            self._write_parts(state, step)
+            trees = {"model": gather_replicated(state.eval_model)}
+        else:
+            trees = trees_of(gather_replicated(state))
         if not self._history or not self._checkpoints:
             return  # process 0 has them
-        started = time.perf_counter()
         self._history.sync()
         record = CheckpointInfo(
             step=step,
@@ -241,6 +263,13 @@ class RunRecorder:
             rate_scale=self.rate_scale,
             history=str(self._fingerprint),
         )
-        self._checkpoints.save(trees_of(state), record)
+        self._checkpoints.save(trees, record)
         self._saved_at, self.saved_step = time.perf_counter(), step
         self.timer.saving += self._saved_at - started
+
+    def _write_parts(self, state: TrainState, step: int) -> None:
+        """Write the whole state, every process its parts."""
+        mine = self._checkpoints.begin(step) if self._checkpoints else None
+        folder = broadcast_path(mine)  # nobody passes before it is there
+        assert folder, "process 0 has one"
+        save_sharded(folder, state)

@@ -1,6 +1,7 @@
 """What to do about a loss that is no finite number: go back, and learn more slowly."""
 
 import dataclasses
+from pathlib import Path
 
 from lstm_jax.errors import warn
 from lstm_jax.training.loop import NotFinite
@@ -21,8 +22,8 @@ class BackOff:
         self._recorder = recorder
         self._backed_to: int | None = None
 
-    def __call__(self, like: TrainState, why: NotFinite) -> TrainState:
-        """Read the state to go on from.
+    def __call__(self, like: TrainState, why: NotFinite) -> TrainState | Path:
+        """Read the state to go on from, or find the folder of its parts.
 
         A checkpoint that the run has failed from before, without another having been
         saved since, was not good: the one before it is taken then.

@@ -8,6 +8,7 @@ no finite number, callbacks.
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,13 +16,17 @@ import jax
 
 from lstm_jax.config import RunConfig
 from lstm_jax.distributed.bounded import bounded_jit
+from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.distributed.multihost import (
     any_process,
     broadcast,
     broadcast_number,
+    broadcast_path,
     is_primary,
+    primary_decides,
     settle,
 )
+from lstm_jax.storage.sharded import load_sharded
 from lstm_jax.training.callbacks import (
     INTERRUPTED,
     Callback,
@@ -31,7 +36,7 @@ from lstm_jax.training.callbacks import (
 )
 from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.history import HistoryRow
-from lstm_jax.training.loop import NotFinite, Task, Timer, fit
+from lstm_jax.training.loop import NotFinite, Task, Timer, fit, place_state
 from lstm_jax.training.recorder import CheckpointPolicy, RunRecorder
 from lstm_jax.training.recovery import BackOff
 from lstm_jax.training.schedule import Schedule
@@ -91,18 +96,21 @@ def train_model(
     run = run or RunConfig()
     folder = folder if is_primary() else None
     timer = Timer()
-    recorder = RunRecorder(folder, timer, CheckpointPolicy.of(run))
+    start = _Start(first_state, task, run)
+    recorder = RunRecorder(
+        folder, timer, CheckpointPolicy.of(run), in_parts=run.shard_model
+    )
     callbacks = [*callbacks]
     if is_primary():  # the others have not all of a history that went back
         callbacks.append(EarlyStopping(run.patience, run.min_improvement))
     if run.tensorboard and folder:
         callbacks.append(TensorBoardWriter(folder / "tensorboard", task.items))
     try:
-        state = _begin(recorder, first_state, run.resume)
+        state = _begin(recorder, start, run.resume)
         ended = begin_all(callbacks, recorder.history)
         over = any_process(ended is not None)  # process 0 alone has a history to go by
         attempts = _attempts(
-            task, first_state, state, schedule, compiled, run, recorder, callbacks
+            task, start, state, schedule, compiled, run, recorder, callbacks
         )
         for state, line in () if over else attempts:
             recorder.append(line)
@@ -130,19 +138,52 @@ def train_model(
     )
 
 
-def _begin(recorder: RunRecorder, first_state: FirstState, resume: bool) -> TrainState:
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """Where a training starts: its first state, or one that was kept."""
+
+    first_state: FirstState
+    task: Task
+    run: RunConfig
+
+    @functools.cached_property
+    def like(self) -> TrainState:
+        """The shapes of any state, and where its arrays lie while training."""
+        mesh = row_mesh(self.task.rows, self.run.devices)
+        shapes = jax.eval_shape(self.first_state)
+        return place_state(mesh, shapes, self.run.shard_model)
+
+    def first(self) -> TrainState:
+        """Make the first state; one in parts is made where they are to lie."""
+        if not self.run.shard_model:
+            return broadcast(bounded_jit(self.first_state)())
+        places = jax.tree.map(lambda leaf: leaf.sharding, self.like)
+        return bounded_jit(self.first_state, out_shardings=places)()
+
+    def told(self, found: TrainState | Path | None) -> TrainState:
+        """What process 0 has found, a state or a folder of its parts, everywhere."""
+        folder = broadcast_path(found if isinstance(found, Path) else None)
+        if folder:
+            return load_sharded(folder, self.like)
+        if not isinstance(found, TrainState):  # another process: of the same shapes
+            found = bounded_jit(self.first_state)()
+        return broadcast(found)
+
+
+def _begin(recorder: RunRecorder, start: _Start, resume: bool) -> TrainState:
     """The state to start from: the first one, or that of a checkpoint."""
-    if resume and recorder.has_begun():
-        state = recorder.resume(jax.eval_shape(first_state))
-    else:
-        state = bounded_jit(first_state)()
-        recorder.begin(state)
-    return broadcast(state)
+    begun = resume and recorder.has_begun()
+    found = recorder.resume(start.like) if begun else None
+    if primary_decides(begun):
+        return start.told(found)
+    state = start.first()
+    recorder.begin(state)
+    return state
 
 
 def _attempts(
     task: Task,
-    first_state: FirstState,
+    start: _Start,
     state: TrainState,
     schedule: Schedule,
     compiled: CompiledSteps,
@@ -171,9 +212,5 @@ def _attempts(
         except NotFinite as why:
             if run.on_nan == "stop":
                 raise
-            if is_primary():
-                state = back_off(jax.eval_shape(first_state), why)
-            else:
-                state = bounded_jit(first_state)()
-            state = broadcast(state)
+            state = start.told(back_off(start.like, why) if is_primary() else None)
             begin_all(callbacks, recorder.history)

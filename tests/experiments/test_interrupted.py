@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 import lstm_jax
 from experiments import digits
 from experiments.anomaly import __main__ as anomaly
+from experiments import training
 from experiments.forecast import __main__ as forecast
 from experiments.healthcare import __main__ as healthcare
 from experiments.healthcare.data import generated as generated_stays
@@ -34,6 +35,7 @@ from experiments.translate.inference import load_translator
 from experiments.video import __main__ as video
 from lstm_jax import InputError, cli, crossval
 from lstm_jax.errors import Interrupted
+from lstm_jax.report import run
 from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.signals import Stop, interruptible
 from tests.helpers.experiment_runs import (
@@ -42,6 +44,7 @@ from tests.helpers.experiment_runs import (
     call,
     environment,
 )
+from tests.helpers.stops import After
 
 PATIENCE = 240  # seconds
 Use = Callable[[Path, pytest.CaptureFixture[str]], None]
@@ -56,20 +59,6 @@ PAGES = {
     "translate": translate,
     "video": video,
 }
-
-
-class After(Stop):
-    """Is asked to stop when it has seen so many rows of history, of all trainings."""
-
-    def __init__(self, rows: int) -> None:
-        super().__init__()
-        self._left = rows
-
-    def on_row(self, row: HistoryRow) -> str | None:
-        self._left -= 1
-        if self._left <= 0:
-            self._number = signal.SIGINT
-        return super().on_row(row)
 
 
 @pytest.fixture
@@ -262,6 +251,7 @@ def test_a_run_leaves_what_runs_leave_and_goes_on_bit_for_bit_when_stopped(
     asked = ["--smoke", "--cell", "gru"]
     assert_complete(name, whole, call(name, *asked, "--run-dir", whole))
     monkeypatch.setattr(Figure, "savefig", lambda *given, **named: None)
+    monkeypatch.setattr(run, "draw_curves", lambda *given, **named: None)
     words = [*asked, "--run-dir", str(run_dir)]
     for rows, said, use in stops:
         ask(rows)
@@ -274,6 +264,11 @@ def test_a_run_leaves_what_runs_leave_and_goes_on_bit_for_bit_when_stopped(
     ask(10**9)
     page.main(words)
     assert capsys.readouterr().out.endswith("}\n")
+    assert_same_run(name, whole, run_dir)
+
+
+def assert_same_run(name: str, whole: Path, run_dir: Path) -> None:
+    """A run of GRUs came to what the one that was not stopped came to."""
     assert score(whole) == score(run_dir)
     assert models(whole) == models(run_dir)
     assert all(b"/b_hn/" in kept for kept in models(whole).values())  # of a GRU alone
@@ -337,25 +332,46 @@ def test_patience_needs_something_held_out(name: str) -> None:
         page.main(["--smoke", "--patience", "2", "--evaluations", "0"])
 
 
-@pytest.mark.parametrize("jointly", [False, True])
-def test_of_a_cross_validation_the_finished_seeds_are_kept(
-    jointly: bool,
-    ask: Callable[[int], None],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_a_cross_validation_goes_on_bit_for_bit_when_stopped(
+    ask: Callable[[int], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """And what the finished seeds came to is there meanwhile."""
     (tmp_path / "t.txt").write_text("abc abd " * 9)
-    small = "--hidden 2 --layers 1 --batch 2 --length 8 --epochs 1 --folds 2 --seeds 2"
-    words = ["--data", f"{tmp_path}/t.txt", "--run-dir", f"{tmp_path}/run"]
-    words += [*small.split(), *["--jointly"] * jointly]
-    ask(1 if jointly else 3)  # a fold is a call
-    with pytest.raises(Interrupted, match=r"fold.*not finished|no fold is finished"):
-        crossval.main(words)
+    small = "--hidden 2 --layers 1 --batch 2 --length 8 --epochs 2 --folds 2 --seeds 2"
+    words = ["--data", f"{tmp_path}/t.txt", *small.split(), "--steps-per-call", "2"]
+    ask(10**9)
+    crossval.main([*words, "--run-dir", f"{tmp_path}/whole"])
+    capsys.readouterr()
+    ask(8)  # a fold is three calls
+    with pytest.raises(Interrupted, match="fold 1 of 2 is not finished; --resume goes"):
+        crossval.main([*words, "--run-dir", f"{tmp_path}/run"])
     printed = capsys.readouterr().out
-    assert ("seed 0, fold 2 of 2" in printed) == (not jointly)
-    assert "seed 1, fold 2 of 2" not in printed and "means over folds" not in printed
-    kept = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("crossval.json")]
-    assert kept == ([] if jointly else ["run/seed-0/crossval.json"])
+    assert "seed 0, fold 2 of 2" in printed and "means over folds" not in printed
+    kept = [str(path.relative_to(tmp_path / "run")) for path in results(tmp_path)]
+    assert kept == ["seed-0/crossval.json"]
+    ask(10**9)
+    crossval.main(["--resume", "--run-dir", f"{tmp_path}/run"])
+    printed = capsys.readouterr().out
+    assert "seed 0, fold" not in printed, "no finished fold is done again"
+    assert "seed 1, fold 1 of 2" in printed and "means over folds" in printed
+    assert len(results(tmp_path)) == 2
+    for path in results(tmp_path):
+        whole = tmp_path / "whole" / path.relative_to(tmp_path / "run")
+        assert path.read_bytes() == whole.read_bytes()
+        ours, theirs = (np.load(p.parent / "predictions.npz") for p in (path, whole))
+        for name in theirs.files:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+    assert not list(tmp_path.rglob("checkpoints"))
+    crossval.main(["--resume", "--run-dir", f"{tmp_path}/run"])  # as often as one likes
+    again = capsys.readouterr().out
+    assert again == "".join(
+        line for line in printed.splitlines(keepends=True) if "trained in" not in line
+    )
+
+
+def results(path: Path) -> list[Path]:
+    """What the seeds of the run that was stopped came to."""
+    return sorted(path.glob("run/seed-*/crossval.json"))
 
 
 @contextlib.contextmanager
@@ -384,13 +400,42 @@ def read_until(process: subprocess.Popen[str], mark: str) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_real_signal_ends_a_translation(
+def test_a_translation_that_a_real_signal_ends_goes_on_bit_for_bit(
     ask: Callable[[int], None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """It comes at the first validation, and is waited for."""
+    whole, run_dir = tmp_path / "whole", tmp_path / "run"
+    asked = ["--smoke", "--cell", "gru"]
+    assert_complete("translate", whole, call("translate", *asked, "--run-dir", whole))
+    monkeypatch.setattr(Figure, "savefig", lambda *given, **named: None)
+    monkeypatch.setattr(run, "draw_curves", lambda *given, **named: None)
+    asked += ["--run-dir", str(run_dir)]
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+        send_at_the_first_validation(patch)
+        capfd.readouterr()
+        cli.run_command(lambda: translate.main(asked))
+    assert ended.value.code == 130
+    stdout, stderr = capfd.readouterr()
+    assert stderr == "stopping after this call; once more to stop at once\n"
+    last = stdout.splitlines()[-1]
+    assert last.startswith("interrupted: the best model so far is kept in"), stdout
+    assert "not scored" in last and "--resume goes on" in last
+    assert not (run_dir / "result.json").exists()
+    assert load_translator(run_dir).source.names([]) == []
+    translate.main(["predict", str(run_dir), "der rote mann.", "--beam", "0"])
+    stdout, stderr = capfd.readouterr()
+    assert stdout.strip() and not stderr
+    ask(10**9)
+    translate.main(["--resume", *asked])
+    assert capfd.readouterr().out.endswith("}\n")
+    assert_same_run("translate", whole, run_dir)
+
+
+def send_at_the_first_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a translation send a signal to itself, and wait until it was heard."""
     asked: list[Stop] = []
 
     @contextlib.contextmanager
@@ -408,20 +453,7 @@ def test_a_real_signal_ends_a_translation(
                     pass
 
     monkeypatch.setattr(translate, "interruptible", seen)
-    monkeypatch.setattr(lstm_jax.report, "Progress", Sender)
-    run_dir = tmp_path / "run"
-    with pytest.raises(SystemExit) as ended:
-        words = ["--smoke", "--run-dir", str(run_dir)]
-        cli.run_command(lambda: translate.main(words))
-    assert ended.value.code == 130
-    stdout, stderr = capfd.readouterr()
-    assert stderr == "stopping after this call; once more to stop at once\n"
-    last = stdout.splitlines()[-1]
-    assert last.startswith("interrupted: the best model so far is kept in"), stdout
-    assert not (run_dir / "result.json").exists()
-    translate.main(["predict", str(run_dir), "der rote mann.", "--beam", "0"])
-    stdout, stderr = capfd.readouterr()
-    assert stdout.strip() and not stderr
+    monkeypatch.setattr(training, "Progress", Sender)
 
 
 def test_a_real_signal_reaches_the_process_that_trains(

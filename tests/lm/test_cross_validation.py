@@ -10,11 +10,17 @@ import pytest
 from lstm_jax.config import RunConfig
 from lstm_jax.data.folds import block_folds
 from lstm_jax.data.special_ids import NO_PREDICTION
-from lstm_jax.errors import InputError
+from lstm_jax.errors import InputError, Interrupted
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
-from lstm_jax.lm.cross_validation import cross_validate_text, fold_job
+from lstm_jax.lm.cross_validation import (
+    cross_validate_text,
+    cross_validations,
+    fold_job,
+)
+from lstm_jax.lm.joint_training import Job
 from lstm_jax.training.cross_validation import CrossValidation
-from tests.helpers.commands import assert_done, assert_refused, call
+from tests.helpers.commands import assert_done, assert_refused, call, contents
+from tests.helpers.stops import After
 
 CONFIG = TrainConfig(
     model=ModelConfig(layers=1, hidden=8, dropout=0.1),
@@ -76,16 +82,122 @@ def test_every_symbol_is_predicted_out_of_fold(found: CrossValidation) -> None:
     assert nats[z].min() > 2, "and a surprise"
 
 
-def test_together_is_fold_by_fold(found: CrossValidation) -> None:
-    seeds = cross_validate_text(TEXT, CONFIG, 3, (0, 1), jointly=True)
-    assert len(seeds) == 2
-    for one, other in zip(seeds[0].folds, found.folds, strict=True):
+@pytest.fixture(scope="module")
+def together() -> list[CrossValidation]:
+    """Two seeds, as few programs as there are shapes."""
+    return cross_validate_text(TEXT, CONFIG, 3, (0, 1), jointly=True)
+
+
+def test_together_is_fold_by_fold(
+    found: CrossValidation, together: list[CrossValidation]
+) -> None:
+    assert len(together) == 2
+    for one, other in zip(together[0].folds, found.folds, strict=True):
         assert one == pytest.approx(other, rel=1e-4, abs=1e-4)
     for name, values in found.predictions.items():
-        np.testing.assert_allclose(seeds[0].predictions[name], values, rtol=2e-3)
-    assert seeds[1].mean["stream_loss"] != pytest.approx(
-        seeds[0].mean["stream_loss"], rel=1e-3
+        np.testing.assert_allclose(together[0].predictions[name], values, rtol=2e-3)
+    assert together[1].mean["stream_loss"] != pytest.approx(
+        together[0].mean["stream_loss"], rel=1e-3
     )
+
+
+def assert_same(one: CrossValidation, other: CrossValidation) -> None:
+    """To the bit."""
+    assert one.folds == other.folds
+    assert one.predictions.keys() == other.predictions.keys()
+    for name, values in one.predictions.items():
+        assert values.dtype == other.predictions[name].dtype
+        np.testing.assert_array_equal(values, other.predictions[name])
+
+
+def test_stopped_inside_a_fold_it_goes_on_there(
+    found: CrossValidation, tmp_path: Path
+) -> None:
+    """A fold is 13 calls."""
+    with pytest.raises(Interrupted, match="fold 2 of 3 is not finished; --resume"):
+        cross_validate_text(TEXT, CONFIG, 3, folder=tmp_path, stop=After(20))
+    said, rows = list[str](), After(10**9)
+    (result,) = cross_validate_text(
+        TEXT, CONFIG, 3, folder=tmp_path, stop=rows, log=said.append
+    )
+    assert_same(result, found)
+    assert rows.seen == 6 + 13, "what was done is not done again"
+    assert [line.split(":")[0] for line in said] == [
+        f"seed 0, fold {k} of 3" for k in (2, 3)
+    ]
+
+
+def test_stopped_between_folds_it_goes_on_with_the_next(
+    found: CrossValidation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def job(text: str, test: np.ndarray, config: TrainConfig) -> Job:
+        if test[0] > 0:
+            raise Killed
+        return fold_job(text, test, config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lstm_jax.lm.cross_validation.fold_job", job)
+        with pytest.raises(Killed):
+            cross_validate_text(TEXT, CONFIG, 3, folder=tmp_path)
+    rows = After(10**9)
+    (result,) = cross_validate_text(TEXT, CONFIG, 3, folder=tmp_path, stop=rows)
+    assert_same(result, found)
+    assert rows.seen == 2 * 13
+
+
+def test_models_that_train_together_go_on_together(
+    together: list[CrossValidation], tmp_path: Path
+) -> None:
+    """Also after the first of two programs, and after a kill while they are tested."""
+    given = TEXT, CONFIG, 3, (0, 1)
+    with pytest.raises(Interrupted, match=r"no fold is finished, .*; --resume goes"):
+        cross_validate_text(*given, jointly=True, folder=tmp_path, stop=After(20))
+
+    class Killed(BaseException):
+        pass
+
+    def say(line: str) -> None:
+        if "seed 0, fold 3" in line:
+            raise Killed
+
+    rows = After(10**9)
+    with pytest.raises(Killed):
+        cross_validate_text(*given, jointly=True, folder=tmp_path, stop=rows, log=say)
+    assert rows.seen == 6
+    again = cross_validate_text(*given, jointly=True, folder=tmp_path, stop=rows)
+    assert rows.seen == 6, "they were trained"
+    for one, other in zip(again, together, strict=True):
+        assert_same(one, other)
+    assert not list(tmp_path.rglob("checkpoints"))
+
+
+def test_another_text_or_other_settings_are_refused(tmp_path: Path) -> None:
+    run = dataclasses.replace(CONFIG.run, epochs=1)
+    config = dataclasses.replace(CONFIG, run=run)
+    given = (TEXT, config, 3)
+    cross_validations(*given, folder=tmp_path)  # the plan is there, and nothing else
+    wider = dataclasses.replace(
+        config, model=dataclasses.replace(CONFIG.model, hidden=9)
+    )
+    for text, other, folds, seed, mentioned in (
+        (TEXT.replace("Z", "Y"), config, 3, 0, "the text that .* was begun with"),
+        (TEXT, wider, 3, 0, "--hidden as the run has it, 8, found 9"),
+        (TEXT, CONFIG, 3, 0, "--epochs as the run has it, 1, found 4"),
+        (TEXT, config, 4, 0, "--folds as the run has it, 3, found 4"),
+        (TEXT, config, 3, 1, "--seed as the run has it, 0, found 1"),
+    ):
+        with pytest.raises(InputError, match=f"^--resume: expected {mentioned}"):
+            cross_validate_text(text, other, folds, (seed,), folder=tmp_path)
+    with pytest.raises(InputError, match="--jointly as the run has it, False"):
+        cross_validate_text(*given, jointly=True, folder=tmp_path)
+    elsewhere = dataclasses.replace(run, run_dir=tmp_path / "elsewhere")
+    cross_validations(
+        TEXT, dataclasses.replace(config, run=elsewhere), 3, folder=tmp_path
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["crossval-plan.json"]
 
 
 def test_bytes_can_be_folded() -> None:
@@ -120,6 +232,10 @@ def test_a_text_too_short_is_refused() -> None:
         (("--data", "t.txt", "--run-dir", "node", "--overwrite"), "or a run"),
         (("--data", "t.txt", "--run-dir", "t.txt/a"), "expected a folder to write to"),
         (("--data", "t.txt", "--folds", "1"), "folds: expected"),
+        (("--data", "t.txt", "--max-seconds", "1e-6"), "--max-seconds: expected time"),
+        (("--resume",), "--resume: expected --run-dir, found none"),
+        (("--resume", "--data", "t.txt"), "runs/t-crossval: expected a run directory"),
+        (("--resume", "--run-dir", "node"), "expected a cross-validation that was beg"),
         (("--data", "t.txt", "--folds", "301"), "folds: expected blocks"),
         (("--data", "t.txt", "--engine", "cudnn"), "--engine: engine 'cudnn': needs"),
     ],
@@ -155,11 +271,25 @@ def test_the_command_prints_and_keeps(tmp_path: Path) -> None:
             assert arrays["nats"].shape == (600,)
     assert (folder / "config.json").is_file()
     again = call(*given, cwd=tmp_path)
-    assert_refused(again, "found a run; --overwrite replaces it\n")
+    assert_refused(again, "found a run; --resume continues it, --overwrite replaces")
+    resumed = ("crossval", "--resume", "--data", "t.txt")
+    before = contents(tmp_path)
+    (tmp_path / "t.txt").write_text(TEXT.replace("Z", "Y"))
+    assert_refused(call(*resumed, cwd=tmp_path), "--resume: expected the text that")
+    (tmp_path / "t.txt").write_text(TEXT)
+    for words, mentioned in (
+        (("--hidden", 9), "--resume: expected --hidden as the run has it, 8, found 9"),
+        (("--seeds", 3), "--resume: expected --seeds as the run has it"),
+        (("--overwrite",), "expected --resume or --overwrite, found both"),
+    ):
+        assert_refused(call(*resumed, *words, cwd=tmp_path), mentioned)
+    assert contents(tmp_path) == before
     (folder / "seed-0" / "notes.txt").touch()
     assert call(*given, "--overwrite", cwd=tmp_path).returncode == 0
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == {
-        *("config.json", "crossval.json", "predictions.npz", "seed-0/notes.txt")
+        *("config.json", "crossval.json", "predictions.npz", "seed-0/notes.txt"),
+        *("folds/crossval-plan.json", "folds/seed-0/fold-1.json"),
+        *("folds/seed-0/fold-2.json", "folds/seed-0/fold-3.json"),
     }
 
 
@@ -171,7 +301,7 @@ def test_folds_that_came_to_nothing_leave_nothing(
         assert any(tmp_path.rglob("config.json.draft"))
         raise error
 
-    monkeypatch.setattr("lstm_jax.lm.cross_validation.cross_validate_text", failing)
+    monkeypatch.setattr("lstm_jax.lm.cross_validation.cross_validations", failing)
     (tmp_path / "t.txt").write_text(TEXT)
     given = ("crossval", "--data", "t.txt", "--hidden", 8)
     if isinstance(error, KeyboardInterrupt):

@@ -25,6 +25,7 @@ from lstm_jax.data.memmap import read_ids
 from lstm_jax.data.tokenizers.characters import CharTokenizer, load_vocab, save_vocab
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig, load_config, save_config
+from lstm_jax.lm.crossval_plan import CrossvalPlan, keep_plan, read_plan
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.models.saved import ModelSpec, load_model, save_model
 from lstm_jax.storage.arrays import Stored
@@ -303,6 +304,10 @@ def test_outcomes_of_folds_and_results(cases: int, tmp_path: Path) -> None:
             pass
 
     survives(read, path.write_bytes, cases, json_bytes(good))
+    keep_plan(tmp_path, CrossvalPlan(TrainConfig(), 2, (0,), False, "0"))
+    path = tmp_path / "crossval-plan.json"
+    good = json.loads(path.read_bytes())
+    survives(lambda: read_plan(tmp_path), path.write_bytes, cases, json_bytes(good))
     survives(
         lambda: read_result(tmp_path),
         (tmp_path / "result.json").write_bytes,

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lstm_jax.data.folds import Indices, block_folds, shuffled_folds
+from lstm_jax.storage.files import read_json, write_json
 from lstm_jax.training.cross_validation import (
     CrossValidation,
     FoldOutcome,
@@ -73,6 +74,30 @@ def test_what_is_saved(tmp_path: Path) -> None:
         assert set(kept.files) == {"tested_in", "ten", "pair"}
         assert kept["ten"].tolist() == found.predictions["ten"].tolist()
         assert kept["tested_in"].tolist() == found.tested_in.tolist()
+
+
+def test_what_was_kept_of_a_fold_comes_back_to_the_bit(tmp_path: Path) -> None:
+    """Its numbers as bytes, or listed, as they were at first."""
+    rng = np.random.default_rng(0)
+    nats = np.append(np.float32(np.nan), rng.normal(size=3).astype(np.float32))
+    outcome = FoldOutcome({"a": 1 / 3}, {"nats": nats, "right": nats > 0})
+    folds = block_folds(8, 2)
+    first = cross_validate(lambda *given: outcome, folds, tmp_path)
+    path = tmp_path / "fold-1.json"
+    record = read_json(path, "a fold")
+    for name, array in outcome.predictions.items():
+        kind = {"dtype": str(array.dtype), "shape": list(array.shape)}
+        assert record["predictions"][name].keys() == {*kind, "base64"}
+        record["predictions"][name] = {**kind, "values": array.tolist()}
+    write_json(path, record)
+    second = cross_validate(lambda *given: pytest.fail(), folds, tmp_path)
+    assert second.folds == first.folds == [{"a": 1 / 3}] * 2
+    for name, array in outcome.predictions.items():
+        found = second.predictions[name]
+        assert (
+            found.tobytes() == np.tile(array, 2).tobytes()
+            and found.dtype == array.dtype
+        )
 
 
 def test_the_table_has_a_line_per_fold() -> None:

@@ -115,10 +115,13 @@ def test_the_run_stops_and_names_the_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fragile")
+@pytest.mark.parametrize("shard_model", [False, True])
 def test_backing_off_goes_on_to_the_end(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    shard_model: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = with_run(on_nan="backoff", checkpoint_steps=3)
+    if shard_model:
+        pytest.importorskip("orbax.checkpoint", reason="the extra `sharded`")
+    config = with_run(on_nan="backoff", checkpoint_steps=3, shard_model=shard_model)
     whole, run = (new_run(tmp_path / name, config) for name in ("whole", "run"))
     outcome = run_once(whole, config)
     lines = whole.history.read()
