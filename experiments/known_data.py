@@ -8,11 +8,9 @@ Checksums are those of `experiments.results.describe_file`, SHA-256 of the unpac
 files, in the order in which they are read; those of a file per class, which have no
 order, in the order of the sums. Where the same data come packed in several ways, a sum
 stands for all of them: that of FSDD's recordings, in zips or not, is as `sha256sum
-*.wav | LC_ALL=C sort -k2 | sha256sum` prints it; that of stays in intensive care is
-of one table, see `experiments.healthcare.data.describe_stays`.
-order, in the order of the sums. FSDD's is that of all recordings, in zips or not, as
-`sha256sum *.wav | LC_ALL=C sort -k2 | sha256sum` prints it; NAB's likewise, of
-data/*/*.csv and labels/combined_windows.json.
+*.wav | LC_ALL=C sort -k2 | sha256sum` prints it; NAB's likewise, of data/*/*.csv and
+labels/combined_windows.json; that of stays in intensive care is of one table, see
+`experiments.healthcare.data.describe_stays`.
 """
 
 from __future__ import annotations
@@ -62,6 +60,7 @@ JSB = {
     "licence": "public domain",
     "data": "JSB chorales, quarter notes, 229 / 76 / 77 pieces",
     "sha256": ("2db9329f1881a1d3f49703ec556bf1d6f84b4f6c1d702c156536e93cf31e1c91",),
+}
 PEN_DIGITS = {
     "licence": "CC BY 4.0",
     "data": "PenDigits, 7,494 and 3,498 digits of 30 and 14 writers",
@@ -69,6 +68,7 @@ PEN_DIGITS = {
         "8c665817e28c88922d06a25791bb24e3bef766ea0c48534e79f0b5ccd44526e4",
         "efc35920415126cb0b1019f4a40c12990845f7d4eadf72c996d5d1f6aeb91c9a",
     ),
+}
 NAB = {
     "licence": "MIT",
     "data": "NAB, 58 series, 116 windows",
@@ -176,6 +176,8 @@ BENCHMARKS = (
         published="6.27 RNN-RBM",
         best_known="5.56 RNN-NADE, of models of whole chords that we know",
         **JSB,
+    ),
+    Benchmark(
         task="Handwriting recognition, isolated digits",
         protocol="official test of unseen writers",
         published="97.8 MLSTM-FCN",
@@ -188,6 +190,8 @@ BENCHMARKS = (
         published="none, the test is our own",
         best_known="none, the test is our own",
         **PEN_DIGITS,
+    ),
+    Benchmark(
         task="Anomaly detection, F1",
         protocol="45 series",
         published="0.600 LSTM autoencoder, 0.586 LSTM dynamic threshold (Orion 0.7.1)",

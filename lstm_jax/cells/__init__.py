@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from lstm_jax._lazy import lazy
 
 if TYPE_CHECKING:
-    from lstm_jax.cells.decay import DecayCell as DecayCell
-    from lstm_jax.cells.decay import DecayParams as DecayParams
     from lstm_jax.cells.conv_lstm import ConvLSTMCell as ConvLSTMCell
     from lstm_jax.cells.conv_lstm import ConvLSTMParams as ConvLSTMParams
+    from lstm_jax.cells.decay import DecayCell as DecayCell
+    from lstm_jax.cells.decay import DecayParams as DecayParams
     from lstm_jax.cells.gru import GRUCell as GRUCell
     from lstm_jax.cells.gru import GRUParams as GRUParams
     from lstm_jax.cells.gru import GRUState as GRUState

@@ -72,13 +72,12 @@ _LEARNED = (
 # What a run of each kind writes; # is a number, * anything. An application that is not
 # listed writes what all of them do.
 WRITTEN: dict[str, tuple[str, ...]] = {
-    RUN: (*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
-    "anomaly": (*_LEARNED, "alarms.png", "f1/result.json"),
     RUN: (
         *(*_TRAINED, *_FOLDS, *_inside("seed-#", _FOLDS)),
         *(_PLAN, "folds/seed-#/fold-#.json", *_inside("folds/seed-#/fold-#", _TRAINED)),
         *_inside("folds/program-#", _TRAINED),
     ),
+    "anomaly": (*_LEARNED, "alarms.png", "f1/result.json"),
     "forecast": (*_LEARNED, "forecasts.csv", "forecasts.png"),
     "healthcare": (
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),

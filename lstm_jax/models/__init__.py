@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from lstm_jax.models.classifier import classifier_loss as classifier_loss
     from lstm_jax.models.ctc import CTCModel as CTCModel
     from lstm_jax.models.ctc import ctc_loss as ctc_loss
-    from lstm_jax.models.event import EventModel as EventModel
-    from lstm_jax.models.event import event_loss as event_loss
     from lstm_jax.models.density import DensityModel as DensityModel
     from lstm_jax.models.density import LogisticMixture as LogisticMixture
     from lstm_jax.models.density import density_loss as density_loss
+    from lstm_jax.models.event import EventModel as EventModel
+    from lstm_jax.models.event import event_loss as event_loss
     from lstm_jax.models.forecaster import ForecastModel as ForecastModel
     from lstm_jax.models.forecaster import build_ensemble as build_ensemble
     from lstm_jax.models.forecaster import each_forecast as each_forecast

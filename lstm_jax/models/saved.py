@@ -22,8 +22,8 @@ from lstm_jax.config import Configuration, read_section
 from lstm_jax.errors import InputError
 from lstm_jax.models.classifier import SequenceClassifier
 from lstm_jax.models.ctc import CTCModel
-from lstm_jax.models.event import EventModel
 from lstm_jax.models.density import DensityModel
+from lstm_jax.models.event import EventModel
 from lstm_jax.models.forecaster import ForecastModel
 from lstm_jax.models.frames import FrameModel
 from lstm_jax.models.language import LanguageModel

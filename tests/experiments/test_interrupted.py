@@ -18,15 +18,14 @@ import pytest
 from matplotlib.figure import Figure
 
 import lstm_jax
-from experiments import digits
+from experiments import digits, training
 from experiments.anomaly import __main__ as anomaly
-from experiments import training
 from experiments.forecast import __main__ as forecast
+from experiments.handwriting import __main__ as handwriting
+from experiments.handwriting.data import scribbles
 from experiments.healthcare import __main__ as healthcare
 from experiments.healthcare.data import generated as generated_stays
 from experiments.music import __main__ as music
-from experiments.handwriting import __main__ as handwriting
-from experiments.handwriting.data import scribbles
 from experiments.sentiment import __main__ as sentiment
 from experiments.speech import __main__ as speech
 from experiments.text_generation import __main__ as text_generation
@@ -52,8 +51,8 @@ PAGES = {
     "anomaly": anomaly,
     "forecast": forecast,
     "healthcare": healthcare,
-    "music": music,
     "handwriting": handwriting,
+    "music": music,
     "sentiment": sentiment,
     "speech": speech,
     "translate": translate,
@@ -108,7 +107,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech, "tones", lambda: few)
     monkeypatch.setattr(speech, "shutil", Mock())
     monkeypatch.setattr(digits, "BEAM", 2)
-    monkeypatch.setattr(evaluation, "BEAM", 2)
     # 12 epochs of 16 steps: 2 calls for all actions and 2 for the one set of them.
     monkeypatch.setattr(video, "picture", Mock())
 
