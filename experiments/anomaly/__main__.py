@@ -7,7 +7,7 @@ Task      A score for every point of a series from that point and those before i
           name.
 Data      NAB, the Numenta Anomaly Benchmark (MIT): 58 series of 1,127 to 22,695
           points, 116 labelled windows. `--data` is a zip or a folder with data/ and
-          labels/; labels decide nothing but the scores.
+          labels/; in a run, labels decide nothing but the scores.
 Protocol  The network learns from the leading part of each series that NAB does not
           score, 15 % and 750 points at most. NAB's score, standard profile, on all 58
           series: by NAB's convention, which takes the threshold that is best for the

@@ -13,7 +13,7 @@ from experiments.anomaly.baseline import autoregression_errors, windowed_gaussia
 from experiments.anomaly.data import Series, Window
 from experiments.anomaly.evidence import judge
 from experiments.anomaly.features import side_by_side
-from experiments.anomaly.nab import Scores, best_threshold, nab_score
+from experiments.anomaly.nab import Scores, best_threshold, nab_score, random_score
 from experiments.anomaly.segments import Counts, overlap_counts, segments_of
 
 if TYPE_CHECKING:
@@ -179,7 +179,10 @@ def _nab(
         best_threshold(series, news)[1],
         nab_score(series, news, alarm),
         nab_score([series[k] for k in unseen], [news[k] for k in unseen], alarm),
-        {name: best_threshold(series, each)[1] for name, each in floors.items()},
+        {
+            **{name: best_threshold(series, each)[1] for name, each in floors.items()},
+            "random": random_score(series),
+        },
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.anomaly.data import Series
-from experiments.anomaly.nab import best_threshold, nab_score
+from experiments.anomaly.nab import best_threshold, nab_score, random_score
 
 
 def a_series(points: int, *windows: tuple[int, int], seed: int = 0) -> Series:
@@ -70,6 +70,12 @@ def test_the_best_threshold_is_the_best_of_all() -> None:
 def test_flagging_nothing_may_be_best() -> None:
     quiet = [a_series(100, (80, 89))]
     assert best_threshold(quiet, [flags(50, of=100)]) == (np.inf, 0.0)
+
+
+def test_detectors_that_draw_their_scores_are_worse_than_perfect_ones() -> None:
+    """Their best threshold is no worse than to flag nothing."""
+    score = random_score(SERIES, detectors=3)
+    assert 0 <= score < 90 and score == random_score(SERIES, detectors=3)
 
 
 def test_series_without_windows_have_no_score() -> None:
