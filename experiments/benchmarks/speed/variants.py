@@ -76,6 +76,7 @@ def ours(case: str, shape: Shape) -> list[Variant]:
         )
 
     found = [best, other("scan engine", engine="scan")]
+    found.append(other("fused engine", engine="fused"))
     found.append(other("bfloat16", 1.0, dtype="bfloat16"))
     if devices > 1:
         found.append(dataclasses.replace(other("one device"), devices=1))
