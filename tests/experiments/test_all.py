@@ -248,7 +248,7 @@ def test_a_benchmarks_name_takes_its_data_and_its_protocol(known: None) -> None:
 
 def test_the_rows_of_the_table_are_those_of_benchmarks() -> None:
     rows = [read_result(path.parent) for path in FOLDER.glob("results/*/result.json")]
-    assert len(rows) == 9
+    assert len(rows) == 10
     for row in rows:
         assert known_data.refusal(row) is None, row.task
         words = known_data.described(row.task, row.protocol, row.files, "own")
