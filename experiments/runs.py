@@ -29,8 +29,15 @@ from lstm_jax.storage import locked, read_json, write_json
 
 _RECORD = "experiment.json"
 _FORMAT = 1
-# How a process was asked to open a run, and what may change while it lasts.
-_PASSING = ("run", "cluster", "steps")
+# What may change while a run lasts: how long it does, by what processes and devices,
+# and what it says where. The seed, and what is not named here, may not.
+_PASSING = ("cluster", "steps")
+_PASSING_OF_RUN = (
+    *("run_dir", "resume", "overwrite", "tensorboard"),
+    *("epochs", "max_seconds", "evaluations", "patience", "min_improvement"),
+    *("steps_per_call", "checkpoint_seconds", "checkpoint_steps", "on_nan"),
+    *("devices", "shard_model"),
+)
 WordTokenizer = list[str]
 
 
@@ -73,11 +80,14 @@ def refuse_changes(kept: Configuration, asked: Configuration) -> None:
     Raises:
         InputError: naming the flag.
     """
+    passing = _PASSING_OF_RUN if isinstance(kept, RunConfig) else _PASSING
     for field in dataclasses.fields(kept):
         was, now = getattr(kept, field.name), getattr(asked, field.name)
-        if dataclasses.is_dataclass(was) and field.name not in _PASSING:
+        if field.name in passing:
+            continue
+        if isinstance(was, Configuration):
             refuse_changes(was, now)
-        elif was != now and field.name not in _PASSING:
+        elif was != now:
             flag = "--" + field.name.replace("_", "-")
             raise InputError(
                 f"--resume: expected {flag} as the run has it, {was}, found {now}"
