@@ -15,7 +15,6 @@ the channel Y of InkML has orientation="-ve".
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from xml.parsers import expat
 import numpy as np
 
 from experiments.handwriting.strokes import Points
+from experiments.tables import open_table
 from lstm_jax import InputError
 
 _LARGEST = 16 * 2**20  # bytes of a file
@@ -106,11 +106,10 @@ def _from_json(text: str) -> tuple[list, bool]:
 def _from_csv(text: str) -> tuple[list, bool]:
     columns = ["stroke", "x", "y"]
     try:
-        table = csv.DictReader(io.StringIO(text))
-        names = [name.strip().lower() for name in table.fieldnames or []]
+        table = open_table(text)
+        names = [*(table.fieldnames or [])]
         if set(columns) - set(names):
             raise _Refused(f"the columns {names}, not {columns}")
-        table.fieldnames = names
         strokes: list[list] = []
         last = None
         for number, row in enumerate(table, 1):

@@ -16,7 +16,7 @@ from experiments.video.skeleton import (
     resampled,
     turn,
 )
-from lstm_jax.report import new_figure
+from lstm_jax.report import drawable, new_figure
 
 _SIDES = {"left": "#0072b2", "right": "#d55e00"}  # Okabe and Ito, for every eye
 _TRUNK = "0.25"
@@ -142,7 +142,7 @@ def _draw_chances(
             color=color,
             linestyle=style,
             linewidth=2,
-            label=classes[number],
+            label=drawable(classes[number]),
         )
     axes.set(ylim=(0, 1.02), xlim=(1, max(2, len(chances))))
     axes.set(xlabel="frames seen", ylabel="probability")
@@ -151,8 +151,9 @@ def _draw_chances(
 
 
 def _title(last: NDArray, classes: Sequence[str], done: str) -> str:
-    found = f"recognized: {classes[int(last.argmax())]} ({last.max():.2f})"
-    return f"done: {done}   {found}" if done else found
+    name = drawable(classes[int(last.argmax())])
+    found = f"recognized: {name} ({last.max():.2f})"
+    return f"done: {drawable(done)}   {found}" if done else found
 
 
 def draw_strips(path: Path, strips: Mapping[str, NDArray[np.floating]]) -> None:

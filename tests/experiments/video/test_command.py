@@ -139,6 +139,15 @@ def test_it_is_scored_on_files_of_the_users(
             str(right[:2].sum()),
             *"of 2".split(),
         ]
+    # One action of those that the networks know.
+    path = save(tmp_path / "one.npz", TEST.rows(TEST.labels == 0))
+    video.main(["evaluate", str(run_dir), "--data", str(path), "--json"])
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 2
+    # A name of two lines is said in one.
+    odd = dataclasses.replace(TEST, classes=(*TEST.classes[:-1], "sit\ndown"))
+    with pytest.raises(InputError, match=r"found sit down$"):
+        odd_path = save(tmp_path / "odd.npz", odd)
+        video.main(["evaluate", str(run_dir), "--data", str(odd_path)])
     other = dataclasses.replace(TEST, classes=(*TEST.classes[:-1], "sit"))
     foreign = save(tmp_path / "other.npz", other)
     with pytest.raises(InputError, match=r"expected the actions high arm wave, .*sit$"):
