@@ -334,7 +334,8 @@ def generate(options: GenerateOptions) -> None:
     from experiments.music.inference import continued, load_musician, opening
 
     musician = load_musician(options.run_dir)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    with lstm_jax.storage.writing(options.folder):
+        options.folder.mkdir(parents=True, exist_ok=True)
     rows = {}
     for number in range(options.count):
         seed = options.seed + number
@@ -351,9 +352,10 @@ def generate(options: GenerateOptions) -> None:
 
 def check_target(path: Path) -> None:
     """Refuse to write what can't be written, before anything is computed."""
-    if path.suffix not in (".mid", ".midi", ".json"):
+    suffix = path.suffix.lower()
+    if suffix not in (".mid", ".midi", ".json"):
         raise lstm_jax.InputError(f"--out: expected .mid or .json, found {path}")
-    if path.suffix != ".json":
+    if suffix != ".json":
         need_mido()
 
 
