@@ -266,9 +266,8 @@ def predict(options: PredictOptions) -> None:
 
         symbols = hypotheses[0].symbols
         title = f"read: {names(symbols)}"
-        with lstm_jax.storage.writing(options.picture):
-            readings = [Reading(strokes, logits, symbols, title)]
-            draw_readings(options.picture, readings)
+        readings = [Reading(strokes, logits, symbols, title)]
+        draw_readings(options.picture, readings)
 
 
 def evaluate(options: EvaluateOptions) -> None:

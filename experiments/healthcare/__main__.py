@@ -412,6 +412,7 @@ def predict(options: PredictOptions) -> None:
 
     if not options.stays:
         raise lstm_jax.InputError("predict: expected files of stays, found none")
+    lstm_jax.report.check_picture(options.picture)
     stays = read_data(options.stays).stays
     risk = load_risk(options.run_dir)
     ends = step_ends(risk.preparation.hours)

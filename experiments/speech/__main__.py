@@ -303,6 +303,7 @@ def picture(path: Path, samples: np.ndarray, scores: np.ndarray, before: str) ->
 
 def predict(options: PredictOptions) -> None:
     """Say what is heard in a file."""
+    lstm_jax.report.check_picture(options.picture)
     sound = resample(read_wav(options.file), RATE)
     networks = load_networks(options.run_dir, APPLICATION)
     scores = networks.read([FRONTEND.frames(sound.samples)])[0]

@@ -114,6 +114,10 @@ def test_it_comes_back_and_says_what_is_done(
         assert moving.info["duration"] in (60, 70)  # milliseconds: 15 a second
     with Image.open(still) as drawn:
         assert drawn.size[0] > 1000
+    for name in ("a.png", "a.gif"):
+        place = tmp_path / "none" / name
+        with pytest.raises(InputError, match=f"{place}: could not be written: No such"):
+            video.main(["predict", str(run_dir), str(table), "--picture", str(place)])
     with pytest.raises(InputError, match=r"--picture: expected a \.png or a \.gif"):
         video.main(["predict", str(run_dir), str(table), "--picture", "a.mp4"])
 
