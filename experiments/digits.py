@@ -207,11 +207,11 @@ def load_networks(run_dir: Path, application: str) -> Networks:
     Raises:
         InputError: they are missing, or of another kind.
     """
-    places = run_dir / "isolated", run_dir
-    models = [lstm_jax.models.load_model(place, application).model for place in places]
-    if not isinstance(models[1], lstm_jax.CTCModel):
+    joined = lstm_jax.models.load_model(run_dir, application).model
+    if not isinstance(joined, lstm_jax.CTCModel):
         raise lstm_jax.InputError(f"{run_dir}: expected a network trained by CTC")
-    return Networks(*models)
+    isolated = lstm_jax.models.load_model(run_dir / "isolated", application).model
+    return Networks(isolated, joined)
 
 
 def names(symbols: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from lstm_jax import InputError
-from lstm_jax.data import bytes_of
+from lstm_jax.data import bytes_of, unpacked_name
 from lstm_jax.storage import read_object
 
 _RESULT = "result.json"
@@ -37,8 +37,7 @@ def describe_file(path: Path) -> DataFile:
     for piece in bytes_of(path):
         size += len(piece)
         digest.update(piece)
-    name = path.name.removesuffix(".gz").removesuffix(".xz")
-    return DataFile(name, size, digest.hexdigest())
+    return DataFile(unpacked_name(path).name, size, digest.hexdigest())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from typing import TypeVar
 from experiments.results import DataFile
 from lstm_jax import InputError
 from lstm_jax.config import (
+    HUGE,
     ClusterConfig,
     Configuration,
     Precision,
@@ -27,10 +29,17 @@ from lstm_jax.config import (
 from lstm_jax.lm import Claim
 from lstm_jax.storage import locked, read_json, write_json
 
-_RECORD = "experiment.json"
+_RECORD, _SECONDS = "experiment.json", "seconds.json"
 _FORMAT = 1
-# How a process was asked to open a run, and what may change while it lasts.
-_PASSING = ("run", "cluster", "steps")
+# What may change while a run lasts: how long it does, by what processes and devices,
+# and what it says where. The seed, and what is not named here, may not.
+_PASSING = ("cluster", "steps")
+_PASSING_OF_RUN = (
+    *("run_dir", "resume", "overwrite", "tensorboard"),
+    *("epochs", "max_seconds", "evaluations", "patience", "min_improvement"),
+    *("steps_per_call", "checkpoint_seconds", "checkpoint_steps", "on_nan"),
+    *("devices", "shard_model"),
+)
 WordTokenizer = list[str]
 
 
@@ -46,6 +55,29 @@ class RunOptions(Configuration):
 
 
 Options = TypeVar("Options", bound=Configuration)
+
+
+@dataclasses.dataclass
+class Clock:
+    """How long a run took, all attempts together if it was resumed.
+
+    Attributes:
+        started: this attempt, in seconds of `time.perf_counter`.
+        spent: seconds before this attempt.
+    """
+
+    started: float = dataclasses.field(default_factory=time.perf_counter)
+    spent: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began, without those between its attempts."""
+        return self.spent + time.perf_counter() - self.started
+
+    @property
+    def minutes(self) -> float:
+        """The same in minutes."""
+        return self.seconds / 60
 
 
 def kept_options(kind: type[Options], name: str, run_dir: Path) -> Options:
@@ -73,11 +105,14 @@ def refuse_changes(kept: Configuration, asked: Configuration) -> None:
     Raises:
         InputError: naming the flag.
     """
+    passing = _PASSING_OF_RUN if isinstance(kept, RunConfig) else _PASSING
     for field in dataclasses.fields(kept):
         was, now = getattr(kept, field.name), getattr(asked, field.name)
-        if dataclasses.is_dataclass(was) and field.name not in _PASSING:
+        if field.name in passing:
+            continue
+        if isinstance(was, Configuration):
             refuse_changes(was, now)
-        elif was != now and field.name not in _PASSING:
+        elif was != now:
             flag = "--" + field.name.replace("_", "-")
             raise InputError(
                 f"--resume: expected {flag} as the run has it, {was}, found {now}"
@@ -125,6 +160,7 @@ def begun(
     rows: int,
     files: Sequence[DataFile],
     spare: Sequence[Path] = (),
+    clock: Clock | None = None,
 ) -> Iterator[Path]:
     """Have the folder, the devices and the other processes of a run while this is open.
 
@@ -137,6 +173,7 @@ def begun(
         rows: of a batch, for the number of devices that pay.
         files: the data; none if they are generated.
         spare: files and folders of the user's that must outlive this.
+        clock: is told of the attempts before, and kept for those that follow.
 
     Yields:
         The folder.
@@ -159,6 +196,7 @@ def begun(
     with joined(options.cluster), contextlib.ExitStack() as held:
         if is_primary():
             held.enter_context(run_folder(name, options, files, spare))
+            held.enter_context(_timed(options.run, clock or Clock()))
         any_process(False)  # nobody passes before the folder is there
         if not is_primary():
             nowhere = held.enter_context(open(os.devnull, "w"))
@@ -206,6 +244,23 @@ def run_folder(
         plain = json.loads(json.dumps(record, default=str))
         write_json(path / _RECORD, plain, indent=2)
         yield
+
+
+@contextlib.contextmanager
+def _timed(run: RunConfig, clock: Clock) -> Iterator[None]:
+    """Add the seconds of the attempts before, and leave those of all."""
+    assert run.run_dir is not None
+    path = run.run_dir / _SECONDS
+    if run.resume and path.exists():
+        spent = read_json(path, "the seconds of a run").get("seconds")
+        if not isinstance(spent, int | float) or not 0 <= spent < HUGE:
+            raise InputError(f"{path}: expected seconds, found {spent!r:.60}")
+        clock.spent = float(spent)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(InputError):  # the disk is full, which was said
+            write_json(path, {"seconds": clock.seconds})
 
 
 def _refuse_other_data(path: Path, files: Sequence[DataFile]) -> None:

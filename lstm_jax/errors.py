@@ -7,8 +7,12 @@ class InputError(ValueError):
     """Something given from outside is not what was expected.
 
     The message is one line that says what was expected and what was found. The
-    commands print it and exit with 2; from Python it is a ValueError.
+    commands print it and exit with 2; from Python it is a ValueError. It stays one line
+    if a name in it, that of a file or of a class, has several.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 def warn(message: str) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from experiments.anomaly.data import Series, Window
-from lstm_jax.report import TRAINING, VALIDATION, drawable, new_figure
+from lstm_jax.report import TRAINING, VALIDATION, drawable, new_figure, save_figure
 
 _COLUMNS, _PANELS = 2, 8
 _LABEL, _DAY = "#b0b0b0", 86400.0
@@ -48,7 +48,7 @@ def draw_alarms(
     )
     for axes in panels[-1]:
         axes.set_xlabel("days from the first point on")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _draw(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from lstm_jax.report import TRAINING, VALIDATION, new_figure
+from lstm_jax.report import TRAINING, VALIDATION, new_figure, save_figure
 
 _COLUMNS, _PANELS = 2, 6
 
@@ -48,7 +48,7 @@ def draw_forecasts(
     figure.legend(*drawn, frameon=False, ncols=len(drawn[0]), loc="outside upper right")
     for axes in panels[-1]:
         axes.set_xlabel("points from the last known one on")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _draw(

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,7 +52,7 @@ from experiments.handwriting.page import write_page
 from experiments.handwriting.strokes import digit_features, line_features, one_digit
 from experiments.handwriting.task import APPLICATION, isolated_setup, joined_setup
 from experiments.results import describe_file
-from experiments.runs import RunOptions, begun, check_options
+from experiments.runs import Clock, RunOptions, begun, check_options
 from lstm_jax.cli import run_command
 from lstm_jax.config import CellName, RunConfig, Share
 from lstm_jax.decoding import prefix_beam_search
@@ -131,15 +130,15 @@ class PageOptions:
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    started = time.perf_counter()
+    clock = Clock()
     check_options(options, validated=options.validation_fraction > 0)
     known, tested = material(options)
     spare = [options.data] if options.data else []
     parts = [folder / name for folder in spare for name in PARTS]
     files = [] if options.smoke else [describe_file(path) for path in parts]
     rows = TINY.rows if options.smoke else JOINED.rows
-    with begun(APPLICATION, options, rows=rows, files=files, spare=spare):
-        learn_from(options, known, tested, files, started)
+    with begun(APPLICATION, options, rows=rows, files=files, spare=spare, clock=clock):
+        learn_from(options, known, tested, files, clock)
 
 
 def material(options: Options) -> tuple[Digits, Digits]:
@@ -167,7 +166,7 @@ def learn_from(
     known: Digits,
     tested: Digits,
     files: Sequence[DataFile],
-    started: float,
+    clock: Clock,
 ) -> None:
     """Train both kinds of networks, and test them beside the floor."""
     run_dir = options.run.run_dir
@@ -182,7 +181,7 @@ def learn_from(
     draw(networks, lines, run_dir / "joined.png")
     if options.validate:
         return
-    minutes = (time.perf_counter() - started) / 60
+    minutes = clock.minutes
     command = command_line(APPLICATION, options)
     write_results(run_dir, command, ours, floor, minutes, files)
 
@@ -266,9 +265,8 @@ def predict(options: PredictOptions) -> None:
 
         symbols = hypotheses[0].symbols
         title = f"read: {names(symbols)}"
-        with lstm_jax.storage.writing(options.picture):
-            readings = [Reading(strokes, logits, symbols, title)]
-            draw_readings(options.picture, readings)
+        readings = [Reading(strokes, logits, symbols, title)]
+        draw_readings(options.picture, readings)
 
 
 def evaluate(options: EvaluateOptions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import lstm_jax
 from experiments.digits import NAMES
 from experiments.handwriting.augment import Variation, varied
-from experiments.handwriting.strokes import POINTS, Points, stretched
+from experiments.handwriting.strokes import FARTHEST, POINTS, Points, stretched
 from lstm_jax.data import bytes_of
 
 PARTS = "PenDigits_TRAIN.ts", "PenDigits_TEST.ts"
@@ -34,16 +35,16 @@ def read_digits(path: Path) -> Digits:
     Raises:
         InputError: it is missing, or no such file.
     """
-    text = b"".join(bytes_of(path)).decode("utf-8", "replace")
+    text = b"".join(bytes_of(path)).decode("utf-8-sig", "replace")
     points, classes = [], []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip() and line[0] not in "#@":
+    for number, line in enumerate(map(str.strip, re.split("\r\n?|\n", text)), 1):
+        if line and line[0] not in "#@":
             try:
                 *axes, label = line.split(":")
                 digit = np.array([axis.split(",") for axis in axes], float).T
-                if digit.shape != (POINTS, 2) or not np.isfinite(digit).all():
+                if digit.shape != (POINTS, 2) or not (abs(digit) <= FARTHEST).all():
                     raise ValueError
-                classes.append(NAMES.index(label.strip() or "none"))
+                classes.append([*NAMES].index(label.strip()))
             except ValueError:
                 raise lstm_jax.InputError(
                     f"{path}, line {number}: expected 8 x, 8 y and a digit, "

@@ -15,7 +15,6 @@ the channel Y of InkML has orientation="-ve".
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -24,11 +23,11 @@ from xml.parsers import expat
 
 import numpy as np
 
-from experiments.handwriting.strokes import Points
+from experiments.handwriting.strokes import FARTHEST, Points
+from experiments.tables import open_table
 from lstm_jax import InputError
 
 _LARGEST = 16 * 2**20  # bytes of a file
-_FARTHEST = 1e9  # of a coordinate
 _NAMESPACE = "http://www.w3.org/2003/InkML"
 
 
@@ -48,7 +47,7 @@ def read_strokes(path: Path) -> list[Points]:
         kinds = ", ".join(_READERS)
         raise InputError(f"{path}: expected a file of {kinds}, found {path.suffix!r}")
     try:
-        strokes, down = reader(_text(path))
+        strokes, down = reader(_content(path))
         if not strokes:
             raise _Refused("none")
         points = [_checked(stroke, k) for k, stroke in enumerate(strokes, 1)]
@@ -58,7 +57,7 @@ def read_strokes(path: Path) -> list[Points]:
     return [stroke * [1.0, -1.0 if down else 1.0] for stroke in points]
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
             raw = file.read(_LARGEST + 1)
@@ -66,6 +65,10 @@ def _text(path: Path) -> str:
         raise _Refused(f"no file: {error.strerror or error}") from None
     if len(raw) > _LARGEST:
         raise _Refused(f"more than {_LARGEST:,} bytes")
+    return raw
+
+
+def _text(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -81,15 +84,15 @@ def _checked(stroke: Sequence[Sequence[Any]], number: int) -> Points:
             not isinstance(point, (list, tuple))
             or len(point) < 2
             or not all(type(value) in (int, float) for value in point[:2])
-            or not all(abs(value) <= _FARTHEST for value in point[:2])
+            or not all(abs(value) <= FARTHEST for value in point[:2])
         ):
             raise _Refused(f"{point!r:.60} for a point of stroke {number}")
     return np.array([point[:2] for point in stroke], float)
 
 
-def _from_json(text: str) -> tuple[list, bool]:
+def _from_json(raw: bytes) -> tuple[list, bool]:
     try:
-        found = json.loads(text)
+        found = json.loads(_text(raw))
     except (ValueError, RecursionError) as error:
         raise _Refused(f"no JSON: {error}") from None
     down = True
@@ -103,14 +106,13 @@ def _from_json(text: str) -> tuple[list, bool]:
     return found, down
 
 
-def _from_csv(text: str) -> tuple[list, bool]:
+def _from_csv(raw: bytes) -> tuple[list, bool]:
     columns = ["stroke", "x", "y"]
     try:
-        table = csv.DictReader(io.StringIO(text))
-        names = [name.strip().lower() for name in table.fieldnames or []]
+        table = open_table(_text(raw))
+        names = [*(table.fieldnames or [])]
         if set(columns) - set(names):
             raise _Refused(f"the columns {names}, not {columns}")
-        table.fieldnames = names
         strokes: list[list] = []
         last = None
         for number, row in enumerate(table, 1):
@@ -132,7 +134,7 @@ def _numbers(words: Iterable[str | None], where: str) -> list[float]:
         raise _Refused(f"{words!r:.60} for a point in {where}") from None
 
 
-def _from_inkml(text: str) -> tuple[list, bool]:
+def _from_inkml(raw: bytes) -> tuple[list, bool]:
     ink = _Ink()
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -141,8 +143,10 @@ def _from_inkml(text: str) -> tuple[list, bool]:
     parser.CharacterDataHandler = ink.characters
     parser.StartDoctypeDeclHandler = ink.doctype
     try:
-        parser.Parse(text, True)
-    except expat.ExpatError as error:
+        parser.Parse(raw, True)
+    except _Refused:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:  # of an encoding too
         raise _Refused(f"no XML: {error}") from None
     return ink.strokes, ink.down
 
@@ -196,7 +200,7 @@ class _Ink:
         return _numbers([words[place] for place in places], where)
 
 
-_READERS: dict[str, Callable[[str], tuple[list, bool]]] = {
+_READERS: dict[str, Callable[[bytes], tuple[list, bool]]] = {
     ".json": _from_json,
     ".csv": _from_csv,
     ".inkml": _from_inkml,

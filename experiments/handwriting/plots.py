@@ -18,7 +18,7 @@ from experiments.handwriting.strokes import (
     scaled,
 )
 from lstm_jax.decoding import align_transcript
-from lstm_jax.report import new_figure
+from lstm_jax.report import new_figure, save_figure
 
 # The ten of Paul Tol that colour-blind people tell apart too, the palest one darkened.
 _COLOURS = (
@@ -62,7 +62,7 @@ def draw_readings(path: Path, readings: Sequence[Reading]) -> None:
     for axes, line, reading in zip(everything, lines, readings, strict=False):
         _draw(axes, line, reading)
         axes.set_title(reading.title, loc="left", fontsize=10)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def _draw(axes: Axes, line: Sequence[Points], reading: Reading) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.floating]  # [..., N, 2]
 POINTS = 8  # of an isolated digit
+FARTHEST = 1e9  # of a coordinate in a file; more is a damaged one
 SPACING = 0.2  # between points of a line, in heights of the line
 FEATURES = 10  # of a point of an isolated digit
 LINE_FEATURES = 7  # of a point of a line

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +51,7 @@ from experiments.healthcare.evaluation import (
 from experiments.healthcare.inputs import step_ends
 from experiments.known_data import described
 from experiments.results import Result
-from experiments.runs import RunOptions, begun, check_options
+from experiments.runs import Clock, RunOptions, begun, check_options
 from lstm_jax.cli import run_command
 from lstm_jax.config import Range, RunConfig
 from lstm_jax.data import stratified_folds
@@ -232,7 +231,7 @@ def fit(
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    started = time.perf_counter()
+    clock = Clock()
     check_options(options, validated=options.validation_fraction > 0)
     need_sklearn()
     data, options = load(options)
@@ -244,8 +243,9 @@ def learn(options: Options) -> None:
         rows=options.recipe.batch,
         files=data.files,
         spare=options.data,
+        clock=clock,
     ):
-        learn_from(options, data, started)
+        learn_from(options, data, clock)
 
 
 def check_folds(died: np.ndarray, folds: int) -> None:
@@ -269,7 +269,7 @@ def first_training_part(data: Data, options: Options) -> Data:
     return dataclasses.replace(data, stays=data.stays.pick(fold.train))
 
 
-def learn_from(options: Options, data: Data, started: float) -> None:
+def learn_from(options: Options, data: Data, clock: Clock) -> None:
     """Cross-validate, then train the networks that are kept."""
     from experiments.healthcare.task import risk_steps
 
@@ -296,7 +296,7 @@ def learn_from(options: Options, data: Data, started: float) -> None:
         print(f"{name}, all stays: {found}")
     print(f"\n{OURS}\n{calibration_table(scores[OURS].reliability)}")
     draw(options, data, died, result, run_dir)
-    minutes = (time.perf_counter() - started) / 60
+    minutes = clock.minutes
     write_result(options, data, result, scores, minutes)
 
 
@@ -412,6 +412,7 @@ def predict(options: PredictOptions) -> None:
 
     if not options.stays:
         raise lstm_jax.InputError("predict: expected files of stays, found none")
+    lstm_jax.report.check_picture(options.picture)
     stays = read_data(options.stays).stays
     risk = load_risk(options.run_dir)
     ends = step_ends(risk.preparation.hours)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from experiments.healthcare.data import HOURS, UNITS, VARIABLES, Stays
 from lstm_jax.metrics import reliability
-from lstm_jax.report import TRAINING, VALIDATION, drawable, new_figure
+from lstm_jax.report import TRAINING, VALIDATION, drawable, new_figure, save_figure
 
 _PANELS = 5
 # The signals shown are those of these that were seen most often in the stay.
@@ -63,7 +63,7 @@ def draw_stay(
     panels[-1].set(xlim=(0, HOURS), xticks=range(0, HOURS + 1, 6))
     panels[-1].set_xlabel("hours since admission to intensive care")
     figure.align_ylabels()
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _most_seen(stay: Stays) -> list[int]:
@@ -152,4 +152,4 @@ def draw_calibration(
     axes.set_title(f"Tenths of all stays. {_WARNING}.", loc="left", fontsize="medium")
     axes.legend(frameon=False, loc="lower right")
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,7 +50,7 @@ from experiments.music.data import (
 from experiments.music.midi import need_mido
 from experiments.music.plots import draw_rolls
 from experiments.results import DataFile, Result, write_result
-from experiments.runs import RunOptions, begun, check_options
+from experiments.runs import Clock, RunOptions, begun, check_options
 from lstm_jax.cli import run_command
 from lstm_jax.config import (
     Amount,
@@ -193,18 +192,18 @@ def load(options: Options) -> tuple[Parts, Options]:
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    started = time.perf_counter()
+    clock = Clock()
     check_options(options, validated=True)
     parts, options = load(options)
     paths = [options.data] if options.data and not options.smoke else []
     files = [describe_data(path) for path in paths]
     rows = options.recipe.batch
-    with begun(NAME, options, rows=rows, files=files, spare=paths):
-        learn_from(options, parts, files, started)
+    with begun(NAME, options, rows=rows, files=files, spare=paths, clock=clock):
+        learn_from(options, parts, files, clock)
 
 
 def learn_from(
-    options: Options, parts: Parts, files: Sequence[DataFile], started: float
+    options: Options, parts: Parts, files: Sequence[DataFile], clock: Clock
 ) -> None:
     """Train, score what was trained beside the floors, and have it write a piece."""
     from experiments.music.inference import load_musician, nats_per_chord
@@ -234,7 +233,7 @@ def learn_from(
     floors = fit_keys(parts["train"]).nats(parts["test"])
     show_scores(scores, floors, count)
     show_chorale(musician, parts["test"], run_dir)
-    minutes = (time.perf_counter() - started) / 60
+    minutes = clock.minutes
     write_result(run_dir, result(options, parts, files, scores, floors, count, minutes))
 
 
@@ -334,7 +333,8 @@ def generate(options: GenerateOptions) -> None:
     from experiments.music.inference import continued, load_musician, opening
 
     musician = load_musician(options.run_dir)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    with lstm_jax.storage.writing(options.folder):
+        options.folder.mkdir(parents=True, exist_ok=True)
     rows = {}
     for number in range(options.count):
         seed = options.seed + number
@@ -351,9 +351,10 @@ def generate(options: GenerateOptions) -> None:
 
 def check_target(path: Path) -> None:
     """Refuse to write what can't be written, before anything is computed."""
-    if path.suffix not in (".mid", ".midi", ".json"):
+    suffix = path.suffix.lower()
+    if suffix not in (".mid", ".midi", ".json"):
         raise lstm_jax.InputError(f"--out: expected .mid or .json, found {path}")
-    if path.suffix != ".json":
+    if suffix != ".json":
         need_mido()
 
 

@@ -108,7 +108,7 @@ def write_piece(path: Path, piece: Piece, tempo: float) -> None:
     Raises:
         InputError: it can't be written.
     """
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         replace_file(path, f"{json.dumps(piece)}\n".encode())
     else:
         write_midi(path, piece, tempo)
@@ -138,7 +138,9 @@ def _read_json(path: Path) -> dict[str, list[Piece]]:
     except (ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or ["nested too deeply"])[0]
         raise InputError(f"{path}: expected JSON, found: {reason:.80}") from None
-    parts = found if isinstance(found, dict) else {"": found}
+    parts = {"": found}
+    if isinstance(found, dict):
+        parts = {name: found[name] for name in PARTS if name in found}
     return {name: _pieces_of(part, f"{path}") for name, part in parts.items()}
 
 
@@ -174,7 +176,8 @@ def checked_piece(piece: Sequence[Sequence[int]], where: str) -> Piece:
         if not LOWEST <= pitch < LOWEST + KEYS:
             highest = LOWEST + KEYS - 1
             raise InputError(
-                f"{where}: expected pitches from {LOWEST} to {highest}, found {pitch}"
+                f"{where}: expected pitches from {LOWEST} to {highest}, "
+                f"found {pitch!s:.20}"
             )
     return tuple(tuple(sorted(set(chord))) for chord in piece)
 

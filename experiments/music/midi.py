@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,8 +41,9 @@ def read_midi(path: Path) -> list[Chord]:
         The chords, rising pitches each, up to the end of the file.
 
     Raises:
-        InputError: it can't be read, is no MIDI file, counts time in seconds (SMPTE),
-            has no notes, or is longer than 10,000 quarters.
+        InputError: it can't be read, is no MIDI file, has tracks that are pieces of
+            their own (type 2), counts time in seconds (SMPTE), has no notes on a beat,
+            or is longer than 10,000 quarters.
     """
     file = _parsed(path)
     ticks = file.ticks_per_beat
@@ -59,6 +61,8 @@ def read_midi(path: Path) -> list[Chord]:
         first = _beats_before(begin, ticks)
         for chord in sounding[first : _beats_before(stop, ticks)]:
             chord.add(pitch)
+    if not any(sounding):
+        raise InputError(f"{path}: expected notes on a beat, found all between two")
     return [tuple(sorted(chord)) for chord in sounding]
 
 
@@ -78,8 +82,10 @@ def _parsed(path: Path) -> mido.MidiFile:
     except FileNotFoundError:
         raise InputError(f"{path}: expected a MIDI file, found nothing") from None
     except Exception as error:  # of the many that a hostile file can cause
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or ["its end, too early"])[0]
         raise InputError(f"{path}: expected a MIDI file, found: {reason:.80}") from None
+    if found.type not in (0, 1):
+        raise InputError(f"{path}: expected MIDI of type 0 or 1, found {found.type}")
     if found.ticks_per_beat <= 0:
         raise InputError(
             f"{path}: expected ticks per quarter note, found SMPTE time or none"
@@ -179,31 +185,38 @@ def voices_of(piece: Sequence[Chord], least: int = 4) -> list[list[int | None]]:
     lines: list[list[int | None]] = []
     before: list[int | None] = [None] * count
     for chord in piece:
-        falling = sorted(chord, reverse=True)
-        ways = ([falling[k] for k in way] for way in _shared(len(falling), count))
-        nearest = min(ways, key=lambda way: _movement(before, way), default=None)
-        lines.append([None] * count if nearest is None else [*nearest])
-        before = lines[-1] if nearest else before
+        if chord:
+            before = [*_nearest(before, sorted(chord, reverse=True))]
+        lines.append(before if chord else [None] * count)
     return lines
 
 
-def _shared(notes: int, voices: int) -> Iterable[list[int]]:
-    """The ways in which voices share notes, in order, none being left out."""
-    if not notes:
-        return
-    for cuts in itertools.combinations(range(1, voices), notes - 1):
-        edges = [0, *cuts, voices]
-        yield [
-            note
-            for note, (low, high) in enumerate(itertools.pairwise(edges))
-            for _ in range(low, high)
-        ]
+def _nearest(before: Sequence[int | None], notes: Sequence[int]) -> Iterator[int]:
+    """Notes for all voices, in order, none left out, that they move least to sing.
 
+    By dynamic programming from the last voice back: what it takes from voice v on if it
+    sings note k. Of ways that are as near, the upper voices go down first.
 
-def _movement(before: Sequence[int | None], after: Sequence[int]) -> int:
-    """Semitones that all voices move together."""
-    pairs = zip(before, after, strict=True)
-    return sum(abs(old - new) for old, new in pairs if old is not None)
+    Args:
+        before: what each voice sang.
+        notes: falling, no more than there are voices.
+    """
+    last = len(notes) - 1
+    rest = [math.inf] * last + [0, math.inf]  # of no voices: all notes are sung
+    ways = [rest]
+    for old in reversed(before):
+        moved = [0 if old is None else abs(old - note) for note in notes]
+        on = [min(rest[k], rest[k + 1]) for k in range(last + 1)]
+        if len(ways) == 1:  # the last voice
+            on = rest[:-1]
+        rest = [cost + more for cost, more in zip(moved, on, strict=True)] + [math.inf]
+        ways.append(rest)
+    ways.reverse()
+    k = 0
+    for voice in range(len(before)):
+        yield notes[k]
+        if voice + 1 < len(before) and ways[voice + 1][k + 1] <= ways[voice + 1][k]:
+            k += 1
 
 
 def need_mido() -> None:

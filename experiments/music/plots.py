@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.music.data import Piece
-from lstm_jax.report import TRAINING, VALIDATION, drawable, new_figure
+from lstm_jax.report import TRAINING, VALIDATION, drawable, new_figure, save_figure
 
 _NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 _WHITE = (0, 2, 4, 5, 7, 9, 11)  # of an octave, the keys that have no sharp
@@ -55,7 +55,7 @@ def draw_rolls(path: Path, rows: dict[str, tuple[Piece, Piece]], title: str) -> 
         ncols=2,
         loc="outside upper right",
     )
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _draw_keys(axes: Axes, lowest: int, highest: int) -> None:

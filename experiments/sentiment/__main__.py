@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +35,7 @@ from experiments import results
 from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result, describe_file
-from experiments.runs import RunOptions, begun, check_options
+from experiments.runs import Clock, RunOptions, begun, check_options
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
 from experiments.sentiment.config import ClassifierConfig
 from experiments.sentiment.data import LabelledTexts, read_labelled
@@ -258,19 +257,21 @@ def report(counts: Confusion, classes: Sequence[str], title: str) -> ClassReport
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    started = time.perf_counter()
+    clock = Clock()
     check_options(options, validated=options.validation_fraction > 0)
     data, options = load(options)
     stratified_folds(data.labels, options.folds)  # refuses what can't be done
     paths = () if options.smoke else options.data
     files = [describe_file(path) for path in paths]
     rows = options.recipe.batch
-    with begun("sentiment", options, rows=rows, files=files, spare=options.data):
-        learn_from(options, data, files, started)
+    with begun(
+        "sentiment", options, rows=rows, files=files, spare=options.data, clock=clock
+    ):
+        learn_from(options, data, files, clock)
 
 
 def learn_from(
-    options: Options, data: LabelledTexts, files: Sequence[DataFile], started: float
+    options: Options, data: LabelledTexts, files: Sequence[DataFile], clock: Clock
 ) -> None:
     """Cross-validate, then train the model that is kept."""
     from experiments.sentiment.task import classifier_steps
@@ -299,7 +300,7 @@ def learn_from(
         )
     best = max(result.mean, key=result.mean.__getitem__)
     print(f"\nThe higher mean accuracy is that of {best}.")
-    minutes = (time.perf_counter() - started) / 60
+    minutes = clock.minutes
     write_result(options, data, files, result, reports, minutes)
 
 

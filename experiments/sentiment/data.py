@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_jax import InputError
-from lstm_jax.data import IGNORED, Batch, Picked, bytes_of, pad
+from lstm_jax.data import IGNORED, Batch, Picked, bytes_of, pad, unpacked_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _table_rows(path: Path, text: str, label: str) -> list[tuple[str, str]]:
 
 def _class_names(paths: Sequence[Path]) -> list[str]:
     """The suffixes where they tell files of one stem apart, or else the file names."""
-    plain = [path.with_suffix("") if path.suffix == ".gz" else path for path in paths]
+    plain = [unpacked_name(path) for path in paths]
     suffixes = {path.suffix for path in plain}
     if len({path.stem for path in plain}) == 1 and len(suffixes) == len(plain):
         return [path.suffix.removeprefix(".") for path in plain]
@@ -122,7 +122,7 @@ def _class_names(paths: Sequence[Path]) -> list[str]:
 
 def _kind(path: Path) -> str:
     """The last suffix before `.gz`, in lower case."""
-    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
+    return unpacked_name(path).suffix.lower()
 
 
 def _read(path: Path) -> str:

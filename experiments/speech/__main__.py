@@ -24,7 +24,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +35,7 @@ import lstm_jax
 from experiments import digits
 from experiments.cli import command_line, run_experiment
 from experiments.digits import NAMES, Networks, load_networks, names
-from experiments.runs import RunOptions, begun, check_options
+from experiments.runs import Clock, RunOptions, begun, check_options
 from experiments.speech.audio import read_wav, resample, trim_silence
 from experiments.speech.data import (
     FRONTEND,
@@ -129,7 +128,7 @@ class PredictOptions:
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    started = time.perf_counter()
+    clock = Clock()
     check_options(options, validated=options.validation_fraction > 0)
     if options.smoke:
         run = dataclasses.replace(options.run, max_seconds=None)
@@ -139,15 +138,15 @@ def learn(options: Options) -> None:
     files = [describe_recordings(folder)] if folder else []
     rows = TINY.rows if options.smoke else JOINED.rows
     spare = [options.data] if options.data else []
-    with begun("speech", options, rows=rows, files=files, spare=spare):
-        learn_from(options, recordings, files, started)
+    with begun("speech", options, rows=rows, files=files, spare=spare, clock=clock):
+        learn_from(options, recordings, files, clock)
 
 
 def learn_from(
     options: Options,
     recordings: Sequence[Recording],
     files: Sequence[DataFile],
-    started: float,
+    clock: Clock,
 ) -> None:
     """Train and test on the official split, then without each speaker in turn."""
     run_dir = options.run.run_dir
@@ -171,7 +170,7 @@ def learn_from(
             unseen[speaker] = without_speaker(teach, others, mine, place, stop)
     if not lstm_jax.distributed.is_primary():
         return
-    minutes = (time.perf_counter() - started) / 60
+    minutes = clock.minutes
     command = command_line("speech", options)
     results = command, official, unseen, minutes, files
     write_results(run_dir, options.smoke, *results)
@@ -303,6 +302,7 @@ def picture(path: Path, samples: np.ndarray, scores: np.ndarray, before: str) ->
 
 def predict(options: PredictOptions) -> None:
     """Say what is heard in a file."""
+    lstm_jax.report.check_picture(options.picture)
     sound = resample(read_wav(options.file), RATE)
     networks = load_networks(options.run_dir, APPLICATION)
     scores = networks.read([FRONTEND.frames(sound.samples)])[0]

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.speech.features import MelBands, mel_corners
-from lstm_jax.report import new_figure
+from lstm_jax.report import new_figure, save_figure
 
 _HERTZ = (100, 250, 500, 1000, 2000, 3000)
 _HEARD = 0.5  # the blank's probability below which a symbol is written down
@@ -64,7 +64,7 @@ def draw_transcript(
     )
     for symbol, name in enumerate(names, 1):
         _trace(above, times, posteriors[:, symbol], name, f"C{(symbol - 1) % 10}")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _name_frequencies(axes: Axes, bands: MelBands) -> None:

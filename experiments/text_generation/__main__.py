@@ -374,7 +374,7 @@ def draw(run_dir: Path, seeds: int) -> None:
     axes.set_ylabel("validation loss, nats per character")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small")
-    figure.savefig(run_dir / "curves.png", dpi=110)
+    lstm_jax.report.save_figure(figure, run_dir / "curves.png", dpi=110)
 
 
 def result(

@@ -384,6 +384,7 @@ def predict(options: PredictOptions) -> None:
     from experiments.translate.plots import draw_attention
 
     check_bounds(options)
+    lstm_jax.report.check_picture(options.picture)
     translator = load_translator(options.run_dir)
     # Python has no standard input where the shell has closed it.
     sentences = options.sentences or [line.strip() for line in sys.stdin or ()]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_jax.report import new_figure
+from lstm_jax.report import new_figure, save_figure
 
 _INCHES = 0.42  # per symbol
 
@@ -37,7 +37,7 @@ def draw_attention(
     axes.set_xlabel("read")
     axes.set_ylabel("written")
     figure.colorbar(picture, ax=axes, label="attention", shrink=0.8)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _shown(symbols: Sequence[str]) -> list[str]:

@@ -218,21 +218,24 @@ def learn_from(
     """Learn all actions, then each set of them, and score both methods."""
     run_dir = options.run.run_dir
     assert run_dir is not None
-    chosen = {ALL: train.classes} | subsets_in(train.classes, options)
+    tested = {test.classes[label] for label in test.labels.tolist()}
+    sets = subsets_in(train.classes, options).items()
+    chosen = {ALL: train.classes}
+    chosen |= {name: some for name, some in sets if tested & set(some)}
     scores = {}
     print(f"{_counted(train)} to learn from, {_counted(test)} for the test")
     with interruptible() as stop:
         teach = Teacher(options, len(chosen), stop)
         for name, classes in chosen.items():
-            learned, tested = train.of_classes(classes), test.of_classes(classes)
+            learned, rest = train.of_classes(classes), test.of_classes(classes)
             folder = run_dir if name == ALL else run_dir / "subsets" / name
             recognizer = teach(learned, folder)
             if lstm_jax.distributed.is_primary():
-                scores[name] = compare(recognizer, learned, tested)
+                scores[name] = compare(recognizer, learned, rest)
                 share = f"{scores[name].ours:.2f} %, floor {scores[name].floor:.2f} %"
                 print(f"{name}, {len(classes)} actions: {share}", flush=True)
                 if name == ALL:
-                    draw(recognizer, tested, scores[name], run_dir)
+                    draw(recognizer, rest, scores[name], run_dir)
     if not lstm_jax.distributed.is_primary():
         return
     minutes = (time.perf_counter() - started + teach.spent) / 60

@@ -17,16 +17,16 @@ import csv
 import dataclasses
 import io
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.tables import open_table
 from experiments.video.skeleton import JOINTS, Frames
 from lstm_jax import InputError
-from lstm_jax.data import bytes_of
+from lstm_jax.data import bytes_of, unpacked_name
 
 ACTIONS = (
     *("high arm wave", "horizontal arm wave", "hammer", "hand catch"),
@@ -44,6 +44,9 @@ SUBSETS = {
         "AS3": (6, 14, 15, 16, 17, 18, 19, 20),
     }.items()
 }
+_ARRAYS = ("xyz", "lengths", "action", "subject", "in_cvpr12_557")
+_FARTHEST = 1e9  # of a coordinate; more is a damaged file
+_LARGEST = 2**31 - 1  # number of a person
 _COLUMNS = [f"{joint}_{axis}" for joint in JOINTS for axis in "xyz"]
 
 
@@ -80,15 +83,24 @@ class Movements:
         )
 
     def of_classes(self, names: Sequence[str]) -> "Movements":
-        """The sequences of some classes, which are then all there are."""
-        number = {self.classes.index(name): k for k, name in enumerate(names)}
+        """The sequences of some classes, which are then all there are.
+
+        Of some of them there may be none.
+        """
+        number = {
+            self.classes.index(name): k
+            for k, name in enumerate(names)
+            if name in self.classes
+        }
         kept = self.rows(np.isin(self.labels, list(number)))
         labels = np.array([number[label] for label in kept.labels.tolist()], np.int64)
         return dataclasses.replace(kept, labels=labels, classes=tuple(names))
 
 
 def read_movements(path: Path) -> Movements:
-    """Read a `.npz` or a `.csv`, which may be in `.gz`; see the top of this file.
+    """Read a `.npz` or a `.csv`, as the top of this file has them, or packed.
+
+    What is packed ends in `.gz` or `.xz`.
 
     Sequences in which no body was tracked are left out, and those that `in_cvpr12_557`
     leaves out: the list of 557 of MSR Action3D's 567, without ten that have "missing or
@@ -97,7 +109,7 @@ def read_movements(path: Path) -> Movements:
     Raises:
         InputError: it is no such file, or has no sequence that can be used.
     """
-    kind = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
+    kind = unpacked_name(path).suffix.lower()
     if kind not in (".npz", ".csv"):
         raise InputError(f"{path}: expected a .npz or .csv of joints")
     raw = b"".join(bytes_of(path))
@@ -109,6 +121,10 @@ def read_movements(path: Path) -> Movements:
         if not np.isfinite(frames).all():
             raise InputError(
                 f"{path}: expected numbers, found some that are not finite"
+            )
+        if not (np.abs(frames) <= _FARTHEST).all():
+            raise InputError(
+                f"{path}: expected coordinates within {_FARTHEST:g}, found some beyond"
             )
     used = [
         number
@@ -182,33 +198,48 @@ _Read = tuple[list[NDArray], list[str], list[int], list[bool]]
 
 def _from_npz(raw: bytes, path: Path) -> _Read:
     """Sequences, actions (empty if unknown), subjects, and whether they are listed."""
-    try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: expected a .npz, found: {error}") from None
-    if not {"xyz", "lengths"} <= found.keys():
-        raise InputError(f"{path}: expected xyz and lengths, found {sorted(found)}")
+    found = _arrays_of(raw, path)
     xyz, lengths = found["xyz"], found["lengths"]
     if xyz.ndim != 3 or xyz.shape[1:] != (len(JOINTS), 3) or xyz.dtype.kind != "f":
         raise InputError(
             f"{path}: expected xyz of shape [frames, {len(JOINTS)}, 3], found "
             f"{list(xyz.shape)} of {xyz.dtype}"
         )
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any():
+    whole = lengths.ndim == 1 and lengths.dtype.kind in "iu" and len(lengths) > 0
+    if not whole or (lengths < 1).any():
         raise InputError(f"{path}: expected lengths of 1 or more, found others")
-    lengths = lengths.astype(np.int64)
-    if lengths.sum() != len(xyz):
+    total = sum(lengths.tolist())
+    if total != len(xyz):
         raise InputError(
             f"{path}: expected lengths that add up to {len(xyz):,} frames, found "
-            f"{lengths.sum():,}"
+            f"{total:,}"
         )
     actions = _column(found, "action", len(lengths), "", "iuU", path)
     subjects = _column(found, "subject", len(lengths), -1, "iu", path)
     listed = _column(found, "in_cvpr12_557", len(lengths), True, "b", path)
-    sequences = np.split(xyz, np.cumsum(lengths)[:-1])
+    if max(subjects.tolist()) > _LARGEST:
+        raise InputError(f"{path}: expected subjects up to {_LARGEST}, found others")
+    sequences = np.split(xyz, np.cumsum(lengths.astype(np.int64))[:-1])
     names = [_name(action) for action in actions.tolist()]
     return sequences, names, subjects.tolist(), listed.tolist()
+
+
+def _arrays_of(raw: bytes, path: Path) -> dict[str, NDArray]:
+    """The arrays of an archive that are read; nothing in it is executed."""
+    if not zipfile.is_zipfile(io.BytesIO(raw)):
+        raise InputError(f"{path}: expected a .npz, found no archive")
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files if name in _ARRAYS}
+    except Exception as error:  # of the many that a hostile file can cause
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: expected a .npz, found: {reason:.100}") from None
+    if not {"xyz", "lengths"} <= found.keys():
+        raise InputError(f"{path}: expected xyz and lengths, found {sorted(found)}")
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path}: expected {name} to be an array, found a file")
+    return found
 
 
 def _column(
@@ -232,7 +263,7 @@ def _column(
 def _from_csv(raw: bytes, path: Path) -> _Read:
     """The same of a table with a row per frame."""
     try:
-        table = csv.DictReader(io.StringIO(raw.decode("utf-8-sig")))
+        table = open_table(raw.decode("utf-8-sig"))
         missing = [name for name in _COLUMNS if name not in (table.fieldnames or [])]
         rows = [] if missing else list(table)
     except (csv.Error, UnicodeDecodeError) as error:

@@ -14,7 +14,6 @@ Command   python -m experiments.video pixels
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from experiments import results
 from experiments.cli import command_line
 from experiments.known_data import described
 from experiments.results import Result
-from experiments.runs import RunOptions, begun, check_options
+from experiments.runs import Clock, RunOptions, begun, check_options
 from experiments.video.digits import Scene, need_digits
 from experiments.video.pixel_config import PixelConfig
 from lstm_jax.config import RunConfig
@@ -60,7 +59,7 @@ class PixelOptions(RunOptions):
 
 def learn_pixels(options: PixelOptions) -> None:
     """Check everything, then run."""
-    started = time.perf_counter()
+    clock = Clock()
     check_options(options, validated=False)
     if options.recipe.kernel % 2 == 0:
         raise lstm_jax.InputError(
@@ -69,11 +68,10 @@ def learn_pixels(options: PixelOptions) -> None:
     need_digits()
     if options.smoke:
         options = dataclasses.replace(options, scene=Scene(10, 1, 2, 2), recipe=SMOKE)
-    with begun(NAME, options, rows=options.recipe.batch, files=()):
+    with begun(NAME, options, rows=options.recipe.batch, files=(), clock=clock):
         errors = compare(options)
         if lstm_jax.distributed.is_primary():
-            minutes = (time.perf_counter() - started) / 60
-            report(options, errors, minutes)
+            report(options, errors, clock.minutes)
 
 
 def compare(options: PixelOptions) -> dict[str, NDArray[np.float64]]:

@@ -1,5 +1,6 @@
 """A person in motion, and under it what the networks make of it, still and moving."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from experiments.video.skeleton import (
     resampled,
     turn,
 )
-from lstm_jax.report import new_figure
+from lstm_jax.report import drawable, new_figure, save_figure
+from lstm_jax.storage import replace_file
 
 _SIDES = {"left": "#0072b2", "right": "#d55e00"}  # Okabe and Ito, for every eye
 _TRUNK = "0.25"
@@ -60,7 +62,7 @@ def draw_sequence(
     _name_sides(above)
     _draw_chances(below, chances, classes)
     figure.suptitle(_title(chances[-1], classes, done))
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def write_movie(
@@ -82,15 +84,18 @@ def write_movie(
     now = below.axvline(1, color="0.5")
     figure.suptitle(_title(chances[-1], classes, done), fontsize="medium")
     writer = PillowWriter(fps=_PER_SECOND)
-    with writer.saving(figure, str(path), dpi=80):
-        for body, moment in zip(resampled(seen, count), moments, strict=True):
-            above.clear()
-            _frame_body(above, seen)
-            _draw_body(above, body)
-            now.set_xdata([moment + 1])
-            figure.canvas.draw()
-            figure.set_layout_engine("none")  # that of the first frame serves them all
-            writer.grab_frame()
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft.gif"
+        with writer.saving(figure, str(draft), dpi=80):
+            for body, moment in zip(resampled(seen, count), moments, strict=True):
+                above.clear()
+                _frame_body(above, seen)
+                _draw_body(above, body)
+                now.set_xdata([moment + 1])
+                figure.canvas.draw()
+                figure.set_layout_engine("none")  # the first one's serves all frames
+                writer.grab_frame()
+        replace_file(path, draft.read_bytes())
 
 
 def _seen(frames: Frames) -> Frames:
@@ -142,7 +147,7 @@ def _draw_chances(
             color=color,
             linestyle=style,
             linewidth=2,
-            label=classes[number],
+            label=drawable(classes[number]),
         )
     axes.set(ylim=(0, 1.02), xlim=(1, max(2, len(chances))))
     axes.set(xlabel="frames seen", ylabel="probability")
@@ -151,8 +156,9 @@ def _draw_chances(
 
 
 def _title(last: NDArray, classes: Sequence[str], done: str) -> str:
-    found = f"recognized: {classes[int(last.argmax())]} ({last.max():.2f})"
-    return f"done: {done}   {found}" if done else found
+    name = drawable(classes[int(last.argmax())])
+    found = f"recognized: {name} ({last.max():.2f})"
+    return f"done: {drawable(done)}   {found}" if done else found
 
 
 def draw_strips(path: Path, strips: Mapping[str, NDArray[np.floating]]) -> None:
@@ -175,4 +181,4 @@ def draw_strips(path: Path, strips: Mapping[str, NDArray[np.floating]]) -> None:
     for number, place in enumerate(axes[-1], start=1):
         place.text(0.5, -0.15, f"{number}", ha="center", transform=place.transAxes)
     figure.supxlabel("frame")
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)

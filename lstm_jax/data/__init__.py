@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lstm_jax.data.text import bytes_of as bytes_of
     from lstm_jax.data.text import encode_text as encode_text
     from lstm_jax.data.text import read_text as read_text
+    from lstm_jax.data.text import unpacked_name as unpacked_name
     from lstm_jax.data.tokenizers.characters import CharTokenizer as CharTokenizer
     from lstm_jax.data.tokenizers.saved import load_tokenizer as load_tokenizer
     from lstm_jax.data.tokenizers.saved import save_tokenizer as save_tokenizer

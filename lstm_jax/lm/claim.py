@@ -63,7 +63,7 @@ _FOLDS = ("crossval.json", "predictions.npz")
 _PLAN = "folds/crossval-plan.json"
 _TOKENIZERS = ("tokenizer.json", "source.json", "target.json")
 _LEARNED = (
-    *("experiment.json", "config.json", *_TOKENIZERS),
+    *("experiment.json", "seconds.json", "config.json", *_TOKENIZERS),
     *("metrics.jsonl", "summary.json", "curves.png", "result.json"),
     *_CHECKPOINTS,
     "tensorboard/events.out.tfevents.*",
@@ -291,7 +291,9 @@ def _former_of(path: Path) -> Former | None:
         raise InputError(
             f"{path}: expected an empty folder or a run, found other files in it"
         )
-    begun = names <= {_EXPERIMENT, f"{_EXPERIMENT}.draft", "generated.txt"}
+    begun = names <= {
+        *(_EXPERIMENT, f"{_EXPERIMENT}.draft", "seconds.json", "generated.txt"),
+    }
     return Former(kind, begun)
 
 
@@ -429,9 +431,12 @@ def _folders_of(kind: str) -> re.Pattern[str]:
 @functools.cache
 def _beginning() -> re.Pattern[str]:
     """The relative paths of what is written before the first step."""
-    names = (*_BEGINNING, *_TOKENIZERS, _EXPERIMENT, "generated.txt", _PLAN)
+    names = (*_BEGINNING, *_TOKENIZERS, _EXPERIMENT, "seconds.json", "generated.txt")
+    names += (_PLAN,)
     states = _inside("checkpoints/*", _STATE)
     folds = _inside("folds/seed-*/fold-*", (_CONFIG, *states))
+    folds += _inside("isolated", (_CONFIG, *states))
+    folds += _inside("folds/fold-*", (_CONFIG, *states))
     programs = _inside("folds/program-*", states)
     return _pattern((*names, *states, *folds, *programs), r"(\.draft)?")
 

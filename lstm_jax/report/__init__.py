@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from lstm_jax.report.run import report_run as report_run
     from lstm_jax.report.style import TRAINING as TRAINING
     from lstm_jax.report.style import VALIDATION as VALIDATION
+    from lstm_jax.report.style import check_picture as check_picture
     from lstm_jax.report.style import drawable as drawable
     from lstm_jax.report.style import new_figure as new_figure
+    from lstm_jax.report.style import save_figure as save_figure
     from lstm_jax.report.summary import summarize as summarize
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

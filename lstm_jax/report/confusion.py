@@ -9,7 +9,7 @@ from matplotlib.colors import PowerNorm
 from numpy.typing import NDArray
 
 from lstm_jax.metrics.classification import worst_mistakes
-from lstm_jax.report.style import drawable, new_figure
+from lstm_jax.report.style import drawable, new_figure, save_figure
 
 _MOST = 100  # classes with a row of their own
 _NUMBERED = 12  # up to so many the cells hold numbers
@@ -52,7 +52,7 @@ def draw_confusion(
     beside.set_title("most frequent mistakes", fontsize="medium", loc="left")
     text = _listed(matrix, names)
     beside.text(0, 1, text, family="monospace", va="top", fontsize=9)
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)
 
 
 def _shown(matrix: NDArray) -> tuple[NDArray, int]:

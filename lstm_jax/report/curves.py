@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from lstm_jax.report.style import TRAINING, VALIDATION, new_figure
+from lstm_jax.report.style import TRAINING, VALIDATION, new_figure, save_figure
 from lstm_jax.training.history import (
     HistoryRow,
     best_validation,
@@ -58,7 +58,7 @@ def draw_curves(
     for axes in (rates, norms):
         axes.set_ylim(bottom=0)
         axes.set_xlabel("epoch")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _trace(axes: Axes, lines: Sequence[HistoryRow], quantity: str) -> None:

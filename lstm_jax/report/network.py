@@ -16,7 +16,13 @@ from lstm_jax.report.inspection import (
     cell_norms,
     saturation,
 )
-from lstm_jax.report.style import TRAINING, VALIDATION, drawable, new_figure
+from lstm_jax.report.style import (
+    TRAINING,
+    VALIDATION,
+    drawable,
+    new_figure,
+    save_figure,
+)
 
 _UNITS = 20  # shown of a layer
 _WIDTH = 0.13  # inches per symbol
@@ -37,7 +43,7 @@ def draw_gates(layers: Sequence[Layer], path: Path) -> None:
             _saturation(panel, layer, name)
         axes[0].set_ylabel(f"layer {depth}\nshare of the text below {CLOSED}")
         _memory(axes[-1], np.asarray(layer.time_constants()))
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def _saturation(axes: Axes, layer: Layer, name: str) -> None:
@@ -85,7 +91,7 @@ def draw_lags(lags: Sequence[State], length: int, path: Path) -> None:
     axes.set_ylabel("norm of the gradient of the loss")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, ncols=2, fontsize="small")
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)
 
 
 def draw_units(
@@ -114,7 +120,7 @@ def draw_units(
         axes.set_ylabel(f"layer {k + 1}, unit: symbols of memory")
     assert image is not None, "there is a layer"
     figure.colorbar(image, ax=panels, label="h", shrink=0.5, aspect=40, pad=0.01)
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path, dpi=90)
 
 
 def _heat(

@@ -1,8 +1,14 @@
 """What pictures share: figures without a screen, colours, names that can be drawn."""
 
+import io
+from pathlib import Path
+
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from lstm_jax.errors import InputError
+from lstm_jax.storage.files import replace_file
 
 TRAINING, VALIDATION = "#4878a8", "#d1603d"
 
@@ -12,6 +18,42 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def check_picture(path: Path | None) -> None:
+    """Refuse a name of a picture that does not end in a format that can be drawn.
+
+    Raises:
+        InputError: naming `--picture`.
+    """
+    if path and picture_format(path) is None:
+        raise InputError(
+            f"--picture: expected a name that ends in .png, .pdf, .svg or .jpg, found "
+            f"{path}"
+        )
+
+
+def picture_format(path: Path) -> str | None:
+    """The format that a name ends in; None if there is none or it can't be drawn."""
+    ending = path.suffix.lower().removeprefix(".")
+    known = FigureCanvasAgg.filetypes.keys() - {"pgf"}  # which needs LaTeX
+    return ending if ending in known else None
+
+
+def save_figure(figure: Figure, path: Path, dpi: int) -> None:
+    """Write a picture whole or not at all.
+
+    Args:
+        figure: what to write.
+        path: where; its ending is the format.
+        dpi: dots per inch.
+
+    Raises:
+        InputError: it could not be written; what was there before is still there.
+    """
+    whole = io.BytesIO()
+    figure.savefig(whole, format=picture_format(path), dpi=dpi)
+    replace_file(path, whole.getvalue())
 
 
 def drawable(name: str) -> str:

@@ -151,7 +151,8 @@ def fit(
         The state, valid until the generator is resumed, and a line of history.
 
     Raises:
-        InputError: the time is over before the first step.
+        InputError: the time is over before the first step, or the batches of one call
+            have several shapes.
         NotFinite: the loss or its gradient is no longer a finite number.
     """
     mesh = row_mesh(task.rows, devices)
@@ -260,6 +261,12 @@ def _stacked(
 
     def stack(batches: Iterable[Batch]) -> Batch:
         several = list(batches)
+        shapes = [{name: np.shape(a) for name, a in b.items()} for b in several]
+        if any(each != shapes[0] for each in shapes):
+            raise InputError(
+                f"--steps-per-call: expected 1, as the batches have several shapes, "
+                f"found {count}"
+            )
         return {name: np.stack([b[name] for b in several]) for name in several[0]}
 
     some = task.batch_rows

@@ -103,6 +103,11 @@ def test_batches_may_change_their_shape_between_calls(steps_per_call: int) -> No
     assert trained.step == 12
 
 
+def test_one_call_takes_batches_of_one_shape() -> None:
+    with pytest.raises(InputError, match=r"^--steps-per-call: expected 1, .*, found 4"):
+        train(compiled(), steps_per_call=4)
+
+
 def test_a_shape_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compilations = []
     whole = CompiledSteps._compile

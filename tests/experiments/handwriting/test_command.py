@@ -51,6 +51,21 @@ def test_a_file_of_digits_is_read(folder: Path) -> None:
     np.testing.assert_array_equal(found.classes, TESTED.classes)
 
 
+def test_a_byte_order_mark_spaces_and_other_line_ends_are_no_matter(
+    folder: Path,
+) -> None:
+    path = folder / data.PARTS[1]
+    whole = path.read_text()
+    for odd in (
+        "\ufeff" + whole,
+        whole.replace("\n", " \r\n "),
+        whole.replace("\n", "\r"),
+    ):
+        path.write_bytes(odd.encode())
+        found = data.read_digits(path)
+        np.testing.assert_allclose(found.points, TESTED.points, atol=1e-12)
+
+
 GOOD = "1,2,3,4,5,6,7,8"
 
 
@@ -61,6 +76,8 @@ GOOD = "1,2,3,4,5,6,7,8"
         f"{GOOD}:{GOOD}:",
         f"{GOOD}:{GOOD}:x",
         f"{GOOD}:{GOOD}:10",
+        f"{GOOD}:{GOOD}:34",
+        f"{GOOD}:-1e308,2,3,4,5,6,7,1e308:1",
         f"{GOOD}:{GOOD},9:1",
         f"{GOOD}:{GOOD}:{GOOD}:1",
         f"{GOOD}:1,2,3,4,5,6,7,nan:1",
@@ -222,8 +239,8 @@ def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -
         words = ["--picture", str(tmp_path / "none" / "a.png")]
         handwriting.main(["predict", str(run_dir), drawing, *words])
     spec = task.joined_setup(SMALL, None).spec
-    write_spec(tmp_path / "other" / "isolated", "speech", spec)
-    with pytest.raises(InputError, match="expected a model of handwriting, found 'sp"):
+    write_spec(tmp_path / "other", "music", spec)  # which has no folder "isolated"
+    with pytest.raises(InputError, match="expected a model of handwriting, found 'mu"):
         handwriting.main(["predict", str(tmp_path / "other"), drawing])
     scribble = [[k % 2, k % 3] for k in range(3000)]
     (tmp_path / "a.json").write_text(json.dumps([scribble]))

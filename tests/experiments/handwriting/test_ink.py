@@ -39,6 +39,24 @@ def test_all_forms_are_of_one_drawing(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(stroke, expected)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-8-sig"])
+def test_ink_is_read_in_the_encoding_that_it_names(
+    encoding: str, tmp_path: Path
+) -> None:
+    head = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>'
+    whole = head + "<ink><annotation>dé</annotation><trace>0 1, 2 3</trace></ink>"
+    (tmp_path / "a.inkml").write_bytes(whole.encode(encoding))
+    (found,) = read_strokes(tmp_path / "a.inkml")
+    np.testing.assert_array_equal(found, [[0, -1], [2, -3]])
+
+
+def test_a_table_of_another_program(tmp_path: Path) -> None:
+    """An empty line first, and lines that end in CR alone."""
+    (tmp_path / "a.csv").write_bytes(b"\rStroke, X, Y\r1,0,1\r1,2,3\r")
+    (found,) = read_strokes(tmp_path / "a.csv")
+    np.testing.assert_array_equal(found, [[0, -1], [2, -3]])
+
+
 ENTITIES = (
     '<!DOCTYPE ink [<!ENTITY a "1 1,"><!ENTITY b "&a;&a;&a;">]>'
     "<ink><trace>&b;&b; 1 1</trace></ink>"
@@ -76,6 +94,13 @@ ENTITIES = (
         ("a.csv", b"stroke,x,y\n1,2,nan\n", r"\[2.0, nan\] for a point of stroke 1"),
         ("a.csv", b"stroke,x,y\n1,2,b\n", r"\['2', 'b'\] for a point in row 1"),
         ("a.csv", b'stroke,x,y\n"' + b"1" * 140_000 + b'",2,3\n', "no table: field"),
+        ("a.csv", b"stroke,x,y,X\n1,2,3,4\n", "no table: the column 'x' twice"),
+        ("a.inkml", b'<?xml version="1.0" encoding="x"?><ink/>', "no XML: unknown enc"),
+        (
+            "a.inkml",
+            b'<?xml version="1.0" encoding="big5"?><ink/>',
+            "no XML: multi-byte",
+        ),
         ("a.inkml", b"<ink>", "no XML: no element found"),
         ("a.inkml", b"<ink/>", "none"),
         ("a.inkml", ENTITIES.encode(), "a document type, which InkML does without"),

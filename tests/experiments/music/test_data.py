@@ -81,6 +81,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
         (f"[[{'[60],' * 10_000}[60]]]", "expected at most 10,000 steps, found 10,001"),
         ("[]", "expected a piece with notes, found none"),
         ("[[[], []]]", "expected a piece with notes, found none"),
+        ('{"": [[[60]]]}', "expected a piece with notes, found none"),
         ('{"train": [[[60]]]}', "expected a piece with notes, found none"),
     ],
 )
@@ -101,6 +102,11 @@ def test_every_part_needs_a_piece(part: str, left: list | None, tmp_path: Path) 
     (tmp_path / "a.json").write_text(json.dumps(kept))
     with pytest.raises(InputError, match=f"expected pieces in '{part}', found none"):
         read_parts(tmp_path / "a.json")
+
+
+def test_what_else_an_object_says_is_no_piece(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"name": "x", "test": [FIRST]}))
+    assert len(read_pieces(tmp_path / "a.json")) == 1
 
 
 def test_an_empty_folder_is_no_data(tmp_path: Path) -> None:

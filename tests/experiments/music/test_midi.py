@@ -1,5 +1,6 @@
 """MIDI files: what is written is read back, and what is no music is refused."""
 
+import itertools
 import struct
 import tempfile
 from collections.abc import Sequence
@@ -75,6 +76,40 @@ def test_voices_do_not_cross_and_move_as_little_as_can_be() -> None:
     assert voices_of(piece)[-1] == [72, 67, 64, 60, 48]
 
 
+@given(st.lists(chords, min_size=1, max_size=4))
+def test_voices_move_as_little_as_in_any_other_way(
+    piece: list[tuple[int, ...]],
+) -> None:
+    """All ways are tried, as is done here for few voices only."""
+    count = max([4, *map(len, piece)])
+    before: list[int | None] = [None] * count
+    for chord, found in zip(piece, voices_of(piece), strict=True):
+        ways = [
+            way
+            for way in itertools.combinations_with_replacement(chord[::-1], count)
+            if set(way) == set(chord)
+        ]
+        if not chord:
+            assert found == [None] * count
+            continue
+        moved = [
+            sum(abs(a - b) for a, b in zip(before, way, strict=True) if a is not None)
+            for way in ways
+        ]
+        assert tuple(found) in dict(zip(ways, moved, strict=True))
+        assert dict(zip(map(str, ways), moved, strict=True))[str((*found,))] == min(
+            moved
+        )
+        before = found
+
+
+def test_chords_of_any_number_of_notes_are_written(tmp_path: Path) -> None:
+    """There are more than 10^25 ways to share half of a piano among 88 voices."""
+    piece = [tuple(range(21, 109)), tuple(range(21, 65)), (60,)]
+    write_midi(tmp_path / "a.mid", piece, 80.0)
+    assert read_midi(tmp_path / "a.mid") == piece
+
+
 def test_a_beat_has_what_sounds_then(tmp_path: Path) -> None:
     """A late note is of its beat; what comes and goes between two beats is left out."""
     notes = [(0.1, 1, 60), (0.5, 0.9, 62), (1.05, 3, 64), (1.9, 3, 67), (1.0, 2.05, 48)]
@@ -116,13 +151,19 @@ def track_of(events: bytes) -> bytes:
 
 
 NOTE = b"\x00\x90\x3c\x40\x60\x80\x3c\x00\x00\xff\x2f\x00"
+BETWEEN = b"\x30\x90\x3c\x40\x0a\x80\x3c\x00\x60\xff\x2f\x00"
 FOR_EVER = b"\x00\x90\x3c\x40\xff\xff\xff\x7f\x80\x3c\x00\x00\xff\x2f\x00"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected a MIDI file, found"),
+        (b"", "expected a MIDI file, found: its end, too early"),
+        (
+            b"MThd" + struct.pack(">IHHH", 6, 2, 1, 96) + track_of(NOTE),
+            "expected MIDI of",
+        ),
+        (header(96) + track_of(BETWEEN), "expected notes on a beat, found all between"),
         (b"no music at all, but text", "expected a MIDI file, found"),
         (header(96) + track_of(NOTE)[:-5], "expected a MIDI file, found"),
         (header(96) + track_of(NOTE)[:12], "expected a MIDI file, found"),

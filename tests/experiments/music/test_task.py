@@ -181,11 +181,11 @@ def test_it_comes_back_with_what_it_is_shown(keys: Musician, tmp_path: Path) -> 
     assert nats_per_chord(again, TEST) == pytest.approx(nats_per_chord(keys, TEST))
 
 
-@pytest.mark.parametrize("suffix", ["mid", "json"])
+@pytest.mark.parametrize("suffix", ["mid", "json", "JSON"])
 def test_a_piece_is_continued_and_written(
     suffix: str, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if suffix == "mid":
+    if suffix != "json":
         pytest.importorskip("mido")
     (tmp_path / "own.json").write_text(json.dumps(TEST[0]))
     out = tmp_path / f"made.{suffix}"
@@ -216,6 +216,7 @@ def test_new_pieces_are_written(run_dir: Path, tmp_path: Path) -> None:
         ("predict RUN own.json --temperature nan", "--temperature: expected a number"),
         ("predict RUN own.json --length 0", "--length: expected a number from 1"),
         ("generate RUN --count 0", "--count: expected 1 or more, found 0"),
+        ("generate RUN --folder own.json", "own.json: could not be written: File ex"),
         ("generate RUN --tempo 0", "--tempo: expected a number in"),
         ("evaluate RUN", "--data: expected a path, found none"),
         ("evaluate RUN --data short.json", "expected a piece of 2 steps or more"),

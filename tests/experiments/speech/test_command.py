@@ -210,9 +210,11 @@ def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -
     (tmp_path / "song.wav").write_bytes(b"no sound")
     with pytest.raises(InputError, match=r"song\.wav: expected a WAV file"):
         speech.main(["predict", str(tmp_path / "song.wav"), "--run-dir", str(run_dir)])
+    with pytest.raises(InputError, match=r"--picture: expected a name that ends in"):
+        speech.main(["predict", str(tmp_path / "song.wav"), "--picture", "x.doc"])
     write_wav(tmp_path / "good.wav", np.ones(800), 8000, 1)
     spec = task.joined_setup(SMALL, None).spec
-    write_spec(tmp_path / "other" / "isolated", "forecast", spec)
+    write_spec(tmp_path / "other", "forecast", spec)
     with pytest.raises(InputError, match="expected a model of speech, found 'for"):
         speech.main(
             ["predict", str(tmp_path / "good.wav"), "--run-dir", f"{tmp_path}/other"]

@@ -114,6 +114,10 @@ def test_it_comes_back_and_says_what_is_done(
         assert moving.info["duration"] in (60, 70)  # milliseconds: 15 a second
     with Image.open(still) as drawn:
         assert drawn.size[0] > 1000
+    for name in ("a.png", "a.gif"):
+        place = tmp_path / "none" / name
+        with pytest.raises(InputError, match=f"{place}: could not be written: No such"):
+            video.main(["predict", str(run_dir), str(table), "--picture", str(place)])
     with pytest.raises(InputError, match=r"--picture: expected a \.png or a \.gif"):
         video.main(["predict", str(run_dir), str(table), "--picture", "a.mp4"])
 
@@ -139,6 +143,15 @@ def test_it_is_scored_on_files_of_the_users(
             str(right[:2].sum()),
             *"of 2".split(),
         ]
+    # One action of those that the networks know.
+    path = save(tmp_path / "one.npz", TEST.rows(TEST.labels == 0))
+    video.main(["evaluate", str(run_dir), "--data", str(path), "--json"])
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 2
+    # A name of two lines is said in one.
+    odd = dataclasses.replace(TEST, classes=(*TEST.classes[:-1], "sit\ndown"))
+    with pytest.raises(InputError, match=r"found sit down$"):
+        odd_path = save(tmp_path / "odd.npz", odd)
+        video.main(["evaluate", str(run_dir), "--data", str(odd_path)])
     other = dataclasses.replace(TEST, classes=(*TEST.classes[:-1], "sit"))
     foreign = save(tmp_path / "other.npz", other)
     with pytest.raises(InputError, match=r"expected the actions high arm wave, .*sit$"):

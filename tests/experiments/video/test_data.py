@@ -1,5 +1,9 @@
 """Files of joints: what is read of them, and what is refused."""
 
+import gzip
+import io
+import lzma
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +53,24 @@ def csv_of(path: Path, frames: np.ndarray, extra: dict[str, list[str]]) -> Path:
     return path
 
 
+MAGIC = b"\x93NUMPY\x01\x00"
+
+
+def npy(shape: tuple[int, ...], content: bytes = b"") -> bytes:
+    """A file of an array of float32."""
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return MAGIC + len(head).to_bytes(2, "little") + head + content
+
+
+def zipped(content: bytes) -> bytes:
+    """An archive of two files of this content, which are to be arrays."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name in ("xyz.npy", "lengths.npy"):
+            archive.writestr(name, content)
+    return whole.getvalue()
+
+
 def test_an_archive(tmp_path: Path) -> None:
     found = read_movements(save(tmp_path / "a.npz"))
     assert [len(frames) for frames in found.sequences] == LENGTHS
@@ -92,6 +114,19 @@ def test_a_table(tmp_path: Path) -> None:
         labelled(found, bare)
 
 
+def test_a_table_of_another_program(tmp_path: Path) -> None:
+    """Capitals, spaces, an empty line first, lines that end in CR alone; packed."""
+    text = csv_of(tmp_path / "a.csv", XYZ[:4], {}).read_text()
+    first, rest = text.split("\n", 1)
+    odd = "\n" + first.upper().replace(",", ", ") + "\n" + rest
+    (tmp_path / "b.csv").write_bytes(odd.replace("\n", "\r").encode())
+    (tmp_path / "c.csv.GZ").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "d.csv.xz").write_bytes(lzma.compress(text.encode()))
+    for name in ("b.csv", "c.csv.GZ", "d.csv.xz"):
+        (frames,) = read_movements(tmp_path / name).sequences
+        np.testing.assert_allclose(frames, XYZ[:4], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -101,6 +136,16 @@ def test_a_table(tmp_path: Path) -> None:
         ({"xyz": XYZ * np.nan}, "found some that are not finite"),
         ({"lengths": np.array([2, 2, 2])}, r"add up to \d+ frames, found 6"),
         ({"lengths": np.array([len(XYZ), 1, -1])}, "lengths of 1 or more"),
+        ({"lengths": np.zeros(0, int), "xyz": XYZ[:0]}, "lengths of 1 or more"),
+        (
+            {"lengths": np.array([2**63, 2**63, len(XYZ)], np.uint64)},
+            r"add up to \d+ frames, found 18,446,744,073,709,551,\d+$",
+        ),
+        ({"xyz": XYZ * np.float32(1e12)}, r"coordinates within 1e\+09, found some"),
+        (
+            {"subject": np.array([1, 3, 2**63], np.uint64)},
+            "expected subjects up to 2147",
+        ),
         ({"lengths": np.array([0.5, 1.0, 1.0])}, "lengths of 1 or more"),
         ({"action": np.array([1, 2])}, r"action of each of 3 sequences, found \[2\]"),
         ({"subject": np.array(["a", "b", "c"])}, "subject of each of 3 sequences"),
@@ -121,6 +166,22 @@ def test_archives_that_are_refused(
     [
         ("a.npz", b"PK\x03\x04 and no more", "expected a .npz"),
         ("a.npz", b"", "expected a .npz"),
+        ("a.npz", b"xyz", "expected a .npz, found no archive"),
+        ("a.npz", npy(XYZ.shape, XYZ.tobytes()), "expected a .npz, found no archive"),
+        ("a.npz", zipped(b"no array"), "expected xyz to be an array, found a file"),
+        ("a.npz", zipped(npy((10**13,))), "expected a .npz, found: Unable to allocate"),
+        ("a.npz", zipped(npy((10**30,))), "expected a .npz, found: Python int too lar"),
+        ("a.npz", zipped(MAGIC + b"\x02\x00(("), "expected a .npz, found: "),
+        (
+            "a.npz",
+            zipped(b"").replace(b"\x14\x00\x00\x00", b"\x14\x00\x01\x00"),
+            "crypt",
+        ),
+        (
+            "a.csv",
+            ",".join([*COLUMNS, "Head_X"]).encode(),
+            "found: the column 'head_x' t",
+        ),
         ("a.txt", b"1 2 3", "expected a .npz or .csv of joints"),
         ("a.csv", b"", "expected columns left_shoulder_x to head_z"),
         ("a.csv", b"\xff\xfe\x00", "expected a table"),

@@ -1,0 +1,62 @@
+"""What the runs of all applications share: how one is resumed, and how long it took."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+
+import lstm_jax
+from experiments.runs import Clock, RunOptions, begun, refuse_changes, run_folder
+from lstm_jax import InputError
+from lstm_jax.config import RunConfig
+
+LASTING = {"epochs": 9, "max_seconds": 5.0, "steps_per_call": 1, "devices": 2}
+
+
+def test_a_run_may_last_longer_but_draws_as_it_began() -> None:
+    kept = RunOptions()
+    refuse_changes(kept, RunOptions(run=RunConfig(**LASTING, evaluations=3)))
+    with pytest.raises(
+        InputError, match=r"^--resume: expected --seed as .* 0, found 5"
+    ):
+        refuse_changes(kept, RunOptions(run=RunConfig(seed=5)))
+    with pytest.raises(InputError, match=r"^--resume: expected --precision as the run"):
+        refuse_changes(kept, dataclasses.replace(kept, precision="mixed"))
+
+
+def test_all_attempts_of_a_run_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("enable_compilation_cache", "set_cpu_device_count"):
+        monkeypatch.setattr(lstm_jax.distributed, name, lambda *given: None)
+    options = RunOptions(run=RunConfig(run_dir=tmp_path / "run"))
+    first = Clock(started=time.perf_counter() - 600)
+    with begun("music", options, rows=1, files=(), clock=first):
+        assert first.spent == 0
+    lasting = dataclasses.replace(options.run, resume=True)
+    again = dataclasses.replace(options, run=lasting)
+    second = Clock(started=time.perf_counter() - 300)
+    with begun("music", again, rows=1, files=(), clock=second):
+        assert second.spent >= 600 and second.minutes >= 15
+    (tmp_path / "run" / "seconds.json").write_text('{"seconds": "many"}')
+    with pytest.raises(InputError, match=r"seconds\.json: expected seconds, found 'ma"):
+        with begun("music", again, rows=1, files=()):
+            pass
+
+
+@pytest.mark.parametrize("inner", ["isolated", "folds/fold-0"])
+def test_a_first_network_that_took_no_step_leaves_nothing(
+    inner: str, tmp_path: Path
+) -> None:
+    """Its run can be begun again without --overwrite."""
+    name = "healthcare" if "/" in inner else "handwriting"
+    options = RunOptions(run=RunConfig(run_dir=tmp_path / "run"))
+    with pytest.raises(InputError, match="no time"):
+        with run_folder(name, options):
+            place = tmp_path / "run" / inner
+            (place / "checkpoints" / "0").mkdir(parents=True)
+            for file in ("config.json", "checkpoints/0/model.safetensors"):
+                (place / file).write_bytes(b"")
+            raise InputError("no time")
+    assert not (tmp_path / "run").exists()
