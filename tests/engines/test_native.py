@@ -1,6 +1,7 @@
 """The CPU kernel at sizes that its vectors and tiles do not divide."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -149,6 +150,22 @@ def test_what_is_no_number_stays_none() -> None:
     params = LSTMParams(case.w_x, case.w_h, case.b)
     ys, _ = lstm(params, xs, engine="native")
     assert jnp.isfinite(ys[:, 0]).all() and jnp.isnan(ys[1:, 1]).all()
+
+
+@pytest.mark.parametrize("derivative", [jax.grad, jax.jacfwd])
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit])
+def test_it_says_who_has_second_derivatives(
+    derivative: Callable, transform: Callable
+) -> None:
+    case = jax.tree.map(jnp.float32, random_case(0, 3, 2, 2, 3))
+
+    def loss(case: Case) -> jax.Array:
+        return (gradient(case, False, "native").w_h ** 2).sum()
+
+    with pytest.raises(
+        ValueError, match=r"'native': has no second derivatives; .* scan"
+    ):
+        transform(derivative(loss))(case)
 
 
 def test_auto_takes_it_where_it_was_measured_faster() -> None:

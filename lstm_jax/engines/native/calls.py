@@ -6,7 +6,7 @@ how to divide one: by rows alone, and each device then calls for its own.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -133,10 +133,25 @@ def _dividing(
     spread: bool,
 ) -> Arrays:
     """The results of a call, on all devices over which the rows are spread."""
-    if not spread:
-        return call(*static, *operands)
-    masks = tuple("t b" if each.size else "none nil" for each in operands[-2:])
-    return _divided(call, static, (*inputs, *masks), outputs)(*operands)
+    function = functools.partial(call, *static)
+    if spread:
+        masks = tuple("t b" if each.size else "none nil" for each in operands[-2:])
+        function = _divided(call, static, (*inputs, *masks), outputs)
+    once = jax.custom_jvp(function)
+    once.defjvp(_refuse_derivative)
+    return once(*operands)
+
+
+def _refuse_derivative(primals: Arrays, tangents: Arrays) -> NoReturn:
+    """Say what JAX can't know: a call's own gradient is the engine's, and the last.
+
+    Raises:
+        ValueError: always.
+    """
+    del primals, tangents
+    raise ValueError(
+        "engine 'native': has no second derivatives; of the other engines, scan has"
+    )
 
 
 @functools.cache
