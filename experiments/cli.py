@@ -8,8 +8,10 @@ from typing import Any
 
 from experiments.runs import RunOptions, kept_options, refuse_changes
 from lstm_jax.cli import parse, peek
+from lstm_jax.errors import InputError
 
 _NOT_SHOWN = ("run_dir", "overwrite", "resume", "tensorboard")
+_PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".eps", ".tif", ".tiff")
 Verb = tuple[type[Any], Callable[[Any], int | None]]  # options, and what they are for
 
 
@@ -49,6 +51,19 @@ def run_experiment(
     if kept is not None:
         refuse_changes(kept, options)
     return work(options)
+
+
+def check_picture(path: Path | None) -> None:
+    """Refuse a name that doesn't say what kind of picture it is for.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    if path and path.suffix.lower() not in _PICTURES:
+        raise InputError(
+            f"--picture: expected a name that ends in {', '.join(_PICTURES)}, found "
+            f"{path}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,7 +38,7 @@ import tyro
 
 import lstm_jax
 from experiments import results
-from experiments.cli import command_line, run_experiment
+from experiments.cli import check_picture, command_line, run_experiment
 from experiments.healthcare.baseline import FOREST, LOGISTIC, floors, need_sklearn
 from experiments.healthcare.config import RiskConfig
 from experiments.healthcare.data import Data, generated, read_data
@@ -410,6 +410,7 @@ def predict(options: PredictOptions) -> None:
     """Print the risk of each stay over time, as far as it was observed."""
     from experiments.healthcare.task import load_risk, predict_risk
 
+    check_picture(options.picture)
     if not options.stays:
         raise lstm_jax.InputError("predict: expected files of stays, found none")
     stays = read_data(options.stays).stays

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 import lstm_jax
-from experiments.cli import command_line, run_experiment
+from experiments.cli import check_picture, command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result, describe_file, write_result
 from experiments.runs import RunOptions, begun, check_options
@@ -384,6 +384,7 @@ def predict(options: PredictOptions) -> None:
     from experiments.translate.plots import draw_attention
 
     check_bounds(options)
+    check_picture(options.picture)
     translator = load_translator(options.run_dir)
     # Python has no standard input where the shell has closed it.
     sentences = options.sentences or [line.strip() for line in sys.stdin or ()]

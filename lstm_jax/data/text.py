@@ -236,7 +236,7 @@ def _not_text(path: Path, offset: int) -> InputError:
 def bytes_of(path: Path) -> Iterator[bytes]:
     """A file in pieces, `.gz` and `.xz` unpacked; InputError if it can't be read."""
     with _reading(path), open(path, "rb") as plain:
-        unpack = _PACKED.get(path.suffix)
+        unpack = _PACKED.get(path.suffix.lower())
         file = unpack(plain) if unpack else plain
         while piece := file.read(_PIECE):
             yield piece
