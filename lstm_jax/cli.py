@@ -5,6 +5,7 @@ import functools
 import io
 import itertools
 import os
+import signal
 import sys
 import types
 import typing
@@ -149,6 +150,8 @@ def run_command(command: Callable[[], int | None]) -> None:
         print(stopped)
         code = stopped.code
     except KeyboardInterrupt:
+        # Once more, while Python cleans up, is no traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         code = 130
     except BrokenPipeError:
         # What is still in a buffer goes nowhere: Python flushes once more at its end.

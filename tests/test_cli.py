@@ -1,6 +1,9 @@
 """The command line, read in two passes by one parser."""
 
 import dataclasses
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -109,3 +112,15 @@ def test_what_is_no_choice_is_left_to_the_parser(
     with pytest.raises(SystemExit) as ended:
         cli.parse(Choices, "train", "", ["--preset"])
     assert ended.value.code == 2 and "--preset" in capsys.readouterr().err
+
+
+def test_who_interrupts_twice_sees_no_traceback() -> None:
+    program = (
+        "import atexit, os, signal\n"
+        "from lstm_jax.cli import run_command\n"
+        "again = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "atexit.register(again)\n"
+        "run_command(again)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")

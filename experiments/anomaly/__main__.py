@@ -253,6 +253,8 @@ def predict(options: PredictOptions) -> None:
 def lines_of(path: Path) -> Iterator[bytes]:
     """The lines of a file, or those of the standard input as they come."""
     if path == Path("-"):
+        if sys.stdin is None:  # closed by the shell
+            raise lstm_jax.InputError("-: expected a standard input, found none")
         yield from sys.stdin.buffer
         return
     try:

@@ -10,8 +10,10 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import lzma
 import math
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +26,10 @@ from lstm_jax import InputError
 
 LABELS = "labels/combined_windows.json"
 PROBATION, LONGEST_PROBATION = 0.15, 750  # NAB's: points that are not scored
+_UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 Window = tuple[int, int]  # first and last point
 Contents = dict[str, bytes]
 
@@ -83,12 +89,12 @@ def read_benchmark(path: Path) -> list[Series]:
     labels = _windows(contents.pop(LABELS, None), path)
     found = []
     for name, content in sorted(contents.items()):
-        short = name.removeprefix("data/").removesuffix(".csv")
-        if short + ".csv" not in labels:
-            raise InputError(f"{path}: expected windows of {short}.csv in {LABELS}")
+        short = name.removeprefix("data/")
+        if short not in labels:
+            raise InputError(f"{path}: expected windows of {short} in {LABELS}")
         seconds, values = read_points(content.split(b"\n"), name)
-        windows = _positions(labels[short + ".csv"], seconds, name)
-        found.append(Series(short, seconds, values, windows))
+        windows = _positions(labels[short], seconds, name)
+        found.append(Series(short[: -len(".csv")], seconds, values, windows))
     if not found:
         raise InputError(f"{path}: expected data/GROUP/NAME.csv, found none")
     return found
@@ -125,7 +131,7 @@ def read_points(
 def points_of(lines: Iterable[bytes], name: str) -> Iterator[Point]:
     """Read `timestamp,value`, line by line as they come.
 
-    A first line that does not begin with a time is a heading; empty lines are none.
+    A first line of neither a time nor a value is a heading; empty lines are none.
 
     Args:
         lines: of the table.
@@ -134,15 +140,17 @@ def points_of(lines: Iterable[bytes], name: str) -> Iterator[Point]:
     Raises:
         InputError: naming the line.
     """
+    first = True
     for number, raw in enumerate(lines, 1):
         line = raw.decode("utf-8-sig", "replace").strip()
         if not line:
             continue
         time, _, value = line.partition(",")
+        is_heading, first = first and not _is_number(value), False
         try:
             seconds = _seconds(time)
         except ValueError:
-            if number == 1:
+            if is_heading:
                 continue
             raise InputError(
                 f"{name}: line {number}: expected a time like 2014-04-01 00:05:00, "
@@ -157,6 +165,14 @@ def _seconds(time: str) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     return moment.timestamp()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(text: str, place: str) -> float:
@@ -177,7 +193,7 @@ def _contents(path: Path) -> Contents:
             return {n: p.read_bytes() for n, p in files.items() if _belongs(n)}
         with zipfile.ZipFile(path) as packed:
             return {n: packed.read(n) for n in packed.namelist() if _belongs(n)}
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{path}: expected a folder or a zip with data/ and labels/, "
@@ -186,14 +202,14 @@ def _contents(path: Path) -> Contents:
 
 
 def _belongs(name: str) -> bool:
-    in_data = name.startswith("data/") and name.endswith(".csv")
+    in_data = name.startswith("data/") and name.lower().endswith(".csv")
     return name == LABELS or in_data
 
 
 def _windows(content: bytes | None, path: Path) -> Mapping[str, object]:
     try:
         labels = json.loads(content or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         labels = None
     if not isinstance(labels, dict):
         raise InputError(f"{path}: expected windows by file in {LABELS}, found none")
@@ -209,6 +225,7 @@ def _positions(
         ends = [tuple(_seconds(time[:19]) for time in window) for window in windows]
         found = [tuple(int(np.flatnonzero(seconds == s)[0]) for s in e) for e in ends]
         pairs = [(first, last) for first, last in found]
+        assert all(first <= last for first, last in pairs)
     except (AssertionError, IndexError, TypeError, ValueError):
         raise InputError(
             f"{LABELS}: expected pairs of times of {name}, found {windows!r:.80}"

@@ -18,6 +18,7 @@ from lstm_jax import InputError
 from lstm_jax.data import bytes_of
 
 HOURS = 48  # that are observed
+_LARGEST = 1e15  # value, in whatever unit: float32 can hold its square
 FIXED = ("Age", "Gender", "Height", "ICUType")
 UNITS = {
     **{"Albumin": "g/dL", "ALP": "IU/L", "ALT": "IU/L", "AST": "IU/L"},
@@ -201,14 +202,16 @@ def _parse(line: str, name: str) -> tuple[float, str, float]:
         clock, parameter, number = line.split(",")
         hour, minute = clock.split(":")
         hours, value = int(hour) + int(minute) / 60, float(number)
+        if not 0 <= int(minute) < 60:
+            raise ValueError
     except ValueError:
         raise InputError(
             f"stay {name}: expected a line like 07:30,HR,72, found {line!r:.60}"
         ) from None
-    if not 0 <= hours <= HOURS or not np.isfinite(value):
+    if not 0 <= hours <= HOURS or not abs(value) <= _LARGEST:
         raise InputError(
-            f"stay {name}: expected times from 00:00 to {HOURS}:00 and numbers, found "
-            f"{line!r:.60}"
+            f"stay {name}: expected times from 00:00 to {HOURS}:00 and numbers up to "
+            f"{_LARGEST:g}, found {line!r:.60}"
         )
     return hours, parameter, value
 
@@ -252,6 +255,8 @@ def _read_outcomes(
             raise InputError(
                 f"{path}: expected RecordID and {_DEATH}, 0 or 1, found {row!r:.60}"
             )
+        if outcomes.died.get(name, died == "1") != (died == "1"):
+            raise InputError(f"{path}: expected one outcome of stay {name}, found both")
         outcomes.died[name] = died == "1"
         severity = fields.get(_SAPS, "-1")
         if severity.isdecimal():
@@ -265,11 +270,15 @@ def _files(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [each for each in path.iterdir() if each.name.endswith(_TABLES)]
+        inside = [each for each in path.iterdir() if _is_table(each)]
         if not inside:
             raise InputError(f"{path}: expected .txt or .csv files, found none")
         found += sorted(inside)
     return found
+
+
+def _is_table(path: Path) -> bool:
+    return path.name.lower().endswith(_TABLES)
 
 
 def _lines_of(path: Path) -> list[str]:

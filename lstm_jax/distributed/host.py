@@ -58,7 +58,10 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_remove_custom_partitioning_ptr_from_cache_key", True)
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
-    folder = cache_folder() / processor()
+    cache = cache_folder()
+    if cache is None:
+        return
+    folder = cache / processor()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:

@@ -89,7 +89,7 @@ ENGINES: dict[str, Engine] = {
     "fused": Engine(_fused, "the fastest one of XLA's own, on every platform"),
     "scan": Engine(
         _scan,
-        "the reference, with every cell, forward mode, second derivatives",
+        "the reference, with every cell and forward mode",
         takes_masks=True,
     ),
     "native": Engine(

@@ -18,7 +18,7 @@ gates. The halving is a power of two and loses no precision.
 Under `jax.default_matmul_precision("BF16_BF16_F32")` every product has factors rounded
 to bfloat16, and all else stays float32; see `lstm_jax.ops.matmul`.
 
-A custom gradient has no forward mode and no second derivative: `run_scan` has both.
+A custom gradient has no forward mode; `run_scan` has it.
 """
 
 import functools
@@ -65,7 +65,7 @@ def _recur(
     resets: Array | None,
     valid: Array | None,
 ) -> tuple[Array, Array, Array]:
-    (h, c), (hs, _, _) = _forward_loop(static, z, w_h, h, c, resets, valid, keep=False)
+    (h, c), (hs, _, _) = forward_loop(static, z, w_h, h, c, resets, valid, keep=False)
     return hs, h, c
 
 
@@ -78,7 +78,7 @@ def _forward(
     resets: Array | None,
     valid: Array | None,
 ) -> tuple[tuple[Array, Array, Array], tuple]:
-    (h_last, c_last), (hs, gates, cs) = _forward_loop(
+    (h_last, c_last), (hs, gates, cs) = forward_loop(
         static, z, w_h, h, c, resets, valid, keep=True
     )
     return (hs, h_last, c_last), (w_h, h, c, resets, valid, gates, hs, cs)
@@ -87,46 +87,10 @@ def _forward(
 def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     w_h, h, c, resets, valid, gates, hs, cs = residuals
     dhs, dh, dc = cotangents
-    h_before = state_before(h, hs, resets, static.reverse)
-    c_before = state_before(c, cs, resets, static.reverse)
-
-    # Everything that needs no gradient yet, for all steps at once.
-    i, f, g, o = jnp.split(gates.astype(c.dtype), len(GATES), axis=-1)
-    tanh_c = jnp.tanh(cs)
-    dc_per_dh = o * (1 - tanh_c * tanh_c)
-    slope = jnp.concatenate(
-        [
-            g * i * (1 - i),
-            c_before * f * (1 - f),
-            i * (1 - g * g),
-            tanh_c * o * (1 - o),
-        ],
-        axis=-1,
+    dz, dh, dc = backward_loop(
+        static, w_h, gates, cs, c, dhs, dh.astype(c.dtype), dc, resets, valid
     )
-    times_w_h_transposed = loop_matmul(w_h.T, len(h), static.factors, c.dtype)
-
-    def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
-        dh_next, dc_next = carry
-        dh_t, dc_per_dh_t, slope_t, f_t, resets_t, valid_t = inputs
-        dh = dh_next + dh_t
-        dc = dc_next + dh * dc_per_dh_t
-        dz = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slope_t
-        if valid_t is not None:
-            dz = jnp.where(valid_t[:, None], dz, 0)
-        dz = dz.astype(w_h.dtype)
-        dh_before = times_w_h_transposed(dz)
-        dc_before = dc * f_t
-        if resets_t is not None:
-            dh_before = jnp.where(resets_t[:, None], 0, dh_before)
-            dc_before = jnp.where(resets_t[:, None], 0, dc_before)
-        if valid_t is not None:
-            dh_before = jnp.where(valid_t[:, None], dh_before, dh)
-            dc_before = jnp.where(valid_t[:, None], dc_before, dc_next)
-        return (dh_before, dc_before), dz
-
-    inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, resets, valid)
-    carry = (dh.astype(c.dtype), dc)
-    (dh, dc), dz = jax.lax.scan(step, carry, inputs, reverse=not static.reverse)
+    h_before = state_before(h, hs, resets, static.reverse)
     dw_h = weight_gradient(h_before, dz, w_h, static.factors)
     return dz, dw_h, dh.astype(h.dtype), dc, None, None
 
@@ -134,7 +98,7 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
 _recur.defvjp(_forward, _backward)
 
 
-def _forward_loop(
+def forward_loop(
     static: StaticArgs,
     z: Array,
     w_h: Array,
@@ -169,6 +133,60 @@ def _forward_loop(
         return (h, c), (h, *kept)
 
     return jax.lax.scan(step, (h, c), (z, resets, valid), reverse=static.reverse)
+
+
+def backward_loop(
+    static: StaticArgs,
+    w_h: Array,
+    gates: Array,
+    cs: Array,
+    c: Array,
+    dhs: Array,
+    dh: Array,
+    dc: Array,
+    resets: Array | None,
+    valid: Array | None,
+) -> tuple[Array, Array, Array]:
+    """The gradients of z and of the first h and c, given those of all outputs."""
+    c_before = state_before(c, cs, resets, static.reverse)
+
+    # Everything that needs no gradient yet, for all steps at once.
+    i, f, g, o = jnp.split(gates.astype(c.dtype), len(GATES), axis=-1)
+    tanh_c = jnp.tanh(cs)
+    dc_per_dh = o * (1 - tanh_c * tanh_c)
+    slope = jnp.concatenate(
+        [
+            g * i * (1 - i),
+            c_before * f * (1 - f),
+            i * (1 - g * g),
+            tanh_c * o * (1 - o),
+        ],
+        axis=-1,
+    )
+    times_w_h_transposed = loop_matmul(w_h.T, len(c), static.factors, c.dtype)
+
+    def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
+        dh_next, dc_next = carry
+        dh_t, dc_per_dh_t, slope_t, f_t, resets_t, valid_t = inputs
+        dh = dh_next + dh_t
+        dc = dc_next + dh * dc_per_dh_t
+        dz = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slope_t
+        if valid_t is not None:
+            dz = jnp.where(valid_t[:, None], dz, 0)
+        dz = dz.astype(w_h.dtype)
+        dh_before = times_w_h_transposed(dz)
+        dc_before = dc * f_t
+        if resets_t is not None:
+            dh_before = jnp.where(resets_t[:, None], 0, dh_before)
+            dc_before = jnp.where(resets_t[:, None], 0, dc_before)
+        if valid_t is not None:
+            dh_before = jnp.where(valid_t[:, None], dh_before, dh)
+            dc_before = jnp.where(valid_t[:, None], dc_before, dc_next)
+        return (dh_before, dc_before), dz
+
+    inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, resets, valid)
+    (dh, dc), dz = jax.lax.scan(step, (dh, dc), inputs, reverse=not static.reverse)
+    return dz, dh, dc
 
 
 def opening(hidden_size: int, dtype: DTypeLike) -> tuple[Array, Array]:

@@ -43,7 +43,7 @@ def lstm(
             Several sequences packed in one row then never see each other.
         reverse: walk from the last step to the first. Outputs keep their places.
         engine: "auto", "fused" (XLA's fastest; reverse-mode gradients), "scan" (also
-            forward mode and second derivatives), "native" (our kernel for CPUs, for
+            forward mode), "native" (our kernel for CPUs, for
             float32), "cudnn" (NVIDIA's kernel, for float32 without resets) or
             "pallas_tpu" (weights and state in a TPU's fastest memory). The results
             are the same; `explain_engine` tells what "auto" is.

@@ -9,10 +9,17 @@ from pathlib import Path
 _FIELDS = ("model name", "flags", "Features")  # of /proc/cpuinfo
 
 
-def cache_folder() -> Path:
-    """Name the folder in the user's cache that is this library's; it need not exist."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "lstm_jax"
+def cache_folder() -> Path | None:
+    """Name the folder in the user's cache that is this library's; it need not exist.
+
+    Returns:
+        None for a user without a home. A relative XDG_CACHE_HOME is ignored, as the XDG
+        Base Directory Specification has it.
+    """
+    for home in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
+        if os.path.isabs(home):
+            return Path(home) / "lstm_jax"
+    return None
 
 
 def processor() -> str:

@@ -151,6 +151,23 @@ def test_what_is_no_number_stays_none() -> None:
     assert jnp.isfinite(ys[:, 0]).all() and jnp.isnan(ys[1:, 1]).all()
 
 
+@pytest.mark.parametrize("forward", [False, True])
+def test_second_derivatives_are_those_of_scan(forward: bool) -> None:
+    """A gradient's gradient along a direction, by reverse mode and by forward mode."""
+    case = jax.tree.map(lambda a: jnp.asarray(a, "f"), random_case(0, 3, 2, 2, 3))
+    direction = jax.tree.map(jnp.cos, case)
+
+    def along(engine: str) -> Case:
+        def slope(case: Case) -> Case:
+            return gradient(case, True, engine)
+
+        if forward:
+            return jax.jvp(slope, (case,), (direction,))[1]
+        return jax.vjp(slope, case)[1](direction)[0]
+
+    assert_close(along("native"), along("scan"), 1e-5)
+
+
 def test_auto_takes_it_where_it_was_measured_faster() -> None:
     sizes = {"rows": 32, "hidden": 128}
     assert explain_engine(platform="cpu", steps=64, **sizes).name == "native"

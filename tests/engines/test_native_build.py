@@ -29,15 +29,15 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def quick(compiler: list[str], path: Path) -> None:
         found.append(path)
-        path.write_bytes(b"")
+        path.write_bytes(b"a library")
 
     monkeypatch.setattr(build, "compile_library", quick)
     return found
 
 
 def test_it_is_compiled_once(cache: Path, compiled: list[Path]) -> None:
-    assert build._library() == build._library()
-    assert compiled == [*cache.iterdir()]
+    assert [build._library(), build._library()] == [*cache.iterdir()] * 2
+    assert len(compiled) == 1
     assert cache.stat().st_mode & 0o777 == 0o700
 
 
@@ -49,7 +49,7 @@ def test_it_is_compiled_for_what_it_depends_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    build._library()
+    first = build._library()
     source = tmp_path / "other.cc"
     source.write_text("int other;")
     others = {"processor": lambda: "another", "_SOURCE": source, "_FLAGS": ("-O1",)}
@@ -57,8 +57,19 @@ def test_it_is_compiled_for_what_it_depends_on(
         monkeypatch.setattr("jaxlib.__version__", "0.0.0")
     else:
         monkeypatch.setattr(build, what, others[what])
-    build._library()
-    assert len(set(compiled)) == 2
+    assert build._library() != first
+    assert len(compiled) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"a lib", b"a_library"])
+def test_a_damaged_library_is_made_anew(
+    content: bytes, cache: Path, compiled: list[Path]
+) -> None:
+    library = build._library()
+    library.write_bytes(content)
+    assert build._library() == library == next(cache.iterdir())
+    assert library.read_bytes() == b"a library"
+    assert len(compiled) == 2
 
 
 @pytest.mark.parametrize(
@@ -66,6 +77,9 @@ def test_it_is_compiled_for_what_it_depends_on(
     [
         ("no-such-compiler", "needs a C++ compiler, found none of no-such-compiler"),
         ("false", "was not compiled: no reason given"),
+        ("true", "was not compiled: true wrote no library"),
+        ("'no such' -g", "needs a C++ compiler, found none of no such -g"),
+        ('c++ "', 'needs a C++ compiler, found CXX=c++ ": No closing quotation'),
     ],
 )
 def test_it_says_why_it_is_not_there(
@@ -75,6 +89,47 @@ def test_it_says_why_it_is_not_there(
     with pytest.raises(NotBuilt, match=re.escape(reason)):
         build._library()
     assert not cache.exists() or not [*cache.iterdir()]
+
+
+def test_a_compiler_may_lie_in_a_folder_with_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "a folder" / "compiler"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("CXX", f"'{program}' -g")
+    assert build._compiler() == [str(program), "-g"]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("\0not a program", "was not compiled: [Errno 8] Exec format error"),
+        ("#!/bin/sh\nprintf 'error: \\344' >&2; exit 1", "was not compiled: error: "),
+        # It would take what a stream of ours has to read.
+        ("#!/bin/sh\ncat >&2; exit 1", "was not compiled: no reason given"),
+    ],
+)
+def test_a_compiler_that_is_none(
+    script: str, reason: str, cache: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "compiler"
+    program.write_text(script)
+    program.chmod(0o700)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "from lstm_jax.engines.native.build import why_not_built as why\n"
+            "print(why(), input())",
+        ],
+        env={**os.environ, "CXX": str(program)},
+        input="error: mine\n",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(reason) and done.stdout.endswith("error: mine\n")
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no compiler")
@@ -121,6 +176,17 @@ def test_without_it_auto_is_fused(
     first, *_, last = done.stdout.splitlines()
     assert first.startswith("engine fused: auto") and reason in first
     assert last == "(32, 4, 3)"
+
+
+def test_without_a_home_there_is_no_place(
+    compiled: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", "~")  # as it is for a user that has none
+    with pytest.raises(NotBuilt, match="this user has no home"):
+        build._library()
+    assert not compiled and not [*tmp_path.iterdir()]
 
 
 def test_a_library_that_cannot_be_loaded_is_told(

@@ -15,7 +15,10 @@ def own_cache() -> str:
     """
     home = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, home)
-    kernels = cache_folder() / "native"
+    cache = cache_folder()
+    if cache is None:
+        return str(home)
+    kernels = cache / "native"
     kernels.mkdir(mode=0o700, parents=True, exist_ok=True)
     (home / "lstm_jax").mkdir()
     (home / "lstm_jax" / "native").symlink_to(kernels)

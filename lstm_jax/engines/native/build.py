@@ -1,15 +1,17 @@
 """The kernel's library: compiled once per machine, then found in the user's cache.
 
 What is in a library's name is all that it depends on: the source, the flags, the
-compiler, the processor and jaxlib, whose interface it is made for. It is written beside
-its place and renamed, so a library that is there is whole; of processes that compile at
-the same time each makes its own, and the last one's stays.
+compiler, the processor and jaxlib, whose interface it is made for; and its own
+checksum, because loading a damaged library can kill the process. It is written
+beside its place and renamed; of processes that compile at the same time each makes
+its own.
 """
 
 import ctypes
 import functools
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -68,46 +70,83 @@ def _library() -> Path:
     """
     compiler = _compiler()
     folder = _folder()
-    path = folder / f"lstm-{_fingerprint(compiler)}.so"
-    if not path.exists():
+    name = f"lstm-{_fingerprint(compiler)}"
+    try:
+        for path in sorted(folder.glob(f"{name}-*.so")):
+            if path.name == _named(name, path):
+                return path
+            path.unlink(missing_ok=True)  # it is damaged
         began = time.perf_counter()
-        compile_library(compiler, path)
-        seconds = time.perf_counter() - began
-        warn(f"the engine native was compiled for this machine, in {seconds:.0f} s")
+        with tempfile.TemporaryDirectory(dir=folder) as beside:
+            made = Path(beside) / "lstm.so"
+            compile_library(compiler, made)
+            path = made.replace(folder / _named(name, made))
+    except OSError as error:
+        raise NotBuilt(f"was not compiled: {_first_line(str(error))}") from None
+    seconds = time.perf_counter() - began
+    warn(f"the engine native was compiled for this machine, in {seconds:.0f} s")
     return path
 
 
-def compile_library(
-    compiler: Sequence[str], path: Path, flags: Sequence[str] = _FLAGS
-) -> None:
-    """Compile the kernel and put the library in its place, whole or not at all.
+def _named(name: str, library: Path) -> str:
+    """What the file of a library is called, by its content."""
+    return f"{name}-{hashlib.sha256(library.read_bytes()).hexdigest()[:16]}.so"
+
+
+def compile_library(compiler: Sequence[str], path: Path) -> None:
+    """Compile the kernel.
 
     Args:
         compiler: how its command begins.
-        path: of the library.
-        flags: of the compiler.
+        path: where to write the library.
 
     Raises:
         NotBuilt: it failed.
+        OSError: the compiler can't be run.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        headers = f"-I{jax.ffi.include_dir()}"
-        command = [*compiler, *flags, headers, str(_SOURCE), "-o", str(made)]
-        try:
-            subprocess.run(
-                command, check=True, capture_output=True, text=True, timeout=_SECONDS
-            )
-            os.replace(made, path)
-        except subprocess.CalledProcessError as error:
-            said = next((x for x in error.stderr.splitlines() if "error" in x), "")
-            raise NotBuilt(f"was not compiled: {_first_line(said)}") from None
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise NotBuilt(f"was not compiled: {_first_line(str(error))}") from None
+    headers = f"-I{jax.ffi.include_dir()}"
+    command = [*compiler, *_FLAGS, headers, str(_SOURCE), "-o", str(path)]
+    try:
+        _run(command, check=True)
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.splitlines()
+        said = next((x for x in lines if "error" in x or "failed" in x), "")
+        raise NotBuilt(f"was not compiled: {_first_line(said)}") from None
+    if not path.exists():
+        raise NotBuilt(f"was not compiled: {compiler[0]} wrote no library")
+
+
+def _run(command: Sequence[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+    """Run the compiler; it doesn't get our standard input.
+
+    Raises:
+        CalledProcessError: it failed, if that is to be checked.
+        NotBuilt: it took too long.
+    """
+    try:
+        return subprocess.run(
+            command,
+            check=check,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotBuilt(
+            f"was not compiled: {command[0]} took over {_SECONDS} s"
+        ) from None
 
 
 def _compiler() -> list[str]:
-    asked = os.environ.get("CXX", "").split()
+    given = os.environ.get("CXX", "")
+    try:
+        asked = shlex.split(given)
+    except ValueError as error:
+        raise NotBuilt(
+            f"needs a C++ compiler, found CXX={given[:60]}: {error}"
+        ) from None
     for command in [asked] if asked else [[name] for name in _COMPILERS]:
         if shutil.which(command[0]):
             return command
@@ -117,7 +156,10 @@ def _compiler() -> list[str]:
 
 def _folder() -> Path:
     """The user's own folder of libraries, that nobody else can write to."""
-    folder = cache_folder() / "native"
+    cache = cache_folder()
+    if cache is None:
+        raise NotBuilt("has no place for its library: this user has no home")
+    folder = cache / "native"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
@@ -131,11 +173,14 @@ def _folder() -> Path:
 
 def _fingerprint(compiler: Sequence[str]) -> str:
     """A name for all that the library depends on."""
-    version = subprocess.run([*compiler, "--version"], capture_output=True, check=False)
+    try:
+        version = _run([*compiler, "--version"], check=False)
+    except OSError as error:
+        raise NotBuilt(f"was not compiled: {_first_line(str(error))}") from None
     parts = (
         _SOURCE.read_bytes(),
         " ".join([*compiler, *_FLAGS]).encode(),
-        version.stdout,
+        version.stdout.encode(),
         jaxlib.__version__.encode(),
         processor().encode(),
     )

@@ -16,6 +16,8 @@ from jax.custom_batching import sequential_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
+from lstm_jax.engines import fused
+
 Arrays = tuple[Array, ...]
 # The axes of each operand and result: b is that of the rows.
 _FORWARD = ("t b g", "h g", "b h", "b h"), ("t b h", "b h")
@@ -133,10 +135,53 @@ def _dividing(
     spread: bool,
 ) -> Arrays:
     """The results of a call, on all devices over which the rows are spread."""
-    if not spread:
-        return call(*static, *operands)
-    masks = tuple("t b" if each.size else "none nil" for each in operands[-2:])
-    return _divided(call, static, (*inputs, *masks), outputs)(*operands)
+    function = functools.partial(call, *static)
+    if spread:
+        masks = tuple("t b" if each.size else "none nil" for each in operands[-2:])
+        function = _divided(call, static, (*inputs, *masks), outputs)
+    called = jax.custom_jvp(function)
+    called.defjvp(functools.partial(_differentiate, call, static))
+    return called(*operands)
+
+
+def _differentiate(
+    call: Callable[..., Arrays],
+    static: tuple[Any, ...],
+    primals: Arrays,
+    tangents: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """The derivative of a call, which XLA can't look into: that of its equal.
+
+    A first gradient has no need of it, for the calls are its own. A second one has,
+    and then the loops of `fused` are in their place.
+    """
+    options, *keep = static
+    equal = _fused_backward if call is _backward else _fused_forward
+    return jax.jvp(functools.partial(equal, options, *keep), primals, tangents)
+
+
+def _fused_forward(options: CallOptions, keep: bool, *operands: Array) -> Arrays:
+    z, w_h, h, c, *masks = operands
+    last, all_of_them = fused.forward_loop(
+        _fused_args(options), z, w_h, h, c, *map(_mask_or_none, masks), keep=True
+    )
+    hs, gates, cs = all_of_them
+    return (hs, last[1], gates, cs) if keep else (hs, last[1])
+
+
+def _fused_backward(options: CallOptions, *operands: Array) -> Arrays:
+    *others, resets, valid = operands
+    masks = map(_mask_or_none, (resets, valid))
+    return fused.backward_loop(_fused_args(options), *others, *masks)
+
+
+def _fused_args(options: CallOptions) -> fused.StaticArgs:
+    factors = jnp.bfloat16 if options.rounded else jnp.float32
+    return fused.StaticArgs(options.reverse, factors)
+
+
+def _mask_or_none(mask: Array) -> Array | None:
+    return mask if mask.size else None
 
 
 @functools.cache

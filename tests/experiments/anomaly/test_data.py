@@ -75,6 +75,13 @@ def test_lines_are_read_as_they_come() -> None:
     assert list(found) == [Point("1970-01-02", 86400.0, -1.0)]
 
 
+def test_a_first_line_with_a_value_is_no_heading() -> None:
+    with pytest.raises(InputError, match=r"^x: line 1: expected a time like .*-13-"):
+        list(points_of([b"2014-13-01,1\n", b"2014-12-02,1\n"], "x"))
+    lines = [b"\n", b"time,value\n", b"1970-01-02,-1\n"]
+    assert list(points_of(lines, "x")) == [Point("1970-01-02", 86400.0, -1.0)]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -104,6 +111,7 @@ def test_a_bad_line_is_named(line: str, said: str) -> None:
         (TABLE, {"g/s.csv": [["2014-04-01 00:02:00"]]}, "pairs of times of"),
         (TABLE, {"g/s.csv": [["2019-04-01 00:02:00"] * 2]}, "pairs of times of"),
         (TABLE, {"g/s.csv": [[1, 2]]}, "pairs of times of"),
+        (TABLE, {"g/s.csv": [WINDOWS["g/s.csv"][0][::-1]]}, "pairs of times of"),
         ("timestamp,value\n", WINDOWS, "data/g/s.csv: expected a point, found none"),
         ("x,value\nx,1\n", WINDOWS, "data/g/s.csv: line 2: expected a time"),
     ],
@@ -114,6 +122,26 @@ def test_what_is_no_benchmark_is_refused(
     with pytest.raises(InputError, match=said) as raised:
         read_benchmark(a_folder(tmp_path, table, windows))
     assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_zip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("data/g/s.csv", TABLE * 20)
+    content = bytearray(path.read_bytes())
+    content[42:62] = bytes(each ^ 0x5A for each in content[42:62])
+    path.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"expected a folder or a zip .*, found: Error"
+    ):
+        read_benchmark(path)
+
+
+def test_endless_brackets_are_no_labels(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path, TABLE, {})
+    (folder / LABELS).write_text("[" * 100_000)
+    with pytest.raises(InputError, match="expected windows by file"):
+        read_benchmark(folder)
 
 
 def test_files_that_are_no_zips_are_refused(tmp_path: Path) -> None:

@@ -243,7 +243,10 @@ def test_what_came_before_a_bad_line_is_judged(
 
 
 def test_a_detector_needs_its_level_and_its_inputs(
-    kept: Path, model: DensityModel, tmp_path: Path
+    kept: Path,
+    model: DensityModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, settings in (("None", {}), ("-1.0", {"alarm": -1.0})):
         folder, spec = tmp_path / name, ModelSpec("density", SIZES, len(LEADS))
@@ -258,3 +261,6 @@ def test_a_detector_needs_its_level_and_its_inputs(
         page.main(["predict", str(kept), "-", "--alarm", "-1"])
     with pytest.raises(InputError, match="expected a CSV file, found: No such file"):
         page.main(["predict", str(kept), str(tmp_path / "none.csv")])
+    monkeypatch.setattr(sys, "stdin", None)  # closed by the shell
+    with pytest.raises(InputError, match=r"^-: expected a standard input, found none"):
+        page.main(["predict", str(kept), "-"])

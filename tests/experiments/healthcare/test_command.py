@@ -142,6 +142,10 @@ def test_own_files_are_scored_and_foretold(
     assert [line.split()[0] for line in said[1:]] == [*DATA.stays.names[80:82]]
     assert said[1].split()[1] == f"{predict_at(risk, 24)[0]:.3f}"
     assert picture.exists()
+    wrong = ["predict", str(run_dir), *paths[:1], "--picture", str(tmp_path / "stay.x")]
+    with pytest.raises(InputError, match=r"^--picture: expected a name that ends in"):
+        healthcare.main(wrong)
+    assert not capsys.readouterr().out
 
 
 def predict_at(risk: RiskModel, hour: int) -> np.ndarray:

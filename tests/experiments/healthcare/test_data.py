@@ -1,6 +1,7 @@
 """Files of stays: both formats, any packing, and what is no stay."""
 
 import dataclasses
+import gzip
 import lzma
 from pathlib import Path
 
@@ -82,10 +83,16 @@ HEAD = "Time,Parameter,Value\n"
         (f"{HEAD}07:30,HR,\n", "expected a line like 07:30,HR,72, found '07:30,HR,'"),
         (f"{HEAD}07:30,HR,fast\n", "expected a line like 07:30,HR,72, found"),
         (f"{HEAD}48:01,HR,72\n", "expected times from 00:00 to 48:00 .*'48:01,HR,72'"),
-        (f"{HEAD}01:00,HR,nan\n", "expected times from .* and numbers, found"),
+        (f"{HEAD}01:00,HR,nan\n", "expected times from .* and numbers up to"),
+        (f"{HEAD}01:00,HR,1e30\n", r"and numbers up to 1e\+15, found '01:00,HR,1e30'"),
+        (f"{HEAD}01:60,HR,72\n", "expected a line like .*, found '01:60,HR,72'"),
         (f"{HEAD}01:00,Hr,72\n", "expected one of the variables .*, found 'Hr'"),
         ("RecordID,Time,Parameter,Value\n5\n", "expected RecordID,Time,.*, found '5'"),
         ("RecordID,In-hospital_death\n7,2\n", "expected RecordID and .*, found '7,2'"),
+        (
+            "RecordID,In-hospital_death\n7,1\n7,1\n7,0\n",
+            "expected one outcome of stay 7, found both",
+        ),
         ("RecordID,In-hospital_death\n7,1\n", "expected stays, found none"),
     ],
 )
@@ -96,6 +103,13 @@ def test_what_is_no_stay_is_refused_in_one_line(
     with pytest.raises(InputError, match=message) as raised:
         read_data([tmp_path / "x.txt"])
     assert "\n" not in str(raised.value)
+
+
+def test_upper_case_names_are_read_too(tmp_path: Path) -> None:
+    (tmp_path / "7.TXT").write_text(f"{HEAD}01:00,HR,72\n")
+    packed = gzip.compress(f"{HEAD}02:00,HR,80\n".encode())
+    (tmp_path / "8.TXT.GZ").write_bytes(packed)
+    assert read_data([tmp_path]).stays.names == ("7", "8")
 
 
 def test_a_stay_is_read_once_and_has_an_outcome(tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def test_a_translator_is_asked_for_what_it_can_do(
     picture = ["--beam", "0", "--picture", str(tmp_path / "a.png")]
     with pytest.raises(InputError, match=r"^--picture: expected a sentence, found"):
         translate.main([*words, *picture])
+    with pytest.raises(InputError, match=r"^--picture: expected a name that ends in"):
+        translate.main([*words, "--picture", str(tmp_path / "a.x")])
     monkeypatch.setattr("sys.stdin", io.StringIO("\na b\n"))
     translate.main([*words, *picture])
     assert capsys.readouterr().out.count("\n") == 2
