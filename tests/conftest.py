@@ -30,6 +30,8 @@ from tests.helpers import typecheck
 
 jax.config.update("jax_num_cpu_devices", 2)
 
+_MANY_MAPS = 15_000
+
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -48,6 +50,19 @@ CHECKED = [f"experiments.{path.parent.name}.{path.stem}" for path in APPLICATION
 install_import_hook(["lstm_jax", *CHECKED], f"{typecheck.__name__}.check")
 
 from lstm_jax.engines.dispatch import as_if_on  # noqa: E402 - after the hook
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs() -> Iterator[None]:
+    """Forget what was compiled, once that is a lot.
+
+    Linux lets a process have 65,530 memory maps, and every program takes some. XLA does
+    not ask whether it got another: it ends the process.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > _MANY_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture
