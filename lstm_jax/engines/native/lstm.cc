@@ -60,7 +60,6 @@ constexpr int W = 4, kTileRows = 6;
 
 typedef float V __attribute__((vector_size(4 * W)));
 typedef int32_t Bits __attribute__((vector_size(4 * W)));
-typedef uint16_t Halves __attribute__((vector_size(2 * W)));
 
 INLINE V load(const float* p) {
   V x;
@@ -280,16 +279,14 @@ void in_parallel(ffi::ThreadPool& pool, int count, const Work& work) {
 // Memory that a thread keeps from call to call: fresh pages cost more than they hold.
 class Scratch {
  public:
-  explicit Scratch(size_t floats) : left_(floats) {
+  explicit Scratch(size_t floats) {
     if (floats > held().size) held().grow(floats);
     next_ = held().memory;
   }
 
-  // Zeros, if asked for; whole vectors in any case.
-  float* take(size_t floats, bool zeros = false) {
+  float* take(size_t floats) {
     float* found = next_;
     next_ += round_up(floats, W);
-    if (zeros) std::memset(found, 0, floats * sizeof(float));
     return found;
   }
 
@@ -312,7 +309,6 @@ class Scratch {
     return held;
   }
   float* next_;
-  size_t left_;
 };
 
 // The rows of one thread.
