@@ -1,6 +1,7 @@
 """The network of events: it does not look ahead, and learns from every step."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -65,7 +66,7 @@ def test_what_is_dropped_is_dropped_at_all_steps_and_only_with_a_key() -> None:
     assert (seen == seen[:, :1]).all() and 0 < seen[:, 0].mean() < 1
 
 
-def test_its_decay_has_the_gaps_that_it_is_told_of(tmp_path: Any) -> None:  # noqa: ANN401
+def test_its_decay_has_the_gaps_that_it_is_told_of(tmp_path: Path) -> None:
     arguments = {"features": D, "hidden_size": H, "gaps": 2, "cell": "decay"}
     spec = ModelSpec("event", arguments, members=2)
     models = jax.jit(spec.build)(jax.random.key(0))

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,9 @@ def write_together(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("write", [write_one_by_one, write_together])
-def test_stays_are_read_from_either_format(tmp_path: Path, write) -> None:  # noqa: ANN001
+def test_stays_are_read_from_either_format(
+    tmp_path: Path, write: Callable[[Path], list[Path]]
+) -> None:
     data = read_data(write(tmp_path))
     stays = data.stays
     assert stays.names == ("12", "7")
