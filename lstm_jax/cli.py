@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from lstm_jax.config import expanded, flag_of
-from lstm_jax.errors import InputError, Interrupted, warn
+from lstm_jax.errors import InputError, Interrupted, device_trouble, warn
 
 Options = TypeVar("Options")
 _STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
@@ -161,5 +161,10 @@ def run_command(command: Callable[[], int | None]) -> None:
         code = 141
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except RuntimeError as error:
+        if (trouble := device_trouble(error)) is None:
+            raise
+        print(f"error: {trouble}", file=sys.stderr)
         code = 2
     sys.exit(code)
