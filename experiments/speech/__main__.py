@@ -36,13 +36,15 @@ from experiments import digits
 from experiments.cli import command_line, run_experiment
 from experiments.digits import NAMES, Networks, load_networks, names
 from experiments.runs import Clock, RunOptions, begun, check_options
-from experiments.speech.audio import read_wav, resample, trim_silence
+from experiments.speech.audio import read_sound, resample, trim_silence
 from experiments.speech.data import (
     FRONTEND,
     RATE,
     Recording,
     by_speaker,
     describe_recordings,
+    folder_name,
+    held_out_of,
     official_split,
     read_recordings,
     tones,
@@ -83,7 +85,8 @@ class Options(RunOptions):
     """Train on the official split and without each speaker, and report both."""
 
     data: Path | None = None
-    """Folder with the recordings of FSDD."""
+    """Folder with the recordings, FSDD's or your own: DIGIT_SPEAKER_NUMBER.wav files,
+    or zips of them."""
     validate: bool = False
     """How the settings were chosen: only the official split, with recordings 5 to 9 as
     the test and 0 to 4 left alone."""
@@ -116,7 +119,10 @@ class EvaluateOptions:
 
 @dataclasses.dataclass(frozen=True)
 class PredictOptions:
-    """Read digits off a WAV file of any rate, mono or stereo."""
+    """Read digits off a file of sound, of any rate and any number of channels.
+
+    WAV files are read as they are, FLAC, Ogg, MP3 and others with the extra `audio`.
+    """
 
     file: Annotated[tyro.conf.Positional[Path], INPUT_FILE]
     """The sound."""
@@ -152,7 +158,8 @@ def learn_from(
     run_dir = options.run.run_dir
     assert run_dir is not None
     speakers = by_speaker(recordings)
-    teach = Teacher(options, 2 if options.validate else 2 + 2 * len(speakers))
+    left_out = [] if options.validate or len(speakers) == 1 else list(speakers)
+    teach = Teacher(options, 2 + 2 * len(left_out))
     known, tested = official_split(recordings, options.validate)
     print(f"official split, {len(known)} recordings to learn from")
     with interruptible() as stop:
@@ -163,17 +170,20 @@ def learn_from(
         if options.validate:
             return
         unseen = {}
-        for speaker, mine in speakers.items():
+        if not left_out:
+            print("one speaker, so none is left out")
+        for speaker in left_out:
             others = [r for r in recordings if r.speaker != speaker]
             print(f"without {speaker}, {len(others)} recordings to learn from")
-            place = run_dir / "speakers" / speaker
+            place = run_dir / "speakers" / folder_name(speaker)
+            mine = speakers[speaker]
             unseen[speaker] = without_speaker(teach, others, mine, place, stop)
     if not lstm_jax.distributed.is_primary():
         return
     minutes = clock.minutes
     command = command_line("speech", options)
     results = command, official, unseen, minutes, files
-    write_results(run_dir, options.smoke, *results)
+    write_results(run_dir, options.smoke, *results, held_out_of(recordings))
 
 
 def without_speaker(
@@ -184,7 +194,7 @@ def without_speaker(
     stop: Stop,
 ) -> Comparison:
     """Train on all other speakers and test on one, unless that was done before."""
-    kept = place.with_suffix(".json")
+    kept = place.with_name(f"{place.name}.json")
     if lstm_jax.distributed.any_process(kept.exists()):
         return read_comparison(kept)
     found = compare(teach(others, place, stop), others, mine, rounds=1)
@@ -236,6 +246,11 @@ class Teacher:
         held_out: Sequence[Recording] = ()
         if self._held_out:
             count = max(1, round(self._held_out * len(recordings)))
+            if count == len(recordings):
+                raise lstm_jax.InputError(
+                    "--validation-fraction: expected recordings left to learn from, "
+                    f"found {count} in all"
+                )
             order = np.random.default_rng(self._run.seed).permutation(len(recordings))
             held_out = [recordings[k] for k in order[:count]]
             recordings = [recordings[k] for k in sorted(order[count:])]
@@ -277,6 +292,9 @@ def compare(
 def draw(networks: Networks, tested: Sequence[Recording], path: Path) -> None:
     """The longest of the first joined utterances, and what was heard in it."""
     sounds, references = utterances(tested, rounds=1)
+    if not sounds:
+        print("too few recordings to be joined, so no picture of a joined one")
+        return
     samples, said = max(
         zip(sounds[:8], references[:8], strict=True), key=lambda pair: len(pair[1])
     )
@@ -303,7 +321,7 @@ def picture(path: Path, samples: np.ndarray, scores: np.ndarray, before: str) ->
 def predict(options: PredictOptions) -> None:
     """Say what is heard in a file."""
     lstm_jax.report.check_picture(options.picture)
-    sound = resample(read_wav(options.file), RATE)
+    sound = resample(read_sound(options.file), RATE)
     networks = load_networks(options.run_dir, APPLICATION)
     scores = networks.read([FRONTEND.frames(sound.samples)])[0]
     for hypothesis in prefix_beam_search(scores, digits.BEAM)[:3]:
