@@ -57,12 +57,12 @@ def read_recordings(folder: Path) -> list[Recording]:
     if not found:
         raise lstm_jax.InputError(
             f"{folder}: expected WAV files like 7_jackson_32.wav, or zips of them, "
-            f"found none{_listed('; left out: ', left_out)}"
+            f"found none{listed('; left out: ', left_out)}"
         )
     if left_out:
-        warn(_listed(f"{folder}: left out: ", left_out))
+        warn(listed(f"{folder}: left out: ", left_out))
     if cut:
-        warn(_listed(f"{folder}: cut short: ", cut))
+        warn(listed(f"{folder}: cut short: ", cut))
     return sorted(found, key=lambda r: r[:3])
 
 
@@ -84,8 +84,8 @@ def _digit_files(
         yield file, match
 
 
-def _listed(before: str, names: Sequence[str]) -> str:
-    """Some names, the first few of them in full; nothing if there are none."""
+def listed(before: str, names: Sequence[str]) -> str:
+    """Tell some names, the first few of them in full; nothing if there are none."""
     more = len(names) - _SHOWN
     shown = [*names[:_SHOWN], *([f"{more:,} more"] if more > 0 else [])]
     return before + ", ".join(shown) if names else ""
