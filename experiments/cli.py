@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runs import RunOptions, kept_options, refuse_changes
-from lstm_jax.cli import parse, peek
+from lstm_jax.cli import parse, peek, require_package
 
 _NOT_SHOWN = ("run_dir", "overwrite", "resume", "tensorboard")
 Verb = tuple[type[Any], Callable[[Any], int | None]]  # options, and what they are for
@@ -48,6 +48,8 @@ def run_experiment(
     options = parse(kind, name, about, words, kept, package="experiments")
     if kept is not None:
         refuse_changes(kept, options)
+    if isinstance(options, RunOptions):
+        require_package("matplotlib", "the pictures of a run")
     return work(options)
 
 
