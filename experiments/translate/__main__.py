@@ -58,7 +58,6 @@ from lstm_jax.config import (
     ZeroOrMore,
     check_bounds,
 )
-from lstm_jax.data import learn_subwords, save_tokenizer
 from lstm_jax.training import Stop, interruptible
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
@@ -242,14 +241,15 @@ def train(
     from experiments.translate.inference import TextTranslator
     from experiments.translate.task import (
         NAME,
-        TOKENIZERS,
         encode_pairs,
+        save_tables,
+        tables_of,
         translation_task,
     )
 
     run = options.run
-    source = learn_subwords((s for s, _ in parts.train), options.symbols)
-    target = learn_subwords((t for _, t in parts.train), options.symbols)
+    folder = run_dir if run.resume else None
+    source, target = tables_of(parts.train, options.symbols, folder)
     sizes = {
         **{"source_size": len(source), "target_size": len(target), "layers": 1},
         **{"embedding": options.embedding, "hidden": options.hidden},
@@ -257,8 +257,7 @@ def train(
     }
     spec = lstm_jax.models.ModelSpec("seq2seq", sizes)
     if lstm_jax.distributed.is_primary():
-        for tokenizer, file in zip((source, target), TOKENIZERS, strict=True):
-            save_tokenizer(tokenizer, run_dir / file)
+        save_tables((source, target), run_dir)
     loss = functools.partial(lstm_jax.models.seq2seq_loss, smoothing=SMOOTHING)
     compiled = lstm_jax.training.CompiledSteps(
         lstm_jax.training.with_precision(loss, options.precision),

@@ -9,9 +9,9 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.translate.task import NAME, TOKENIZERS, few_shapes, pad_sources
-from lstm_jax import InputError, Seq2Seq, beam_search, greedy_search
-from lstm_jax.data import END, START, BPETokenizer, load_tokenizer
+from experiments.translate.task import NAME, few_shapes, load_tables, pad_sources
+from lstm_jax import Seq2Seq, beam_search, greedy_search
+from lstm_jax.data import END, START, BPETokenizer
 from lstm_jax.distributed import bounded_jit
 from lstm_jax.models import DecoderStates, load_model
 from lstm_jax.typing import (
@@ -64,13 +64,8 @@ def load_translator(run_dir: Path) -> TextTranslator:
         InputError: there is none, or it is damaged.
     """
     saved = load_model(run_dir, NAME)
-    tables = [load_tokenizer(run_dir / file) for file in TOKENIZERS]
-    source, target = tables
-    if not isinstance(source, BPETokenizer) or not isinstance(target, BPETokenizer):
-        raise InputError(f"{run_dir}: expected tables of subwords, found others")
-    return TextTranslator(
-        saved.model, source, target, bool(saved.settings.get("lower_case"))
-    )
+    lower_case = bool(saved.settings.get("lower_case"))
+    return TextTranslator(saved.model, *load_tables(run_dir), lower_case)
 
 
 def translate(

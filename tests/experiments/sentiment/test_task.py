@@ -19,6 +19,8 @@ from experiments.sentiment.task import (
     train_classifier,
 )
 from lstm_jax.config import RunConfig
+from lstm_jax.data.tokenizers.saved import save_tokenizer
+from lstm_jax.data.tokenizers.words import WordTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.training.compiled import CompiledSteps
 
@@ -135,3 +137,13 @@ def test_what_is_no_classifier_is_refused(run_dir: Path, tmp_path: Path) -> None
         load_classifier(tmp_path)
     with pytest.raises(InputError, match="predict: expected a text"):
         sentiment.predict(sentiment.PredictOptions(tmp_path, ()))
+
+
+def test_a_resumed_run_keeps_its_words(compiled: CompiledSteps, tmp_path: Path) -> None:
+    """Be they of a former version, which cut words at their marks."""
+    old = WordTokenizer("word", ("good", "bad"), marks=False)
+    save_tokenizer(old, tmp_path / "tokenizer.json")
+    data = sentiment.part(DATA, TRAIN)
+    run = dataclasses.replace(RUN, epochs=1, resume=True)
+    found, *_ = train_classifier(data, RECIPE, run, compiled=compiled, folder=tmp_path)
+    assert found.words == old and load_classifier(tmp_path).words == old

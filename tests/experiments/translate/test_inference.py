@@ -23,12 +23,14 @@ from experiments.translate.task import (
     Examples,
     encode_pairs,
     evaluate_pairs,
+    save_tables,
+    tables_of,
     translation_task,
 )
 from lstm_jax.data.special_ids import END, IGNORED, START, UNKNOWN
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.data.tokenizers.saved import save_tokenizer
-from lstm_jax.data.tokenizers.subwords import learn_subwords
+from lstm_jax.data.tokenizers.subwords import BPETokenizer, learn_subwords
 from lstm_jax.errors import InputError
 from lstm_jax.models.saved import ModelSpec, save_model
 from lstm_jax.models.seq2seq import Seq2Seq, build_seq2seq, seq2seq_loss
@@ -172,3 +174,12 @@ def test_the_task_goes_over_all_pairs() -> None:
     counted = sum((batch["targets"] != IGNORED).sum() for batch in batches)
     assert counted == EXAMPLES.lengths[:, 1].sum()
     assert task.items_per_step == counted // 2
+
+
+def test_a_resumed_run_keeps_its_tables(tmp_path: Path) -> None:
+    """Be they of a former version, which cut words at their marks."""
+    old = BPETokenizer(GERMAN.symbols, marks=False)
+    assert tables_of(PAIRS, 60, tmp_path) == tables_of(PAIRS, 60, None)
+    save_tables((old, ENGLISH), tmp_path)
+    assert tables_of(PAIRS, 60, tmp_path) == (old, ENGLISH)
+    assert tables_of(PAIRS, 60, None)[0].marks
