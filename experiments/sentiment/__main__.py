@@ -34,11 +34,11 @@ import lstm_jax
 from experiments import results
 from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
-from experiments.results import Result, describe_file
+from experiments.results import Result
 from experiments.runs import Clock, RunOptions, begun, check_options
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
 from experiments.sentiment.config import ClassifierConfig
-from experiments.sentiment.data import LabelledTexts, read_labelled
+from experiments.sentiment.data import LabelledTexts, class_files, read_labelled
 from lstm_jax.cli import run_command
 from lstm_jax.config import Range, RunConfig
 from lstm_jax.data import stratified_folds, tokens
@@ -68,9 +68,11 @@ class Options(RunOptions):
     """Cross-validate a classifier on texts, then train one on all of them.
 
     Args:
-        data: a file for each class, a text per line; or tables, `.csv` or `.tsv`.
-        text_column: of a table: the column of texts.
-        label_column: of a table: the column of labels.
+        data: a file for each class, a text per line; or tables, `.csv` or `.tsv`; or a
+            folder of either, or with a folder for each class and a file for each text.
+        text_column: of a table: the name of the column of texts; or its number, from 1,
+            where the first line has no names.
+        label_column: likewise, of labels.
         smoke: run in seconds, on a generated sample.
         folds: of the cross-validation.
         validation_fraction: share of the texts to learn from that is held out to choose
@@ -261,8 +263,8 @@ def learn(options: Options) -> None:
     check_options(options, validated=options.validation_fraction > 0)
     data, options = load(options)
     stratified_folds(data.labels, options.folds)  # refuses what can't be done
-    paths = () if options.smoke else options.data
-    files = [describe_file(path) for path in paths]
+    sources = [] if options.smoke else class_files(options.data)
+    files = [source.described() for source in sources]
     rows = options.recipe.batch
     with begun(
         "sentiment", options, rows=rows, files=files, spare=options.data, clock=clock

@@ -184,7 +184,6 @@ def files_of(options: Options) -> list[DataFile]:
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    need_sacrebleu()
     check(options)
     if options.smoke:
         run = dataclasses.replace(options.run, epochs=40, evaluations=2)
@@ -192,6 +191,7 @@ def learn(options: Options) -> None:
         parts = split_pairs(generated())
     else:
         parts = read_parts(options.data, options.languages, options.test)
+    need_sacrebleu()
     if not options.capitals:
         parts = parts.in_lower_case()
     files = files_of(options)
@@ -323,11 +323,11 @@ def evaluate(options: EvaluateOptions) -> None:
     """Score a trained translator on parallel texts."""
     from experiments.translate.inference import load_translator
 
-    need_sacrebleu()
     if len(options.data) != 2:
         raise lstm_jax.InputError(
             f"--data: expected two files, found {len(options.data)}"
         )
+    need_sacrebleu()
     pairs = read_parallel(*options.data)
     translator = load_translator(options.run_dir)
     greedy, beam, _ = score_both(translator, pairs)

@@ -117,3 +117,13 @@ def test_scores_come_with_their_signature() -> None:
     assert perfect.score == pytest.approx(100)
     assert "|case:lc|" in perfect.name and "|tok:13a|" in perfect.name
     assert translate.score(a_translator(lower_case=False), ours, pairs).score < 99
+
+
+def test_data_are_asked_for_before_the_package_that_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(translate, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"^--data: expected a folder or two files"):
+        translate.main([])
+    with pytest.raises(InputError, match=r"^expected sacrebleu: pip install"):
+        translate.main(["--smoke"])
