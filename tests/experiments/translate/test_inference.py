@@ -107,6 +107,21 @@ def test_texts_come_back_in_their_order() -> None:
     assert translate(translator(), []) == []
 
 
+@pytest.mark.parametrize("search", [Search(), Search(3, 1.0)], ids=["greedy", "beam"])
+def test_a_translation_does_not_depend_on_its_neighbours(search: Search) -> None:
+    """A long one beside it, which would let it be longer and the beam look further."""
+    restless = jax.tree.map(lambda a: a, translator().model)
+    restless.b_out[END] -= 8.0
+    draw = np.random.default_rng(0)
+    lengths = [3, 20, 1, 8, 5]
+    sources = [draw.integers(3, len(GERMAN), n).astype(np.int32) for n in lengths]
+    together = translate_ids(restless, sources, search)
+    assert max(map(len, together)) > LIMIT
+    for source, found in zip(sources, together, strict=True):
+        assert translate_ids(restless, [source], search) == [found]
+    assert translate_ids(restless, sources[::-1] * 7, search) == together[::-1] * 7
+
+
 def test_where_it_looked(tmp_path: Path) -> None:
     read, written, weights = attention_of(translator(), "Der Hund")
     assert "".join(read) == " der hund" and written[-1] == ""
