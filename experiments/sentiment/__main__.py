@@ -15,6 +15,7 @@ Command   python -m experiments.sentiment --data rt-polarity.pos rt-polarity.neg
           python -m experiments.sentiment --resume --run-dir RUN_DIR
           python -m experiments.sentiment evaluate RUN_DIR --data my.csv
           python -m experiments.sentiment predict RUN_DIR "a film to forget"
+          python -m experiments.sentiment predict RUN_DIR my.csv --out classes.csv
 Published About 75 by LSTMs that start from nothing; 76.1 by a convolutional network
           that does, 81.5 by one with word2vec vectors (Kim 2014).
 """
@@ -38,8 +39,9 @@ from experiments.results import Result
 from experiments.runs import Clock, RunOptions, begun, check_options
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
 from experiments.sentiment.config import ClassifierConfig
-from experiments.sentiment.data import LabelledTexts, class_files, read_labelled
-from lstm_jax.cli import run_command
+from experiments.sentiment.data import OLD, LabelledTexts, class_files, read_labelled
+from experiments.texts import check_out, given_texts, write_rows
+from lstm_jax.cli import RunDir, run_command
 from lstm_jax.config import Range, RunConfig
 from lstm_jax.data import stratified_folds, tokens
 from lstm_jax.training import (
@@ -101,16 +103,19 @@ class EvaluateOptions:
 
     Args:
         run_dir: folder of the run.
-        data: files, as for the training.
-        text_column: of a table: the column of texts.
-        label_column: of a table: the column of labels.
+        data: files, as for the training; - is a table on the standard input.
+        text_column: of a table: the name of the column of texts, or its number.
+        label_column: of a table: the name of the column of labels, or its number.
+        out: file for a CSV table of the texts, as of `predict`, with the given label in
+            the column expected.
         json: end with one line of JSON.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: RunDir
     data: tuple[Path, ...] = ()
     text_column: str = "text"
     label_column: str = "label"
+    out: Path | None = None
     json: bool = False
 
 
@@ -118,15 +123,27 @@ class EvaluateOptions:
 class PredictOptions:
     """Classify texts with the model that a run has left.
 
+    Texts of the command line are printed with their classes. Of files and of the
+    standard input a CSV table is made: text, label, and p_CLASS, the probability of
+    each class; a row for every line, in their order.
+
     Args:
         run_dir: folder of the run.
-        texts: in quotation marks, one each.
+        texts: in quotation marks, one each; or files, as of --data; or - for the
+            standard input, which is read too if nothing is given.
+        data: files with a text per line, or tables, `.csv` or `.tsv`.
+        text_column: of a table: the name of the column of texts; or its number, from 1,
+            where the first line has no names.
+        out: file for the CSV table instead of the standard output.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: RunDir
     texts: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TEXT")
-    ]
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[TEXT ...]")
+    ] = ()
+    data: tuple[Path, ...] = ()
+    text_column: str = "text"
+    out: Path | None = None
 
 
 def generated(count: int = 160) -> LabelledTexts:
@@ -312,23 +329,58 @@ def evaluate(options: EvaluateOptions) -> None:
 
     if not options.data:
         raise lstm_jax.InputError("--data: expected files, found none")
+    check_out(options.out)
     columns = options.text_column, options.label_column
-    data = read_labelled(options.data, *columns)
+    data = read_labelled(options.data, *columns, fewest=1)
     classifier = load_classifier(options.run_dir)
-    if foreign := sorted(set(data.classes) - set(classifier.classes)):
-        known = ", ".join(classifier.classes)
-        raise lstm_jax.InputError(
-            f"--data: expected the labels {known}, found {', '.join(foreign)}"
-        )
-    names = np.array([classifier.classes.index(name) for name in data.classes])
-    found = predict_proba(classifier, data.texts).argmax(axis=1)
-    counts = confusion(names[data.labels], found, len(classifier.classes))
-    scores = report(counts, classifier.classes, f"{len(data.texts):,} texts")
-    accuracy = float(np.mean(found == names[data.labels]))
+    data = with_classes(data, classifier.classes, "--data")
+    chances = predict_proba(classifier, data.texts)
+    found = chances.argmax(axis=1)
+    if options.out:
+        expected = [data.classes[label] for label in data.labels]
+        write_rows(options.out, *table_of(classifier, data.texts, chances, expected))
+    counts = confusion(data.labels, found, len(data.classes))
+    scores = report(counts, data.classes, f"{len(data.texts):,} texts")
+    accuracy = float(np.mean(found == data.labels))
     print(f"accuracy {accuracy:.4f}")
     if options.json:
         macro = scores.averages["macro"]
         print(json.dumps({"accuracy": accuracy, "texts": len(data.texts), **macro}))
+
+
+def with_classes(
+    data: LabelledTexts, classes: Sequence[str], flag: str
+) -> LabelledTexts:
+    """Texts with their classes numbered as a classifier has them.
+
+    Raises:
+        InputError: a label is none of them, naming the flag.
+    """
+    if foreign := sorted(set(data.classes) - set(classes)):
+        raise lstm_jax.InputError(
+            f"{flag}: expected the labels {', '.join(classes)}, found "
+            f"{', '.join(foreign)}"
+        )
+    numbers = np.array([classes.index(name) for name in data.classes])
+    return LabelledTexts(data.texts, numbers[data.labels], tuple(classes))
+
+
+def table_of(
+    classifier: TextClassifier,
+    texts: Sequence[str],
+    chances: np.ndarray,
+    expected: Sequence[str] | None = None,
+) -> tuple[list[str], list[list[str]]]:
+    """Texts with their classes, as a table: the names of its columns, and its rows."""
+    names = ["text", "label", *(f"p_{name}" for name in classifier.classes)]
+    rows = [
+        [text, classifier.classes[row.argmax()], *(f"{chance:.6f}" for chance in row)]
+        for text, row in zip(texts, chances, strict=True)
+    ]
+    if expected is None:
+        return names, rows
+    both = zip(rows, expected, strict=True)
+    return [*names, "expected"], [[*row, label] for row, label in both]
 
 
 def write_result(
@@ -370,14 +422,19 @@ def write_result(
 
 
 def predict(options: PredictOptions) -> None:
-    """Print the class of each text, and how probable it is."""
+    """Print the class of each text, and how probable it is; or a table of them."""
     from experiments.sentiment.task import load_classifier, predict_proba
 
-    if not options.texts:
-        raise lstm_jax.InputError("predict: expected a text, found none")
+    check_out(options.out)
+    texts, from_files = given_texts(
+        options.texts, options.data, options.text_column, OLD
+    )
     classifier = load_classifier(options.run_dir)
-    chances = predict_proba(classifier, options.texts)
-    for text, row in zip(options.texts, chances, strict=True):
+    chances = predict_proba(classifier, texts)
+    if from_files or options.out:
+        write_rows(options.out, *table_of(classifier, texts, chances))
+        return
+    for text, row in zip(texts, chances, strict=True):
         print(f"{classifier.classes[row.argmax()]}  {row.max():.3f}  {text}")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.results import DataFile, describe_file
+from experiments.texts import columns_of, is_table, text_of
 from lstm_jax import InputError
 from lstm_jax.data import (
     IGNORED,
@@ -21,13 +22,11 @@ from lstm_jax.data import (
     composed,
     pad,
     plain_lines,
-    read_plain,
-    read_table,
     unpacked_name,
 )
 from lstm_jax.errors import warn
 
-_OLD = "latin-1"  # of texts that are no UTF-8
+OLD = "latin-1"  # of texts that are no UTF-8
 _NO_LABEL = ("", "nan")  # the latter of pandas
 
 
@@ -53,7 +52,8 @@ def read_labelled(
     Files that differ in their last suffix only, like reviews.pos and reviews.neg, give
     their classes the names of the suffixes, others those of the files. Empty texts are
     left out, of tables with a note. What is no UTF-8, and has no byte order mark, is
-    read as Latin-1. Labels are stripped like texts, and in normal form C.
+    read as Latin-1; - is a table on the standard input. Labels are stripped like texts,
+    and in normal form C.
 
     Args:
         paths: the files, or folders of them.
@@ -104,7 +104,7 @@ class Source:
     def rows(self) -> Iterator[tuple[str, str]]:
         """The texts, and their class."""
         for file in self.files:
-            text = read_plain(file, _OLD)
+            text = text_of(file, OLD)
             texts = [text] if self.whole else plain_lines(text)
             yield from ((each, self.name) for each in texts)
 
@@ -177,27 +177,9 @@ def padded_batch(
     }
 
 
-def read_texts(path: Path, text_column: str) -> list[str]:
-    """The texts of a table, or the lines of another file, as many as there are.
-
-    Raises:
-        InputError: the file is missing, or the table has no such column.
-    """
-    text = read_plain(path, _OLD)
-    if not is_table(path):
-        return [line.strip() for line in plain_lines(text)]
-    return [text for (text,) in _cells(text, str(path), (text_column,), _tabs(path))[1]]
-
-
-def is_table(path: Path) -> bool:
-    """Whether a file is a table, by its ending."""
-    return _kind(path) in (".csv", ".tsv")
-
-
 def _table_rows(path: Path, text: str, label: str) -> list[tuple[str, str]]:
     """The rows of a table that have a text."""
-    whole = read_plain(path, _OLD)
-    lines, rows = _cells(whole, str(path), (text, label), _tabs(path))
+    lines, rows = columns_of(path, text_of(path, OLD), (text, label))
     kept = []
     for line, (words, name) in zip(lines, rows, strict=True):
         if words and name.casefold() in _NO_LABEL:
@@ -210,44 +192,6 @@ def _table_rows(path: Path, text: str, label: str) -> list[tuple[str, str]]:
     return kept
 
 
-def _cells(
-    text: str, where: str, columns: Sequence[str], tabs: bool
-) -> tuple[list[int], list[list[str]]]:
-    """The lines in which the rows of a table begin, and the cells of some columns.
-
-    Columns that are given by their numbers alone are those of a table without names.
-    """
-    table = read_table(text, where, columns, tabs)
-    lines, rows = table.lines[1:], table.rows
-    places = [table.column(name) for name in columns]
-    if rows and all(p is None for p in places) and all(map(str.isdecimal, columns)):
-        lines, rows = table.lines, [list(table.names), *rows]
-        if len(columns) == 2:
-            _refuse_names(rows, int(columns[1]) - 1, where)
-    places = [
-        int(name) - 1 if place is None and name.isdecimal() else place
-        for name, place in zip(columns, places, strict=True)
-    ]
-    known = [p for p in places if p is not None and 0 <= p < len(table.names)]
-    if len(known) < len(columns):
-        some = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
-        raise InputError(
-            f"{where}: expected {some}, found {list(table.names)}; --text-column and "
-            "--label-column name them, or number them where the first line does not"
-        )
-    return lines, [[row[place].strip() for place in known] for row in rows]
-
-
-def _refuse_names(rows: Sequence[Sequence[str]], place: int, where: str) -> None:
-    """Refuse a first line whose label has no second text: it names the columns."""
-    labels = [row[place].strip() for row in rows if place < len(row)]
-    if labels and labels.count(labels[0]) == 1:
-        raise InputError(
-            f"{where}: expected a first line with a label that comes again, found "
-            f"{labels[0]!r}; the columns of a table with names are given by them"
-        )
-
-
 def _class_names(paths: Sequence[Path]) -> list[str]:
     """The suffixes where they tell files of one stem apart, or else the file names."""
     plain = [unpacked_name(path) for path in paths]
@@ -255,15 +199,6 @@ def _class_names(paths: Sequence[Path]) -> list[str]:
     if len({path.stem for path in plain}) == 1 and len(suffixes) == len(plain):
         return [path.suffix.removeprefix(".") for path in plain]
     return [path.stem for path in plain]
-
-
-def _tabs(path: Path) -> bool:
-    return _kind(path) == ".tsv"
-
-
-def _kind(path: Path) -> str:
-    """The last suffix before `.gz`, in lower case."""
-    return unpacked_name(path).suffix.lower()
 
 
 def _listed(paths: Sequence[Path]) -> str:
