@@ -22,6 +22,7 @@ from lstm_jax.data import (
     composed,
     pad,
     plain_lines,
+    stratified_split,
     unpacked_name,
 )
 from lstm_jax.errors import warn
@@ -152,6 +153,46 @@ def _class_folder(path: Path) -> Source:
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name[0] != ".")
+
+
+def with_classes(
+    data: LabelledTexts, classes: Sequence[str], flag: str
+) -> LabelledTexts:
+    """Texts with their classes numbered as a classifier has them.
+
+    Raises:
+        InputError: a label is none of them, naming the flag.
+    """
+    if foreign := sorted(set(data.classes) - set(classes)):
+        raise InputError(
+            f"{flag}: expected the labels {', '.join(classes)}, found "
+            f"{', '.join(foreign)}"
+        )
+    numbers = np.array([classes.index(name) for name in data.classes])
+    return LabelledTexts(data.texts, numbers[data.labels], tuple(classes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Labelled texts by what they are for, all with the same classes."""
+
+    train: LabelledTexts
+    validation: LabelledTexts | None = None
+    test: LabelledTexts | None = None
+
+
+def part(data: LabelledTexts, rows: NDArray[np.int64]) -> LabelledTexts:
+    """Some of the texts."""
+    texts = [data.texts[k] for k in rows]
+    return LabelledTexts(texts, data.labels[rows], data.classes)
+
+
+def split(
+    data: LabelledTexts, share: float, seed: int
+) -> tuple[LabelledTexts, LabelledTexts]:
+    """Hold out a share of the texts of every class: the rest, and those."""
+    fold = stratified_split(data.labels, share, seed)
+    return part(data, fold.train), part(data, fold.test)
 
 
 def padded_batch(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lstm_jax.data.folds import block_folds as block_folds
     from lstm_jax.data.folds import shuffled_folds as shuffled_folds
     from lstm_jax.data.folds import stratified_folds as stratified_folds
+    from lstm_jax.data.folds import stratified_split as stratified_split
     from lstm_jax.data.irregular import ObservedScale as ObservedScale
     from lstm_jax.data.irregular import carry_forward as carry_forward
     from lstm_jax.data.irregular import fit_scale as fit_scale
