@@ -61,10 +61,11 @@ class ForecastModel(nnx.Module):
         kinds = {"rngs": rngs, "dropout": dropout, "cell": cell}
         self.reader = StackedLSTM(1 + seasons, *sizes, **kinds)
         self.writer = StackedLSTM(2 + 2 * seasons, *sizes, **kinds)
-        self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons))
-        self.w_out = nnx.Param(jnp.zeros((hidden_size, len(levels))))
-        self.b_out = nnx.Param(jnp.zeros(len(levels)))
+        self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons, jnp.float32))
+        self.w_out = nnx.Param(jnp.zeros((hidden_size, len(levels)), jnp.float32))
+        self.b_out = nnx.Param(jnp.zeros(len(levels), jnp.float32))
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(self, past: Past, key: PRNGKey | None = None) -> Quantiles:
         """Quantiles [B, horizon, Q], never crossing. No key, no dropout."""
         keys = (None, None) if key is None else jax.random.split(key)
@@ -126,6 +127,7 @@ def pinball(quantiles: Quantiles, truth: Future, levels: Sequence[float]) -> Fut
     return 2 * jnp.mean(jnp.maximum(q * error, (q - 1) * error), axis=-1)
 
 
+@jax.numpy_rank_promotion("allow")
 def forecast_loss(
     models: ForecastModel, carry: tuple, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, tuple]:
