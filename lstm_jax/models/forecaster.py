@@ -23,6 +23,7 @@ from lstm_jax.cells.protocol import Cell
 from lstm_jax.data.series import WindowSpec
 from lstm_jax.metrics.losses import LossSums, loss_sums
 from lstm_jax.nn.layers import StackedLSTM
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.typing import Forecasts, Future, Past, PRNGKey, Quantiles
 
 LEVELS = (0.025, 0.25, 0.5, 0.75, 0.975)  # M4's intervals hold 95 %
@@ -175,7 +176,7 @@ def build_ensemble(
     """Models of one shape as a single pytree, their parameters stacked: [E, ...]."""
     sizes = (window, hidden_size, num_layers)
     models = [
-        ForecastModel(*sizes, rngs=nnx.Rngs(seed + k), cell=cell)
+        ForecastModel(*sizes, rngs=nnx.Rngs(seed_key(seed + k)), cell=cell)
         for k in range(members)
     ]
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *models)

@@ -24,6 +24,7 @@ from lstm_jax.metrics.losses import LossSums, cross_entropy
 from lstm_jax.nn.attention import attend
 from lstm_jax.nn.layers import LSTM, StackedLSTM
 from lstm_jax.nn.regularizers import check_rate, dropout
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.typing import (
     AttentionWeights,
     BatchHidden,
@@ -195,7 +196,7 @@ def build_seq2seq(
             embedding,
             hidden,
             layers,
-            rngs=nnx.Rngs(seed),
+            rngs=nnx.Rngs(seed_key(seed)),
             dropout=dropout,
             cell=cell,
         )
