@@ -65,8 +65,9 @@ class GRUCell(Cell):
     ) -> GRUParams:
         """Draw parameters: Glorot `w_x`, orthogonal `w_h` by block, biases of 0."""
         w_x, w_h = draw_blocks(key, input_size, hidden_size, len(BLOCKS))
-        b, b_hn = jnp.zeros(len(BLOCKS) * hidden_size), jnp.zeros(hidden_size)
-        return GRUParams(*(a.astype(dtype) for a in (w_x, w_h, b, b_hn)))
+        b = jnp.zeros(len(BLOCKS) * hidden_size, dtype)
+        b_hn = jnp.zeros(hidden_size, dtype)
+        return GRUParams(w_x.astype(dtype), w_h.astype(dtype), b, b_hn)
 
     def initial_state(self, zeros: Array) -> GRUState:
         """Make the state before the first step."""

@@ -121,11 +121,11 @@ def _precision(config: TrainConfig) -> str:
 
 
 def _samples(trained: TextModel, corpus: Corpus) -> str:
-    """A greedy and some drawn continuations of the first line of what was held out."""
+    """Drawn continuations and a greedy one of the first line of what was held out."""
     ids = corpus.validation if corpus.has_validation else corpus.train
     prompt = trained.vocab.decode(ids[:_PROMPT_LENGTH]).replace("\ufffd", "")
     parts = []
-    for temperature in (0.0, 0.8, 1.0):
+    for temperature in (0.8, 1.0, 0.0):
         made = generate_text(trained, prompt, _SAMPLE_LENGTH, temperature=temperature)
         parts.append(f"--- temperature {temperature}\n{prompt}{made}\n")
     return "\n".join(parts)

@@ -96,6 +96,7 @@ class LSTM(nnx.Module):
         names = [field.name for field in dataclasses.fields(kind)]
         return kind(**{name: _values(getattr(self, name)) for name in names})
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         xs: BatchInputs,
@@ -192,6 +193,7 @@ class Bidirectional(nnx.Module):
         self.forward = layer()
         self.backward = layer()
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         xs: BatchInputs,
@@ -262,6 +264,7 @@ class StackedLSTM(nnx.Module):
         self.dropout = check_rate("dropout", dropout)
         self.regularizer = regularizer
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         xs: BatchInputs,

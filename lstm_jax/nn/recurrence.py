@@ -73,6 +73,7 @@ def lstm(
     )
 
 
+@jax.numpy_rank_promotion("allow")
 def unroll(
     cell: Cell,
     params: Params,
@@ -124,6 +125,7 @@ def unroll(
     return _walk(run, xs, params, state, lengths, resets, reverse, remat, masks)
 
 
+@jax.numpy_rank_promotion("allow")
 def unroll_projected(
     cell: Cell,
     z: Gates,
