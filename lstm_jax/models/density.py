@@ -89,7 +89,7 @@ class DensityModel(nnx.Module):
         self.mix = nnx.Param(jnp.full((anchors, parts), 1.0 / anchors))
         # Parts of one place and one width would have the same gradient for ever.
         widths = jnp.linspace(-2.0, 0.0, parts)
-        self.w_out = nnx.Param(jnp.zeros((hidden_size, 3 * parts)))
+        self.w_out = nnx.Param(jnp.zeros((self.reader.out_features, 3 * parts)))
         self.b_out = nnx.Param(jnp.concatenate([jnp.zeros(2 * parts), widths]))
 
     def __call__(

@@ -56,7 +56,9 @@ class EventModel(nnx.Module):
         cell = DecayCell(gaps) if cell == "decay" else cell
         self.reader = LSTM(features, hidden_size, rngs=rngs, cell=cell)
         glorot = jax.nn.initializers.glorot_uniform()
-        self.w_out = nnx.Param(glorot(rngs.params(), (hidden_size, events)))
+        self.w_out = nnx.Param(
+            glorot(rngs.params(), (self.reader.out_features, events))
+        )
         self.b_out = nnx.Param(jnp.zeros(events))
 
     def __call__(

@@ -62,7 +62,7 @@ class ForecastModel(nnx.Module):
         self.reader = StackedLSTM(1 + seasons, *sizes, **kinds)
         self.writer = StackedLSTM(2 + 2 * seasons, *sizes, **kinds)
         self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons))
-        self.w_out = nnx.Param(jnp.zeros((hidden_size, len(levels))))
+        self.w_out = nnx.Param(jnp.zeros((self.writer.out_features, len(levels))))
         self.b_out = nnx.Param(jnp.zeros(len(levels)))
 
     def __call__(self, past: Past, key: PRNGKey | None = None) -> Quantiles:

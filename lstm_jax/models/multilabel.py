@@ -81,7 +81,7 @@ class MultiLabelModel(nnx.Module):
             cell=cell,
         )
         glorot = jax.nn.initializers.glorot_uniform()
-        self.w_out = nnx.Param(glorot(rngs.params(), (hidden_size, labels)))
+        self.w_out = nnx.Param(glorot(rngs.params(), (self.stack.out_features, labels)))
         self.w_skip = nnx.Param(jnp.zeros((features, labels))) if skip else None
         self.b_out = nnx.Param(jnp.full(labels, math.log(prior / (1 - prior))))
 
