@@ -64,7 +64,7 @@ def run_cudnn(
         lengths = jnp.maximum(valid.sum(axis=0, dtype=jnp.int32), 1)
     xs = _flip(xs, lengths) if reverse else xs
     params, xs, before = _refuse_transformations((params, xs, state))
-    b = params.b
+    b = jnp.zeros_like(params.w_h[0]) if params.b is None else params.b
     weights = [params.w_x.T.ravel(), params.w_h.T.ravel(), b, jnp.zeros_like(b)]
     hs, h, c = rnn.lstm(
         _in_order(xs.swapaxes(0, 1)),
