@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from lstm_jax.config import check_bounds
-from lstm_jax.data.special_ids import UNKNOWN
-from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.vocabulary import LEVELS, Vocabulary
 from lstm_jax.decoding.autoregressive import (
     generate_from,
     read_prompt,
@@ -91,7 +90,7 @@ def stream_texts(
     keys = sample_keys(seed, samples) if seeds is None else row_keys(seeds)
 
     def stream() -> Iterator[list[str]]:
-        writers = [TextStreamer(trained.vocab, stops) for _ in range(len(keys))]
+        writers = [TextStreamer(trained.vocab, stops, ids) for _ in range(len(keys))]
         snapshot = repeat_rows(read_prompt(trained.model, ids), len(keys))
         allowed = may_appear(trained.vocab)
         for chunk in generate_from(
@@ -150,7 +149,9 @@ def search_text(
         raise InputError(f"beam search: {error}") from None
     found = zip(*(np.asarray(of_row[0]) for of_row in beams), strict=True)
     return [
-        _cut(vocab, row[:size], stops) for row, size, score in found if score > -np.inf
+        _cut(vocab, row[:size], stops, ids)
+        for row, size, score in found
+        if score > -np.inf
     ]
 
 
@@ -169,15 +170,15 @@ def score_text(trained: TextModel, text: str, prompt: str = "") -> np.ndarray:
     return score_ids(trained.model, ids, before)
 
 
-def may_appear(vocab: CharTokenizer) -> np.ndarray:
+def may_appear(vocab: Vocabulary) -> np.ndarray:
     """Which symbols a text may have [V]: all but the one for unknown characters."""
     allowed = np.ones(len(vocab), bool)
-    if vocab.kind == "char":
-        allowed[UNKNOWN] = False
+    if vocab.unknown_id is not None:
+        allowed[vocab.unknown_id] = False
     return allowed
 
 
-def encode_prompt(vocab: CharTokenizer, prompt: str) -> np.ndarray:
+def encode_prompt(vocab: Vocabulary, prompt: str) -> np.ndarray:
     """The ids of a prompt.
 
     Raises:
@@ -185,16 +186,24 @@ def encode_prompt(vocab: CharTokenizer, prompt: str) -> np.ndarray:
     """
     unknown = vocab.unknown(prompt)
     if unknown:
-        listed = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in unknown[:5])
-        raise InputError(
-            f"the prompt: expected characters of the training text ({len(vocab) - 1} "
-            f"different ones), found {listed}"
-        )
+        listed = ", ".join(map(_with_code_point, unknown[:5]))
+        known = "what the tokenizer.json knows"
+        if vocab.kind in LEVELS:
+            known = "characters of the training text"
+        if vocab.kind == "char":
+            known += f" ({len(vocab) - 1} different ones)"
+        raise InputError(f"the prompt: expected {known}, found {listed}")
     return vocab.encode(prompt)
 
 
-def _cut(vocab: CharTokenizer, ids: np.ndarray, stops: Sequence[str]) -> str:
-    writer = TextStreamer(vocab, stops)
+def _with_code_point(symbol: str) -> str:
+    return f"{symbol!r} (U+{ord(symbol):04X})" if len(symbol) == 1 else repr(symbol)
+
+
+def _cut(
+    vocab: Vocabulary, ids: np.ndarray, stops: Sequence[str], prompt: np.ndarray
+) -> str:
+    writer = TextStreamer(vocab, stops, prompt)
     return writer.write(ids) + writer.finish()
 
 
@@ -206,8 +215,13 @@ class TextStreamer:
     whether one has come: nothing is written after it.
     """
 
-    def __init__(self, vocab: CharTokenizer, stops: Sequence[str] = ()) -> None:
-        self._decode = vocab.decoder()
+    def __init__(
+        self,
+        vocab: Vocabulary,
+        stops: Sequence[str] = (),
+        prompt: Sequence[int] | np.ndarray = (),
+    ) -> None:
+        self._decode = vocab.decoder(prompt)
         self._stops = [stop for stop in stops if stop]
         self._held = ""
         self.stopped = False
