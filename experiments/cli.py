@@ -43,6 +43,7 @@ def run_experiment(
     kind, work = learn
     if words and words[0] in verbs:
         kind, work = verbs[words[0]]
+        about = (kind.__doc__ or "").split("\n\n")[0]
         name, words = f"{name} {words[0]}", words[1:]
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
     options = parse(kind, name, about, words, kept, package="experiments")
