@@ -39,11 +39,11 @@ def run_experiment(
     words = list(sys.argv[1:] if argv is None else argv)
     about = [(description or "").split("\n\n")[0]]
     about += [f"    python -m experiments.{name} {verb} --help" for verb in verbs]
-    text: str | None = "\n\n".join(about)
+    text = "\n\n".join(about)
     kind, work = learn
     if words and words[0] in verbs:
         kind, work = verbs[words[0]]
-        text = None  # what its options say of themselves
+        text = (kind.__doc__ or "").split("\n\n")[0]
         name, words = f"{name} {words[0]}", words[1:]
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
     options = parse(kind, name, text, words, kept, package="experiments")

@@ -93,6 +93,14 @@ TARGETS = {
 
 def main(names: Sequence[str]) -> int:
     """Print a table: devices by programs; all devices if none is named."""
+    if {"-h", "--help"} & set(names):
+        print(f"{__doc__}\nDevices: {', '.join(TARGETS)}")
+        return 0
+    for name in names:
+        if name not in TARGETS:
+            known = ", ".join(TARGETS)
+            print(f"error: expected {known}, found {name}", file=sys.stderr)
+            return 2
     os.environ |= SETTINGS
     jax.config.update("jax_platforms", "cpu")  # nothing runs on what is described
     print(f"H = {UNITS}, B = {ROWS}, T = {STEPS}, float32. Nothing was run.\n")
