@@ -292,11 +292,16 @@ def learn_from(
     print("\n" + fold_table(result))
     reports = {}
     for name in (OURS, BAYES):
-        counts = confusion(data.labels, result.predictions[name], len(data.classes))
+        found = np.asarray(result.predictions[name])
+        counts = confusion(data.labels, found, len(data.classes))
         reports[name] = report(counts, data.classes, name)
         picture = run_dir / f"confusion-{name.lower().replace(' ', '-')}.png"
         lstm_jax.report.draw_confusion(
-            np.asarray(counts.matrix), data.classes, picture, name
+            np.asarray(counts.matrix),
+            data.classes,
+            picture,
+            name,
+            list(zip(data.labels.tolist(), found.tolist(), data.texts, strict=True)),
         )
     best = max(result.mean, key=result.mean.__getitem__)
     print(f"\nThe higher mean accuracy is that of {best}.")
