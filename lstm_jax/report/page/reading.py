@@ -147,6 +147,13 @@ def describe_reading(
     kept = _kept_quantities(seen)
     budget = max(1, _CELLS // (len(shown) * len(kept)))
     patterns, ranks = _patterns(excerpt, alphabet, kept)
+    packed = [_pack(each, budget, ranks) for each in kept]
+    for pattern in patterns:
+        pattern["units"] = [
+            found
+            for found in pattern["units"]
+            if found["unit"] in packed[found["quantity"]]["units"]
+        ]
     symbols, place = _symbols(shown, seen.guesses[:, 0], written)
     fields: Fields = {
         "note": f"The first {len(shown):,} symbols of {source}, read from the zero "
@@ -159,7 +166,7 @@ def describe_reading(
         "ids": [place[int(k)] for k in shown],
         "surprise": [None, *_bits(seen.expected[:-1, 0])],
         "guesses": _guesses(seen, place),
-        "quantities": [_pack(each, budget, ranks) for each in kept],
+        "quantities": packed,
         "patterns": patterns,
     }
     return {
