@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.errors import InputError
-from lstm_jax.interop import exports, ours
+from lstm_jax.interop import exports, onnx_models, ours
 from lstm_jax.interop.equinox import EQUINOX
 from lstm_jax.interop.files import (
     READERS,
@@ -310,6 +310,11 @@ FORMATS: dict[str, Format] = {
     "haiku": _layers(HAIKU, "parameters of Haiku"),
     "equinox": _layers(EQUINOX, "cells of Equinox", ".eqx"),
     "onnx": _layers(ONNX, "operators of ONNX", ".onnx"),
+    "onnx-model": Format(
+        "the whole network of a run as an ONNX graph",
+        (),
+        lambda request: onnx_models.write_model(request.source, request.target),
+    ),
     "numpy": Format(
         "a text generator in NumPy, a folder",
         (),
