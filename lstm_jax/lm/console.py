@@ -9,6 +9,7 @@ from rich.console import Console
 from lstm_jax.data.text import Corpus
 from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.distributed.multihost import is_primary
+from lstm_jax.lm.command_line import command_of
 from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig
 from lstm_jax.lm.evaluation import evaluate_ids
 from lstm_jax.lm.generation import generate_text
@@ -58,7 +59,7 @@ class Reporter:
         if run and is_primary():
             from lstm_jax.report.page.write import try_to_report
 
-            try_to_report(run.path)
+            try_to_report(run.path, command_of(self._setup.config))
         kept = f"; --resume continues {run.path}" if run else "; nothing was kept"
         self._say(f"interrupted{kept}")
 

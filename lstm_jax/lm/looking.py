@@ -1,6 +1,7 @@
 """A look inside a trained text generator: what is measured, and the page it goes on."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from lstm_jax.cells.protocol import State
 from lstm_jax.data.text import Corpus
 from lstm_jax.errors import InputError, warn
+from lstm_jax.lm.command_line import command_of
 from lstm_jax.lm.loading import load_text
 from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.lm.text_model import TextModel
@@ -103,7 +105,9 @@ def write_text_report(
     reading = describe_reading(trained.model, ids, vocab.decode, vocab.names(), source)
     table = table_of(look.findings)
     network = describe_network(look.layers, look.lags, look.findings, table, length)
-    return write_report(run.path, {**reading, "network": network}, look.advice)
+    panels = {**reading, "network": network}
+    command = command_of(trained.config)
+    return write_report(run.path, panels, look.advice, command=command)
 
 
 def try_to_report_text(run: RunDirectory, trained: TextModel, corpus: Corpus) -> None:
@@ -112,7 +116,7 @@ def try_to_report_text(run: RunDirectory, trained: TextModel, corpus: Corpus) ->
         write_text_report(run, trained, corpus)
     except Exception as error:
         warn(f"{run.path / REPORT}: written without a look inside: {error}")
-        try_to_report(run.path)
+        try_to_report(run.path, command_of(trained.config))
 
 
 def is_of_text(folder: Path) -> bool:
@@ -140,18 +144,20 @@ def watch_run(folder: Path, every: float = _EVERY) -> None:
         InputError: it is no folder of a run, or the page can't be written.
     """
     of_text = is_of_text(folder)
-    path = write_report(folder, reload=every if is_locked(folder) else None)
+    command = command_of(open_run(folder).config()) if of_text else ""
+    write = functools.partial(write_report, folder, command=command)
+    path = write(reload=every if is_locked(folder) else None)
     print(f"report in {path}; open it in a browser", flush=True)
     try:
         while is_locked(folder):
-            write_report(folder, reload=every)
+            write(reload=every)
             time.sleep(every)
     except KeyboardInterrupt:
-        write_report(folder)  # one that doesn't wait for another
+        write()  # one that doesn't wait for another
         raise
     if of_text and (folder / "checkpoints").is_dir():
         trained, run = load_text(folder), open_run(folder)
         write_text_report(run, trained, run.corpus(trained.config, trained.vocab))
     else:
-        write_report(folder)
+        write()
     print("the run is over", flush=True)

@@ -20,7 +20,6 @@ _TEXTS = ("samples.txt", "test_translations.txt", "results.md", "ablation.md")
 _CONFUSION = "confusion*.json"
 _LONGEST = 20_000  # characters of a text
 _RESULT = {
-    "task": "task",
     "metric": "metric",
     "ours": "this run",
     "floor": "simple method",
@@ -33,7 +32,11 @@ _RESULT = {
 
 
 def describe(
-    folder: Path, advice: Sequence[Advice] | None = None, *, running: bool = False
+    folder: Path,
+    advice: Sequence[Advice] | None = None,
+    *,
+    running: bool = False,
+    command: str = "",
 ) -> Fields:
     """Describe a run by the files in its folder.
 
@@ -42,6 +45,7 @@ def describe(
         advice: what a closer look at the network has to say; without it, what the
             history says.
         running: whether the run still goes on.
+        command: that began it, unless its result has that.
     """
     said: list[str] = []
     files = {name: _read(folder / f"{name}.json", said) for name in _OBJECTS}
@@ -73,7 +77,7 @@ def describe(
         "confusion": [read for _, read in confusion if read],
         "pictures": describe_pictures(pictures),
         "texts": _texts(folder),
-        "facts": _facts(files, said),
+        "facts": _facts(files, said, command),
         "parts": _parts(folder),
     }
 
@@ -200,12 +204,13 @@ def _parts(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in inner)
 
 
-def _facts(files: dict[str, Fields], said: list[str]) -> list[Fields]:
+def _facts(files: dict[str, Fields], said: list[str], command: str) -> list[Fields]:
     """Everything else that the records say, in groups."""
     summary, experiment = files["summary"], files["experiment"]
     config, result = files["config"], files["result"]
+    asked = result.get("command") or command
     groups: list[tuple[str, list[tuple[str, object]]]] = [
-        ("Command", [("command", result["command"])] if "command" in result else []),
+        ("Command", [("command", asked)] if asked else []),
         ("Data", _data(result.get("files") or experiment.get("files"))),
         ("Settings", _rows(experiment.get("options") or config)),
         ("Network", _rows(config) if experiment.get("options") else []),
