@@ -96,7 +96,7 @@ class Reporter:
         if run:
             run.write_summary(self._summary(outcome, part, results))
             run.write_samples(_samples(best, corpus))
-            _draw(run)
+            _draw(run, config.text.vocab)
             from lstm_jax.lm.looking import try_to_report_text
 
             try_to_report_text(run, best, corpus)
@@ -139,8 +139,8 @@ def _samples(trained: TextModel, corpus: Corpus) -> str:
     return "\n".join(parts)
 
 
-def _draw(run: RunDirectory) -> None:
+def _draw(run: RunDirectory, vocab: str) -> None:
     # Matplotlib takes as long to import as JAX: runs that keep nothing do without.
-    from lstm_jax.report.curves import draw_curves
+    from lstm_jax.report.curves import draw_curves, unit_of_text
 
-    draw_curves(run.history.read(), run.path / "curves.png")
+    draw_curves(run.history.read(), run.path / "curves.png", unit_of_text(vocab))

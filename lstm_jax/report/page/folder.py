@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lstm_jax.errors import InputError
 from lstm_jax.report.advice import Advice, advise_on_history
+from lstm_jax.report.curves import unit_of_text
 from lstm_jax.report.page.confusions import read_confusion
 from lstm_jax.report.page.curves import describe_history
 from lstm_jax.report.page.pictures import describe_pictures
@@ -116,7 +117,8 @@ def _as_text(value: object) -> str:
 
 def _usual_unit(config: Fields) -> str:
     """That of a text generator whose run is not over."""
-    return "nats per symbol" if "text" in config else ""
+    text = config.get("text")
+    return unit_of_text(str(text.get("vocab"))) if isinstance(text, dict) else ""
 
 
 def _about(files: dict[str, Fields]) -> str:
