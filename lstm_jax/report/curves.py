@@ -74,7 +74,7 @@ def unit_of_text(vocab: str) -> str:
     Args:
         vocab: what its symbols are.
     """
-    symbol = {"char": "character", "byte": "byte"}.get(vocab, "symbol")
+    symbol = {"char": "character", "byte": "byte"}.get(vocab, "token")
     return f"nats per {symbol}"
 
 

@@ -28,7 +28,8 @@ _FALLBACKS = (
     *("Hiragino Sans", "Apple SD Gothic Neo", "Heiti SC", "Arial Unicode MS"),
     *("Microsoft YaHei", "SimHei", "Yu Gothic", "Malgun Gothic", "Noto Sans"),
 )
-TRAINING, VALIDATION = "#4878a8", "#d1603d"
+TRAINING = "#4878a8"
+VALIDATION = "#d1603d"
 
 
 def new_figure(width: float, height: float) -> Figure:

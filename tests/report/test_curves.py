@@ -147,7 +147,7 @@ def test_a_high_first_loss_does_not_squeeze_the_others(
 
 
 @pytest.mark.parametrize(
-    ("vocab", "unit"), [("char", "character"), ("byte", "byte"), ("words", "symbol")]
+    ("vocab", "unit"), [("char", "character"), ("byte", "byte"), ("word", "token")]
 )
 def test_a_loss_is_counted_in_what_a_symbol_is(vocab: str, unit: str) -> None:
     assert unit_of_text(vocab) == f"nats per {unit}"
