@@ -23,6 +23,7 @@ from lstm_jax.report.inspection import (
     find,
     gradient_by_lag,
     layers_of,
+    symbols_in_time,
     table_of,
 )
 from lstm_jax.report.page.network import describe_network
@@ -32,6 +33,7 @@ from lstm_jax.storage.files import read_json
 from lstm_jax.storage.lock import is_locked
 
 _STEPS, _ROWS = 256, 32  # of the excerpts that are measured
+_FEWEST_ROWS = 4
 _EVERY = 3.0  # seconds between two pages of a run that goes on
 
 
@@ -52,16 +54,19 @@ def text_to_look_at(corpus: Corpus) -> tuple[str, np.ndarray]:
     return "the training text", np.asarray(corpus.train)
 
 
-def look_inside(run: RunDirectory, trained: TextModel, ids: np.ndarray) -> Look:
+def look_inside(
+    run: RunDirectory, trained: TextModel, ids: np.ndarray, rows: int = _ROWS
+) -> Look:
     """Measure gates, memory and gradients on excerpts of a text.
 
     Args:
         run: whose history the advice is about, too.
         trained: the model.
         ids: the text.
+        rows: how many excerpts.
     """
     optimizer = trained.config.optimizer
-    some = excerpts(ids, max(_STEPS, 2 * optimizer.length), _ROWS)
+    some = excerpts(ids, _steps(trained), rows)
     layers = layers_of(trained.model, some[:-1])
     lags = gradient_by_lag(trained.model, some)
     findings = find(layers, lags)
@@ -72,6 +77,17 @@ def look_inside(run: RunDirectory, trained: TextModel, ids: np.ndarray) -> Look:
         clip_norm=optimizer.clip_norm,
     )
     return Look(layers, lags, findings, advice)
+
+
+def _steps(trained: TextModel) -> int:
+    """How long an excerpt is: gradients are to be seen beyond where training ends."""
+    return max(_STEPS, 2 * trained.config.optimizer.length)
+
+
+def _rows_in_time(trained: TextModel) -> int:
+    """How many excerpts of a wide network are enough, for a page must not cost much."""
+    symbols = symbols_in_time(trained.model, passes=3)
+    return min(max(symbols // _steps(trained), _FEWEST_ROWS), _ROWS)
 
 
 def write_text_report(
@@ -87,7 +103,7 @@ def write_text_report(
         run: where to.
         trained: its best model.
         corpus: its text.
-        look: what was measured already.
+        look: what was measured already; else, of a wide network, on fewer excerpts.
         given: ids of a text to show it reading, in the place of the run's.
 
     Returns:
@@ -97,7 +113,7 @@ def write_text_report(
         InputError: it can't be written.
     """
     source, ids = text_to_look_at(corpus)
-    look = look or look_inside(run, trained, ids)
+    look = look or look_inside(run, trained, ids, _rows_in_time(trained))
     length = trained.config.optimizer.length
     if len(given):
         source, ids = "the text given", np.asarray(given)
