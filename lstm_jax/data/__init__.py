@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lstm_jax.data.series import hold_out as hold_out
     from lstm_jax.data.series import need_points as need_points
     from lstm_jax.data.series import scale_series as scale_series
+    from lstm_jax.data.series import seasonal_change as seasonal_change
     from lstm_jax.data.series_csv import SeriesSpec as SeriesSpec
     from lstm_jax.data.series_csv import SeriesTable as SeriesTable
     from lstm_jax.data.series_csv import read_series as read_series

@@ -98,10 +98,18 @@ def test_scales_know_nothing_of_what_came_after() -> None:
 
 
 @pytest.mark.parametrize(
-    ("points", "unit"), [(np.tile([1.0, 2.0], 9), 0.5), (np.ones(9), 1.0)]
+    ("points", "unit"),
+    [
+        (np.tile([1.0, 2.0], 9), 0.5),
+        (np.ones(9), 1.0),
+        (5 + np.cos(np.arange(48) * np.pi), 1.0),
+        (np.log(np.full(48, 5.0)), 1.0),
+    ],
 )
 def test_series_that_never_change_have_a_unit(points: np.ndarray, unit: float) -> None:
-    assert scale_series({"a": points}, WINDOW, log=False).scale[0] == unit
+    assert scale_series({"a": points}, WINDOW, log=False).scale[0] == pytest.approx(
+        unit
+    )
 
 
 def test_logarithms_are_refused_where_there_are_none() -> None:
