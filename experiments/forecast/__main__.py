@@ -283,8 +283,6 @@ def train(
     Returns:
         The models, and the seconds it took.
     """
-    import jax
-
     from experiments.forecast.task import forecast_task
 
     run, known, log = options.run, data.known, all_positive(data.known)
@@ -330,7 +328,8 @@ def train(
             cell=options.cell,
             covariates=len(scaling.names),
         )
-        return lstm_jax.init_state(models, optimizer, (), jax.random.key(run.seed))
+        key = lstm_jax.ops.seed_key(run.seed)
+        return lstm_jax.init_state(models, optimizer, (), key)
 
     trained = lstm_jax.train_model(
         task,

@@ -66,7 +66,8 @@ def draw_forecasts(
             axes.set_xlabel("steps after the last known point")
     handles = figure.axes[0].get_legend_handles_labels()
     figure.legend(*handles, frameon=False, ncols=5, loc="outside upper center")
-    save_figure(figure, path, dpi=110)
+    shows = "Forecasts of some series: what was known, the median, and bands around it."
+    save_figure(figure, path, 110, shows)
 
 
 def _history(window: WindowSpec) -> int:

@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from lstm_jax.data.folds import block_folds as block_folds
     from lstm_jax.data.folds import shuffled_folds as shuffled_folds
     from lstm_jax.data.folds import stratified_folds as stratified_folds
+    from lstm_jax.data.folds import stratified_split as stratified_split
     from lstm_jax.data.irregular import ObservedScale as ObservedScale
     from lstm_jax.data.irregular import carry_forward as carry_forward
     from lstm_jax.data.irregular import fit_scale as fit_scale
     from lstm_jax.data.irregular import on_grid as on_grid
     from lstm_jax.data.irregular import time_gaps as time_gaps
+    from lstm_jax.data.plain_text import decode_plain as decode_plain
+    from lstm_jax.data.plain_text import plain_lines as plain_lines
+    from lstm_jax.data.plain_text import read_plain as read_plain
     from lstm_jax.data.series import Named as Named
     from lstm_jax.data.series import Panel as Panel
     from lstm_jax.data.series import WindowSpec as WindowSpec
@@ -48,6 +52,8 @@ if TYPE_CHECKING:
     from lstm_jax.data.special_ids import END as END
     from lstm_jax.data.special_ids import IGNORED as IGNORED
     from lstm_jax.data.special_ids import START as START
+    from lstm_jax.data.table import Table as Table
+    from lstm_jax.data.table import read_table as read_table
     from lstm_jax.data.table_numbers import is_missing as is_missing
     from lstm_jax.data.table_numbers import quantity_of as quantity_of
     from lstm_jax.data.table_rows import decode_table as decode_table
@@ -58,6 +64,7 @@ if TYPE_CHECKING:
     from lstm_jax.data.text import read_text as read_text
     from lstm_jax.data.text import unpacked_name as unpacked_name
     from lstm_jax.data.tokenizers.characters import CharTokenizer as CharTokenizer
+    from lstm_jax.data.tokenizers.letters import composed as composed
     from lstm_jax.data.tokenizers.saved import load_tokenizer as load_tokenizer
     from lstm_jax.data.tokenizers.saved import save_tokenizer as save_tokenizer
     from lstm_jax.data.tokenizers.subwords import BPETokenizer as BPETokenizer

@@ -26,6 +26,7 @@ from lstm_jax.cells.protocol import Cell
 from lstm_jax.data.series import WindowSpec
 from lstm_jax.metrics.losses import LossSums, loss_sums
 from lstm_jax.nn.layers import StackedLSTM
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.typing import (
     Covariates,
     Forecasts,
@@ -74,9 +75,10 @@ class ForecastModel(nnx.Module):
         self.covariates = covariates
         self.reader = StackedLSTM(1 + seasons + covariates, *sizes, **kinds)
         self.writer = StackedLSTM(2 + 2 * seasons, *sizes, **kinds)
-        self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons))
-        self.w_out = nnx.Param(jnp.zeros((hidden_size, len(levels))))
-        self.b_out = nnx.Param(jnp.zeros(len(levels)))
+        self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons, jnp.float32))
+        shape = (self.writer.out_features, len(levels))
+        self.w_out = nnx.Param(jnp.zeros(shape, jnp.float32))
+        self.b_out = nnx.Param(jnp.zeros(len(levels), jnp.float32))
 
     def __call__(
         self,
@@ -159,6 +161,7 @@ def pinball(quantiles: Quantiles, truth: Future, levels: Sequence[float]) -> Fut
     return 2 * jnp.mean(jnp.maximum(q * error, (q - 1) * error), axis=-1)
 
 
+@jax.numpy_rank_promotion("allow")
 def forecast_loss(
     models: ForecastModel, carry: tuple, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, tuple]:
@@ -211,7 +214,8 @@ def build_ensemble(
     sizes = (window, hidden_size, num_layers)
     kinds = {"cell": cell, "covariates": covariates}
     models = [
-        ForecastModel(*sizes, rngs=nnx.Rngs(seed + k), **kinds) for k in range(members)
+        ForecastModel(*sizes, rngs=nnx.Rngs(seed_key(seed + k)), **kinds)
+        for k in range(members)
     ]
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *models)
 
