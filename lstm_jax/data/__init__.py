@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from lstm_jax.data.table import Table as Table
     from lstm_jax.data.table import read_table as read_table
     from lstm_jax.data.table_numbers import DecimalSign as DecimalSign
+    from lstm_jax.data.table_numbers import decimal_sign as decimal_sign
     from lstm_jax.data.table_numbers import is_missing as is_missing
     from lstm_jax.data.table_numbers import quantity_of as quantity_of
     from lstm_jax.data.table_rows import decode_table as decode_table
