@@ -58,6 +58,7 @@ from lstm_jax.config import (
     Positive,
     RunConfig,
     check_bounds,
+    flag_of,
     read_section,
 )
 from lstm_jax.data import (
@@ -204,6 +205,11 @@ class PredictOptions:
 def load(options: Options) -> Data:
     """What is known, and what is to be forecast."""
     held_out = options.origins * options.frame.horizon
+    if options.smoke or (options.data and options.data.is_dir()):
+        for name, value in vars(options.table).items():
+            if value != getattr(SeriesSpec, name):
+                flag = flag_of(name)
+                raise lstm_jax.InputError(f"{flag}: expected --data of a CSV file")
     if options.smoke:
         return Data(*hold_out(generated(), held_out))
     if options.data is None:
@@ -482,6 +488,16 @@ def load_forecaster(run_dir: Path) -> Forecaster:
     return Forecaster(saved.model, log, scaling, tuple(map(str, target)), str(step))
 
 
+def check_out(path: Path | None) -> None:
+    """Refuse a table by the name of the picture beside it.
+
+    Raises:
+        InputError: it has that name.
+    """
+    if path and path == path.with_suffix(".png"):
+        raise lstm_jax.InputError(f"--out: expected the name of a table, found {path}")
+
+
 def own_data(
     forecaster: Forecaster, path: Path, asked: SeriesSpec, held_out: int
 ) -> Data:
@@ -510,6 +526,7 @@ def evaluate(options: EvaluateOptions) -> None:
     check_bounds(options)
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a CSV file, found none")
+    check_out(options.out)
     forecaster = load_forecaster(options.run_dir)
     points = options.origins * forecaster.model.frame.horizon
     data = own_data(forecaster, options.data, options.table, points)
@@ -524,6 +541,7 @@ def predict(options: PredictOptions) -> None:
     """Forecast what nobody knows yet."""
     from experiments.forecast.task import forecast
 
+    check_out(options.out)
     lstm_jax.distributed.enable_compilation_cache()
     forecaster = load_forecaster(options.run_dir)
     data = own_data(forecaster, options.data, options.table, 0)

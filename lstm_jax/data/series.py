@@ -27,10 +27,11 @@ class WindowSpec(Configuration):
     horizon: OneOrMore = 48
     """Points to be forecast at once."""
     seasons: tuple[int, ...] = (24, 168)
-    """Periods after which a series resembles itself, the shortest first: of hourly
-    points, a day and a week."""
+    """Periods after which a series resembles itself, in points, the shortest first.
+    Default: 24 and 168, a day and a week of hours, or what the dates of a file say."""
     reads: int = 168
-    """Points of the past that the network reads one by one."""
+    """Points of the past that the network reads one by one. Default: 168, or fewer
+    where seasons or series are short."""
 
     @property
     def context(self) -> int:

@@ -332,7 +332,7 @@ def _find_labels(
             return 0, False
         if _steps(columns[0]) or above == "":
             return 0, True
-    counted = above is None or above in NAME_WORDS or len(above) < 2
+    counted = above is None or above in NAME_WORDS
     if 0 not in words and counted and len(rest) > 2 and _counts(columns[0]):
         return 0, True
     dated = [k for k in words if _all_dates(columns[k])]

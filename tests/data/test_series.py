@@ -46,6 +46,16 @@ def test_windows_are_what_a_slow_loop_says(log: bool) -> None:
         assert level[k] == pytest.approx(middle)
 
 
+def test_covariates_of_a_window_end_with_it() -> None:
+    beside = tuple(np.arange(2.0 * n).reshape(n, 2) for n in (30, 20))
+    panel = scale_series(some_series(), WINDOW, False, beside)
+    found = panel.covariates(np.array([1, 0]), np.array([9, 30]), WINDOW.reads)
+    assert found is not None and found.dtype == np.float32
+    np.testing.assert_array_equal(found, [beside[1][4:9], beside[0][25:30]])
+    alone = scale_series(some_series(), WINDOW, False)
+    assert alone.covariates(np.array([1]), np.array([9]), WINDOW.reads) is None
+
+
 @pytest.mark.parametrize("log", [False, True])
 def test_futures_come_back_as_they_were(log: bool) -> None:
     series = some_series()

@@ -58,7 +58,8 @@ def panel(stores: int, weeks: int, head: str, corner: str = "store") -> str:
         (",0,1\n0,5,7\n1,6,8\n", {"0": [5, 6], "1": [7, 8]}),  # as pandas writes it
         # columns that are no series
         (",load\n0,5\n1,6\n2,7\n", {"load": [5, 6, 7]}),
-        ("k,load\n1,5\n2,6\n3,4\n", {"load": [5, 6, 4]}),
+        ("id,load\n1,5\n2,6\n3,4\n", {"load": [5, 6, 4]}),
+        ("x,y\n1,5\n2,6\n3,4\n", {"x": [1, 2, 3], "y": [5, 6, 4]}),
         ("time,x\n0.0,5\n0.1,6\n0.2,7\n", {"x": [5, 6, 7]}),
         ("year,x\n1990,5\n1991,6\n", {"x": [5, 6]}),
         ("load,date\n5,2024-01-01\n6,2024-01-02\n", {"load": [5, 6]}),

@@ -18,7 +18,7 @@ from experiments.forecast.__main__ import Options, generated, load
 from experiments.forecast.data import Data, choose_window
 from lstm_jax import InputError
 from lstm_jax.config import RunConfig
-from lstm_jax.data import SeriesTable, WindowSpec
+from lstm_jax.data import SeriesSpec, SeriesTable, WindowSpec
 from lstm_jax.data.dates import read_dates
 from tests.helpers.experiment_runs import call
 
@@ -81,6 +81,10 @@ def test_another_test_part_is_refused(tmp_path: Path) -> None:
         ({"run": RunConfig(seed=-1)}, "--seed"),
         ({"frame": WindowSpec(seasons=(7, 3))}, "--seasons"),
         ({"data": Path("none.csv")}, r"none\.csv: expected a CSV file"),
+        (
+            {"smoke": True, "table": SeriesSpec(covariates=("x",))},
+            "--covariates: expected --data of a CSV file",
+        ),
     ],
 )
 def test_nonsense_is_refused_before_any_work(changed: dict, message: str) -> None:
@@ -215,6 +219,8 @@ def test_a_users_table_is_forecast_with_its_dates_and_covariates(
         done = call("forecast", "predict", run, tmp_path / "c.csv", "--out", out)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert re.search(message, done.stderr), done.stderr
+    done = call("forecast", "predict", run, own, "--out", tmp_path / "f.png")
+    assert "--out: expected the name of a table" in done.stderr
     done = call("forecast", "predict", run, own, "--covariates", "sales $_{x$")
     assert "--covariates: expected those of the run, price" in done.stderr
 
