@@ -436,7 +436,7 @@ def _beginning() -> re.Pattern[str]:
     states = _inside("checkpoints/*", _STATE)
     folds = _inside("folds/seed-*/fold-*", (_CONFIG, *states))
     folds += _inside("isolated", (_CONFIG, *states))
-    folds += _inside("folds/fold-*", (_CONFIG, *states))
+    folds += _inside("folds/fold-*", (_CONFIG, *_TOKENIZERS, *states))
     programs = _inside("folds/program-*", states)
     return _pattern((*names, *states, *folds, *programs), r"(\.draft)?")
 
