@@ -110,3 +110,8 @@ def test_the_mistakes_are_inside_the_picture(
     (text,) = figure.axes[1].texts
     box = text.get_window_extent()
     assert 0 < box.x0 < box.x1 <= figure.bbox.x1
+
+
+def test_a_title_is_no_mathematics(tmp_path: Path) -> None:
+    draw_confusion(np.eye(2, dtype=int), ["$a_{$", "$$"], tmp_path / "x.png", "$$_{\n$")
+    assert (tmp_path / "x.png").stat().st_size > 1000
