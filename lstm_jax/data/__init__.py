@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from lstm_jax.data.buckets import pad as pad
     from lstm_jax.data.buckets import pad_frames as pad_frames
     from lstm_jax.data.buckets import pick_epoch as pick_epoch
+    from lstm_jax.data.dates import DateNotation as DateNotation
+    from lstm_jax.data.dates import Step as Step
+    from lstm_jax.data.dates import TimeAxis as TimeAxis
+    from lstm_jax.data.dates import notations_of as notations_of
     from lstm_jax.data.folds import Fold as Fold
     from lstm_jax.data.folds import block_folds as block_folds
     from lstm_jax.data.folds import shuffled_folds as shuffled_folds
@@ -39,13 +43,20 @@ if TYPE_CHECKING:
     from lstm_jax.data.series import hold_out as hold_out
     from lstm_jax.data.series import need_points as need_points
     from lstm_jax.data.series import scale_series as scale_series
+    from lstm_jax.data.series_csv import SeriesSpec as SeriesSpec
+    from lstm_jax.data.series_csv import SeriesTable as SeriesTable
     from lstm_jax.data.series_csv import read_series as read_series
+    from lstm_jax.data.series_csv import read_series_table as read_series_table
     from lstm_jax.data.series_csv import write_forecasts as write_forecasts
     from lstm_jax.data.special_ids import END as END
     from lstm_jax.data.special_ids import IGNORED as IGNORED
     from lstm_jax.data.special_ids import START as START
     from lstm_jax.data.table import Table as Table
     from lstm_jax.data.table import read_table as read_table
+    from lstm_jax.data.table_numbers import is_missing as is_missing
+    from lstm_jax.data.table_numbers import quantity_of as quantity_of
+    from lstm_jax.data.table_rows import decode_table as decode_table
+    from lstm_jax.data.table_rows import find_separator as find_separator
     from lstm_jax.data.text import Corpus as Corpus
     from lstm_jax.data.text import bytes_of as bytes_of
     from lstm_jax.data.text import encode_text as encode_text

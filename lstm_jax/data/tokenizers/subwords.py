@@ -63,7 +63,7 @@ class BPETokenizer:
     @functools.cached_property
     def _cut(self) -> Callable[[str], Sequence[str]]:
         """The symbols of a word; the words of a text are few, so they are kept."""
-        return functools.cache(functools.partial(_merge_all, self._ids))
+        return functools.cache(functools.partial(cut_word, self._ids))
 
 
 def split_words(text: str, *, marks: bool = True) -> list[str]:
@@ -97,12 +97,24 @@ def learn_subwords(lines: Iterable[str], size: int) -> BPETokenizer:
     words = Counter(word for line in lines for word in split_words(line))
     if not words:
         raise InputError("expected a text to learn subwords from, found none")
-    symbols = dict.fromkeys(sorted({c for word in words for c in word}))
+    characters = sorted({c for word in words for c in word})
+    return BPETokenizer(tuple(merge_words(words, characters, size - len(_SPECIAL))))
+
+
+def merge_words(words: Counter[str], characters: Iterable[str], size: int) -> list[str]:
+    """The characters, then the merged pieces in the order in which they are learned.
+
+    Args:
+        words: how often each is in the training text.
+        characters: of these words, each once.
+        size: how many symbols there may be.
+    """
+    symbols = dict.fromkeys(characters)
     merges = _Merges(words)
-    while len(_SPECIAL) + len(symbols) < size and (pair := merges.best()):
+    while len(symbols) < size and (pair := merges.best()):
         merges.apply(pair)
         symbols["".join(pair)] = None
-    return BPETokenizer(tuple(symbols))
+    return list(symbols)
 
 
 class _Merges:
@@ -163,7 +175,7 @@ def _merge(word: list[str], pair: Pair) -> list[str]:
     return merged
 
 
-def _merge_all(ids: dict[str, int], word: str) -> list[str]:
+def cut_word(ids: dict[str, int], word: str) -> list[str]:
     """A word cut into symbols: what was learned first is merged first."""
     symbols = list(word)
     while True:
