@@ -375,9 +375,20 @@ def scores_of(
         accuracy = float(np.mean(found[name] == data.labels))
         scores[name] = {"accuracy": accuracy, **macro}
         if run_dir:
-            picture = run_dir / f"confusion-{name.lower().replace(' ', '-')}.png"
-            matrix = np.asarray(counts.matrix)
-            lstm_jax.report.draw_confusion(matrix, data.classes, picture, name)
+            lstm_jax.report.draw_confusion(
+                np.asarray(counts.matrix),
+                data.classes,
+                run_dir / f"confusion-{name.lower().replace(' ', '-')}.png",
+                name,
+                list(
+                    zip(
+                        data.labels.tolist(),
+                        np.asarray(found[name]).tolist(),
+                        data.texts,
+                        strict=True,
+                    )
+                ),
+            )
     return scores
 
 
