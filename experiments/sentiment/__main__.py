@@ -170,7 +170,7 @@ class PredictOptions:
 
     run_dir: RunDir
     texts: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[TEXT ...]")
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TEXT")
     ] = ()
     data: tuple[Path, ...] = ()
     text_column: str = "text"
