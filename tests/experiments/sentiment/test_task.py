@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 
 import jax
@@ -151,6 +152,15 @@ def test_files_and_the_standard_input_are_classified(
         sentiment.main([*given, *words, "--out", str(tmp_path / "out.csv")])
         assert rows_of((tmp_path / "out.csv").read_text())[1:] == expected
         assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.stdin", io.StringIO("text,label\ngood,pos\n"))
+    with pytest.raises(InputError, match=r"^standard input: expected column 'tex'"):
+        sentiment.main([*given, "--text-column", "tex"])
+    monkeypatch.setattr("sys.stdin", io.StringIO("label;text\npos;it is good .\n"))
+    os.mkfifo(tmp_path / "pipe")
+    end = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    sentiment.main([*given, "--out", str(tmp_path / "pipe")])
+    assert rows_of(os.read(end, 1000).decode())[1:] == expected[:1]
+    os.close(end)
     monkeypatch.setattr("sys.stdin", None)  # closed by the shell
     sentiment.main(given)
     assert rows_of(capsys.readouterr().out) == [["text", "label", "p_neg", "p_pos"]]
