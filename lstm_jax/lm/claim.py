@@ -62,7 +62,8 @@ _TRAINED = (
 )
 _FOLDS = ("crossval.json", "predictions.npz")
 _PLAN = "folds/crossval-plan.json"
-_TOKENIZERS = ("tokenizer.json", "source.json", "target.json")
+# And what else is counted before the first step.
+_TOKENIZERS = ("tokenizer.json", "source.json", "target.json", "bayes.json")
 _LEARNED = (
     *("experiment.json", "seconds.json", "config.json", *_TOKENIZERS),
     *("metrics.jsonl", "summary.json", "curves.png", "result.json", "report.html"),
