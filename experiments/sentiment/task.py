@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -24,6 +24,7 @@ from lstm_jax import InputError, Task, make_optimizer
 from lstm_jax.config import Precision, RegularizerConfig, RunConfig
 from lstm_jax.data import (
     BucketedBatches,
+    Picked,
     WordTokenizer,
     common_words,
     length_buckets,
@@ -47,6 +48,7 @@ from lstm_jax.typing import BatchIds, LabelLogits, Lengths, Model
 
 _LOSS = ensemble_loss(classifier_loss)
 _ROWS = 100  # texts classified at a time
+_SHORTEST = 8  # steps that a shorter text is padded to
 _NAME, _TOKENIZER, _BAYES = "sentiment", "tokenizer.json", "bayes.json"
 
 
@@ -230,21 +232,31 @@ def predict_proba(
 ) -> NDArray[np.float32]:
     """The probability of every class for each text, [N, classes].
 
-    They do not depend on which texts are classified together.
+    They do not depend on which texts are classified together, to the last bit: each is
+    padded to the next power of two, and always has as many neighbours.
     """
     sequences = [classifier.words.encode(text) for text in texts]
     nothing = np.zeros(len(texts), int)
     chances = np.zeros((len(texts), len(classifier.classes)), np.float32)
     if not texts:
         return chances
-    rows = min(_ROWS, len(texts))
     models = jax.device_put(classifier.models)
-    for picked in pick_epoch(length_buckets(sequences), rows, seed=0, epoch=0):
+    for picked in _alike([len(sequence) for sequence in sequences]):
         batch = padded_batch(sequences, nothing, picked)
         logs = np.asarray(_logits(models, batch["inputs"], batch["lengths"]))
         real = picked.rows >= 0
         chances[picked.rows[real]] = np.exp(logs[real])
     return _with_bayes(classifier, texts, chances)
+
+
+def _alike(lengths: Sequence[int]) -> Iterator[Picked]:
+    """Which texts are read together, _ROWS at a time, and what they are padded to."""
+    steps = np.array([max(_SHORTEST, 1 << (n - 1).bit_length()) for n in lengths])
+    for shape in np.unique(steps):
+        members = np.flatnonzero(steps == shape)
+        members = np.pad(members, (0, -len(members) % _ROWS), constant_values=-1)
+        for rows in members.reshape(-1, _ROWS):
+            yield Picked((int(shape),), rows)
 
 
 def _with_bayes(

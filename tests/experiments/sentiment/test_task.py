@@ -67,7 +67,9 @@ def test_chances_do_not_depend_on_the_company(classifier: TextClassifier) -> Non
     texts = ["it is dull", "", "the film is not weak " * 4, DATA.texts[0]]
     together = predict_proba(classifier, texts)
     alone = [predict_proba(classifier, [text])[0] for text in texts]
-    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_array_equal(together, alone)
+    backwards = predict_proba(classifier, [*texts[::-1], *DATA.texts])[:4]
+    np.testing.assert_array_equal(backwards[::-1], together)
     assert predict_proba(classifier, []).shape == (0, 2)
 
 
