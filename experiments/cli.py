@@ -1,6 +1,7 @@
 """What the applications' commands share: learn, evaluate, predict."""
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,13 +38,13 @@ def run_experiment(
         The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    about = [(description or "").split("\n\n")[0]]
+    about = [(description or "").split("\n\n")[0], "With what a run has left:"]
     about += [f"    python -m experiments.{name} {verb} --help" for verb in verbs]
     text = "\n\n".join(about)
     kind, work = learn
     if words and words[0] in verbs:
         kind, work = verbs[words[0]]
-        text = (kind.__doc__ or "").split("\n\n")[0]
+        text = inspect.cleandoc(kind.__doc__ or "").split("\n\nArgs:")[0]
         name, words = f"{name} {words[0]}", words[1:]
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
     options = parse(kind, name, text, words, kept, package="experiments")

@@ -286,7 +286,7 @@ def commands_in(folder: Path) -> dict[str, str]:
 
 def listed(commands: Mapping[str, str]) -> str:
     """Commands, a line each."""
-    widest = max(map(len, commands))
+    widest = max(map(len, commands), default=0)
     return "\n".join(f"  {name:<{widest}}  {commands[name]}" for name in commands)
 
 
