@@ -38,15 +38,16 @@ def run_experiment(
         The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    about = (description or "").split("\n\n")[0]
-    for verb in verbs:
-        about += f"\n\n    python -m experiments.{name} {verb} --help"
+    about = [(description or "").split("\n\n")[0]]
+    about += [f"    python -m experiments.{name} {verb} --help" for verb in verbs]
+    text = "\n\n".join(about)
     kind, work = learn
     if words and words[0] in verbs:
         kind, work = verbs[words[0]]
+        text = (kind.__doc__ or "").split("\n\n")[0]
         name, words = f"{name} {words[0]}", words[1:]
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
-    options = parse(kind, name, about, words, kept, package="experiments")
+    options = parse(kind, name, text, words, kept, package="experiments")
     if isinstance(options, RunOptions) and options.fetch:
         options = _with_fetched(name, options)
     if kept is not None:

@@ -74,6 +74,13 @@ def test_the_wheel_has_all_of_the_library_and_nothing_else(
     assert done.returncode == 0 and "RUN_DIR" in done.stdout
 
 
+def test_the_command_that_is_installed_is_there() -> None:
+    module, _, function = PROJECT["scripts"]["lstm-jax"].partition(":")
+    code = f"import {module} as it, sys; sys.argv[1:] = ['nothing']; it.{function}()"
+    done = run(["-c", code], ROOT, ROOT)
+    assert done.returncode == 2 and done.stderr.startswith("error: expected one of tr")
+
+
 def test_an_index_shows_a_page_without_broken_links(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
