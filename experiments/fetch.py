@@ -46,12 +46,12 @@ class Options:
     """Fetch data sets by name; without one, list them.
 
     Attributes:
-        names: of the data sets.
-        folder: each gets a folder of its own in it.
+        names: data sets to download.
+        folder: where each gets a folder of its own.
     """
 
     names: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="NAME")
     ] = ()
     folder: Path = FOLDER
 
@@ -198,8 +198,8 @@ def _next_piece(answer: http.client.HTTPResponse, url: str) -> bytes:
 
 def _unreachable(url: str, reason: object) -> str:
     return (
-        f"{url}: expected to be fetched, found: {reason}; data that are here already "
-        "are named by --data"
+        f"{url}: expected a download, found: {reason}; if you have the data, pass them "
+        "with --data"
     )
 
 
@@ -261,6 +261,7 @@ def listing() -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     about = (__doc__ or "").split("\n\n")[0]
+    about += "\n\nWithout a name, lists them with their licences and addresses."
     options = parse(Options, "fetch", about, argv, package="experiments")
     if not options.names:
         print(listing())

@@ -151,9 +151,9 @@ def test_a_data_set_is_fetched_once(
     [
         (
             {"files": (("/no.txt", "a.txt"),)},
-            "/no.txt: expected to be fetched, found: 4",
+            "/no.txt: expected a download, found: 4",
         ),
-        ({"files": (("/cut/a.txt", "a.txt"),)}, "/cut/a.txt: expected to be fetched"),
+        ({"files": (("/cut/a.txt", "a.txt"),)}, "/cut/a.txt: expected a download"),
         ({"files": (("/b.txt", "a.txt"),)}, "/b.txt: expected what it was, found 1 fi"),
         ({"megabytes": 0.05}, "/b.txt: expected 200,000 bytes at most"),
         ({"archive": "/a.txt"}, "/a.txt: expected a zip: File is not a zip file"),
@@ -181,7 +181,7 @@ def test_what_fails_leaves_nothing(
 
 def test_a_server_that_is_not_there_is_one_line(server: str, tmp_path: Path) -> None:
     change("one", files=(Remote("http://127.0.0.1:9/a.txt", "a.txt", sha256(A)),))
-    with pytest.raises(InputError, match=r"found: .*refused; data that are here alr"):
+    with pytest.raises(InputError, match=r"found: .*refused; if you have the data, p"):
         fetch("one", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
