@@ -50,6 +50,9 @@ class RunOptions(Configuration):
     precision: Precision | None = None
     """Type of the arithmetic; mixed: of the factors of matrix products alone, where
     the processor multiplies bfloat16 faster. Default: float32, or the preset's."""
+    fetch: bool = False
+    """Use the benchmark's data as --data, downloaded into data/ unless they are there;
+    `python -m experiments.fetch` lists data sets and licences."""
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
 
