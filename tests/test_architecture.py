@@ -23,6 +23,7 @@ PACKAGE = ROOT / "lstm_jax"
 LAYERS = [
     line.split()
     for line in """
+        __main__
         train evaluate generate inspect crossval convert
         interop
         lm
@@ -32,12 +33,13 @@ LAYERS = [
         engines data distributed
         ops cells storage
         cli
+        usage
         config
         errors typing _lazy
     """.strip().splitlines()
 ]
 LEVEL = {part: -n for n, line in enumerate(LAYERS) for part in line}
-COMMANDS = LAYERS[0]
+COMMANDS = LAYERS[1]
 PACKAGES = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 PATHS = {f"lstm_jax.{package}" for package in PACKAGES}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
@@ -47,9 +49,9 @@ PAGES = sorted((ROOT / "experiments").rglob("*.py"))
 IMPORTERS = {
     "flax": {"nn", "models", "lm", "interop"},
     "matplotlib": {"report"},
-    "tyro": {"cli", *COMMANDS},
+    "tyro": {"cli", "usage", *COMMANDS},
 }
-WITHOUT_JAX = {"data", "config", "cli", "errors", "_lazy", *COMMANDS}
+WITHOUT_JAX = {"data", "config", "cli", "usage", "errors", "_lazy", *COMMANDS}
 HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib"}
 
 

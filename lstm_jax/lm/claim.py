@@ -39,7 +39,7 @@ def _inside(folder: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{folder}/{name}" for name in names)
 
 
-_BEGINNING = ("config.json", "vocab.json", "corpus.npy", "corpus.sha256")
+_BEGINNING = ("config.json", "vocab.json", "corpus.npy", "corpus.sha256", "split.json")
 # As Orbax writes it; with more behind its name it is not finished.
 _PARTS = ("_*", "manifest.ocdbt", "commit_success.txt", "array_metadatas/process_#")
 _PARTS += ("d/*", "ocdbt.process_#/manifest.ocdbt", "ocdbt.process_#/d/*")

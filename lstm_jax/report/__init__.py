@@ -10,6 +10,9 @@ from lstm_jax._lazy import lazy
 if TYPE_CHECKING:
     from lstm_jax.report.confusion import draw_confusion as draw_confusion
     from lstm_jax.report.curves import draw_curves as draw_curves
+    from lstm_jax.report.inspection import Layer as Layer
+    from lstm_jax.report.inspection import gradient_by_lag as gradient_by_lag
+    from lstm_jax.report.inspection import layers_of as layers_of
     from lstm_jax.report.progress import Progress as Progress
     from lstm_jax.report.run import report_run as report_run
     from lstm_jax.report.style import TRAINING as TRAINING

@@ -10,7 +10,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from lstm_jax.errors import InputError
 from lstm_jax.storage.files import replace_file
 
-TRAINING, VALIDATION = "#4878a8", "#d1603d"
+TRAINING = "#4878a8"
+VALIDATION = "#d1603d"
 
 
 def new_figure(width: float, height: float) -> Figure:
