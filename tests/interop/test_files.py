@@ -13,9 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import lstm_jax
 from lstm_jax import convert
+from lstm_jax.cells.variant import VariantCell
+from lstm_jax.config import RegularizerConfig
 from lstm_jax.errors import InputError
 from lstm_jax.interop import files, formats
 from lstm_jax.interop.formats import SYSTEMS, convert_file, find_layers
@@ -124,9 +127,53 @@ def test_the_type_of_the_numbers_is_kept(dtype: str, tmp_path: Path) -> None:
     assert {array.dtype.name for array in found.values()} == {dtype}
 
 
-@pytest.mark.parametrize("name", ["two directions", "widths", "peepholes", "gru"])
+OURS = ["two directions", "widths", "peepholes", "coupled", "gru", "gru reset before"]
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_our_layers_are_built_and_read_again(name: str) -> None:
-    assert same(LAYERS[name], to_weights(to_layer(LAYERS[name])))
+    assert same(LAYERS[name], to_weights(to_layer(LAYERS[name])), 1e-6)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_our_files_say_what_they_hold(name: str, tmp_path: Path) -> None:
+    """To the bit, but for the sum of two biases, and for a block that is not used."""
+    system, weights = SYSTEMS["lstm_jax"], LAYERS[name]
+    path = tmp_path / "a.safetensors"
+    files.write_safetensors(path, system.assemble(system.write(weights)))
+    again = find_layers(path).weights()
+    assert again.style == weights.style
+    feed = draw(weights)
+    outcomes = [
+        unrolled(system.step, system.write(each), feed) for each in (weights, again)
+    ]
+    assert largest_error(*outcomes) == 0
+
+
+def test_three_blocks_without_a_name_are_refused(tmp_path: Path) -> None:
+    arrays = {"a/w_x": numbers(5, 12), "a/w_h": numbers(4, 12), "a/b": numbers(12)}
+    files.write_safetensors(tmp_path / "a.safetensors", arrays)
+    with pytest.raises(InputError, match="expected 4 blocks of columns, or b_hn"):
+        find_layers(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cell": "mogrifier"}, "or a GRU, found mogrifier"),
+        ({"cell": VariantCell(cell_clip=1.0)}, "found variant with cell_clip"),
+        (
+            {"regularizer": RegularizerConfig(zoneout_cell=0.1)},
+            "zoneout: expected none",
+        ),
+    ],
+)
+def test_what_we_have_and_nobody_else_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    layer = jax.eval_shape(lambda: lstm_jax.LSTM(3, 4, rngs=nnx.Rngs(0), **options))
+    with pytest.raises(InputError, match=message):
+        to_weights(layer)
 
 
 def test_a_layer_from_a_state_dict_computes_what_it_should() -> None:
