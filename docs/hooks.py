@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("train", "generate", "evaluate", "crossval", "inspect")
+COMMANDS = ("train", "generate", "evaluate", "crossval", "inspect", "convert")
 
 
 def on_config(config: MkDocsConfig) -> None:

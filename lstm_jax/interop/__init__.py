@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from lstm_jax.interop.flax_nnx import NNX as NNX
     from lstm_jax.interop.formats import FORMATS as FORMATS
     from lstm_jax.interop.formats import SYSTEMS as SYSTEMS
+    from lstm_jax.interop.formats import agreement as agreement
+    from lstm_jax.interop.formats import can_hold as can_hold
     from lstm_jax.interop.formats import convert_file as convert_file
+    from lstm_jax.interop.formats import endings_of as endings_of
     from lstm_jax.interop.haiku import HAIKU as HAIKU
     from lstm_jax.interop.keras import KERAS as KERAS
     from lstm_jax.interop.layers import from_equinox as from_equinox
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from lstm_jax.interop.onnx import ONNX as ONNX
     from lstm_jax.interop.torch import TORCH as TORCH
     from lstm_jax.interop.weights import Direction as Direction
+    from lstm_jax.interop.weights import Stack as Stack
     from lstm_jax.interop.weights import Style as Style
     from lstm_jax.interop.weights import bias_of as bias_of
 else:

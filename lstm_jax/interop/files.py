@@ -233,6 +233,8 @@ def tensors_of(tree: Mapping[Any, Any], above: str = "") -> dict[str, Array]:
             found |= tensors_of(value, f"{name}.")
         elif hasattr(value, "detach"):
             found[name] = array_of(value.detach(), name)
+        elif isinstance(value, np.ndarray):
+            found[name] = value
     return found
 
 

@@ -48,6 +48,7 @@ from lstm_jax.interop.weights import (
     Weights,
     describe,
     dtype_of,
+    features,
     flattened,
 )
 from lstm_jax.storage.checkpoints import Checkpoints
@@ -212,8 +213,8 @@ def write_layers(system: System, request: Request) -> list[str]:
         )
     check_installed(request.target)
     found = find_layers(request.source, request.name)
-    weights = found.weights()
     with reading(request.source, f"weights for {system.title}"):
+        weights = found.weights()
         stack = system.write(weights)
     if system is OURS and request.keep_biases:
         stack = weights.map(lambda one: ours.outward_apart(weights.style, one))
@@ -257,6 +258,24 @@ def prove(one: Found, other: Found) -> float:
             f"up to {allowed:.0e}, found an error of {error:.1e}"
         )
     return error
+
+
+def can_hold(system: System, weights: Weights) -> bool:
+    """Whether a system has layers of this kind."""
+    return features(weights) <= system.holds
+
+
+def agreement(system: System, weights: Weights) -> float:
+    """Run weights in a system and in our layers, and compare as `prove` does.
+
+    Returns:
+        The largest error, over max(1, the value).
+
+    Raises:
+        InputError: one of the two can't hold them, or they do not agree.
+    """
+    mine = Found(OURS, OURS.write(weights), "", [])
+    return prove(Found(system, system.write(weights), "", []), mine)
 
 
 def _shape(weights: Weights) -> list[list[tuple[int, int, int]]]:

@@ -264,6 +264,9 @@ def changed(**arrays: np.ndarray | None) -> Callable[[Path], None]:
     return write
 
 
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
 def numbers(*shape: int) -> np.ndarray:
     return np.full(shape, 0.5, np.float32)
 
@@ -279,7 +282,11 @@ def numbers(*shape: int) -> np.ndarray:
         (changed(bias_ih_l0=numbers(15)), "expected b of shape"),
         (changed(bias_ih_l0=numbers(16).astype("float16")), "expected one type"),
         (changed(bias_ih_l0=numbers(16) * np.nan), "expected finite numbers"),
-        (changed(weight_ih_l0=None), "expected the arrays of PyTorch"),
+        (changed(weight_ih_l0=None), "rnn.0: expected weight_ih too, found bias_hh"),
+        (changed(weight_hh_l1=None), "expected weight_hh too"),
+        (changed(bias_hh_l0=None), "expected bias_hh too"),
+        (changed(weight_hh_l0_reverse=numbers(16, 4)), "expected weight_ih too"),
+        (changed(**{f"{n}_l3": numbers(16, 4) for n in NAMES}), "layers 0 to 2"),
         (
             lambda path: files.write_safetensors(path, {"a": numbers(3)}),
             "expected LSTM or GRU layers, found a",
@@ -358,6 +365,22 @@ def test_linen_cells_whose_names_say_nothing_are_refused(tmp_path: Path) -> None
     files.write_msgpack(tmp_path / "b.msgpack", {"params": cells})
     with pytest.raises(InputError, match="cells whose names say which is a layer"):
         find_layers(tmp_path / "b.msgpack")
+
+
+def test_a_cell_of_which_an_array_is_missing_is_refused(tmp_path: Path) -> None:
+    """And not passed over for the other layers."""
+    tree = SYSTEMS["linen"].assemble(SYSTEMS["linen"].write(LAYERS["lstm"]))
+    del tree["params"]["layers_0"]["cell"]["if"]
+    files.write_msgpack(tmp_path / "a.msgpack", tree)
+    with pytest.raises(InputError, match="layers_0/cell: expected if/kernel too"):
+        find_layers(tmp_path / "a.msgpack")
+
+
+def test_a_cell_of_equinox_is_none_of_pytorch_without_biases(tmp_path: Path) -> None:
+    (layer,) = SYSTEMS["equinox"].write(LAYERS["lstm"]).layers[0]
+    files.write_npz(tmp_path / "a.npz", layer)
+    found = find_layers(tmp_path / "a.npz")
+    assert found.system.name == "equinox" and not found.rest
 
 
 KERAS_LSTM: dict[str, Any] = {"name": "rnn", "units": 4, "use_bias": True}
@@ -467,6 +490,48 @@ def test_what_onnx_has_and_we_have_not_is_refused(
     path.write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match=message):
         convert_file(path, tmp_path / "out.npz", "torch")
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_initial_states_inside_a_graph_have_to_be_zero(
+    value: float, tmp_path: Path
+) -> None:
+    """Also where they are expanded to the rows of a batch."""
+    onnx = pytest.importorskip("onnx")
+    model = SYSTEMS["onnx"].assemble(SYSTEMS["onnx"].write(LAYERS["no bias"]))
+    graph, path = model.graph, tmp_path / "m.onnx"
+    node = next(node for node in graph.node if node.op_type == "LSTM")
+    start = np.full((1, 1, 4), value, np.float32)
+    graph.initializer.append(onnx.numpy_helper.from_array(start, "start"))
+    shape = onnx.numpy_helper.from_array(np.array([1, 2, 4]), "shape")
+    graph.initializer.append(shape)
+    node.input[5] = "expanded"
+    expand = onnx.helper.make_node("Expand", ["start", "shape"], ["expanded"])
+    graph.node.insert(0, expand)
+    path.write_bytes(model.SerializeToString())
+    if value:
+        with pytest.raises(InputError, match="expected initial_h to be zero or an"):
+            find_layers(path)
+    else:
+        assert find_layers(path).rest == ["Expand", "Transpose", "Reshape"]
+
+
+def test_a_run_is_read_by_its_best_checkpoint(tmp_path: Path) -> None:
+    spec = lstm_jax.models.ModelSpec(
+        "language", {"vocab_size": 5, "hidden_size": 4, "num_layers": 2}
+    )
+    model = jax.jit(spec.build)(jax.random.key(0))
+    lstm_jax.models.save_model(tmp_path / "run", "text", spec, model)
+    lines = convert_file(tmp_path / "run", tmp_path / "a.npz", "torch")
+    assert "LSTM, 2 layers, one direction, 5 inputs, 4 units" in lines[0]
+    assert lines[1].startswith("left out: b_out")
+    layer = lstm_jax.interop.from_torch(files.read_npz(tmp_path / "a.npz"))
+    assert isinstance(layer, lstm_jax.StackedLSTM)
+    np.testing.assert_array_equal(layer.layers[1].w_h[...], model.layers[1].w_h[...])
+    (damaged,) = (tmp_path / "run").glob("checkpoints/*/model.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match="expected the checksum in"):
+        convert_file(tmp_path / "run", tmp_path / "b.npz", "torch")
 
 
 def test_what_is_not_installed_is_said_with_its_extra(
