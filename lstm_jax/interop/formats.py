@@ -205,11 +205,11 @@ def write_layers(system: System, request: Request) -> list[str]:
     """
     refuse_existing(request.target)
     ending = request.target.suffix.lower()
-    if ending not in endings_of(system):
+    if not request.target.name.lower().endswith(tuple(endings_of(system))):
         known = " or ".join(endings_of(system))
         raise InputError(
             f"{request.target}: expected a name in {known} for {system.title}, found "
-            f"{ending or 'no ending'}"
+            f"{request.target.name}"
         )
     check_installed(request.target)
     found = find_layers(request.source, request.name)
@@ -303,9 +303,8 @@ def _side(system: System) -> str:
 
 def endings_of(system: System) -> list[str]:
     """How the names of files may end that a system's layers are written to."""
-    own = [ending for ending, owner in _OWN_FILES.items() if owner is system]
-    if own:
-        return [ending for ending in own if ending in WRITERS]
+    if system in _OWN_FILES.values():
+        return list(FORMATS[system.name].endings)
     arrays = [".safetensors", ".npz"]
     special = {"torch": [".pt", ".pth", ".bin"], "equinox": [".eqx"]}
     if system in (LINEN, NNX):
@@ -321,7 +320,7 @@ def _layers(system: System, about: str, *endings: str) -> Format:
 FORMATS: dict[str, Format] = {
     "lstm_jax": _layers(OURS, "our layers", ".safetensors"),
     "torch": _layers(TORCH, "a state dict of PyTorch", ".pt", ".pth", ".bin"),
-    "keras": _layers(KERAS, "a model or weights of Keras 3", ".keras", ".h5"),
+    "keras": _layers(KERAS, "a model or weights of Keras 3", ".keras", ".weights.h5"),
     "linen": _layers(LINEN, "parameters of Flax linen"),
     "nnx": _layers(NNX, "parameters of Flax NNX"),
     "haiku": _layers(HAIKU, "parameters of Haiku"),
@@ -353,9 +352,9 @@ def convert_file(
     Raises:
         InputError: it can't be done, and why; nothing is written then.
     """
-    ending = target.suffix.lower()
-    by_ending = {e: key for key, each in FORMATS.items() for e in each.endings}
-    to = to or by_ending.get(ending, "")
+    ends_as = target.name.lower().endswith
+    fitting = (key for key, each in FORMATS.items() if ends_as(each.endings))
+    to = to or next(fitting, "")
     if to not in FORMATS:
         raise InputError(
             f"--to: expected one of {', '.join(FORMATS)}, found {to or 'nothing'} for "
