@@ -338,7 +338,7 @@ def learn_from(
         print("\n" + fold_table(result))
         scores["folds"] = scores_of(parts.train, result.predictions, run_dir)
         best = max(result.mean, key=result.mean.__getitem__)
-        print(f"\nThe higher mean accuracy is that of {best}.")
+        print(f"\n{best} has the higher mean accuracy.")
     if parts.test:
         found = predictions_of(classifier, parts)
         scores["test"] = scores_of(parts.test, found, None if result else run_dir)
@@ -375,9 +375,20 @@ def scores_of(
         accuracy = float(np.mean(found[name] == data.labels))
         scores[name] = {"accuracy": accuracy, **macro}
         if run_dir:
-            picture = run_dir / f"confusion-{name.lower().replace(' ', '-')}.png"
-            matrix = np.asarray(counts.matrix)
-            lstm_jax.report.draw_confusion(matrix, data.classes, picture, name)
+            lstm_jax.report.draw_confusion(
+                np.asarray(counts.matrix),
+                data.classes,
+                run_dir / f"confusion-{name.lower().replace(' ', '-')}.png",
+                name,
+                list(
+                    zip(
+                        data.labels.tolist(),
+                        np.asarray(found[name]).tolist(),
+                        data.texts,
+                        strict=True,
+                    )
+                ),
+            )
     return scores
 
 

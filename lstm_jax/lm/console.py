@@ -58,6 +58,10 @@ class Reporter:
 
     def interrupted(self, run: RunDirectory | None) -> None:
         """Say what an interrupted run left behind."""
+        if run and is_primary():
+            from lstm_jax.report.page.write import try_to_report
+
+            try_to_report(run.path)
         kept = f"; --resume continues {run.path}" if run else "; nothing was kept"
         self._say(f"interrupted{kept}")
 
@@ -97,7 +101,10 @@ class Reporter:
             run.write_summary(self._summary(outcome, part, results))
             run.write_samples(_samples(best, corpus))
             _draw(run)
-            self._say(f"kept in {run.path}")
+            from lstm_jax.lm.looking import try_to_report_text
+
+            try_to_report_text(run, best, corpus)
+            self._say(f"kept in {run.path}; to look at: {run.path / 'report.html'}")
 
     def _summary(
         self, outcome: Trained, part: str, results: dict[str, dict[str, float]]
