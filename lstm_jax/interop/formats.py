@@ -223,6 +223,11 @@ def write_layers(system: System, request: Request) -> list[str]:
         written = find_layers(draft)
         error = prove(found, written)
     lines = [f"{found.system.title}: {describe(weights)}"]
+    if request.source.name.lower().endswith(".weights.h5"):
+        lines.append(
+            "no configuration in the file: the layers are taken to lie on top of each "
+            "other, with the activations that Keras has as defaults"
+        )
     if found.rest:
         lines.append(f"left out: {', '.join(found.rest)}")
     sides = " and ".join(map(_side, (found.system, written.system)))

@@ -128,7 +128,7 @@ def _style_of(arrays: Arrays) -> Style:
     for kind, blocks in BLOCKS.items():
         if len(hh) == len(blocks) * hidden:
             return Style(kind)
-    what = "nn.RNN, which lstm_jax hasn't" if len(hh) == hidden else "other sizes"
+    what = "nn.RNN, which we do not have" if len(hh) == hidden else "other sizes"
     raise InputError(
         f"weight_hh: expected {4 * hidden} rows, an LSTM, or {3 * hidden}, a GRU, for "
         f"{hidden} units, found {len(hh)}: {what}"

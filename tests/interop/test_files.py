@@ -22,9 +22,10 @@ from lstm_jax.config import RegularizerConfig
 from lstm_jax.errors import InputError
 from lstm_jax.interop import files, formats
 from lstm_jax.interop.formats import SYSTEMS, convert_file, find_layers
+from lstm_jax.interop.keras import Record
 from lstm_jax.interop.ours import to_layer, to_weights
 from lstm_jax.interop.system import Outcome, draw, largest_error, unrolled
-from lstm_jax.interop.weights import Arrays, Weights
+from lstm_jax.interop.weights import Arrays, Weights, reordered
 from tests.helpers.random_layers import LAYERS
 
 ERROR = r"largest error \d\.\de-0[678] between "
@@ -453,6 +454,87 @@ def test_what_keras_has_and_we_have_not_is_refused(
     path = keras_file(tmp_path / "m.keras", layers)
     with pytest.raises(InputError, match=message):
         convert_file(path, tmp_path / "out.npz", "torch")
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_layers_that_keras_2_had_from_cudnn_are_read(kind: str) -> None:
+    """A gate is W [H, D], row by row, in the shape [D, H]; biases of x, then of h."""
+    weights = LAYERS["both biases" if kind == "LSTM" else "gru both biases"]
+    system, one = SYSTEMS["keras"], weights.layers[0][0]
+    order = "ifgo" if kind == "LSTM" else "rzn"
+    wanted = "ifgo" if kind == "LSTM" else "zrn"
+
+    def kept(array: np.ndarray) -> np.ndarray:
+        gates = np.split(reordered(array, -1, order, wanted), len(order), -1)
+        return np.hstack([gate.T.reshape(gate.shape) for gate in gates])
+
+    assert one.b is not None and one.b_h is not None
+    biases = [reordered(b, -1, order, wanted) for b in (one.b, one.b_h)]
+    arrays = [kept(one.w_x), kept(one.w_h), np.concatenate(biases)]
+    record = Record(f"CuDNN{kind}", {"name": "rnn"}, arrays)
+    found = system.read(system.find([record])["rnn"], "rnn").layers[0][0]
+    for name in ("w_x", "w_h", "b", "b_h"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(one, name))
+
+
+@pytest.mark.filterwarnings("default")
+def test_keras_loads_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras")
+    system, weights = SYSTEMS["keras"], LAYERS["gru both biases"]
+    records = system.assemble(system.write(weights))
+    for name in ("a.keras", "a.weights.h5"):
+        files.write_keras(tmp_path / name, records)
+    model = keras.models.load_model(tmp_path / "a.keras")
+    model.save(tmp_path / "b.h5")
+    xs = draw(weights).xs
+    ys = np.asarray(model(xs))
+    ours = jnp.asarray(xs)
+    for name in ("a.keras", "b.h5"):
+        layer = lstm_jax.interop.from_keras(tmp_path / name)
+        np.testing.assert_allclose(layer(ours)[0], ys, atol=1e-6)
+    layer = lstm_jax.interop.from_keras(model)
+    for each, kept in zip(model.layers, lstm_jax.interop.to_keras(layer), strict=True):
+        each.set_weights([np.zeros_like(array) for array in kept])
+    model.load_weights(tmp_path / "a.weights.h5")
+    np.testing.assert_array_equal(np.asarray(model(xs)), ys)
+    with pytest.raises(InputError, match="found 0: build the model first"):
+        lstm_jax.interop.from_keras(keras.layers.LSTM(3))
+
+
+def test_equinox_loads_what_was_written(tmp_path: Path) -> None:
+    eqx = pytest.importorskip("equinox")
+    cells = [eqx.nn.LSTMCell(n, 4, key=jax.random.key(n)) for n in (5, 4)]
+    eqx.tree_serialise_leaves(tmp_path / "a.eqx", cells)
+    convert_file(tmp_path / "a.eqx", tmp_path / "b.npz", "torch")
+    convert_file(tmp_path / "b.npz", tmp_path / "c.eqx")
+    again = eqx.tree_deserialise_leaves(tmp_path / "c.eqx", cells)
+    for mine, theirs in zip(
+        jax.tree.leaves(again), jax.tree.leaves(cells), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    layer = lstm_jax.interop.from_equinox(cells)
+    for mine, theirs in zip(lstm_jax.interop.to_equinox(layer), cells, strict=True):
+        np.testing.assert_array_equal(mine.weight_hh, theirs.weight_hh)
+
+
+def test_modules_of_flax_are_read_and_filled() -> None:
+    rnn = nnx.RNN(nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0)))
+    layer = lstm_jax.interop.from_nnx(nnx.state(rnn))
+    xs = jax.random.normal(jax.random.key(0), (2, 6, 3))
+    np.testing.assert_allclose(layer(xs)[0], rnn(xs), atol=1e-6)
+    cell: Any = nnx.OptimizedLSTMCell(3, 4, rngs=nnx.Rngs(1))
+    nnx.update(cell, lstm_jax.interop.to_nnx(layer)["layers"]["0"]["cell"])
+    np.testing.assert_allclose(layer(xs)[0], nnx.RNN(cell)(xs), atol=1e-6)
+    tree = lstm_jax.interop.to_linen(layer)
+    again = lstm_jax.interop.from_linen(tree)
+    assert isinstance(layer, lstm_jax.LSTM) and isinstance(again, lstm_jax.LSTM)
+    np.testing.assert_array_equal(again.w_x[...], layer.w_x[...])
+    tree = lstm_jax.interop.to_haiku(layer)
+    again = lstm_jax.interop.from_haiku(tree)
+    np.testing.assert_allclose(again(xs)[0], layer(xs)[0], atol=1e-6)
 
 
 def test_a_layer_between_recurrent_ones_ends_a_stack(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ GRADIENTS: dict[str, Callable[[Theirs, Array, Array], Theirs]] = {
 @pytest.mark.parametrize(
     ("name", "weights", "what"),
     [
-        ("torch", "peepholes", "found peepholes, which it doesn't have"),
+        ("torch", "peepholes", "found peepholes, which it does not have"),
         ("torch", "coupled", r"found coupled gates \(f = 1 - i\)"),
         ("torch", "widths", "layers of different widths"),
         ("torch", "backward", "layers that only read backwards"),
