@@ -52,6 +52,7 @@ GateBias = Float[Array, " G"]
 
 # Time series, batch first like the layers that read them.
 Past = Float[Array, "B P"]
+Covariates = Float[Array, "B R C"]
 Future = Float[Array, "B F"]
 Quantiles = Float[Array, "B F Q"]
 Forecasts = Float[Array, "E B F Q"]

@@ -79,7 +79,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
 def new_file(target: Path) -> Iterator[Path]:
     """Give a path to write at, and put what was written in its place at the end.
 
-    Nothing is at the target before, and nothing if anything fails.
+    A file or a folder of files. Nothing is at the target before, and nothing if
+    anything fails.
 
     Raises:
         InputError: there is something already, or it could not be written.
@@ -93,8 +94,9 @@ def new_file(target: Path) -> Iterator[Path]:
     ):
         draft = Path(folder) / target.name
         yield draft
-        with open(draft, "rb") as file:
-            os.fsync(file.fileno())
+        for path in draft.iterdir() if draft.is_dir() else [draft]:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
         refuse_existing(target)
         os.replace(draft, target)
         sync_folder(target.parent)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.errors import InputError
-from lstm_jax.interop import ours
+from lstm_jax.interop import exports, onnx_models, ours
 from lstm_jax.interop.equinox import EQUINOX
 from lstm_jax.interop.files import (
     READERS,
@@ -72,12 +72,14 @@ class Request:
         target: what is to be written.
         name: which layers, where the source has several.
         keep_biases: our file has both biases of an LSTM that had two.
+        int8: weights of eight bits, where there is a choice.
     """
 
     source: Path
     target: Path
     name: str = ""
     keep_biases: bool = False
+    int8: bool = False
 
 
 class Format(NamedTuple):
@@ -331,6 +333,31 @@ FORMATS: dict[str, Format] = {
     "haiku": _layers(HAIKU, "parameters of Haiku"),
     "equinox": _layers(EQUINOX, "cells of Equinox", ".eqx"),
     "onnx": _layers(ONNX, "operators of ONNX", ".onnx"),
+    "onnx-model": Format(
+        "the whole network of a run as an ONNX graph",
+        (),
+        lambda request: onnx_models.write_model(request.source, request.target),
+    ),
+    "numpy": Format(
+        "a text generator in NumPy, a folder",
+        (),
+        lambda request: exports.write_numpy(request.source, request.target),
+    ),
+    "c": Format(
+        "a text generator in C99, one file",
+        (".c",),
+        lambda request: exports.write_c(request.source, request.target, request.int8),
+    ),
+    "html": Format(
+        "a page that generates text in a browser",
+        (".html",),
+        lambda request: exports.write_html(request.source, request.target),
+    ),
+    "stablehlo": Format(
+        "a text generator for JAX alone, serialized",
+        (".stablehlo",),
+        lambda request: exports.write_stablehlo(request.source, request.target),
+    ),
 }
 
 
@@ -341,8 +368,9 @@ def convert_file(
     *,
     name: str = "",
     keep_biases: bool = False,
+    int8: bool = False,
 ) -> list[str]:
-    """Convert recurrent layers from one system to another, with proof.
+    """Convert recurrent layers, or a text generator, to something else, with proof.
 
     Args:
         source: a file of any system, or the folder of a run of ours.
@@ -350,6 +378,7 @@ def convert_file(
         to: a name of `FORMATS`; "" if the target's ending says it.
         name: which layers, where the source has several.
         keep_biases: our file has both biases of an LSTM that had two.
+        int8: weights of eight bits, for C.
 
     Returns:
         Lines that say what was converted, and the largest error between both.
@@ -365,4 +394,4 @@ def convert_file(
             f"--to: expected one of {', '.join(FORMATS)}, found {to or 'nothing'} for "
             f"{target.name}"
         )
-    return FORMATS[to].make(Request(source, target, name, keep_biases))
+    return FORMATS[to].make(Request(source, target, name, keep_biases, int8))
