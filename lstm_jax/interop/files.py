@@ -234,6 +234,8 @@ def tensors_of(tree: Mapping[Any, Any], above: str = "") -> dict[str, Array]:
             found |= tensors_of(value, f"{name}.")
         elif hasattr(value, "detach"):
             found[name] = array_of(value.detach(), name)
+        elif isinstance(value, np.ndarray):
+            found[name] = value
     return found
 
 
@@ -390,14 +392,12 @@ def write_keras(path: Path, records: Sequence[Record]) -> None:
     """Write a `Sequential` model as .keras, or its weights as .weights.h5.
 
     Raises:
-        InputError: another ending, or numbers that HDF5 does not have.
+        InputError: numbers that HDF5 does not have.
     """
     import h5py
 
     if any(a.dtype == ml_dtypes.bfloat16 for each in records for a in each.weights):
         raise InputError(f"{path.suffix}: expected float16 to float64, found bfloat16")
-    if path.suffix != ".keras" and not path.name.endswith(".weights.h5"):
-        raise InputError(f"expected a name in .keras or .weights.h5, found {path.name}")
     raw = io.BytesIO()
     with h5py.File(raw, "w") as h5:
         _write_h5(h5, records)

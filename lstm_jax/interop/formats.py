@@ -48,6 +48,7 @@ from lstm_jax.interop.weights import (
     Weights,
     describe,
     dtype_of,
+    features,
     flattened,
 )
 from lstm_jax.storage.checkpoints import Checkpoints
@@ -206,16 +207,16 @@ def write_layers(system: System, request: Request) -> list[str]:
     """
     refuse_existing(request.target)
     ending = request.target.suffix.lower()
-    if ending not in endings_of(system):
+    if not request.target.name.lower().endswith(tuple(endings_of(system))):
         known = " or ".join(endings_of(system))
         raise InputError(
             f"{request.target}: expected a name in {known} for {system.title}, found "
-            f"{ending or 'no ending'}"
+            f"{request.target.name}"
         )
     check_installed(request.target)
     found = find_layers(request.source, request.name)
-    weights = found.weights()
     with reading(request.source, f"weights for {system.title}"):
+        weights = found.weights()
         stack = system.write(weights)
     if system is OURS and request.keep_biases:
         stack = weights.map(lambda one: ours.outward_apart(weights.style, one))
@@ -224,6 +225,11 @@ def write_layers(system: System, request: Request) -> list[str]:
         written = find_layers(draft)
         error = prove(found, written)
     lines = [f"{found.system.title}: {describe(weights)}"]
+    if request.source.name.lower().endswith(".weights.h5"):
+        lines.append(
+            "no configuration in the file: the layers are taken to lie on top of each "
+            "other, with the activations that Keras has as defaults"
+        )
     if found.rest:
         lines.append(f"left out: {', '.join(found.rest)}")
     sides = " and ".join(map(_side, (found.system, written.system)))
@@ -261,6 +267,24 @@ def prove(one: Found, other: Found) -> float:
     return error
 
 
+def can_hold(system: System, weights: Weights) -> bool:
+    """Whether a system has layers of this kind."""
+    return features(weights) <= system.holds
+
+
+def agreement(system: System, weights: Weights) -> float:
+    """Run weights in a system and in our layers, and compare as `prove` does.
+
+    Returns:
+        The largest error, over max(1, the value).
+
+    Raises:
+        InputError: one of the two can't hold them, or they do not agree.
+    """
+    mine = Found(OURS, OURS.write(weights), "", [])
+    return prove(Found(system, system.write(weights), "", []), mine)
+
+
 def _shape(weights: Weights) -> list[list[tuple[int, int, int]]]:
     """The sizes of every layer and direction."""
     return [[one.sizes for one in layer] for layer in weights.layers]
@@ -286,9 +310,8 @@ def _side(system: System) -> str:
 
 def endings_of(system: System) -> list[str]:
     """How the names of files may end that a system's layers are written to."""
-    own = [ending for ending, owner in _OWN_FILES.items() if owner is system]
-    if own:
-        return [ending for ending in own if ending in WRITERS]
+    if system in _OWN_FILES.values():
+        return list(FORMATS[system.name].endings)
     arrays = [".safetensors", ".npz"]
     special = {"torch": [".pt", ".pth", ".bin"], "equinox": [".eqx"]}
     if system in (LINEN, NNX):
@@ -304,7 +327,7 @@ def _layers(system: System, about: str, *endings: str) -> Format:
 FORMATS: dict[str, Format] = {
     "lstm_jax": _layers(OURS, "our layers", ".safetensors"),
     "torch": _layers(TORCH, "a state dict of PyTorch", ".pt", ".pth", ".bin"),
-    "keras": _layers(KERAS, "a model or weights of Keras 3", ".keras", ".h5"),
+    "keras": _layers(KERAS, "a model or weights of Keras 3", ".keras", ".weights.h5"),
     "linen": _layers(LINEN, "parameters of Flax linen"),
     "nnx": _layers(NNX, "parameters of Flax NNX"),
     "haiku": _layers(HAIKU, "parameters of Haiku"),
@@ -363,9 +386,9 @@ def convert_file(
     Raises:
         InputError: it can't be done, and why; nothing is written then.
     """
-    ending = target.suffix.lower()
-    by_ending = {e: key for key, each in FORMATS.items() for e in each.endings}
-    to = to or by_ending.get(ending, "")
+    ends_as = target.name.lower().endswith
+    fitting = (key for key, each in FORMATS.items() if ends_as(each.endings))
+    to = to or next(fitting, "")
     if to not in FORMATS:
         raise InputError(
             f"--to: expected one of {', '.join(FORMATS)}, found {to or 'nothing'} for "
