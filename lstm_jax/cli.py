@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from lstm_jax.command_line import flags_of, joined, refuse_strangers
 from lstm_jax.config import expanded, flag_of
 from lstm_jax.errors import InputError, Interrupted, warn
 
@@ -22,6 +23,7 @@ Options = TypeVar("Options")
 _STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 # Flags by the names they had before, which scripts may still use for a release.
 _FORMER = {"--average": "--ema", "--together": "--jointly"}
+_POSITIONAL = typing.get_args(tyro.conf.Positional[int])[1]
 RunDir = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
 
 
@@ -41,6 +43,10 @@ def parse(
         InputError: a flag has a few words to choose from, and this is none of them.
     """
     words = _by_their_new_names(sys.argv[1:] if argv is None else argv)
+    flags = flags_of(kind, _POSITIONAL)
+    words = joined(flags, words)
+    if not {"-h", "--help"} & {*words}:
+        refuse_strangers(flags, words)
     _refuse_other_words(kind, words)
     cli = functools.partial(
         tyro.cli,
@@ -55,13 +61,14 @@ def parse(
     return _at_home(cli() if default is None else cli(default=default))
 
 
-def _by_their_new_names(argv: Sequence[str]) -> list[str]:
+def _by_their_new_names(argv: Sequence[str], quietly: bool = False) -> list[str]:
     """Replace flags that are called otherwise now, and say so."""
     words = list(argv)
     for k, word in enumerate(words):
         name, *value = word.split("=", 1)
         if name in _FORMER:
-            warn(f"{name} is now called {_FORMER[name]}")
+            if not quietly:
+                warn(f"{name} is now called {_FORMER[name]}")
             words[k] = "=".join([_FORMER[name], *value])
     return words
 
@@ -110,7 +117,9 @@ def peek(
     found, _ = tyro.cli(
         kind,
         prog=f"python -m {package}.{command}",
-        args=argv,
+        args=joined(
+            flags_of(kind, _POSITIONAL), _by_their_new_names(argv, quietly=True)
+        ),
         config=_STYLE,
         add_help=False,
         return_unknown_args=True,

@@ -31,6 +31,7 @@ LAYERS = [
         engines data distributed
         ops cells storage
         cli
+        command_line
         config
         errors typing _lazy
     """.strip().splitlines()
@@ -48,7 +49,7 @@ IMPORTERS = {
     "matplotlib": {"report"},
     "tyro": {"cli", *COMMANDS},
 }
-WITHOUT_JAX = {"data", "config", "cli", "errors", "_lazy", *COMMANDS}
+WITHOUT_JAX = {"data", "config", "cli", "command_line", "errors", "_lazy", *COMMANDS}
 HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib"}
 
 
