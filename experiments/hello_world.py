@@ -30,9 +30,8 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-import tyro
-
 import lstm_jax
+from lstm_jax.cli import parse, run_command
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
     import optax
@@ -293,12 +292,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = tyro.cli(
-        Options,
-        prog="python -m experiments.hello_world",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    about = (Options.__doc__ or "").split("\n\n")[0]
+    options = parse(Options, "hello_world", about, arguments, package="experiments")
     if problem := complaint(options):
         print(f"error: {problem}", file=sys.stderr)
         return 2
@@ -319,4 +314,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -26,7 +26,7 @@ from lstm_jax.cells.lstm import (
     init_lstm,
     zero_lstm_state,
 )
-from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.protocol import Cell, add_bias
 from lstm_jax.typing import PRNGKey, StepGates, StepInput
 
 _RATE = 0.1  # of the first W_γ, below Glorot's: a memory that starts out lasting
@@ -39,7 +39,7 @@ class DecayParams:
 
     w_x: Array
     w_h: Array
-    b: Array
+    b: Array | None
     w_decay: Array
     b_decay: Array
 
@@ -122,4 +122,4 @@ def fade(params: DecayParams, state: LSTMState, x: StepInput) -> LSTMState:
 
 
 def _gates(params: DecayParams, h: Array, x: StepInput) -> StepGates:
-    return x @ params.w_x + h @ params.w_h + params.b
+    return add_bias(x @ params.w_x + h @ params.w_h, params.b)

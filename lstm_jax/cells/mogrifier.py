@@ -25,7 +25,7 @@ from lstm_jax.cells.lstm import (
     init_lstm,
     zero_lstm_state,
 )
-from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.protocol import Cell, add_bias
 from lstm_jax.typing import PRNGKey, StepGates, StepInput
 
 
@@ -40,7 +40,7 @@ class MogrifierParams:
 
     w_x: Array
     w_h: Array
-    b: Array
+    b: Array | None
     rounds: tuple[Array, ...]
 
 
@@ -116,7 +116,8 @@ def mogrifier_gates(params: MogrifierParams, h: Array, x: Array) -> Array:
     for n, matrix in enumerate(params.rounds):
         source, target = places(n)
         pair[target] = 2 * jax.nn.sigmoid(pair[source] @ matrix) * pair[target]
-    return jnp.concatenate(pair, axis=-1) @ gate_weights(params) + params.b
+    z = jnp.concatenate(pair, axis=-1) @ gate_weights(params)
+    return add_bias(z, params.b)
 
 
 def init_rounds(

@@ -67,7 +67,9 @@ def run_mogrifier(
     `capped` is whether the input gate is at most 1 - f.
     """
     static = StaticArgs(capped, reverse, factor_dtype(params.w_x.dtype))
-    weights = Weights(params.rounds, gate_weights(params), params.b)
+    gates = gate_weights(params)
+    b = jnp.zeros_like(gates[0]) if params.b is None else params.b
+    weights = Weights(params.rounds, gates, b)
     hs, h, c = _recur(static, weights, xs, state.h, state.c, resets, valid)
     return hs, LSTMState(h=h, c=c)
 

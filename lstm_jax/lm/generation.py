@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.config import check_bounds
-from lstm_jax.data.special_ids import UNKNOWN
-from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.vocabulary import LEVELS, Vocabulary
 from lstm_jax.decoding.autoregressive import (
     generate_from,
     memory_for,
@@ -220,7 +219,7 @@ def write_texts(
     check_count("prompts", len(prompts), 1)
     vocab = trained.vocab
     encoded = [encode_prompt(vocab, prompt) for prompt in prompts]
-    writers = [TextStreamer(vocab, stops) for _ in range(len(prompts) * len(keys))]
+    writers = [TextStreamer(vocab, stops, ids) for ids in encoded for _ in keys]
 
     def stream() -> Iterator[list[str]]:
         memory = memory_for(sampling, max(map(len, encoded)) + length)
@@ -298,7 +297,7 @@ def search_continuations(
     texts: dict[str, Continuation] = {}
     for row, size, score in found:
         if score > -np.inf:
-            writer = TextStreamer(vocab, stops)
+            writer = TextStreamer(vocab, stops, ids)
             writer.write(row[:size])
             writer.finish()
             texts.setdefault(writer.continuation().text, writer.continuation())
@@ -320,15 +319,15 @@ def score_text(trained: TextModel, text: str, prompt: str = "") -> np.ndarray:
     return score_ids(trained.model, ids, before)
 
 
-def may_appear(vocab: CharTokenizer) -> np.ndarray:
+def may_appear(vocab: Vocabulary) -> np.ndarray:
     """Which symbols a text may have [V]: all but the one for unknown characters."""
     allowed = np.ones(len(vocab), bool)
-    if vocab.kind == "char":
-        allowed[UNKNOWN] = False
+    if vocab.unknown_id is not None:
+        allowed[vocab.unknown_id] = False
     return allowed
 
 
-def encode_prompt(vocab: CharTokenizer, prompt: str) -> np.ndarray:
+def encode_prompt(vocab: Vocabulary, prompt: str) -> np.ndarray:
     """The ids of a prompt.
 
     Raises:
@@ -336,12 +335,18 @@ def encode_prompt(vocab: CharTokenizer, prompt: str) -> np.ndarray:
     """
     unknown = vocab.unknown(prompt)
     if unknown:
-        listed = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in unknown[:5])
-        raise InputError(
-            f"the prompt: expected characters of the training text ({len(vocab) - 1} "
-            f"different ones), found {listed}"
-        )
+        listed = ", ".join(map(_with_code_point, unknown[:5]))
+        known = "what the tokenizer.json knows"
+        if vocab.kind in LEVELS:
+            known = "characters of the training text"
+        if vocab.kind == "char":
+            known += f" ({len(vocab) - 1} different ones)"
+        raise InputError(f"the prompt: expected {known}, found {listed}")
     return vocab.encode(prompt)
+
+
+def _with_code_point(symbol: str) -> str:
+    return f"{symbol!r} (U+{ord(symbol):04X})" if len(symbol) == 1 else repr(symbol)
 
 
 class TextStreamer:
@@ -352,9 +357,15 @@ class TextStreamer:
     whether one has come: nothing is written after it.
     """
 
-    def __init__(self, vocab: CharTokenizer, stops: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        vocab: Vocabulary,
+        stops: Sequence[str] = (),
+        prompt: Sequence[int] | np.ndarray = (),
+    ) -> None:
         self._vocab = vocab
-        self._decode = vocab.decoder()
+        self._prompt = prompt
+        self._decode = vocab.decoder(prompt)
         self._ids: list[np.ndarray] = []
         self._text: list[str] = []
         self._stops = [stop for stop in stops if stop]
@@ -377,9 +388,13 @@ class TextStreamer:
         text = "".join(self._text)
         ids = np.concatenate([np.zeros(0, np.int32), *self._ids]).astype(np.int32)
         # Ids of the stop, and whatever came after it, are not of the text.
-        while not text.startswith(self._vocab.decode(ids)):
+        while not text.startswith(self._decoded(ids)):
             ids = ids[:-1]
         return Continuation(text, ids)
+
+    def _decoded(self, ids: np.ndarray) -> str:
+        decode = self._vocab.decoder(self._prompt)
+        return decode(ids) + decode((), final=True)
 
     def _kept(self, text: str) -> str:
         self._text.append(text)

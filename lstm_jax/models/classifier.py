@@ -107,7 +107,7 @@ class SequenceClassifier(nnx.Module):
             regularizer=regularizer,
             cell=cell,
         )
-        pooled = len(self.pooling) * hidden_size * (2 if bidirectional else 1)
+        pooled = len(self.pooling) * self.stack.out_features
         glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
         self.w_out = nnx.Param(glorot(rngs.params(), (pooled, classes)))
         self.b_out = nnx.Param(jnp.zeros(classes, jnp.float32))

@@ -57,7 +57,9 @@ class CTCModel(nnx.Module):
             cell=cell,
         )
         glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
-        self.w_out = nnx.Param(glorot(rngs.params(), (2 * hidden, symbols)))
+        self.w_out = nnx.Param(
+            glorot(rngs.params(), (self.reader.out_features, symbols))
+        )
         self.b_out = nnx.Param(jnp.zeros(symbols, jnp.float32))
         self.dropout = dropout
 

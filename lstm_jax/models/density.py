@@ -89,7 +89,8 @@ class DensityModel(nnx.Module):
         self.mix = nnx.Param(jnp.full((anchors, parts), 1.0 / anchors, jnp.float32))
         # Parts of one place and one width would have the same gradient for ever.
         widths = jnp.linspace(-2.0, 0.0, parts, dtype=jnp.float32)
-        self.w_out = nnx.Param(jnp.zeros((hidden_size, 3 * parts), jnp.float32))
+        shape = (self.reader.out_features, 3 * parts)
+        self.w_out = nnx.Param(jnp.zeros(shape, jnp.float32))
         still = jnp.zeros(2 * parts, jnp.float32)
         self.b_out = nnx.Param(jnp.concatenate([still, widths]))
 

@@ -56,7 +56,9 @@ class EventModel(nnx.Module):
         cell = DecayCell(gaps) if cell == "decay" else cell
         self.reader = LSTM(features, hidden_size, rngs=rngs, cell=cell)
         glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
-        self.w_out = nnx.Param(glorot(rngs.params(), (hidden_size, events)))
+        self.w_out = nnx.Param(
+            glorot(rngs.params(), (self.reader.out_features, events))
+        )
         self.b_out = nnx.Param(jnp.zeros(events, jnp.float32))
 
     @jax.numpy_rank_promotion("allow")

@@ -63,7 +63,8 @@ class ForecastModel(nnx.Module):
         self.reader = StackedLSTM(1 + seasons, *sizes, **kinds)
         self.writer = StackedLSTM(2 + 2 * seasons, *sizes, **kinds)
         self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons, jnp.float32))
-        self.w_out = nnx.Param(jnp.zeros((hidden_size, len(levels)), jnp.float32))
+        shape = (self.writer.out_features, len(levels))
+        self.w_out = nnx.Param(jnp.zeros(shape, jnp.float32))
         self.b_out = nnx.Param(jnp.zeros(len(levels), jnp.float32))
 
     @jax.numpy_rank_promotion("allow")

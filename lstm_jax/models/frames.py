@@ -53,7 +53,7 @@ class FrameModel(nnx.Module):
             cell=ConvLSTMCell(height, width, kernel) if kernel else LSTM_CELL,
         )
         glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
-        shape = (hidden, 1 if kernel else pixels)
+        shape = (hidden, 1) if kernel else (self.stack.out_features, pixels)
         self.w_out = nnx.Param(glorot(rngs.params(), shape))
         self.b_out = nnx.Param(jnp.zeros(shape[1], jnp.float32))
 

@@ -81,7 +81,7 @@ class MultiLabelModel(nnx.Module):
             cell=cell,
         )
         glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
-        self.w_out = nnx.Param(glorot(rngs.params(), (hidden_size, labels)))
+        self.w_out = nnx.Param(glorot(rngs.params(), (self.stack.out_features, labels)))
         self.w_skip = (
             nnx.Param(jnp.zeros((features, labels), jnp.float32)) if skip else None
         )

@@ -79,6 +79,8 @@ class Seq2Seq(nnx.Module):
     ) -> None:
         if hidden % 2:
             raise ValueError(f"Seq2Seq: expected an even width, found {hidden}")
+        if as_cell(cell).output_size(hidden) != hidden:
+            raise ValueError("Seq2Seq: expected a cell without a projection")
         normal = jax.nn.initializers.normal(_EMBEDDING_SCALE, jnp.float32)
         glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
 

@@ -98,11 +98,15 @@ def drop_connect(key: PRNGKey, w_h: Array, rate: float) -> Array:
 
 
 def loop_masks(
-    key: PRNGKey | None, shape: Shape, rates: RegularizerConfig
+    key: PRNGKey | None,
+    shape: Shape,
+    rates: RegularizerConfig,
+    output_size: int | None = None,
 ) -> LoopMasks | None:
     """The masks of a recurrence of [T, B, H] = `shape`; None if there are none.
 
-    Without a key there is no recurrent dropout, and zoneout is its mean.
+    Without a key there is no recurrent dropout, and zoneout is its mean. `output_size`
+    is the width of h, where a cell projects it.
     """
     keys = [None] * 3 if key is None else jax.random.split(key, 3)
     rate = rates.recurrent_dropout
@@ -110,7 +114,9 @@ def loop_masks(
         candidate_factors(keys[0], shape, rate, rates.variational)
         if keys[0] is not None and rate
         else None,
-        zoneout_shares(keys[1], shape, rates.zoneout_hidden),
+        zoneout_shares(
+            keys[1], (*shape[:-1], output_size or shape[-1]), rates.zoneout_hidden
+        ),
         zoneout_shares(keys[2], shape, rates.zoneout_cell),
     )
     return masks if jax.tree.leaves(masks) else None

@@ -165,7 +165,7 @@ def test_a_preset_needs_a_text_and_a_name(place: Path) -> None:
 
 def test_help_shows_the_defaults_for_a_text_of_ones_own(tmp_path: Path) -> None:
     shown = call("train", "--help", cwd=tmp_path).stdout
-    assert re.search(r"--batch INT[^-]*default: 32", shown)
+    assert re.search(r"--batch N[^-]*default: 32", shown)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def assert_goes_on(after: list[dict[str, Any]], before: list[dict[str, Any]]) ->
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     """Also inside a call that takes minutes; what was saved before it is kept."""
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
-    given = ("--data", "text.txt", *SMALL, "--steps-per-call", 20_000)
+    given = ("--data", "text.txt", *SMALL[2:-2], "--steps-per-call", 20_000)
     epochs = ("--epochs", 10**6, "--validation-fraction", 0, "--hidden", 128)
     path = tmp_path / "runs" / "text"
     with started("train", *given, *epochs, cwd=tmp_path) as process:
