@@ -148,6 +148,18 @@ def require_package(name: str, purpose: str) -> None:
         )
 
 
+@contextlib.contextmanager
+def unless_refused(lost: str) -> Iterator[None]:
+    """Go on without what can't be written, into a folder that is read-only for one.
+
+    What was found out is printed all the same; a note says what is lost, and why.
+    """
+    try:
+        yield
+    except (OSError, InputError) as error:
+        warn(f"{lost}: {error}")
+
+
 def run_command(command: Callable[[], int | None]) -> None:
     """Run a command and exit: 0, or 2 with one line if the user's input is wrong.
 
