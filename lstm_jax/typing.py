@@ -20,6 +20,8 @@ from typing import Any
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
+Size = Any  # of T or B: a whole number, or a symbol of `jax.export`
+
 # One step of the cell: any leading dimensions, none included.
 StepInput = Float[Array, "*n D"]
 StepGates = Float[Array, "*n G"]

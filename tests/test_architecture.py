@@ -51,7 +51,16 @@ IMPORTERS = {
     "matplotlib": {"report"},
     "tyro": {"cli", "usage", *COMMANDS},
 }
-WITHOUT_JAX = {"data", "config", "cli", "usage", "errors", "_lazy", *COMMANDS}
+WITHOUT_JAX = {
+    "data",
+    "config",
+    "cli",
+    "usage",
+    "repeated_flags",
+    "errors",
+    "_lazy",
+    *COMMANDS,
+}
 HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib"}
 
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from lstm_jax.cells.protocol import State
-from lstm_jax.typing import Flags, Hidden, Lengths
+from lstm_jax.typing import Flags, Hidden, Lengths, Size
 
 
-def real_steps(lengths: Lengths | None, steps: int) -> Flags | None:
+def real_steps(lengths: Lengths | None, steps: Size) -> Flags | None:
     """Tell which of T steps are real in each row, [T, B]; None if all are."""
     return None if lengths is None else jnp.arange(steps)[:, None] < lengths
 

@@ -34,6 +34,7 @@ from lstm_jax.typing import (
     BatchInputs,
     Lengths,
     PRNGKey,
+    Size,
 )
 
 Held = Any  # an nnx.Param, or an nnx.List of them
@@ -136,7 +137,7 @@ class LSTM(nnx.Module):
         return jnp.swapaxes(ys, 0, 1), state
 
     def regularize(
-        self, key: PRNGKey | None, w_h: jax.Array, steps: tuple[int, ...]
+        self, key: PRNGKey | None, w_h: jax.Array, steps: tuple[Size, ...]
     ) -> tuple[jax.Array, LoopMasks | None]:
         """The recurrent weights and the masks for one reading of [T, B] = `steps`."""
         rates = self.regularizer

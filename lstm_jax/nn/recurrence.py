@@ -47,6 +47,8 @@ def lstm(
             float32), "cudnn" (NVIDIA's kernel, for float32 without resets) or
             "pallas_tpu" (weights and state in a TPU's fastest memory). The results
             are the same; `explain_engine` tells what "auto" is.
+            Under `jax.export`, with T and B known or not, it is one that can be
+            exported: "fused" or "scan".
         remat: keep √T states for the gradient instead of all T steps, and compute the
             rest again: far less memory in training, for one more forward pass.
         masks: regularizers inside the loop, of `loop_masks`; "auto" is then "scan",
@@ -230,7 +232,7 @@ def _walk(
     masks: LoopMasks | None,
 ) -> tuple[Hidden, State]:
     """Run an engine, with lengths and resets as the masks it takes."""
-    valid = real_steps(lengths, len(inputs))
+    valid = real_steps(lengths, inputs.shape[0])
     resets = resets if resets is None or valid is None else resets & valid
     if resets is not None and reverse:
         # Walking backwards, a sequence is entered at its end: where the next begins.
