@@ -44,7 +44,7 @@ PAGES = sorted((ROOT / "experiments").rglob("*.py"))
 
 # The parts a library may be imported in, where they are few.
 IMPORTERS = {
-    "flax": {"nn", "models", "lm"},
+    "flax": {"cells", "nn", "models", "lm"},
     "matplotlib": {"report"},
     "tyro": {"cli", *COMMANDS},
 }

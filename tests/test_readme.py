@@ -8,7 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")
-    for page in ("README.md", "docs/monitoring.md", "docs/evaluation.md")
+    for page in (
+        *("README.md", "docs/monitoring.md", "docs/evaluation.md"),
+        "docs/coming-from.md",
+    )
     for number, block in enumerate(
         re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
     )
