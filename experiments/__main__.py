@@ -20,9 +20,11 @@ import lstm_jax
 from experiments.known_data import refusal
 from experiments.results import Result, read_result, write_result
 from lstm_jax.cli import parse, run_command
+from lstm_jax.usage import commands_in, listed
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- table: python -m experiments -->", "<!-- end of the table -->"
+_ABOUT = "Take in the results of runs, and write the table of all applications anew."
 COLUMNS = (
     *("task", "data, licence", "protocol", "our number", "floor"),
     *("published LSTM", "best known", "minutes", "command"),
@@ -94,7 +96,10 @@ def rewritten(text: str, folder: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    options = parse(Options, "__main__", None, arguments, package="experiments")
+    names = commands_in(FOLDER)
+    about = f"{_ABOUT}\n\nThe applications, python -m experiments.NAME:\n\n"
+    about += listed(names)
+    options = parse(Options, "__main__", about, arguments, package="experiments")
     take_in(options.run_dirs, FOLDER / "results")
     path = FOLDER / "README.md"
     path.write_text(rewritten(path.read_text("utf-8"), FOLDER / "results"), "utf-8")

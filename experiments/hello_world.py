@@ -30,9 +30,8 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-import tyro
-
 import lstm_jax
+from lstm_jax.cli import parse, run_command
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
     import optax
@@ -110,8 +109,9 @@ def init_model(seed: Array) -> Model:
     import jax
 
     key_lstm, key_out = jax.random.split(jax.random.key(seed))
-    w_out = jax.nn.initializers.glorot_uniform()(key_out, (HIDDEN, len(CHARACTERS)))
-    b_out = jax.numpy.zeros(len(CHARACTERS))
+    glorot = jax.nn.initializers.glorot_uniform(dtype=jax.numpy.float32)
+    w_out = glorot(key_out, (HIDDEN, len(CHARACTERS)))
+    b_out = jax.numpy.zeros(len(CHARACTERS), jax.numpy.float32)
     return Model(lstm_jax.init_lstm(key_lstm, 1, HIDDEN), w_out, b_out)
 
 
@@ -292,12 +292,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = tyro.cli(
-        Options,
-        prog="python -m experiments.hello_world",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    about = (Options.__doc__ or "").split("\n\n")[0]
+    options = parse(Options, "hello_world", about, arguments, package="experiments")
     if problem := complaint(options):
         print(f"error: {problem}", file=sys.stderr)
         return 2
@@ -318,4 +314,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,25 +1,31 @@
 """What the commands share: flags from dataclasses, and errors in one line."""
 
+import contextlib
 import dataclasses
 import functools
+import importlib.util
 import io
-import itertools
 import os
+import re
 import signal
 import sys
-import types
-import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import tyro
+from lstm_jax.config import expanded
+from lstm_jax.errors import InputError, Interrupted, device_trouble, warn
+from lstm_jax.usage import SPELLED, flags_of, help_text, refuse_mistakes
 
-from lstm_jax.config import expanded, flag_of
-from lstm_jax.errors import InputError, Interrupted, warn
+try:
+    import tyro
+except ModuleNotFoundError:
+    raise SystemExit("error: the commands need tyro: pip install tyro") from None
 
 Options = TypeVar("Options")
-_STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+# What the library does without, and the commands do not.
+_PACKAGES = ("matplotlib", "rich", "scipy")
+_STYLE = (tyro.conf.OmitArgPrefixes,)
 # Flags by the names they had before, which scripts may still use for a release.
 _FORMER = {"--average": "--ema", "--together": "--jointly"}
 RunDir = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
@@ -38,21 +44,47 @@ def parse(
     A ~ in a path stands for the home directory.
 
     Raises:
-        InputError: a flag has a few words to choose from, and this is none of them.
+        InputError: there is no such flag, or its value is none that it takes.
     """
     words = _by_their_new_names(sys.argv[1:] if argv is None else argv)
-    _refuse_other_words(kind, words)
-    cli = functools.partial(
-        tyro.cli,
-        kind,
-        prog=f"python -m {package}.{command}".removesuffix(".__main__"),
-        description=description,
-        args=words,
-        # A switch that the defaults have on, those of a run to be resumed for one, may
-        # be named both ways; else only the one that changes something is shown.
-        config=_STYLE if default is None else _STYLE[:1],
-    )
-    return _at_home(cli() if default is None else cli(default=default))
+    program = f"python -m {package}.{command}".removesuffix(".__main__")
+    flags = flags_of(kind, default)
+    if {"-h", "--help"} & set(words):
+        print(help_text(program, description or "", flags), end="")
+        sys.exit(0)
+    refuse_mistakes(flags, words)
+    with _in_one_line():
+        cli = functools.partial(
+            *(tyro.cli, kind),
+            prog=program,
+            args=_by_their_fields(words),
+            config=_STYLE,
+        )
+        found = cli() if default is None else cli(default=default)
+    return _at_home(found)
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Raise what the parser complains of, which it would draw a box around."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            yield
+    except SystemExit as ended:
+        if not ended.code:
+            raise
+        # Without its frame, be it drawn or dashed, and without what --help is for.
+        text = re.sub(r"[\u2500-\u257f]|-{3,}", " ", complaint.getvalue())
+        text = " ".join(text.split()).partition(" For full helptext")[0]
+        raise InputError(text) from None
+
+
+def _by_their_fields(words: Sequence[str]) -> list[str]:
+    """Flags by the names of their fields, where those differ."""
+    fields = {spelled: field for field, spelled in SPELLED.items()}
+    split = (word.partition("=") for word in words)
+    return [fields.get(name, name) + equals + value for name, equals, value in split]
 
 
 def _by_their_new_names(argv: Sequence[str]) -> list[str]:
@@ -66,40 +98,6 @@ def _by_their_new_names(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _refuse_other_words(kind: type, words: Sequence[str]) -> None:
-    """Refuse the first word that is none of those its flag takes."""
-    choices = _choices(kind)
-    for k, word in enumerate(words):
-        flag, *given = word.split("=", 1)
-        flag = flag.replace("_", "-")
-        if flag not in choices:
-            continue
-        known, several = choices[flag]
-        rest = itertools.takewhile(lambda word: word[:1] != "-", words[k + 1 :])
-        values = given or (list(rest) if several else words[k + 1 : k + 2])
-        for value in values:
-            if value not in (*known, "None") and value[:1] != "-":
-                raise InputError(
-                    f"{flag}: expected one of {', '.join(known)}, found {value}"
-                )
-
-
-def _choices(kind: type) -> dict[str, tuple[tuple[str, ...], bool]]:
-    """The flags that take one of a few words: these, and whether several of them."""
-    found = {}
-    for name, hint in typing.get_type_hints(kind).items():
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            found |= _choices(hint)
-            continue
-        parts = {hint}
-        if typing.get_origin(hint) in (tuple, types.UnionType, typing.Union):
-            parts = set(typing.get_args(hint)) - {types.NoneType, ...}
-        if len(parts) == 1 and typing.get_origin(part := parts.pop()) is typing.Literal:
-            several = typing.get_origin(hint) is tuple
-            found[flag_of(name)] = typing.get_args(part), several
-    return found
-
-
 def peek(
     kind: type[Options], command: str, argv: Sequence[str], package: str = "lstm_jax"
 ) -> Options:
@@ -107,14 +105,16 @@ def peek(
 
     Whatever else is on the command line is left to `parse`, --help too.
     """
-    found, _ = tyro.cli(
-        kind,
-        prog=f"python -m {package}.{command}",
-        args=argv,
-        config=_STYLE,
-        add_help=False,
-        return_unknown_args=True,
-    )
+    refuse_mistakes(flags_of(kind), argv, others=True)
+    with _in_one_line():
+        found, _ = tyro.cli(
+            kind,
+            prog=f"python -m {package}.{command}",
+            args=_by_their_fields(argv),
+            config=_STYLE,
+            add_help=False,
+            return_unknown_args=True,
+        )
     return _at_home(found)
 
 
@@ -129,6 +129,22 @@ def _at_home(value: Any) -> Any:  # noqa: ANN401
         parts = {name: _at_home(getattr(value, name)) for name in fields}
         return dataclasses.replace(value, **parts)
     return value
+
+
+def require_package(name: str, purpose: str) -> None:
+    """Refuse to begin what would miss a package only at its end.
+
+    Args:
+        name: of the package.
+        purpose: what it is for.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if importlib.util.find_spec(name) is None:
+        raise InputError(
+            f"{purpose}: expected the package {name}, found none; pip install {name}"
+        )
 
 
 def run_command(command: Callable[[], int | None]) -> None:
@@ -159,7 +175,19 @@ def run_command(command: Callable[[], int | None]) -> None:
             for output in (sys.stdout, sys.stderr):
                 os.dup2(nowhere.fileno(), output.fileno())
         code = 141
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _PACKAGES:
+            raise
+        found = f"expected the package {package}, found none; pip install {package}"
+        print(f"error: {found}", file=sys.stderr)
+        code = 2
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except RuntimeError as error:
+        if (trouble := device_trouble(error)) is None:
+            raise
+        print(f"error: {trouble}", file=sys.stderr)
         code = 2
     sys.exit(code)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from lstm_jax import cli
 from lstm_jax.config import OneOrMore, RegularizerConfig, RunConfig, check_bounds
 from lstm_jax.data.text import read_text
-from lstm_jax.data.tokenizers.characters import Kind
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import Claim, default_folder
 from lstm_jax.lm.config import (
@@ -61,8 +60,12 @@ class FoldOptions:
 
     data: tuple[Path, ...] = ()
     """Text files, read one after the other; `.gz` is unpacked."""
-    vocab: Kind = "char"
-    """What a symbol is: a Unicode character or a byte."""
+    vocab: str = "char"
+    """What a symbol is: char (a Unicode character), byte, word, bpe (subwords learned
+    from the text by byte-pair encoding), or a Hugging Face tokenizer.json by its
+    path."""
+    vocab_size: OneOrMore | None = None
+    """Number of symbols of --vocab word or bpe. Default: 4000 beside the characters."""
     folds: int = 5
     """Blocks that the text is cut into."""
     seed: int = 0
@@ -166,6 +169,7 @@ def _begun(given: _Given) -> CrossvalOptions | None:
     run = FoldOptions(
         data=config.text.data,
         vocab=config.text.vocab,
+        vocab_size=config.text.vocab_size,
         folds=plan.folds,
         seed=plan.seeds[0],
         seeds=len(plan.seeds),
@@ -188,7 +192,7 @@ def _config(options: CrossvalOptions) -> TrainConfig:
         raise InputError("--jointly: expected --epochs, found --max-seconds")
     path = default_folder(given.data, _SUFFIX)
     config = TrainConfig(
-        text=DataConfig(given.data, given.vocab, validation_fraction=0.0),
+        text=DataConfig(given.data, given.vocab, given.vocab_size, 0.0),
         model=options.model,
         optimizer=options.optimizer,
         regularizer=options.regularizer,

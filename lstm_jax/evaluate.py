@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _ROWS = (
     ("loss", "loss, nats"),
     ("bits_per_char", "bits per character"),
+    ("bits_per_byte", "bits per byte"),
     ("perplexity", "perplexity"),
     ("accuracy", "accuracy"),
     ("top5_accuracy", "top-5 accuracy"),
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse, load, score, print, draw."""
     options = cli.parse(EvaluateOptions, "evaluate", __doc__ or "", argv)
 
+    from lstm_jax.data.tokenizers.vocabulary import symbols_of
     from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
     from lstm_jax.lm.classification_report import classification_report
     from lstm_jax.lm.dynamic_evaluation import dynamic_measures
@@ -71,10 +73,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         learned = _corpus(options, trained).train
         found["dynamic"] = dynamic_measures(trained.model, ids, learned)
     names = trained.vocab.names()
+    size = trained.vocab.size_of(ids[1:])
     cards = {
-        protocol: classification_report(each, names) for protocol, each in found.items()
+        protocol: classification_report(each, names, size)
+        for protocol, each in found.items()
     }
-    _show(source, cards)
+    _show(source, cards, symbols_of(trained.vocab))
     _draw(cards["stream"], names, source, options.run_dir / _PICTURE)
     if options.json:
         print(json.dumps({"source": source, **cards}))
@@ -96,18 +100,25 @@ def _corpus(options: EvaluateOptions, trained: "TextModel") -> "Corpus":
     """What the run was trained on, and what it held out."""
     from lstm_jax.lm.run_directory import open_run
 
-    return open_run(options.run_dir).corpus(trained.config, trained.vocab)
+    run = open_run(options.run_dir)
+    if not run.corpus_path.exists():
+        asked = "a run that keeps its text" if options.dynamic else "--data"
+        raise InputError(f"{run.path}: expected {asked}, found none to score")
+    return run.corpus(trained.config, trained.vocab)
 
 
-def _show(source: str, cards: dict[str, "Fields"]) -> None:
+def _show(source: str, cards: dict[str, "Fields"], symbols: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    count = next(iter(cards.values()))["characters"]
+    card = next(iter(cards.values()))
+    count = f"{card['symbols']:,} {symbols}"
+    if symbols == "tokens":
+        count += f" ({card['characters']:,} characters)"
     table, averages = Table(box=box.SIMPLE), Table(box=box.SIMPLE)
     table.add_column("")
-    averages.add_column("averages over characters")
+    averages.add_column(f"averages over {symbols}")
     for name in ("precision", "recall", "F1"):
         averages.add_column(name, justify="right")
     for protocol, card in cards.items():
@@ -120,7 +131,7 @@ def _show(source: str, cards: dict[str, "Fields"]) -> None:
     for name, label in _ROWS:
         table.add_row(label, *(f"{card[name]:.4f}" for card in cards.values()))
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{source}: {count:,} characters predicted", markup=False)
+    console.print(f"{source}: {count} predicted", markup=False)
     console.print(table)
     console.print(averages)
 
@@ -131,7 +142,7 @@ def _draw(card: "Fields", names: Sequence[str], source: str, path: Path) -> None
     from lstm_jax.report.confusion import draw_confusion
 
     if card["confusion"] is None:
-        print(f"no confusion matrix: {len(names)} different characters are too many")
+        print(f"no confusion matrix: {len(names)} different symbols are too many")
         return
     matrix = np.array(card["confusion"])
     try:

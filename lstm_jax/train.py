@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lstm_jax import cli
 from lstm_jax.data.text import Corpus
-from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import default_folder
 from lstm_jax.lm.config import HELLO_WORLD, TrainConfig, check
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(
-    config: TrainConfig, corpus: Corpus, vocab: CharTokenizer, run: RunDirectory | None
+    config: TrainConfig, corpus: Corpus, vocab: Vocabulary, run: RunDirectory | None
 ) -> int:
     """Train and report."""
     from lstm_jax.distributed.host import enable_compilation_cache
@@ -84,16 +84,18 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
     if not kept and given.preset:
         default = preset(given.preset)
     config = cli.parse(TrainConfig, "train", __doc__ or "", argv, default)
+    if kept:
+        refuse_changes(kept, config)
     check(config)
     if config.preset and not config.text.data:
         raise InputError("--preset: expected --data, found none")
-    if kept:
-        refuse_changes(kept, config)
     path = config.run.run_dir or _default_run_dir(config.text.data)
     if config.run.tensorboard:
         require_tensorboard()
         if path is None:
             raise InputError("--tensorboard: expected --run-dir, found none")
+    if path is not None:
+        cli.require_package("matplotlib", "curves.png")
     run = dataclasses.replace(config.run, run_dir=path)
     return dataclasses.replace(config, run=run), kept
 

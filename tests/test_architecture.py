@@ -23,7 +23,9 @@ PACKAGE = ROOT / "lstm_jax"
 LAYERS = [
     line.split()
     for line in """
-        train evaluate generate inspect crossval
+        __main__
+        train evaluate generate inspect crossval convert
+        interop
         lm
         report decoding
         training models
@@ -31,12 +33,13 @@ LAYERS = [
         engines data distributed
         ops cells storage
         cli
+        usage
         config
         errors typing _lazy
     """.strip().splitlines()
 ]
 LEVEL = {part: -n for n, line in enumerate(LAYERS) for part in line}
-COMMANDS = LAYERS[0]
+COMMANDS = LAYERS[1]
 PACKAGES = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 PATHS = {f"lstm_jax.{package}" for package in PACKAGES}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
@@ -44,11 +47,11 @@ PAGES = sorted((ROOT / "experiments").rglob("*.py"))
 
 # The parts a library may be imported in, where they are few.
 IMPORTERS = {
-    "flax": {"cells", "nn", "models", "lm"},
+    "flax": {"cells", "nn", "models", "lm", "interop"},
     "matplotlib": {"report"},
-    "tyro": {"cli", *COMMANDS},
+    "tyro": {"cli", "usage", *COMMANDS},
 }
-WITHOUT_JAX = {"data", "config", "cli", "errors", "_lazy", *COMMANDS}
+WITHOUT_JAX = {"data", "config", "cli", "usage", "errors", "_lazy", *COMMANDS}
 HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib"}
 
 
@@ -128,7 +131,7 @@ def part(module: str) -> str:
 
 def test_every_part_has_its_place() -> None:
     assert {part(module) for module in MODULES} == set(LEVEL)
-    assert len([path for path in PACKAGE.iterdir() if path.name[:2] != "__"]) < 26
+    assert len([path for path in PACKAGE.iterdir() if path.name[:2] != "__"]) < 28
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -4,13 +4,18 @@ import dataclasses
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Literal
 
+import jax.numpy as jnp
 import pytest
 
+import experiments
+from experiments.__main__ import main as applications
 from lstm_jax import cli
-from lstm_jax.errors import InputError
+from lstm_jax.__main__ import main as commands
+from lstm_jax.errors import InputError, device_trouble
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +43,11 @@ def test_the_first_pass_leaves_what_it_does_not_know(words: str, expected: Few) 
     assert cli.peek(Few, "train", words.split()) == expected
 
 
-def test_the_first_pass_refuses_what_it_knows(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.raises(SystemExit) as ended:
+def test_the_first_pass_refuses_what_it_knows() -> None:
+    with pytest.raises(
+        InputError, match=r"^--run-dir: expected a path, found nothing$"
+    ):
         cli.peek(Few, "train", ["--hidden", "3", "--run-dir"])
-    assert ended.value.code == 2 and "--run-dir" in capsys.readouterr().err
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,16 +106,161 @@ def test_a_word_that_is_none_of_the_choices_is_refused(
         cli.parse(Choices, "train", "", words.split())
 
 
-def test_what_is_no_choice_is_left_to_the_parser(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_what_is_no_choice_is_read() -> None:
     words = "--devices all --text=--preset --groups b a --cell-name gru".split()
     found = cli.parse(Choices, "train", "", words)
     assert found == Choices(Part("gru", "all"), groups=("b", "a"), text="--preset")
     assert cli.parse(Choices, "train", "", ["--preset", "None"]) == Choices()
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    """The network."""
+
+    hidden: int | None = None
+    """Units of
+    each layer. Default: by the text."""
+    learning_rate: float = 4e-3
+    """Peak of the schedule."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command with all kinds of flags.
+
+    Args:
+        pictures: draw them.
+        data: text files, read one after the other,
+            and no others.
+        run_dir: a folder.
+    """
+
+    run_dir: cli.RunDir
+    data: tuple[Path, ...] = ()
+    prompt: str = ""
+    numbers: tuple[int, ...] = (1, 2)
+    devices: int | Literal["all"] | None = None
+    inner: Inner = dataclasses.field(default_factory=Inner)
+    quiet: bool = False
+    pictures: bool = True
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("x --hidden abc", "--hidden: expected a whole number, found 'abc'"),
+        ("x --hidden 1.5", "--hidden: expected a whole number, found '1.5'"),
+        ("x --hidden=", "--hidden: expected a whole number, found ''"),
+        ("x --hidden --quiet", "--hidden: expected a whole number, found nothing"),
+        ("x --learning-rate 1,5", "--learning-rate: expected a number, found '1,5'"),
+        ("x --learning_rate x", "--learning-rate: expected a number, found 'x'"),
+        ("x --numbers 1 b", "--numbers: expected a whole number, found 'b'"),
+        ("x --devices most", "--devices: expected a whole number or all, found 'most'"),
+        ("x --lr 3", "--lr: no such flag; did you mean --learning-rate?"),
+        ("x --hiden 3", "--hiden: no such flag; did you mean --hidden?"),
+        ("x --learn 3", "--learn: no such flag; did you mean --learning-rate?"),
+        ("x --quiet=maybe", "--quiet: expected no value, found 'maybe'"),
+        ("x --zzz", "--zzz: no such flag; --help lists them"),
+        ("x --no-hidden", "--no-hidden: no such flag; did you mean --hidden?"),
+        ("x y", "expected flags, found 'y'; did you mean --data y?"),
+        ("", "expected RUN_DIR, found nothing"),
+        (
+            "x --prompt -y",
+            "--prompt: expected a text, found nothing; a text that begins with -: "
+            "--prompt=-y",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError) as raised:
+        cli.parse(Command, "train", "", words.split())
+    assert str(raised.value) == message
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Options of which one takes two values."""
+
+    corners: tuple[int, int] = (0, 1)
+
+
+def test_what_the_parser_complains_of_is_one_line_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(InputError, match=r"Unrecognized options: 3$") as raised:
+        cli.parse(Pair, "train", "", ["--corners", "1", "2", "3"])
+    assert "\n" not in str(raised.value) and "\u2500" not in str(raised.value)
+    assert capsys.readouterr().err == ""
+
+
+def test_all_kinds_of_flags_are_read() -> None:
+    words = ["x", "--prompt", "- item", "--hidden", "-3", "--no-pictures", "--numbers"]
+    found = cli.parse(Command, "train", "", [*words, "-1", "2", "--data"])
+    assert found.prompt == "- item" and found.inner.hidden == -3
+    assert found.numbers == (-1, 2) and found.data == () and not found.pictures
+
+
+def test_help_is_filled_and_has_no_noise(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
     with pytest.raises(SystemExit) as ended:
-        cli.parse(Choices, "train", "", ["--preset"])
-    assert ended.value.code == 2 and "--preset" in capsys.readouterr().err
+        cli.parse(Command, "train", "What it\ndoes.\n\n    as it is", ["--help"])
+    assert ended.value.code == 0
+    expected = """\
+        usage: python -m lstm_jax.train RUN_DIR [FLAGS]
+
+        What it does.
+
+            as it is
+
+          RUN_DIR                   A folder.
+
+          --data PATH ...           Text files, read one after the other, and
+                                    no others.
+          --prompt TEXT
+          --numbers N ...           (default: 1 2)
+          --devices N|all
+          --quiet
+          --no-pictures             Turn off: draw them. (on by default)
+
+        The network:
+          --hidden N                Units of each layer. Default: by the text.
+          --learning-rate X         Peak of the schedule. (default: 0.004)
+        """
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rstrip() for line in lines] == textwrap.dedent(expected).splitlines()
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_the_package_lists_its_commands(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands(words)
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("train", "evaluate", "generate", "inspect", "crossval"):
+        (line,) = (line for line in lines if line.split()[:1] == [name])
+        assert len(line.split()) > 3 and "`" not in line
+
+
+def test_the_package_runs_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        commands(["generate", "--help"])
+    assert "python -m lstm_jax.generate RUN_DIR" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"expected one of train, .*found 'tarin'"):
+        commands(["tarin"])
+
+
+def test_experiments_list_the_applications(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        applications(["--help"])
+    out = capsys.readouterr().out
+    for path in Path(experiments.__file__).parent.glob("*/__main__.py"):
+        assert f"\n  {path.parent.name} " in out
 
 
 def test_who_interrupts_twice_sees_no_traceback() -> None:
@@ -124,3 +273,46 @@ def test_who_interrupts_twice_sees_no_traceback() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 GiB\n...",
+            "error: out of memory on the device: a smaller --batch, --length or "
+            "--hidden needs less, and so does --remat; checkpoints are kept "
+            "[RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 GiB]",
+        ),
+        (
+            "Unable to initialize backend 'cuda': CUDA driver version is "
+            "insufficient for CUDA runtime version",
+            "error: the NVIDIA driver is older than this CUDA needs",
+        ),
+        ("Unable to initialize backend 'tpu': UNKNOWN", "error: no device of the plat"),
+    ],
+)
+def test_trouble_with_a_device_is_one_line(
+    said: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise RuntimeError(said)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run_command(command)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and line.startswith(expected)
+
+
+def test_what_is_no_trouble_of_a_device_stays_an_error() -> None:
+    def command() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        cli.run_command(command)
+
+
+def test_xla_out_of_memory_is_a_trouble_of_the_device() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        jnp.zeros(2**46).block_until_ready()
+    assert "--batch" in (device_trouble(raised.value) or "")

@@ -88,7 +88,9 @@ class ConvLSTMCell(Cell):
         """
         sources = [self._channels(size) for size in (input_size, hidden_size)]
         channels = sources[1]
-        glorot = jax.nn.initializers.glorot_uniform(in_axis=(0, 1, 2))
+        glorot = jax.nn.initializers.glorot_uniform(
+            in_axis=(0, 1, 2), dtype=jnp.float32
+        )
         kernels = [
             jnp.concatenate(
                 [

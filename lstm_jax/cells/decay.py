@@ -79,7 +79,7 @@ class DecayCell(Cell):
                 f"gaps: expected 1 to {input_size}, the inputs, found {self.gaps}"
             )
         plain = init_lstm(key, input_size, hidden_size, dtype)
-        glorot = jax.nn.initializers.glorot_uniform()
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
         drawn = glorot(jax.random.fold_in(key, 1), (self.gaps, hidden_size))
         rates = (_RATE * jnp.abs(drawn)).astype(dtype)
         still = jnp.zeros(hidden_size, dtype)

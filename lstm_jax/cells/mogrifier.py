@@ -125,7 +125,7 @@ def init_rounds(
     key: PRNGKey, count: int, input_size: int, hidden_size: int
 ) -> tuple[Array, ...]:
     """Draw matrices for `count` rounds, Glorot's."""
-    glorot = jax.nn.initializers.glorot_uniform()
+    glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
     shapes = [(hidden_size, input_size), (input_size, hidden_size)]
     keys = jax.random.split(key, max(count, 1))
     return tuple(glorot(keys[n], shapes[n % 2]) for n in range(count))

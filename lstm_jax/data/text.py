@@ -9,21 +9,20 @@ import dataclasses
 import gzip
 import lzma
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lstm_jax.data.memmap import read_ids, write_ids
-from lstm_jax.data.tokenizers.characters import (
-    CharTokenizer,
-    Kind,
-    code_points,
-    to_bytes,
-)
-from lstm_jax.errors import InputError
+from lstm_jax.data.tokenizers.characters import CharTokenizer, code_points, to_bytes
+from lstm_jax.data.tokenizers.huggingface import read_tokenizer
+from lstm_jax.data.tokenizers.pieces import learn_pieces, whole_words
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary, check_level
+from lstm_jax.errors import InputError, warn
 
 _PIECE = 1 << 22  # bytes read at a time
+_TRIED = 100_000  # characters that a tokenizer is tried on
 _PACKED = {".gz": gzip.open, ".xz": lzma.open}
 
 
@@ -57,22 +56,38 @@ class Corpus:
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What a first reading of some files found: how much, and of what symbols."""
+    """What a first reading of some files found: how much, and of what symbols.
+
+    Attributes:
+        total: symbols in all.
+        train_size: the first ones, for training.
+        vocab: the vocabulary.
+        cut: characters of the training part, where a symbol is none; else None.
+    """
 
     total: int
     train_size: int
-    vocab: CharTokenizer
+    vocab: Vocabulary
+    cut: int | None = None
 
 
 def survey_files(
-    paths: Sequence[Path], kind: Kind, validation_fraction: float
+    paths: Sequence[Path],
+    kind: str,
+    validation_fraction: float,
+    size: int | None = None,
+    vocab: Vocabulary | None = None,
 ) -> Survey:
-    """Read text files once, to the end, keeping only counts.
+    """Read text files once or twice, to the end, keeping only counts.
 
     Args:
         paths: UTF-8 text files, or any files with kind "byte"; `.gz` is unpacked.
-        kind: what a symbol is.
-        validation_fraction: the share held out, from the end.
+        kind: what a symbol is: "char", "byte", "word", "bpe", or the path of a
+            tokenizer.json.
+        validation_fraction: the share of the text held out, from the end.
+        size: V, the ids of "word" and "bpe".
+        vocab: one to use instead of learning one. The characters of the training part
+            that it lacks are added, where it can have more.
 
     Returns:
         The sizes, and the vocabulary of the training part alone.
@@ -80,9 +95,70 @@ def survey_files(
     Raises:
         InputError: a file is missing or no text, or all together are too short.
     """
-    total, first_seen = _first_seen(_pieces(paths, kind))
-    train_size = split_size(total, validation_fraction, ", ".join(map(str, paths)))
-    return Survey(total, train_size, _vocab_before(first_seen, train_size, kind))
+    source = ", ".join(map(str, paths))
+
+    def read() -> Iterator[str | bytes]:
+        return _pieces(paths, kind)
+
+    return _survey(read, source, kind, validation_fraction, size, vocab)
+
+
+def _survey(
+    read: Callable[[], Iterator[str | bytes]],
+    source: str,
+    kind: str,
+    validation_fraction: float,
+    size: int | None,
+    vocab: Vocabulary | None,
+) -> Survey:
+    if vocab is None and kind in ("char", "byte"):
+        total, first_seen = _first_seen(read())
+        train_size = split_size(total, validation_fraction, source)
+        return Survey(total, train_size, _vocab_before(first_seen, train_size, kind))
+    total, first_seen = _first_seen(read())
+    cut = split_size(total, validation_fraction, source)
+    if vocab is None:
+        vocab = _learned(kind, _before(read(), cut), size)
+    else:
+        vocab = vocab.extended(_vocab_before(first_seen, cut, "char").characters)
+    if isinstance(vocab, CharTokenizer):
+        return Survey(total, cut, vocab)
+    train_size, rest = (
+        sum(len(vocab.encode(piece)) for piece in whole_words(part))
+        for part in (_before(read(), cut), _after(read(), cut))
+    )
+    if train_size < 2:
+        raise InputError(
+            f"{source}: expected a training text of at least 2 symbols, "
+            f"found {train_size}"
+        )
+    return Survey(train_size + rest, train_size, vocab, cut)
+
+
+def _learned(kind: str, train: Iterator[str], size: int | None) -> Vocabulary:
+    """The vocabulary of a training text, or one that was made elsewhere."""
+    if kind == "word" or kind == "bpe":
+        return learn_pieces(kind, whole_words(train), size)
+    check_level(kind)
+    vocab = read_tokenizer(Path(kind))
+    _warn_of_loss(vocab, next(train, ""))
+    return vocab
+
+
+def _warn_of_loss(vocab: Vocabulary, text: str) -> None:
+    """Say so if a tokenizer does not give a text back as it was."""
+    text = text[:_TRIED]
+    back = vocab.decode(vocab.encode(text))
+    if back != text:
+        place = next(
+            (k for k, (a, b) in enumerate(zip(text, back, strict=False)) if a != b),
+            min(len(text), len(back)),
+        )
+        start = max(0, place - 10)
+        warn(
+            f"--vocab: this tokenizer loses a part of the text: "
+            f"{text[start : place + 10]!r} comes back as {back[start : place + 10]!r}"
+        )
 
 
 def encode_files(paths: Sequence[Path], survey: Survey, target: Path) -> Corpus:
@@ -92,9 +168,38 @@ def encode_files(paths: Sequence[Path], survey: Survey, target: Path) -> Corpus:
         InputError: the files changed since, or the disk is full.
     """
     vocab = survey.vocab
-    pieces = (vocab.encode(piece) for piece in _pieces(paths, vocab.kind))
+    pieces = _encoded(lambda: _pieces(paths, vocab.kind), survey)
     write_ids(target, vocab.dtype, survey.total, pieces)
     return Corpus(np.lib.format.open_memmap(target, mode="r"), survey.train_size)
+
+
+def _encoded(
+    read: Callable[[], Iterator[str | bytes]], survey: Survey
+) -> Iterator[np.ndarray]:
+    """The ids of a text, its training part by itself where symbols are longer."""
+    if survey.cut is None:
+        return map(survey.vocab.encode, read())
+    parts = _before(read(), survey.cut), _after(read(), survey.cut)
+    return (survey.vocab.encode(piece) for part in parts for piece in whole_words(part))
+
+
+def _before(pieces: Iterable[str | bytes], cut: int) -> Iterator[str]:
+    """The first characters of a text that comes in pieces."""
+    for piece in pieces:
+        assert isinstance(piece, str), "only bytes are read as bytes"
+        yield piece[:cut]
+        cut -= len(piece)
+        if cut <= 0:
+            return
+
+
+def _after(pieces: Iterable[str | bytes], cut: int) -> Iterator[str]:
+    """All but the first characters of a text that comes in pieces."""
+    for piece in pieces:
+        assert isinstance(piece, str), "only bytes are read as bytes"
+        if len(piece) > cut:
+            yield piece[max(cut, 0) :]
+        cut -= len(piece)
 
 
 def load_corpus(path: Path, train_size: int, symbols: int) -> Corpus:
@@ -111,7 +216,7 @@ def load_corpus(path: Path, train_size: int, symbols: int) -> Corpus:
     return Corpus(ids, train_size)
 
 
-def read_text(paths: Sequence[Path], kind: Kind) -> str | bytes:
+def read_text(paths: Sequence[Path], kind: str) -> str | bytes:
     """The whole of some files, for what can't do with pieces: bytes of kind "byte".
 
     Raises:
@@ -123,18 +228,27 @@ def read_text(paths: Sequence[Path], kind: Kind) -> str | bytes:
 
 
 def encode_text(
-    text: str | bytes, kind: Kind, validation_fraction: float
-) -> tuple[Corpus, CharTokenizer]:
+    text: str | bytes,
+    kind: str,
+    validation_fraction: float,
+    size: int | None = None,
+    vocab: Vocabulary | None = None,
+) -> tuple[Corpus, Vocabulary]:
     """A text in memory: its ids, and the vocabulary of the training part.
+
+    The arguments are those of `survey_files`.
 
     Raises:
         InputError: the text is too short.
     """
     symbols = to_bytes(text) if kind == "byte" and isinstance(text, str) else text
-    total, first_seen = _first_seen([symbols])
-    train_size = split_size(total, validation_fraction, "the text")
-    vocab = _vocab_before(first_seen, train_size, kind)
-    return Corpus(vocab.encode(symbols), train_size), vocab
+
+    def read() -> Iterator[str | bytes]:
+        return iter([symbols])
+
+    survey = _survey(read, "the text", kind, validation_fraction, size, vocab)
+    ids = np.concatenate([*_encoded(read, survey)])
+    return Corpus(ids, survey.train_size), survey.vocab
 
 
 def split_size(total: int, validation_fraction: float, source: str) -> int:
@@ -151,14 +265,18 @@ def split_size(total: int, validation_fraction: float, source: str) -> int:
     return train_size if train_size >= 2 else total
 
 
-def encode_file(path: Path, vocab: CharTokenizer) -> np.ndarray:
+def encode_file(path: Path, vocab: Vocabulary) -> np.ndarray:
     """The ids of a text file under a given vocabulary, for evaluation.
 
     Raises:
         InputError: the file is missing, no text, or too short.
     """
-    pieces = [vocab.encode(piece) for piece in _pieces([path], vocab.kind)]
-    ids = np.concatenate([np.zeros(0, vocab.dtype), *pieces])
+    pieces: Iterator[str | bytes] = (
+        _pieces([path], vocab.kind)
+        if isinstance(vocab, CharTokenizer)
+        else whole_words(_text_of(path))
+    )
+    ids = np.concatenate([np.zeros(0, vocab.dtype), *map(vocab.encode, pieces)])
     if len(ids) < 2:
         raise InputError(
             f"{path}: expected a text of at least 2 characters, found {len(ids)}"
@@ -194,13 +312,14 @@ def _has_only(piece: str, known: np.ndarray) -> bool:
 
 
 def _vocab_before(
-    first_seen: dict[int, int], train_size: int, kind: Kind
+    first_seen: dict[int, int], train_size: int, kind: str
 ) -> CharTokenizer:
+    assert kind == "char" or kind == "byte"
     codes = sorted(code for code, place in first_seen.items() if place < train_size)
     return CharTokenizer(kind, "".join(map(chr, codes)))
 
 
-def _pieces(paths: Sequence[Path], kind: Kind) -> Iterator[str | bytes]:
+def _pieces(paths: Sequence[Path], kind: str) -> Iterator[str | bytes]:
     for path in paths:
         yield from bytes_of(path) if kind == "byte" else _text_of(path)
 

@@ -156,6 +156,7 @@ def _opened(gates: Array, capped: bool) -> tuple[Array, Array, Array, Array]:
     return (jnp.minimum(i, 1 - f) if capped else i), f, g, o
 
 
+@jax.numpy_rank_promotion("allow")
 def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     weights, xs, h, c, resets, valid, hs, (scales, gates, cs) = residuals
     dhs, dh, dc = cotangents

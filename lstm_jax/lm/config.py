@@ -28,7 +28,7 @@ from lstm_jax.config import (
     check_run,
     read_section,
 )
-from lstm_jax.data.tokenizers.characters import Kind
+from lstm_jax.data.tokenizers.vocabulary import check_level
 from lstm_jax.errors import InputError
 from lstm_jax.storage.files import read_json, write_json
 
@@ -43,8 +43,12 @@ class DataConfig(Configuration):
     data: tuple[Path, ...] = ()
     """Text files to train on, read one after the other; `.gz` is unpacked. Without
     any, the built-in corpus "hello world"."""
-    vocab: Kind = "char"
-    """What a symbol is: a Unicode character or a byte."""
+    vocab: str = "char"
+    """What a symbol is: char (a Unicode character), byte, word, bpe (subwords learned
+    from the text by byte-pair encoding), or a Hugging Face tokenizer.json by its
+    path."""
+    vocab_size: Count | None = None
+    """Number of symbols of --vocab word or bpe. Default: 4000 beside the characters."""
     validation_fraction: Share = 0.1
     """Share of the text held out from its end to measure generalization."""
 
@@ -147,6 +151,12 @@ HELLO_WORLD = TrainConfig(
 )
 
 
+def layers_of(model: ModelConfig) -> str:
+    """The layers in words: 2 layers of 256 units."""
+    layers = "1 layer" if model.layers == 1 else f"{model.layers} layers"
+    return f"{layers} of {model.hidden} units"
+
+
 def check(config: TrainConfig) -> None:
     """Refuse what makes no sense.
 
@@ -154,6 +164,7 @@ def check(config: TrainConfig) -> None:
         InputError: naming the flag, what it expects and what it found.
     """
     check_bounds(config)
+    check_level(config.text.vocab, config.text.vocab_size)
     _check_cell(config.model, config.regularizer)
     validated = config.run.evaluations and config.text.validation_fraction
     if config.run.patience and not validated:

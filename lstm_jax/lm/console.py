@@ -7,9 +7,10 @@ import jax
 from rich.console import Console
 
 from lstm_jax.data.text import Corpus
+from lstm_jax.data.tokenizers.vocabulary import symbols_of
 from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.distributed.multihost import is_primary
-from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig
+from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig, layers_of
 from lstm_jax.lm.evaluation import evaluate_ids
 from lstm_jax.lm.generation import generate_text
 from lstm_jax.lm.run_directory import RunDirectory
@@ -41,20 +42,26 @@ class Reporter:
         count = row_mesh(setup.task.rows, config.run.devices).size
         self._device = f"{count} x {jax.devices()[0].device_kind}"
         self._say(
-            f"{corpus.train_size:,} characters to learn from, "
+            f"{corpus.train_size:,} {symbols_of(setup.vocab)} to learn from, "
             f"{len(corpus.ids) - corpus.train_size:,} held out; "
-            f"{config.model.layers} layers of {config.model.hidden}, dropout "
-            f"{config.model.dropout}; "
+            f"{layers_of(config.model)}, dropout {config.model.dropout}; "
             f"engine {engine.name} on {self._device} ({engine.reason})"
             f"{_precision(config)}"
         )
 
     def progress(self) -> Callback:
         """Make the callback that shows how far the run is."""
-        return Progress(self._setup.schedule, "chars", self._say)
+        items = {"characters": "chars"}.get(self._setup.task.items)
+        return Progress(
+            self._setup.schedule, items or self._setup.task.items, self._say
+        )
 
     def interrupted(self, run: RunDirectory | None) -> None:
         """Say what an interrupted run left behind."""
+        if run and is_primary():
+            from lstm_jax.report.page.write import try_to_report
+
+            try_to_report(run.path)
         kept = f"; --resume continues {run.path}" if run else "; nothing was kept"
         self._say(f"interrupted{kept}")
 
@@ -67,11 +74,13 @@ class Reporter:
         part = "validation" if corpus.has_validation else "training"
         ids = corpus.validation if corpus.has_validation else corpus.train
         started = time.perf_counter()
-        results = evaluate_ids(best.model, ids)
+        results = evaluate_ids(best.model, ids, best.vocab)
         timer.final += time.perf_counter() - started
+        plain = best.vocab.kind in ("char", "byte")
+        each = "" if plain else " per token"
         for protocol, found in results.items():
             self._say(
-                f"{part} {protocol}: loss {found['loss']:.4f} nats "
+                f"{part} {protocol}: loss {found['loss']:.4f} nats{each} "
                 f"({found['bits_per_char']:.4f} bits per character), "
                 f"perplexity {found['perplexity']:.3f}, "
                 f"accuracy {found['accuracy']:.4f}"
@@ -92,7 +101,10 @@ class Reporter:
             run.write_summary(self._summary(outcome, part, results))
             run.write_samples(_samples(best, corpus))
             _draw(run)
-            self._say(f"kept in {run.path}")
+            from lstm_jax.lm.looking import try_to_report_text
+
+            try_to_report_text(run, best, corpus)
+            self._say(f"kept in {run.path}; to look at: {run.path / 'report.html'}")
 
     def _summary(
         self, outcome: Trained, part: str, results: dict[str, dict[str, float]]
@@ -121,11 +133,11 @@ def _precision(config: TrainConfig) -> str:
 
 
 def _samples(trained: TextModel, corpus: Corpus) -> str:
-    """A greedy and some drawn continuations of the first line of what was held out."""
+    """Drawn continuations and a greedy one of the first line of what was held out."""
     ids = corpus.validation if corpus.has_validation else corpus.train
     prompt = trained.vocab.decode(ids[:_PROMPT_LENGTH]).replace("\ufffd", "")
     parts = []
-    for temperature in (0.0, 0.8, 1.0):
+    for temperature in (0.8, 1.0, 0.0):
         made = generate_text(trained, prompt, _SAMPLE_LENGTH, temperature=temperature)
         parts.append(f"--- temperature {temperature}\n{prompt}{made}\n")
     return "\n".join(parts)

@@ -12,6 +12,7 @@ from lstm_jax.data.folds import Indices, block_folds
 from lstm_jax.data.special_ids import NO_PREDICTION, UNKNOWN
 from lstm_jax.data.text import encode_text
 from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.vocabulary import TextSize, Vocabulary
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.crossval_plan import CrossvalPlan, keep_plan, sha256_of_text
@@ -118,7 +119,7 @@ def check_folds(text: str | bytes, config: TrainConfig, folds: int) -> None:
     """
     if len(text) < _FEWEST * folds:
         raise InputError(
-            f"folds: expected blocks of at least {_FEWEST} symbols, found {folds} "
+            f"--folds: expected blocks of at least {_FEWEST} symbols, found {folds} "
             f"folds of a text of {len(text)}"
         )
     fold = block_folds(len(text), folds)[0]
@@ -130,7 +131,11 @@ def fold_job(text: str | bytes, test: Indices, config: TrainConfig) -> Job:
     start, end = int(test[0]), int(test[-1]) + 1
     before, after = text[:start], text[end:]
     rest = before + after  # pyrefly: ignore[unsupported-operation]
-    corpus, vocab = encode_text(rest, config.text.vocab, 0.0)
+    corpus, vocab = encode_text(rest, config.text.vocab, 0.0, config.text.vocab_size)
+    if not isinstance(vocab, CharTokenizer):  # no symbol is cut in two by the seam
+        parts = vocab.encode(before), vocab.encode(after)
+        start, ids = len(parts[0]), np.concatenate(parts)
+        corpus = dataclasses.replace(corpus, ids=ids, train_size=len(ids))
     if before and after:
         corpus = dataclasses.replace(corpus, seam=start)
     return Job(fit_to(config, corpus.train_size - 1), corpus, vocab)
@@ -223,23 +228,32 @@ def _kept(folder: Path | None, config: TrainConfig) -> Path | None:
 
 
 def _tested(
-    model: LanguageModel, vocab: CharTokenizer, text: str | bytes, test: Indices
+    model: LanguageModel, vocab: Vocabulary, text: str | bytes, test: Indices
 ) -> FoldOutcome:
-    """The scores of a block, and what was predicted for each symbol of it."""
+    """The scores of a block, and what was predicted for each symbol of it.
+
+    Where symbols are no characters or bytes, there are no rows to predict for.
+    """
     ids = vocab.encode(text[int(test[0]) : int(test[-1]) + 1])
     whole, predicted, nats = stream_symbols(model, ids)
     cut = window_measures(model, ids)
-    return FoldOutcome(
-        metrics={**_named("window256", cut), **_named("stream", whole)},
-        predictions={
+    predictions, size = {}, vocab.size_of(ids[1:])
+    if isinstance(vocab, CharTokenizer):
+        predictions = {
             "predicted": np.append(NO_PREDICTION, _codes(vocab)[predicted]),
             "nats": np.append(np.float32(np.nan), nats),
-        },
+        }
+    return FoldOutcome(
+        {**_named("window256", cut, size), **_named("stream", whole, size)},
+        predictions,
     )
 
 
-def _named(protocol: str, found: ClassificationSums) -> dict[str, float]:
-    return {f"{protocol}_{name}": value for name, value in all_scores(found).items()}
+def _named(
+    protocol: str, found: ClassificationSums, size: TextSize
+) -> dict[str, float]:
+    scores = all_scores(found, size)
+    return {f"{protocol}_{name}": value for name, value in scores.items()}
 
 
 def _codes(vocab: CharTokenizer) -> np.ndarray:

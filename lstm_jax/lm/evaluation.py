@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array
 
 from lstm_jax.data.bptt import windows
+from lstm_jax.data.tokenizers.vocabulary import TextSize, Vocabulary
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.mesh import mesh_for, replicate, shard_batch, shard_rows
 from lstm_jax.distributed.multihost import gather_replicated
@@ -42,6 +43,7 @@ from lstm_jax.training.step import eval_step
 
 WINDOW = 256
 _MOST_ROWS = 64  # windows read side by side
+_MOST_LOGITS = 1 << 27  # held at once; only large vocabularies come to so many
 _SEGMENT = 1024  # symbols of the stream per call
 
 Part = TypeVar("Part")
@@ -75,10 +77,16 @@ def stream(model: LanguageModel, ids: np.ndarray) -> LossSums:
     return _read_stream(_read_loss, model, ids)
 
 
-def evaluate_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, dict[str, float]]:
-    """The `scores` of ids [N] under both protocols, by their names."""
+def evaluate_ids(
+    model: LanguageModel, ids: np.ndarray, vocab: Vocabulary | None = None
+) -> dict[str, dict[str, float]]:
+    """The `scores` of ids [N] under both protocols, by their names.
+
+    With their vocabulary there are those per character and byte, too.
+    """
     found = _read_both(_read_loss, model, ids)
-    return {protocol: scores(sums) for protocol, sums in found.items()}
+    size = None if vocab is None else vocab.size_of(ids[1:])
+    return {protocol: scores(sums, size) for protocol, sums in found.items()}
 
 
 def measure_ids(model: LanguageModel, ids: np.ndarray) -> dict[str, ClassificationSums]:
@@ -126,7 +134,8 @@ def _read_windows(
     ids: np.ndarray,
     limit: int | None = None,
 ) -> Totals:
-    rows = min(_MOST_ROWS, -(-(len(ids) - 1) // WINDOW), limit or _MOST_ROWS)
+    most = max(1, min(_MOST_ROWS, _MOST_LOGITS // (WINDOW * len(model.b_out))))
+    rows = min(most, -(-(len(ids) - 1) // WINDOW), limit or most)
     mesh, rows = mesh_for(rows, model)
     model = replicate(mesh, model)
     blank = shard_rows(mesh, model.initial_state(rows))
@@ -158,26 +167,52 @@ def _stream_parts(
         yield found
 
 
-def scores(sums: LossSums) -> dict[str, float]:
+def scores(sums: LossSums, size: TextSize | None = None) -> dict[str, float]:
     """What is reported of a protocol's sums.
 
+    Losses per symbol say nothing beside those of other symbols; per character or per
+    byte of the text they compare, whatever the vocabularies.
+
+    Args:
+        sums: of the protocol.
+        size: of the text that was predicted, if symbols are not characters.
+
     Returns:
-        `loss` in nats per symbol, the same as `bits_per_char` (loss / ln 2) and as
-        `perplexity` (exp loss), `accuracy` and how many `characters` were predicted.
+        `loss` in nats per symbol, and as `perplexity` (exp loss), `bits_per_char`,
+        `accuracy` and how many `characters` were predicted. With a `size` also
+        `nats_per_char`, `nats_per_byte`, `bits_per_byte` and the number of `symbols`.
     """
     found = sums.values()
-    loss = found["loss"]
-    return {
+    loss, count = found["loss"], int(sums.count)
+    # What is measured per symbol stays as it is to the bit where they are characters.
+    characters = size.characters if size else count
+    by_char = loss if characters == count else loss * count / max(characters, 1)
+    report = {
         "loss": loss,
-        "bits_per_char": loss / math.log(2),
+        "bits_per_char": by_char / math.log(2),
         "perplexity": math.exp(min(loss, 700.0)),
         "accuracy": found["accuracy"],
-        "characters": int(sums.count),
+        "characters": characters,
     }
+    if size:
+        by_byte = loss * count / max(size.bytes, 1)
+        report |= {
+            "nats_per_char": by_char,
+            "nats_per_byte": by_byte,
+            "bits_per_byte": by_byte / math.log(2),
+            "symbols": count,
+        }
+    return report
 
 
-def all_scores(found: ClassificationSums) -> dict[str, float]:
+def all_scores(
+    found: ClassificationSums, size: TextSize | None = None
+) -> dict[str, float]:
     """What is reported of everything that was measured.
+
+    Args:
+        found: the sums.
+        size: see `scores`.
 
     Returns:
         The `scores`; `top5_accuracy`, the share of targets among the five highest
@@ -186,7 +221,7 @@ def all_scores(found: ClassificationSums) -> dict[str, float]:
     """
     averages = class_report(found.class_counts()).averages
     return {
-        **scores(found.sums),
+        **scores(found.sums, size),
         f"top{TOP}_accuracy": float(found.top) / float(found.sums.count),
         "calibration_error": calibration_error(found.calibration),
         **{

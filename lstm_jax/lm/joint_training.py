@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.data.text import Corpus
-from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.task import build_optimizer, first_state, schedule_of, text_task
@@ -36,7 +36,7 @@ class Job:
 
     config: TrainConfig
     corpus: Corpus
-    vocab: CharTokenizer
+    vocab: Vocabulary
 
 
 def train_jointly(

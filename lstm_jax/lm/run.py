@@ -10,6 +10,7 @@ from collections.abc import Callable
 from lstm_jax.config import flag_of
 from lstm_jax.data.text import Corpus, encode_files, encode_text, survey_files
 from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary, symbols_of
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import Claim
 from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig
@@ -17,7 +18,7 @@ from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.lm.sizing import fit_to, step_operations
 from lstm_jax.storage.lock import locked
 
-Begun = tuple[TrainConfig, Corpus, CharTokenizer, RunDirectory | None]
+Begun = tuple[TrainConfig, Corpus, Vocabulary, RunDirectory | None]
 Begin = Callable[[TrainConfig, contextlib.ExitStack], Begun]
 
 
@@ -44,7 +45,9 @@ def begin_run(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     if claim:
         claim.check()
     if text.data:
-        survey = survey_files(text.data, text.vocab, text.validation_fraction)
+        survey = survey_files(
+            text.data, text.vocab, text.validation_fraction, text.vocab_size
+        )
         fitted = _fitted(config, survey.train_size)
         run = _open(claim, held)
         assert run, "a run on files has a directory by default"
@@ -52,7 +55,7 @@ def begin_run(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
         corpus = encode_files(text.data, survey, run.corpus_path)
     else:
         corpus, vocab = encode_text(
-            HELLO_WORLD_TEXT, text.vocab, text.validation_fraction
+            HELLO_WORLD_TEXT, text.vocab, text.validation_fraction, text.vocab_size
         )
         fitted = _fitted(config, corpus.train_size)
         run = _open(claim, held)
@@ -60,11 +63,13 @@ def begin_run(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
             run.save_corpus(corpus)
     if fitted.optimizer != config.optimizer:
         print(
-            f"note: the training text has {corpus.train_size} characters; "
+            f"note: the training text has {corpus.train_size} {symbols_of(vocab)}; "
             f"--batch is now {fitted.optimizer.batch} and --length "
             f"{fitted.optimizer.length}"
         )
     if run:
+        if not isinstance(vocab, CharTokenizer):
+            run.save_split(corpus)
         run.start(fitted, vocab)
     return fitted, corpus, vocab, run
 

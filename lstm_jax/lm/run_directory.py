@@ -4,11 +4,13 @@
     vocab.json       symbols and their ids
     corpus.npy       the text, encoded, mapped into memory when read
     corpus.sha256    its checksum, as sha256sum -c reads it
+    split.json       where the held-out part begins, if symbols are no characters
     checkpoints/     the last two states and the best one
     metrics.jsonl    one JSON object per line of history
     summary.json     results, written at the end
     samples.txt      text made by the trained model
     curves.png       losses, accuracies, learning rate and gradient norm over the run
+    report.html      all of it and a look inside the network, for a browser
     tensorboard/     the history as event files, if asked for
     inspect/         pictures of the trained network, if asked for
 
@@ -23,15 +25,25 @@ from pathlib import Path
 from lstm_jax.config import ClusterConfig, expanded
 from lstm_jax.data.memmap import write_ids
 from lstm_jax.data.text import Corpus, load_corpus, split_size
-from lstm_jax.data.tokenizers.characters import CharTokenizer, load_vocab, save_vocab
+from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.saved import load_vocabulary, save_vocabulary
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import DRAFT
 from lstm_jax.lm.config import TrainConfig, load_config, save_config
-from lstm_jax.storage.files import Fields, replace_file, replace_json, writing
+from lstm_jax.storage.files import (
+    Fields,
+    read_json,
+    replace_file,
+    replace_json,
+    write_json,
+    writing,
+)
 from lstm_jax.training.history import HistoryFile
 
+_SPLIT = "split.json"
 _WRITTEN = ("config.json", "metrics.jsonl", "checkpoints", "summary.json")
-_WRITTEN += ("samples.txt", "curves.png", "tensorboard", "inspect")
+_WRITTEN += ("samples.txt", "curves.png", "report.html", "tensorboard", "inspect")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,20 +65,36 @@ class RunDirectory:
             raise InputError(f"{path}: expected hidden and dropout, found none")
         return config
 
-    def vocab(self) -> CharTokenizer:
+    def vocab(self) -> Vocabulary:
         """The vocabulary of the run."""
-        return load_vocab(self.path / "vocab.json")
+        return load_vocabulary(self.path / "vocab.json")
 
-    def corpus(self, config: TrainConfig, vocab: CharTokenizer) -> Corpus:
+    def corpus(self, config: TrainConfig, vocab: Vocabulary) -> Corpus:
         """The text of the run, split as it was.
 
         Raises:
             InputError: it is missing, damaged, or of another vocabulary.
         """
         whole = load_corpus(self.corpus_path, 0, len(vocab))
-        fraction = config.text.validation_fraction
-        train_size = split_size(len(whole.ids), fraction, str(self.corpus_path))
+        if isinstance(vocab, CharTokenizer):
+            fraction = config.text.validation_fraction
+            train_size = split_size(len(whole.ids), fraction, str(self.corpus_path))
+        else:
+            train_size = self._train_size(len(whole.ids))
         return dataclasses.replace(whole, train_size=train_size)
+
+    def _train_size(self, total: int) -> int:
+        path = self.path / _SPLIT
+        found = read_json(path, "where the held-out part begins").get("train_size")
+        if type(found) is not int or not 2 <= found <= total:
+            raise InputError(
+                f"{path}: expected a train_size from 2 to {total}, found {found!r:.60}"
+            )
+        return found
+
+    def save_split(self, corpus: Corpus) -> None:
+        """Write where the held-out part begins, which no share of symbols says."""
+        write_json(self.path / _SPLIT, {"train_size": corpus.train_size})
 
     @property
     def checkpoint_path(self) -> Path:
@@ -88,9 +116,9 @@ class RunDirectory:
         with writing(self.path):
             (self.path / DRAFT).touch()
 
-    def start(self, config: TrainConfig, vocab: CharTokenizer) -> None:
+    def start(self, config: TrainConfig, vocab: Vocabulary) -> None:
         """Write what is known before the first step; last what makes it a run."""
-        save_vocab(vocab, self.path / "vocab.json")
+        save_vocabulary(vocab, self.path / "vocab.json")
         self.write_config(config)
 
     def write_config(self, config: TrainConfig) -> None:

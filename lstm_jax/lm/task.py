@@ -6,7 +6,6 @@ makes them once, and everything that trains or tells of a run is handed its `Set
 
 import dataclasses
 
-import jax
 import numpy as np
 import optax
 from flax import nnx
@@ -16,7 +15,7 @@ from lstm_jax.cells.named import as_cell
 from lstm_jax.cells.protocol import Cell
 from lstm_jax.data.bptt import steps_per_epoch, tbptt_batch
 from lstm_jax.data.text import Corpus
-from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary, symbols_of
 from lstm_jax.distributed.host import multiplies_bfloat16
 from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.engines.dispatch import EngineChoice, explain_engine
@@ -26,6 +25,7 @@ from lstm_jax.lm.evaluation import WINDOW, window256
 from lstm_jax.lm.sizing import DEFAULT_EPOCHS
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.ops.matmul import rounded_products
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.training.loop import Task
 from lstm_jax.training.optimizer import make_optimizer
 from lstm_jax.training.schedule import Schedule
@@ -77,7 +77,7 @@ def check_machine(config: TrainConfig) -> None:
     row_mesh(config.optimizer.batch, config.run.devices)
 
 
-def build_model(config: TrainConfig, vocab: CharTokenizer) -> LanguageModel:
+def build_model(config: TrainConfig, vocab: Vocabulary) -> LanguageModel:
     """The untrained model of a run, whose settings have been through `fit_to`."""
     model = config.model
     assert model.hidden is not None and model.dropout is not None
@@ -85,7 +85,7 @@ def build_model(config: TrainConfig, vocab: CharTokenizer) -> LanguageModel:
         len(vocab),
         model.hidden,
         model.layers,
-        rngs=nnx.Rngs(config.run.seed),
+        rngs=nnx.Rngs(seed_key(config.run.seed)),
         dropout=model.dropout,
         dtype=model.dtype,
         engine=model.engine,
@@ -96,11 +96,11 @@ def build_model(config: TrainConfig, vocab: CharTokenizer) -> LanguageModel:
     )
 
 
-def first_state(config: TrainConfig, vocab: CharTokenizer) -> TrainState:
+def first_state(config: TrainConfig, vocab: Vocabulary) -> TrainState:
     """The state of a run before its first step."""
     model = build_model(config, vocab)
     carry = model.initial_state(config.optimizer.batch)
-    key = jax.random.key(config.run.seed)
+    key = seed_key(config.run.seed)
     return init_state(model, build_optimizer(config), carry, key)
 
 
@@ -140,7 +140,7 @@ class Setup:
 
     config: TrainConfig
     corpus: Corpus
-    vocab: CharTokenizer
+    vocab: Vocabulary
     task: Task
     schedule: Schedule
     optimizer: optax.GradientTransformation
@@ -151,7 +151,7 @@ class Setup:
         return first_state(self.config, self.vocab)
 
 
-def set_up(config: TrainConfig, corpus: Corpus, vocab: CharTokenizer) -> Setup:
+def set_up(config: TrainConfig, corpus: Corpus, vocab: Vocabulary) -> Setup:
     """Make what a run is made of.
 
     Args:
@@ -163,7 +163,7 @@ def set_up(config: TrainConfig, corpus: Corpus, vocab: CharTokenizer) -> Setup:
         InputError: the engine asked for by name can't run here.
     """
     engine = engine_of(config)
-    task = text_task(config, corpus)
+    task = dataclasses.replace(text_task(config, corpus), items=symbols_of(vocab))
     schedule = schedule_of(config, task.steps_per_epoch)
     optimizer = build_optimizer(config)
     return Setup(config, corpus, vocab, task, schedule, optimizer, engine)
@@ -196,7 +196,6 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
         rows=batch,
         steps_per_epoch=steps_per_epoch(corpus.train_size, batch, length),
         items_per_step=batch * length,
-        items="bytes" if config.text.vocab == "byte" else "characters",
         evaluate=(lambda model: window256(model, corpus.validation, limit))
         if validated
         else None,

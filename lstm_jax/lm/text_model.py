@@ -10,10 +10,10 @@ from pathlib import Path
 import jax
 
 from lstm_jax.config import expanded
-from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary, symbols_of
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import Claim
-from lstm_jax.lm.config import TrainConfig
+from lstm_jax.lm.config import TrainConfig, layers_of
 from lstm_jax.lm.evaluation import all_scores, measure_ids
 from lstm_jax.lm.run_directory import RunDirectory, open_run, refuse_links
 from lstm_jax.lm.task import (
@@ -22,6 +22,7 @@ from lstm_jax.lm.task import (
     engine_of,
 )
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.training.loop import Timer
 from lstm_jax.training.recorder import RunRecorder, open_checkpoints
 from lstm_jax.training.step import init_state
@@ -32,7 +33,7 @@ class TextModel:
     """A trained model with all that is needed to use it."""
 
     config: TrainConfig
-    vocab: CharTokenizer
+    vocab: Vocabulary
     model: LanguageModel
 
     def __str__(self) -> str:
@@ -40,7 +41,7 @@ class TextModel:
         count = sum(leaf.size for leaf in jax.tree.leaves(self.model))
         config = self.config.model
         return (
-            f"text generator: {config.layers} layers of {config.hidden}, "
+            f"text generator: {layers_of(config)}, "
             f"{len(self.vocab)} symbols, {count:,} parameters"
         )
 
@@ -56,9 +57,13 @@ def evaluate_text(trained: TextModel, text: str | bytes) -> dict[str, dict[str, 
     """
     ids = trained.vocab.encode(text)
     if len(ids) < 2:
-        raise InputError(f"expected a text of at least 2 characters, found {len(ids)}")
+        raise InputError(
+            f"expected a text of at least 2 {symbols_of(trained.vocab)}, "
+            f"found {len(ids)}"
+        )
     found = measure_ids(trained.model, ids)
-    return {protocol: all_scores(measures) for protocol, measures in found.items()}
+    size = trained.vocab.size_of(ids[1:])
+    return {name: all_scores(measures, size) for name, measures in found.items()}
 
 
 def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
@@ -77,7 +82,7 @@ def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
     claim = Claim(expanded(path), overwrite=overwrite, hint=hint)
     optimizer = build_optimizer(trained.config)
     carry = trained.model.initial_state(trained.config.optimizer.batch)
-    key = jax.random.key(trained.config.run.seed)
+    key = seed_key(trained.config.run.seed)
     state = init_state(trained.model, optimizer, carry, key)
     with claim.held():
         run = RunDirectory(claim.path)

@@ -22,8 +22,9 @@ def fit_text(text: str, config: TrainConfig | None = None) -> TextModel:
     """
     config = config or TrainConfig()
     check(config)
+    given = config.text
     corpus, vocab = encode_text(
-        text, config.text.vocab, config.text.validation_fraction
+        text, given.vocab, given.validation_fraction, given.vocab_size
     )
     config = fit_to(config, corpus.train_size - 1)
     trained = train_text(set_up(config, corpus, vocab))

@@ -100,25 +100,30 @@ class LanguageModel(nnx.Module):
             for depth in range(num_layers)
         )
         first = self.layers[0].w_x
-        glorot = jax.nn.initializers.glorot_uniform()
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
         if has_table:
             self.embedding = None
             # A one-hot input opens a single row: Glorot's rule, made for sums over all
             # rows, would start the gates almost deaf to the symbols.
-            first[...] = _TABLE_SCALE * jax.random.normal(rngs.params(), first.shape)
+            first[...] = _TABLE_SCALE * jax.random.normal(
+                rngs.params(), first.shape, jnp.float32
+            )
         else:
             # Its numbers are larger than a layer's outputs, so the weights of the
             # first layer begin smaller: Glorot's for all gates as one matrix.
-            embedding = jax.random.normal(rngs.params(), (vocab_size, width))
+            embedding = jax.random.normal(
+                rngs.params(), (vocab_size, width), jnp.float32
+            )
             self.embedding = nnx.Param(embedding)
             first[...] = glorot(rngs.params(), first.shape)
         readout = ((1 if top_only else num_layers) * width, vocab_size)
         self.w_out = nnx.Param(glorot(rngs.params(), readout))
-        self.b_out = nnx.Param(jnp.zeros(vocab_size))
+        self.b_out = nnx.Param(jnp.zeros(vocab_size, jnp.float32))
         self.dropout = check_rate("dropout", dropout)
         self.dtype = jnp.dtype(dtype)
         self.regularizer = regularizer
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         ids: BatchIds,
@@ -272,6 +277,7 @@ class LanguageModel(nnx.Module):
         return jax.tree.map(lambda a: a.astype(self.dtype), params)
 
 
+@jax.numpy_rank_promotion("allow")
 def language_loss(
     model: LanguageModel, states: States, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, States]:

@@ -136,6 +136,7 @@ class LSTM(nnx.Module):
         names = [field.name for field in dataclasses.fields(kind)]
         return kind(**{name: _values(getattr(self, name)) for name in names})
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         xs: LayerInputs,
@@ -259,6 +260,7 @@ class Bidirectional(nnx.Module):
         self.merge = merge
         self.out_features = self.forward.out_features * (2 if merge == "concat" else 1)
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         xs: LayerInputs,
@@ -358,6 +360,7 @@ class StackedLSTM(nnx.Module):
         self.dropout = check_rate("dropout", dropout)
         self.regularizer = regularizer
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         xs: LayerInputs,

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
@@ -158,6 +159,7 @@ def unroll(
     return unroll_sequences(cell, params, given, state, way)
 
 
+@jax.numpy_rank_promotion("allow")
 def unroll_sequences(
     cell: Cell,
     params: Params,
@@ -176,6 +178,7 @@ def unroll_sequences(
     return given.outputs(hs), given.last(last)
 
 
+@jax.numpy_rank_promotion("allow")
 def unroll_projected(
     cell: Cell,
     z: Gates,

@@ -58,10 +58,15 @@ def _survivors(key: PRNGKey, shape: Shape, rate: float) -> tuple[Array, float]:
     width = shape[-1] if shape else 1
     dropped = round(rate * _BYTE)
     if width % 4 or not 0 < dropped < _BYTE:
-        return jax.random.bernoulli(key, 1 - rate, shape), 1 - rate
+        return _drawn(key, 1 - rate, shape), 1 - rate
     words = jax.random.bits(key, (*shape[:-1], width // 4), jnp.uint32)
     drawn = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(shape)
     return drawn >= dropped, 1 - dropped / _BYTE
+
+
+def _drawn(key: PRNGKey, share: float, shape: Shape) -> Array:
+    """True for this share of the elements; the same ones where JAX has float64."""
+    return jax.random.bernoulli(key, jnp.float32(share), shape)
 
 
 def symbol_factors(
@@ -73,10 +78,10 @@ def symbol_factors(
     2016); the other drops every place by itself.
     """
     if variational:
-        kept = jax.random.bernoulli(key, 1 - rate, (len(ids), symbols))
+        kept = _drawn(key, 1 - rate, (len(ids), symbols))
         kept = kept[jnp.arange(len(ids))[:, None], ids]
     else:
-        kept = jax.random.bernoulli(key, 1 - rate, ids.shape)
+        kept = _drawn(key, 1 - rate, ids.shape)
     return kept[..., None] / (1 - rate)
 
 
@@ -138,7 +143,7 @@ def zoneout_shares(key: PRNGKey | None, shape: Shape, rate: float) -> Array | No
         return None
     if key is None:
         return jnp.full((shape[0], 1, 1), rate, jnp.float32)
-    return jax.random.bernoulli(key, rate, shape).astype(jnp.float32)
+    return _drawn(key, rate, shape).astype(jnp.float32)
 
 
 # The objective.

@@ -165,7 +165,7 @@ def test_a_preset_needs_a_text_and_a_name(place: Path) -> None:
 
 def test_help_shows_the_defaults_for_a_text_of_ones_own(tmp_path: Path) -> None:
     shown = call("train", "--help", cwd=tmp_path).stdout
-    assert re.search(r"--batch INT[^-]*default: 32", shown)
+    assert re.search(r"--batch N[^-]*default: 32", shown)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from lstm_jax.data.text import (
     survey_files,
 )
 from lstm_jax.data.tokenizers.characters import CharTokenizer, Kind
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.errors import InputError
 
 # Characters of one to four bytes, every kind of line end, NUL, the byte order mark.
@@ -40,7 +41,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 def read_back(
     paths: Sequence[Path], kind: Kind, fraction: float, target: Path
-) -> tuple[Corpus, CharTokenizer]:
+) -> tuple[Corpus, Vocabulary]:
     """What the library makes of some files, in two readings."""
     survey = survey_files(paths, kind, fraction)
     corpus = encode_files(paths, survey, target)
@@ -50,7 +51,7 @@ def read_back(
 
 
 def assert_same(
-    found: tuple[Corpus, CharTokenizer], expected: tuple[Corpus, CharTokenizer]
+    found: tuple[Corpus, Vocabulary], expected: tuple[Corpus, Vocabulary]
 ) -> None:
     assert found[1] == expected[1]
     assert found[0].train_size == expected[0].train_size
@@ -117,7 +118,7 @@ def test_text_cut_into_pieces(
 def test_vocabulary_comes_from_the_training_part() -> None:
     corpus, vocab = encode_text("cabcacaxyb", "char", 0.3)
     assert corpus.train_size == 7
-    assert vocab.characters == "abc"
+    assert vocab == CharTokenizer("char", "abc")
     assert vocab.decode(corpus.train) == "cabcaca"
     assert corpus.ids[7:].tolist() == [UNKNOWN, UNKNOWN, 2]
     assert corpus.has_validation
@@ -135,7 +136,7 @@ def test_the_split_decides_to_the_character(
     path = write(tmp_path / "text", text)
     corpus, vocab = read_back([path], "char", 0.3, tmp_path / "corpus.npy")
     assert corpus.train_size == 7
-    assert vocab.characters == ("xé" if first < 7 else "é")
+    assert vocab == CharTokenizer("char", "xé" if first < 7 else "é")
 
 
 @pytest.mark.parametrize(

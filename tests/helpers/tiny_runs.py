@@ -9,7 +9,7 @@ import numpy as np
 
 from lstm_jax.config import RegularizerConfig, RunConfig
 from lstm_jax.data.text import Corpus, encode_text
-from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.lm.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory
 from lstm_jax.lm.task import Setup, first_state, set_up
@@ -71,7 +71,7 @@ def run_once(
     calls: int | None = None,
     resume: bool = False,
     corpus: Corpus = CORPUS,
-    vocab: CharTokenizer = VOCAB,
+    vocab: Vocabulary = VOCAB,
     anew: bool = False,
 ) -> Trained:
     """Train for some calls, or to the end; with programs of its own if made `anew`."""

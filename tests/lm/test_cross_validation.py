@@ -54,7 +54,7 @@ def test_the_block_leaves_no_trace() -> None:
         )
         assert poisoned.vocab == clean.vocab and poisoned.config == clean.config
         np.testing.assert_array_equal(poisoned.corpus.ids, clean.corpus.ids)
-    has_z = ["Z" in fold_job(TEXT, f.test, CONFIG).vocab.characters for f in BLOCKS]
+    has_z = [not fold_job(TEXT, f.test, CONFIG).vocab.unknown("Z") for f in BLOCKS]
     assert has_z == [True, False, True]
 
 

@@ -8,14 +8,11 @@ numbers.
 """
 
 import dataclasses
-import sys
-
-import tyro
+from collections.abc import Sequence
 
 from experiments.benchmarks.scaling.model import Costs, estimate
 from experiments.benchmarks.speed.shapes import Shape
-
-_CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+from lstm_jax.cli import parse, run_command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +43,10 @@ class Options:
     """Only compile for 4 x H100 and 4 x TPU v5e, and show what a step exchanges."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, compute, print."""
-    options = tyro.cli(Options, description=__doc__, config=_CONFIG)
+    package = "experiments.benchmarks"
+    options = parse(Options, "scaling", __doc__, arguments, package=package)
     shape = Shape(
         "asked for",
         options.layers,
@@ -141,4 +139,4 @@ def show_absent(shape: Shape) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

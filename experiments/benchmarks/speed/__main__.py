@@ -15,8 +15,6 @@ from pathlib import Path
 from time import strftime
 from typing import Any, Literal
 
-import tyro
-
 from experiments.benchmarks.speed import aot, report
 from experiments.benchmarks.speed.groups import Group, sweeps, table, techniques
 from experiments.benchmarks.speed.measure import (
@@ -29,6 +27,7 @@ from experiments.benchmarks.speed.measure import (
 from experiments.benchmarks.speed.picture import draw
 from experiments.benchmarks.speed.shapes import CASES, SHAPES
 from experiments.benchmarks.speed.variants import QUICK_RIVALS, RIVALS, cores
+from lstm_jax.cli import parse, run_command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,12 +130,8 @@ def processor() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = tyro.cli(
-        Options,
-        prog="python -m experiments.benchmarks.speed",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    about, package = (Options.__doc__ or "").split("\n\n")[0], "experiments.benchmarks"
+    options = parse(Options, "speed", about, arguments, package=package)
     if options.aot:
         return aot.main([options.aot])
     if options.quick:
@@ -177,4 +172,4 @@ def show(group: Group, cells: list[Cell]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

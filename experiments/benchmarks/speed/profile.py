@@ -93,7 +93,10 @@ def row(shape: Shape) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command: one table row per shape."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.benchmarks.speed.profile",
+        description=(__doc__ or "").split("\n")[0],
+    )
     parser.add_argument("shapes", nargs="+", choices=SHAPES)
     chosen = [SHAPES[name] for name in parser.parse_args(arguments).shapes]
     ours.prepare(cores())

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from lstm_jax.data.special_ids import UNKNOWN
+from lstm_jax.data.tokenizers.vocabulary import TextSize, count_ids, name_of_symbol
 from lstm_jax.errors import InputError
 from lstm_jax.storage.files import read_json, write_json
 
@@ -55,9 +56,21 @@ class CharTokenizer:
         decoder = self.decoder()
         return decoder(ids) + decoder((), final=True)
 
-    def decoder(self) -> "Decoder":
+    def decoder(self, after: Iterable[int] | np.ndarray = ()) -> "Decoder":
         """A decoder for ids that arrive piece by piece."""
         return Decoder(self)
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id of all characters that were not seen in training; bytes all are."""
+        return None if self.kind == "byte" else UNKNOWN
+
+    def size_of(self, ids: np.ndarray) -> TextSize:
+        """How long the text of some ids is; an unknown character counts as U+FFFD."""
+        counts = count_ids(ids, len(self))
+        if self.kind == "byte":  # those from 0x80 to 0xBF continue a character
+            return TextSize(len(ids) - int(counts[0x80:0xC0].sum()), len(ids))
+        return TextSize(len(ids), int(counts @ self._utf8_lengths))
 
     def unknown(self, text: str) -> list[str]:
         """The distinct characters of a text that the table lacks, as they come."""
@@ -66,16 +79,26 @@ class CharTokenizer:
         known = set(self.characters)
         return list(dict.fromkeys(c for c in text if c not in known))
 
+    def extended(self, characters: str) -> "CharTokenizer":
+        """The table with those of some characters that it lacks, as its last ids."""
+        new = "".join(self.unknown(characters))
+        return dataclasses.replace(self, characters=self.characters + new)
+
     def names(self) -> list[str]:
         """A visible name of every id: the symbol, or how it is written with escapes."""
         if self.kind == "byte":
             ascii_only = (chr(b) if b < 0x80 else f"\\x{b:02x}" for b in range(256))
-            return [_visible(symbol) for symbol in ascii_only]
-        return ["unknown", *map(_visible, self.characters)]
+            return [name_of_symbol(symbol) for symbol in ascii_only]
+        return ["unknown", *map(name_of_symbol, self.characters)]
 
     @functools.cached_property
     def _of_ascii(self) -> bytes:
         return self._table[:256].tobytes()
+
+    @functools.cached_property
+    def _utf8_lengths(self) -> np.ndarray:
+        codes = code_points("\ufffd" + self.characters)
+        return 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)
 
     @functools.cached_property
     def _table(self) -> np.ndarray:
@@ -98,13 +121,6 @@ class Decoder:
         if self._bytes is not None:
             return self._bytes.decode(bytes(int(i) for i in ids), final)
         return "".join(self._characters[int(i)] for i in ids)
-
-
-def _visible(symbol: str) -> str:
-    r"""A space as an open box, a newline as \n, and what can be seen as it is."""
-    if symbol == " ":
-        return "\u2423"
-    return symbol if symbol.isprintable() else repr(symbol)[1:-1]
 
 
 def code_points(text: str) -> np.ndarray:
