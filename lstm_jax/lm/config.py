@@ -60,8 +60,8 @@ class ModelConfig(Configuration):
     layers: Annotated[int, Range(1, 1000)] = 2  # more is a damaged file
     """Recurrent layers."""
     cell: CellName = "lstm"
-    """What a layer repeats: the textbook LSTM, a GRU, an LSTM with peepholes, or a
-    Mogrifier LSTM of 5 rounds."""
+    """What a layer repeats: the textbook LSTM, a GRU, an LSTM with peepholes, a
+    Mogrifier LSTM of 5 rounds, or an LSTM with coupled gates (i = 1 - f)."""
     hidden: Annotated[int, Range(1, 2**20)] | None = None
     """Units of each layer. Default: by the size of the text and --max-seconds."""
     dropout: Share | None = None
@@ -80,6 +80,9 @@ class ModelConfig(Configuration):
     (Mogrifier); with an embedding in the place of the first layer's table."""
     top_only: bool = False
     """Show the softmax the last layer alone, not the outputs of every layer."""
+    tie_embedding: bool = False
+    """Read and score symbols by one embedding matrix, in the place of the first layer's
+    table and of the softmax's weights; the softmax then sees the last layer alone."""
     capped_gate: bool = False
     """Let input gates of an LSTM be at most 1 - f; with an embedding, as above."""
 
