@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import lstm_jax
 from experiments.runs import RunOptions, kept_options, refuse_changes
 from lstm_jax.cli import parse, peek
 
@@ -49,6 +50,9 @@ def run_experiment(
     options = parse(kind, name, about, words, kept, package="experiments")
     if kept is not None:
         refuse_changes(kept, options)
+    if name.endswith(" evaluate"):  # what is printed may be read by a program
+        with lstm_jax.report.activity("evaluating", None):
+            return work(options)
     return work(options)
 
 

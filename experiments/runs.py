@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import lstm_jax
 from experiments.results import DataFile
 from lstm_jax import InputError
 from lstm_jax.config import (
@@ -201,6 +202,7 @@ def begun(
         if not is_primary():
             nowhere = held.enter_context(open(os.devnull, "w"))
             held.enter_context(contextlib.redirect_stdout(nowhere))
+        held.enter_context(lstm_jax.report.activity("working"))
         yield options.run.run_dir
 
 

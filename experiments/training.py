@@ -46,7 +46,8 @@ def train_network(
         warmup: the share of the steps in which it rises.
         settings: what is needed to use the network, as JSON.
         callbacks: what looks on, and may stop.
-        show: whether the progress is shown.
+        show: whether the progress is written line by line, and what is trained; a
+            terminal has a bar anyway, and no silence is long.
 
     Raises:
         InputError: there is no time for a step, or the loss is no longer a finite
@@ -58,7 +59,7 @@ def train_network(
         steps = run.epochs * task.steps_per_epoch
     schedule = Schedule(steps, run.max_seconds, learning_rate, warmup, final_rate=0.0)
     key = jax.random.key(run.seed)
-    progress = [Progress(schedule, task.items)] if show else []
+    progress = Progress(schedule, task.items, lines=show)
     trained = train_model(
         task,
         lambda: init_state(spec.build(key), compiled.optimizer, (), key),
@@ -66,7 +67,7 @@ def train_network(
         compiled,
         run,
         folder=folder,
-        callbacks=[*callbacks, *progress],
+        callbacks=[*callbacks, progress],
     )
     if folder:
         report_run(folder, trained, task)

@@ -63,15 +63,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lstm_jax.lm.dynamic_evaluation import dynamic_measures
     from lstm_jax.lm.evaluation import WINDOW, measure_ids
     from lstm_jax.lm.loading import load_text
+    from lstm_jax.report.activities import activity
 
     enable_compilation_cache()
     set_cpu_device_count(WINDOW)
     trained = load_text(options.run_dir)
     source, ids = _text(options, trained)
-    found = measure_ids(trained.model, ids)
-    if options.dynamic:
-        learned = _corpus(options, trained).train
-        found["dynamic"] = dynamic_measures(trained.model, ids, learned)
+    with activity("evaluating", None):  # what is printed may be read by a program
+        found = measure_ids(trained.model, ids)
+        if options.dynamic:
+            learned = _corpus(options, trained).train
+            found["dynamic"] = dynamic_measures(trained.model, ids, learned)
     names = trained.vocab.names()
     size = trained.vocab.size_of(ids[1:])
     cards = {

@@ -20,6 +20,7 @@ from lstm_jax.lm.config import HELLO_WORLD, TrainConfig, check
 from lstm_jax.lm.presets import preset
 from lstm_jax.lm.run import begin_jointly, begin_run, continue_run, refuse_changes
 from lstm_jax.lm.run_directory import RunDirectory, open_run
+from lstm_jax.report.activities import activity
 from lstm_jax.training.callbacks import INTERRUPTED
 from lstm_jax.training.signals import interruptible
 from lstm_jax.training.tensorboard import require_tensorboard
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # before its first line of history leaves nothing then.
     with contextlib.ExitStack() as held:
         if config.cluster.coordinator is None:
-            return _train(*begin(config, held))
+            with activity("reading the text"):
+                begun = begin(config, held)
+            return _train(*begun)
 
         from lstm_jax.distributed.host import set_cpu_device_count
         from lstm_jax.distributed.launch import joined
@@ -66,8 +69,8 @@ def _train(
 
     setup = set_up(config, corpus, vocab)
     reporter = Reporter(setup)
-    with interruptible() as stop:
-        outcome = train_text(setup, run, callbacks=[reporter.progress(), stop])
+    with interruptible() as stop, activity("getting ready"):
+        outcome = train_text(setup, run, callbacks=[*reporter.callbacks(), stop])
     if outcome.ended == INTERRUPTED:
         reporter.interrupted(run)
         return stop.code

@@ -23,6 +23,7 @@ from lstm_jax.config import (
     RegularizerConfig,
     RunConfig,
     Share,
+    ZeroOrMore,
     check_bounds,
     check_cluster,
     check_run,
@@ -131,6 +132,8 @@ class TrainConfig(Configuration):
     preset: PresetName | None = None
     """Begin with settings made for tiny shakespeare and a budget, and a machine of 2
     cores, instead of the defaults; other flags still count."""
+    sample_every: ZeroOrMore = 0
+    """Print a sample of text after every so many validations; 0 prints none."""
 
 
 HELLO_WORLD_TEXT = "hello world"

@@ -6,6 +6,7 @@ A callback is told of every row of history, and may end the run by saying why.
 from collections.abc import Iterable, Sequence
 
 from lstm_jax.training.history import HistoryRow, out_of_patience
+from lstm_jax.typing import Model
 
 INTERRUPTED = "interrupted"  # the reason of a run that was asked to stop
 
@@ -31,6 +32,15 @@ class Callback:
 
         Returns:
             Why the run is to end here, or None.
+        """
+
+    def on_phase(self, phase: str) -> None:
+        """Take note of what the run is at: compiling, training or validating."""
+
+    def on_validation(self, row: HistoryRow, model: Model) -> None:
+        """Take note of a row that was validated, and of the model as it is.
+
+        The model is valid until this returns.
         """
 
     def end(self) -> None:

@@ -129,6 +129,7 @@ def fit(
     devices: Devices = None,
     shard_model: bool = False,
     compiled: CompiledSteps | None = None,
+    on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Iterator[tuple[TrainState, HistoryRow]]:
     """Train until the plan is over.
 
@@ -146,6 +147,7 @@ def fit(
         devices: how many to use, or "all"; None for as many as pay.
         shard_model: spread parameters and optimizer state over them.
         compiled: those of this loss and optimizer that another run has compiled.
+        on_phase: is told what it is at: compiling, training, validating.
 
     Yields:
         The state, valid until the generator is resumed, and a line of history.
@@ -174,10 +176,12 @@ def fit(
     # Not of each call by itself: time passes between them too, when a line is read.
     passed = math.floor(schedule.progress(step, now()) * evaluations)
     batches = prepare(step)
+    on_phase("compiling")
     with ThreadPoolExecutor(1) as ahead:
         while timer.running:
             advance, compiling = compiled.for_shapes(state, batches)
             timer.compiling += compiling
+            on_phase("training")
             started = now()
             # The line before was not the last one, however late its reader comes back.
             count = max(
@@ -199,6 +203,8 @@ def fit(
                 timer.stop()
             mark = math.floor(schedule.progress(step, seconds) * evaluations)
             due, passed = mark > passed or not timer.running, mark
+            if due and task.evaluate:
+                on_phase("validating")
             measured = _validate(task, state.eval_model, timer) if due else ({}, {})
             yield (
                 state,

@@ -155,6 +155,33 @@ def test_the_best_model_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_callbacks_are_told_what_a_run_is_at() -> None:
+    told: list[str] = []
+
+    class Told(Callback):
+        def on_phase(self, phase: str) -> None:
+            told.append(phase)
+
+        def on_row(self, row: HistoryRow) -> None:
+            told.append(f"row {row.step}")
+
+        def on_validation(self, row: HistoryRow, model: Model) -> None:
+            assert model["w"].shape == (3,)
+            told.append(f"model {row.step}")
+
+    train_model(
+        regression(lambda model: loss_sums(*jnp.ones(2))),
+        first_state,
+        SCHEDULE,
+        compiled(),
+        settings(evaluations=1),
+        callbacks=[Told()],
+    )
+    assert told[:4] == ["compiling", "training", "row 1", "training"]
+    assert told[-4:] == ["training", "validating", "row 12", "model 12"]
+    assert told.count("validating") == told.count("compiling") == 1
+
+
 def test_no_validation_is_lost_between_calls() -> None:
     """The clock passes every mark while a line is read, as by keeping a checkpoint."""
     timer, shared = Timer(), compiled()
