@@ -8,7 +8,7 @@ from typing import Any
 
 import lstm_jax
 from experiments.runs import RunOptions, kept_options, refuse_changes
-from lstm_jax.cli import parse, peek
+from lstm_jax.cli import parse, peek, require_package
 
 _NOT_SHOWN = ("run_dir", "overwrite", "resume", "tensorboard")
 Verb = tuple[type[Any], Callable[[Any], int | None]]  # options, and what they are for
@@ -38,18 +38,20 @@ def run_experiment(
         The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    about = (description or "").split("\n\n")[0]
-    for verb in verbs:
-        about += f"\n\n    python -m experiments.{name} {verb} --help"
+    about = [(description or "").split("\n\n")[0]]
+    about += [f"    python -m experiments.{name} {verb} --help" for verb in verbs]
+    text = "\n\n".join(about)
     kind, work = learn
     if words and words[0] in verbs:
         kind, work = verbs[words[0]]
-        about = (kind.__doc__ or "").split("\n\n")[0]
+        text = (kind.__doc__ or "").split("\n\n")[0]
         name, words = f"{name} {words[0]}", words[1:]
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
-    options = parse(kind, name, about, words, kept, package="experiments")
+    options = parse(kind, name, text, words, kept, package="experiments")
     if kept is not None:
         refuse_changes(kept, options)
+    if isinstance(options, RunOptions):
+        require_package("matplotlib", "the pictures of a run")
     if name.endswith(" evaluate"):  # what is printed may be read by a program
         with lstm_jax.report.activity("evaluating", None):
             return work(options)

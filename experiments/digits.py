@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -57,12 +57,14 @@ class TrainingSetup(Generic[Examples]):
         batch: batch (seed, n) of some examples.
         spec: the network.
         compiled: its training programs.
+        unit: of the loss.
     """
 
     how: Settings
     batch: Callable[[Examples, int, int], Batch]
     spec: ModelSpec
     compiled: CompiledSteps
+    unit: str = "nats per digit"
 
 
 def isolated_setup(
@@ -70,11 +72,12 @@ def isolated_setup(
     features: int,
     batch: Callable[[Examples, int, int], Batch],
     precision: Precision | None,
+    classes: int = len(NAMES),
 ) -> TrainingSetup[Examples]:
     """Naming isolated digits, by several networks; batches of `classifier_loss`."""
     sizes = {
         **{"features": features, "hidden_size": how.hidden, "num_layers": how.layers},
-        **{"classes": len(NAMES), "dropout": how.dropout, "cell": how.cell},
+        **{"classes": classes, "dropout": how.dropout, "cell": how.cell},
     }
     loss = lstm_jax.training.ensemble_loss(lstm_jax.models.classifier_loss)
     loss = lstm_jax.training.with_precision(loss, precision)
@@ -93,10 +96,11 @@ def joined_setup(
     features: int,
     batch: Callable[[Examples, int, int], Batch],
     precision: Precision | None,
+    symbols: int = len(NAMES),
 ) -> TrainingSetup[Examples]:
     """Reading joined digits; batches of `ctc_loss`."""
     sizes = {
-        **{"features": features, "symbols": 1 + len(NAMES), "hidden": how.hidden},
+        **{"features": features, "symbols": 1 + symbols, "hidden": how.hidden},
         **{"layers": how.layers, "dropout": how.dropout, "cell": how.cell},
     }
     loss = lstm_jax.models.ctc_loss
@@ -144,7 +148,7 @@ def digit_task(
         steps_per_epoch=max(1, count // how.rows),
         items_per_step=how.rows,
         items="rows",
-        unit="nats per digit",
+        unit=setup.unit,
         evaluate=evaluate if held_out is not None else None,
     )
 
@@ -159,8 +163,12 @@ def fit(
     folder: Path,
     stop: Stop,
     held_out: Examples | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Train a network on some examples, in a folder of its own."""
+    """Train a network on some examples, in a folder of its own.
+
+    `settings` are kept with it, see `write_spec`.
+    """
     from experiments.training import train_network
 
     task = digit_task(setup, examples, count, held_out, run.seed)
@@ -173,6 +181,7 @@ def fit(
         folder=folder,
         steps=setup.how.steps,
         learning_rate=setup.how.learning_rate,
+        settings=settings,
         callbacks=[stop],
     )
     if trained.history:  # process 0 alone has that of a run that was finished before
@@ -190,15 +199,25 @@ class Networks(NamedTuple):
 
     def name(self, rows: Sequence[np.ndarray]) -> np.ndarray:
         """Log-probabilities [N, 10] of the digit that each row of frames [T, D] is."""
-        import jax.numpy as jnp
-
-        members = lstm_jax.training.members_of(self.isolated)
-        each = [lstm_jax.models.score_classes(member, rows) for member in members]
-        return np.asarray(lstm_jax.training.average_members(jnp.stack(each)))
+        return score_by_members(self.isolated, rows)
 
     def read(self, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """CTC logits [T, 11] of each row of frames [T, D]."""
         return lstm_jax.models.score_frames(self.joined, rows)
+
+
+def score_by_members(model: Model, rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Log-probabilities [N, C] of the class of each row of frames [T, D].
+
+    Args:
+        model: several classifiers, stacked, whose probabilities are averaged.
+        rows: of frames.
+    """
+    import jax.numpy as jnp
+
+    members = lstm_jax.training.members_of(model)
+    each = [lstm_jax.models.score_classes(member, rows) for member in members]
+    return np.asarray(lstm_jax.training.average_members(jnp.stack(each)))
 
 
 def load_networks(run_dir: Path, application: str) -> Networks:

@@ -109,8 +109,9 @@ def init_model(seed: Array) -> Model:
     import jax
 
     key_lstm, key_out = jax.random.split(jax.random.key(seed))
-    w_out = jax.nn.initializers.glorot_uniform()(key_out, (HIDDEN, len(CHARACTERS)))
-    b_out = jax.numpy.zeros(len(CHARACTERS))
+    glorot = jax.nn.initializers.glorot_uniform(dtype=jax.numpy.float32)
+    w_out = glorot(key_out, (HIDDEN, len(CHARACTERS)))
+    b_out = jax.numpy.zeros(len(CHARACTERS), jax.numpy.float32)
     return Model(lstm_jax.init_lstm(key_lstm, 1, HIDDEN), w_out, b_out)
 
 

@@ -198,6 +198,7 @@ def begun(
         if is_primary():
             held.enter_context(run_folder(name, options, files, spare))
             held.enter_context(_timed(options.run, clock or Clock()))
+            held.enter_context(_reported(options.run.run_dir))
         any_process(False)  # nobody passes before the folder is there
         if not is_primary():
             nowhere = held.enter_context(open(os.devnull, "w"))
@@ -263,6 +264,20 @@ def _timed(run: RunConfig, clock: Clock) -> Iterator[None]:
     finally:
         with contextlib.suppress(InputError):  # the disk is full, which was said
             write_json(path, {"seconds": clock.seconds})
+
+
+@contextlib.contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Leave `report.html` however the run ends, once there is something to show."""
+    from lstm_jax.report import try_to_report
+
+    try:
+        yield
+    finally:
+        for result in path.glob("*/result.json"):
+            try_to_report(result.parent)
+        if any((path / name).exists() for name in ("metrics.jsonl", "result.json")):
+            try_to_report(path)  # last, for it names the others
 
 
 def _refuse_other_data(path: Path, files: Sequence[DataFile]) -> None:

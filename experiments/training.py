@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from lstm_jax import Schedule, Task, init_state, train_model
 from lstm_jax.config import RunConfig
 from lstm_jax.distributed import is_primary
 from lstm_jax.models import ModelSpec, write_spec
+from lstm_jax.ops import seed_key
 from lstm_jax.report import Progress, report_run
 from lstm_jax.training import Callback, CompiledSteps, Trained
 
@@ -58,7 +57,7 @@ def train_network(
     if run.epochs is not None:
         steps = run.epochs * task.steps_per_epoch
     schedule = Schedule(steps, run.max_seconds, learning_rate, warmup, final_rate=0.0)
-    key = jax.random.key(run.seed)
+    key = seed_key(run.seed)
     progress = Progress(schedule, task.items, lines=show)
     trained = train_model(
         task,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lstm_jax import decoding as decoding
     from lstm_jax import distributed as distributed
     from lstm_jax import engines as engines
+    from lstm_jax import interop as interop
     from lstm_jax import lm as lm
     from lstm_jax import metrics as metrics
     from lstm_jax import models as models

@@ -13,7 +13,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.usage import commands_in, listed
 
 _FOLDER = Path(__file__).parent
-_FIRST = ("train", "evaluate", "generate", "inspect", "crossval")
+_FIRST = ("train", "evaluate", "generate", "inspect", "crossval", "convert")
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import io
 import os
 import re
@@ -12,13 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import tyro
-
 from lstm_jax.config import expanded
-from lstm_jax.errors import InputError, Interrupted, warn
+from lstm_jax.errors import InputError, Interrupted, device_trouble, warn
 from lstm_jax.usage import SPELLED, flags_of, help_text, refuse_mistakes
 
+try:
+    import tyro
+except ModuleNotFoundError:
+    raise SystemExit("error: the commands need tyro: pip install tyro") from None
+
 Options = TypeVar("Options")
+# What the library does without, and the commands do not.
+_PACKAGES = ("matplotlib", "rich", "scipy")
 _STYLE = (tyro.conf.OmitArgPrefixes,)
 # Flags by the names they had before, which scripts may still use for a release.
 _FORMER = {"--average": "--ema", "--together": "--jointly"}
@@ -125,6 +131,22 @@ def _at_home(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
+def require_package(name: str, purpose: str) -> None:
+    """Refuse to begin what would miss a package only at its end.
+
+    Args:
+        name: of the package.
+        purpose: what it is for.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if importlib.util.find_spec(name) is None:
+        raise InputError(
+            f"{purpose}: expected the package {name}, found none; pip install {name}"
+        )
+
+
 def run_command(command: Callable[[], int | None]) -> None:
     """Run a command and exit: 0, or 2 with one line if the user's input is wrong.
 
@@ -153,7 +175,19 @@ def run_command(command: Callable[[], int | None]) -> None:
             for output in (sys.stdout, sys.stderr):
                 os.dup2(nowhere.fileno(), output.fileno())
         code = 141
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _PACKAGES:
+            raise
+        found = f"expected the package {package}, found none; pip install {package}"
+        print(f"error: {found}", file=sys.stderr)
+        code = 2
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except RuntimeError as error:
+        if (trouble := device_trouble(error)) is None:
+            raise
+        print(f"error: {trouble}", file=sys.stderr)
         code = 2
     sys.exit(code)

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from lstm_jax.errors import InputError
 
-CellName = Literal["lstm", "gru", "peephole", "mogrifier"]
+CellName = Literal["lstm", "gru", "peephole", "mogrifier", "coupled"]
 EngineName = Literal["auto", "fused", "scan", "native", "cudnn", "pallas_tpu"]
 Precision = Literal["float32", "bfloat16", "mixed"]
 OnNaN = Literal["stop", "backoff"]

@@ -1,6 +1,7 @@
 """The one exception for what a user can cause, and a word on what was got over."""
 
 import logging
+import re
 
 
 class InputError(ValueError):
@@ -22,6 +23,47 @@ def warn(message: str) -> None:
     otherwise.
     """
     logging.getLogger("lstm_jax").warning("note: %s", message)
+
+
+# What XLA or CUDA says, and what it means for who started the command.
+_DEVICE_TROUBLES = (
+    (
+        r"failed to allocate.*during (context|device) creation|"
+        r"CUDA_ERROR_OUT_OF_MEMORY.*(context|initializ)",
+        "the device's memory is held by another process, which nvidia-smi names; "
+        "XLA_PYTHON_CLIENT_PREALLOCATE=false takes only what is needed",
+    ),
+    (
+        r"RESOURCE_EXHAUSTED|CUDA_ERROR_OUT_OF_MEMORY",
+        "out of memory on the device: a smaller --batch, --length or --hidden needs "
+        "less, and so does --remat; checkpoints are kept",
+    ),
+    (
+        r"driver version is (insufficient|too old)|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
+        "the NVIDIA driver is older than this CUDA needs: expected a newer driver, or "
+        "the extra for an older CUDA (cuda12)",
+    ),
+    (
+        r"Unable to initialize backend|Unknown backend",
+        "no device of the platform asked for can be used; JAX_PLATFORMS=cpu runs on "
+        "the CPU",
+    ),
+)
+
+
+def device_trouble(error: Exception) -> str | None:
+    """Say in one line what is wrong with the device, if that is what an error tells.
+
+    Errors of XLA and CUDA come as RuntimeErrors of many lines; the first of theirs
+    follows in brackets.
+    """
+    if not isinstance(error, RuntimeError):
+        return None
+    said = str(error)
+    for pattern, meaning in _DEVICE_TROUBLES:
+        if re.search(pattern, said):
+            return f"{meaning} [{said.strip().splitlines()[0][:160]}]"
+    return None
 
 
 class Interrupted(Exception):

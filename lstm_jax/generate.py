@@ -1,12 +1,15 @@
 """Continue a prompt with a trained model: `python -m lstm_jax.generate RUN_DIR`.
 
-The text appears as it is made. Temperature 0, the default, always takes the likeliest
-next character.
+The text appears as it is made, sampled at temperature 0.8; `--temperature 0` always
+takes the likeliest next character. Several prompts, a line each, come from a file or
+the standard input: `--prompts FILE` or `--prompts -`.
 """
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from lstm_jax import cli
@@ -18,11 +21,15 @@ from lstm_jax.config import (
     check_bounds,
     flag_of,
 )
-from lstm_jax.decoding.config import GREEDY, SamplingConfig
+from lstm_jax.decoding.config import SamplingConfig
 from lstm_jax.errors import InputError
 
 if TYPE_CHECKING:
+    from lstm_jax.lm.generation import Continuation
     from lstm_jax.lm.text_model import TextModel
+
+
+_SAMPLING = SamplingConfig(temperature=0.8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,21 +40,24 @@ class GenerateOptions:
     """Folder of a training run."""
     prompt: str = ""
     """The text to continue; characters must be known from training."""
+    prompts: Path | None = None
+    """Continue each line of this text file instead; - reads the standard input."""
     length: ZeroOrMore = 400
     """Characters to make, or bytes if the model reads bytes."""
-    sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
+    sampling: SamplingConfig = _SAMPLING
     beam: ZeroOrMore = 0
     """Instead of all that, the likeliest texts by a beam of this width; 0 for none."""
     length_penalty: float = 0.0
-    """How much a beam prefers longer texts, where a one-character --stop ends them."""
+    """How much a beam prefers longer texts, where a --stop ends them."""
     stop: tuple[str, ...] = ()
-    """End before this text; of several, the one that comes first."""
+    """End before this text; of several, before the one that comes first."""
     samples: OneOrMore = 1
-    """How many continuations."""
+    """How many continuations of each prompt."""
     seed: Annotated[int, Range(0, MAX_SEED - 1, "0 or more, below 2^63")] = 0
     """Decides every draw."""
     json: bool = False
-    """Print one JSON object per continuation: text, log-probabilities in nats."""
+    """Print one JSON object per continuation: its text, the ids it consists of, and
+    their log-probabilities in nats."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,22 +69,50 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lstm_jax.lm.loading import load_text
 
     enable_compilation_cache()
-    set_cpu_device_count(options.samples)
+    prompts = _prompts(options)
+    set_cpu_device_count(options.samples * len(prompts))
     trained = load_text(options.run_dir)
-    pieces = _continuations(trained, options)
-    if options.samples == 1 and not options.json:
-        print(options.prompt, end="", flush=True)
-        for (piece,) in pieces:
-            print(piece, end="", flush=True)
-        print()
-        return
-    texts = ["".join(parts) for parts in zip(*pieces, strict=True)]
-    for number, text in enumerate(texts, 1):
-        if options.json:
-            record = _record(trained, options, number, text)
-            print(json.dumps(record, ensure_ascii=False))
-        else:
-            print(f"--- sample {number}\n{options.prompt}{text}")
+    if options.beam:
+        found = [_search(trained, options, prompt) for prompt in prompts]
+    else:
+        found = _sample(trained, options, prompts)
+    several = len(prompts) > 1 or options.samples > 1 or options.prompts is not None
+    for count, (prompt, texts) in enumerate(zip(prompts, found, strict=True), 1):
+        for number, made in enumerate(texts, 1):
+            if options.json:
+                record = _record(trained, options, prompt, number, made)
+                print(json.dumps(record, ensure_ascii=False))
+            elif several:
+                of = "" if options.prompts is None else f"prompt {count}, "
+                print(f"--- {of}sample {number}\n{prompt}{made.text}")
+            elif options.beam:
+                print(f"{prompt}{made.text}")
+
+
+def _prompts(options: GenerateOptions) -> list[str]:
+    """What is to be continued."""
+    if options.prompts is None:
+        return [options.prompt]
+    if options.prompt:
+        raise InputError("--prompts: expected none with --prompt, found both")
+    name = str(options.prompts)
+    if name == "-":
+        raw = b"" if sys.stdin is None else sys.stdin.buffer.read()
+        name = "the standard input"
+    else:
+        from lstm_jax.data.text import bytes_of
+
+        raw = b"".join(bytes_of(options.prompts))
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name}: expected UTF-8 text, found other data at byte {error.start}"
+        ) from None
+    lines = text.removesuffix("\n").split("\n") if text else []
+    if not lines:
+        raise InputError(f"{name}: expected a prompt a line, found nothing")
+    return [line.removesuffix("\r") for line in lines]
 
 
 def _check(options: GenerateOptions) -> None:
@@ -89,55 +127,81 @@ def _check(options: GenerateOptions) -> None:
             f"--samples: expected at most the --beam, {options.beam}, "
             f"found {options.samples}"
         )
-    usual = {**vars(GREEDY), "seed": GenerateOptions.seed}
+    usual = {**vars(_SAMPLING), "seed": GenerateOptions.seed}
     given = {**vars(options.sampling), "seed": options.seed}
     for name, value in given.items():
-        if value != usual[name]:
+        if value != usual[name] and (name, value) != ("temperature", 0):
             raise InputError(
                 f"{flag_of(name)}: expected none with --beam, which draws nothing"
             )
 
 
-def _continuations(
-    trained: "TextModel", options: GenerateOptions
-) -> Iterator[list[str]]:
-    """What every sample gains, piece by piece; a beam's texts come in one piece."""
-    from lstm_jax.lm.generation import search_text, stream_texts
+def _search(
+    trained: "TextModel", options: GenerateOptions, prompt: str
+) -> "list[Continuation]":
+    """The likeliest texts."""
+    from lstm_jax.lm.generation import search_continuations
 
-    prompt, length, stops = options.prompt, options.length, options.stop
-    if options.beam:
-        texts = search_text(
-            trained,
-            prompt,
-            length,
-            width=options.beam,
-            alpha=options.length_penalty,
-            stops=stops,
-        )
-        return iter([texts[: options.samples]])
-    return stream_texts(
+    found = search_continuations(
         trained,
         prompt,
-        length,
-        options.sampling,
-        samples=options.samples,
-        seed=options.seed,
-        stops=stops,
+        options.length,
+        options.beam,
+        options.length_penalty,
+        options.stop,
     )
+    return found[: options.samples]
+
+
+def _sample(
+    trained: "TextModel", options: GenerateOptions, prompts: Sequence[str]
+) -> "list[list[Continuation]]":
+    """The samples of each prompt; one alone is printed as it is made."""
+    from lstm_jax.decoding.autoregressive import sample_keys
+    from lstm_jax.lm.generation import write_texts
+
+    keys = sample_keys(options.seed, options.samples)
+    sampling, stops = options.sampling, options.stop
+    writers, pieces = write_texts(
+        trained, prompts, options.length, sampling, keys, stops
+    )
+    alone = len(writers) == 1 and options.prompts is None and not options.json
+    shown = print if alone else _not_shown
+    shown(options.prompt, end="", flush=True)
+    for piece, *_ in pieces:
+        shown(piece, end="", flush=True)
+    shown()
+    made = [writer.continuation() for writer in writers]
+    starts = range(0, len(made), options.samples)
+    return [made[start : start + options.samples] for start in starts]
+
+
+def _not_shown(*_: object, **__: object) -> None:
+    """Print nothing."""
 
 
 def _record(
-    trained: "TextModel", options: GenerateOptions, number: int, text: str
+    trained: "TextModel",
+    options: GenerateOptions,
+    prompt: str,
+    number: int,
+    made: "Continuation",
 ) -> dict[str, object]:
-    """One continuation, with the log-probability of each symbol of it in nats."""
-    from lstm_jax.lm.generation import score_text
+    """One continuation, with the log-probability of each symbol of it in nats.
 
-    chances = score_text(trained, text, options.prompt).astype(float)
+    The symbols are the ids that were made: bytes that are no UTF-8 have no other name.
+    """
+    from lstm_jax.decoding.likelihood import score_ids
+    from lstm_jax.lm.generation import encode_prompt
+
+    before = encode_prompt(trained.vocab, prompt)
+    chances = score_ids(trained.model, made.ids, before).astype(float)
     return {
         "sample": number,
         "seed": options.seed,
-        "prompt": options.prompt,
-        "text": text,
+        "prompt": prompt,
+        "text": made.text,
+        "ids": made.ids.tolist(),
         "log_prob": round(float(chances.sum()), 4),
         "log_probs": [round(chance, 4) for chance in chances.tolist()],
     }

@@ -97,6 +97,8 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
         require_tensorboard()
         if path is None:
             raise InputError("--tensorboard: expected --run-dir, found none")
+    if path is not None:
+        cli.require_package("matplotlib", "curves.png")
     run = dataclasses.replace(config.run, run_dir=path)
     return dataclasses.replace(config, run=run), kept
 

@@ -29,6 +29,35 @@ from jaxtyping import install_import_hook
 from tests.helpers import typecheck
 
 jax.config.update("jax_num_cpu_devices", 2)
+_PLATFORMS = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `--device` ask for the tests of an accelerator."""
+    choices = ("cpu", *_PLATFORMS)
+    words = "run the tests of tests/device/ on this kind of device, and no others"
+    parser.addoption("--device", choices=choices, default=None, help=words)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compute on the CPU whatever else is here, unless a device is asked for.
+
+    Values are compared to the last bits: a GPU rounds the factors of products, and has
+    no second device.
+    """
+    platforms = _PLATFORMS.get(config.getoption("--device") or "cpu", "cpu")
+    os.environ["JAX_PLATFORMS"] = platforms  # for the processes that tests start
+    jax.config.update("jax_platforms", platforms)
+    # Several processes share a device.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out all but the tests of a device, if one was asked for."""
+    if config.getoption("--device") and collection_path.name.startswith("test_"):
+        return collection_path.parent.name != "device" or None
+    return None
+
 
 _MANY_MAPS = 15_000
 

@@ -24,7 +24,8 @@ LAYERS = [
     line.split()
     for line in """
         __main__
-        train evaluate generate inspect crossval
+        train evaluate generate inspect crossval convert
+        interop
         lm
         report decoding
         training models
@@ -46,7 +47,7 @@ PAGES = sorted((ROOT / "experiments").rglob("*.py"))
 
 # The parts a library may be imported in, where they are few.
 IMPORTERS = {
-    "flax": {"nn", "models", "lm"},
+    "flax": {"nn", "models", "lm", "interop"},
     "matplotlib": {"report"},
     "tyro": {"cli", "usage", *COMMANDS},
 }
@@ -130,7 +131,7 @@ def part(module: str) -> str:
 
 def test_every_part_has_its_place() -> None:
     assert {part(module) for module in MODULES} == set(LEVEL)
-    assert len([path for path in PACKAGE.iterdir() if path.name[:2] != "__"]) < 26
+    assert len([path for path in PACKAGE.iterdir() if path.name[:2] != "__"]) < 28
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -8,13 +8,14 @@ import textwrap
 from pathlib import Path
 from typing import Literal
 
+import jax.numpy as jnp
 import pytest
 
 import experiments
 from experiments.__main__ import main as applications
 from lstm_jax import cli
 from lstm_jax.__main__ import main as commands
-from lstm_jax.errors import InputError
+from lstm_jax.errors import InputError, device_trouble
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,3 +273,46 @@ def test_who_interrupts_twice_sees_no_traceback() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 GiB\n...",
+            "error: out of memory on the device: a smaller --batch, --length or "
+            "--hidden needs less, and so does --remat; checkpoints are kept "
+            "[RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 GiB]",
+        ),
+        (
+            "Unable to initialize backend 'cuda': CUDA driver version is "
+            "insufficient for CUDA runtime version",
+            "error: the NVIDIA driver is older than this CUDA needs",
+        ),
+        ("Unable to initialize backend 'tpu': UNKNOWN", "error: no device of the plat"),
+    ],
+)
+def test_trouble_with_a_device_is_one_line(
+    said: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise RuntimeError(said)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run_command(command)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and line.startswith(expected)
+
+
+def test_what_is_no_trouble_of_a_device_stays_an_error() -> None:
+    def command() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        cli.run_command(command)
+
+
+def test_xla_out_of_memory_is_a_trouble_of_the_device() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        jnp.zeros(2**46).block_until_ready()
+    assert "--batch" in (device_trouble(raised.value) or "")

@@ -48,7 +48,10 @@ def draw_alarms(
     )
     for axes in panels[-1]:
         axes.set_xlabel("days from the first point on")
-    save_figure(figure, path, dpi=110)
+    shows = (
+        "Series over days: their points, labelled windows as shades, alarms as marks."
+    )
+    save_figure(figure, path, 110, shows)
 
 
 def _draw(

@@ -201,8 +201,6 @@ def train(
     Returns:
         The models, and the seconds it took.
     """
-    import jax
-
     from experiments.forecast.task import forecast_task
 
     run, frame = options.run, options.frame
@@ -245,7 +243,8 @@ def train(
             seed=run.seed,
             cell=options.cell,
         )
-        return lstm_jax.init_state(models, optimizer, (), jax.random.key(run.seed))
+        key = lstm_jax.ops.seed_key(run.seed)
+        return lstm_jax.init_state(models, optimizer, (), key)
 
     trained = lstm_jax.train_model(
         task,

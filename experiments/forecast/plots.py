@@ -48,7 +48,8 @@ def draw_forecasts(
     figure.legend(*drawn, frameon=False, ncols=len(drawn[0]), loc="outside upper right")
     for axes in panels[-1]:
         axes.set_xlabel("points from the last known one on")
-    save_figure(figure, path, dpi=110)
+    shows = "Forecasts of some series: what was known, the median, and bands around it."
+    save_figure(figure, path, 110, shows)
 
 
 def _draw(

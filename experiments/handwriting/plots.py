@@ -62,7 +62,8 @@ def draw_readings(path: Path, readings: Sequence[Reading]) -> None:
     for axes, line, reading in zip(everything, lines, readings, strict=False):
         _draw(axes, line, reading)
         axes.set_title(reading.title, loc="left", fontsize=10)
-    save_figure(figure, path, dpi=120)
+    shows = "Handwritten lines, and above each digit what was read, in its colour."
+    save_figure(figure, path, 120, shows)
 
 
 def _draw(axes: Axes, line: Sequence[Points], reading: Reading) -> None:

@@ -63,7 +63,8 @@ def draw_stay(
     panels[-1].set(xlim=(0, HOURS), xticks=range(0, HOURS + 1, 6))
     panels[-1].set_xlabel("hours since admission to intensive care")
     figure.align_ylabels()
-    save_figure(figure, path, dpi=110)
+    shows = "What was measured in one stay, and the risk of death after each hour."
+    save_figure(figure, path, 110, shows)
 
 
 def _most_seen(stay: Stays) -> list[int]:
@@ -152,4 +153,5 @@ def draw_calibration(
     axes.set_title(f"Tenths of all stays. {_WARNING}.", loc="left", fontsize="medium")
     axes.legend(frameon=False, loc="lower right")
     axes.grid(alpha=0.3)
-    save_figure(figure, path, dpi=110)
+    shows = "How often death came, against the risk that was forecast, in ten bins."
+    save_figure(figure, path, 110, shows)

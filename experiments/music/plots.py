@@ -55,7 +55,8 @@ def draw_rolls(path: Path, rows: dict[str, tuple[Piece, Piece]], title: str) -> 
         ncols=2,
         loc="outside upper right",
     )
-    save_figure(figure, path, dpi=110)
+    shows = "Piano rolls: pitches over time, the given piece and what the network made."
+    save_figure(figure, path, 110, shows)
 
 
 def _draw_keys(axes: Axes, lowest: int, highest: int) -> None:

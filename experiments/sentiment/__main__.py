@@ -12,9 +12,11 @@ Protocol  10-fold cross-validation, stratified; vocabulary and models are made f
           chosen by a validation part inside the first fold's training part.
 Command   python -m experiments.sentiment --data rt-polarity.pos rt-polarity.neg
           python -m experiments.sentiment --data my.csv --text-column body
+          python -m experiments.sentiment --data my.csv --folds 0 --patience 3
           python -m experiments.sentiment --resume --run-dir RUN_DIR
           python -m experiments.sentiment evaluate RUN_DIR --data my.csv
           python -m experiments.sentiment predict RUN_DIR "a film to forget"
+          python -m experiments.sentiment predict RUN_DIR my.csv --out classes.csv
 Published About 75 by LSTMs that start from nothing; 76.1 by a convolutional network
           that does, 81.5 by one with word2vec vectors (Kim 2014).
 """
@@ -23,24 +25,36 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 import lstm_jax
 from experiments import results
 from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
-from experiments.results import Result, describe_file
+from experiments.results import Result
 from experiments.runs import Clock, RunOptions, begun, check_options
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
 from experiments.sentiment.config import ClassifierConfig
-from experiments.sentiment.data import LabelledTexts, read_labelled
-from lstm_jax.cli import run_command
-from lstm_jax.config import Range, RunConfig
+from experiments.sentiment.data import (
+    OLD,
+    LabelledTexts,
+    Parts,
+    class_files,
+    part,
+    read_labelled,
+    split,
+    with_classes,
+)
+from experiments.sentiment.evaluation import confusion, report
+from experiments.texts import check_out, given_texts, write_rows
+from lstm_jax.cli import RunDir, run_command
+from lstm_jax.config import Range, RunConfig, ZeroOrMore
 from lstm_jax.data import stratified_folds, tokens
 from lstm_jax.training import (
     FoldOutcome,
@@ -53,10 +67,11 @@ from lstm_jax.training import (
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
     from experiments.results import DataFile
     from experiments.sentiment.task import TextClassifier
-    from lstm_jax.metrics import ClassReport, Confusion
     from lstm_jax.training import CompiledSteps, CrossValidation
 
 OURS, BAYES = "LSTM", "naive Bayes"
+Scores = dict[str, float]  # accuracy, and macro averages
+VALIDATION = 0.1  # of the texts to learn from, without cross-validation
 SMOKE = {
     **{"symbols": 40, "features": 8, "hidden": 8, "members": 2, "batch": 16},
     **{"dropout": 0.1, "word_dropout": 0.0, "learning_rate": 2e-2},
@@ -67,14 +82,24 @@ SMOKE = {
 class Options(RunOptions):
     """Cross-validate a classifier on texts, then train one on all of them.
 
+    With --folds 0 one is trained and scored on texts that were held out.
+
     Args:
-        data: a file for each class, a text per line; or tables, `.csv` or `.tsv`.
-        text_column: of a table: the column of texts.
-        label_column: of a table: the column of labels.
+        data: a file for each class, a text per line; or tables, `.csv` or `.tsv`; or a
+            folder of either, or with a folder for each class and a file for each text.
+        text_column: of a table: the name of the column of texts; or its number, from 1,
+            where the first line has no names.
+        label_column: likewise, of labels.
         smoke: run in seconds, on a generated sample.
-        folds: of the cross-validation.
+        folds: of the cross-validation; 0 for none, but one test part.
+        test: files as of --data, which the last model is scored on.
+        validation: files as of --data, by which the best step is chosen, for --patience
+            too.
+        test_fraction: share of the texts that is the test part with --folds 0, if there
+            is no --test.
         validation_fraction: share of the texts to learn from that is held out to choose
-            the best step by, for --patience.
+            the best step by, if there is no --validation. Default: 0.1 with --folds 0,
+            and none with folds.
         recipe: the model and its training.
         run: how long, and where it is kept. Every fold gets its share of --max-seconds.
     """
@@ -83,14 +108,24 @@ class Options(RunOptions):
     text_column: str = "text"
     label_column: str = "label"
     smoke: bool = False
-    folds: int = 10
-    validation_fraction: Annotated[float, Range(0.0, 0.5)] = 0.0
+    folds: ZeroOrMore = 10
+    test: tuple[Path, ...] = ()
+    validation: tuple[Path, ...] = ()
+    test_fraction: Annotated[float, Range(0.0, 0.5, above=True)] = 0.1
+    validation_fraction: Annotated[float, Range(0.0, 0.5)] | None = None
     recipe: ClassifierConfig = dataclasses.field(default_factory=ClassifierConfig)
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
             run_dir=Path("runs/sentiment"), epochs=6, steps_per_call=1
         )
     )
+
+    @property
+    def held_out(self) -> float:
+        """The share of the texts to learn from that chooses the best step."""
+        if self.validation_fraction is None:
+            return 0.0 if self.folds > 1 or self.validation else VALIDATION
+        return self.validation_fraction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,16 +134,19 @@ class EvaluateOptions:
 
     Args:
         run_dir: folder of the run.
-        data: files, as for the training.
-        text_column: of a table: the column of texts.
-        label_column: of a table: the column of labels.
+        data: files, as for the training; - is a table on the standard input.
+        text_column: of a table: the name of the column of texts, or its number.
+        label_column: of a table: the name of the column of labels, or its number.
+        out: file for a CSV table of the texts, as of `predict`, with the given label in
+            the column expected.
         json: end with one line of JSON.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: RunDir
     data: tuple[Path, ...] = ()
     text_column: str = "text"
     label_column: str = "label"
+    out: Path | None = None
     json: bool = False
 
 
@@ -116,15 +154,27 @@ class EvaluateOptions:
 class PredictOptions:
     """Classify texts with the model that a run has left.
 
+    Texts of the command line are printed with their classes. Of files and of the
+    standard input a CSV table is made: text, label, and p_CLASS, the probability of
+    each class; a row for every line, in their order.
+
     Args:
         run_dir: folder of the run.
-        texts: in quotation marks, one each.
+        texts: in quotation marks, one each; or files, as of --data; or - for the
+            standard input, which is read too if nothing is given.
+        data: files with a text per line, or tables, `.csv` or `.tsv`.
+        text_column: of a table: the name of the column of texts; or its number, from 1,
+            where the first line has no names.
+        out: file for the CSV table instead of the standard output.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: RunDir
     texts: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TEXT")
-    ]
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[TEXT ...]")
+    ] = ()
+    data: tuple[Path, ...] = ()
+    text_column: str = "text"
+    out: Path | None = None
 
 
 def generated(count: int = 160) -> LabelledTexts:
@@ -140,43 +190,64 @@ def generated(count: int = 160) -> LabelledTexts:
     return LabelledTexts(texts, tone ^ turned, ("neg", "pos"))
 
 
-def load(options: Options) -> tuple[LabelledTexts, Options]:
+def load(options: Options) -> tuple[Parts, Options]:
     """Read the texts; the options are then those that suit them."""
     if options.smoke:
         recipe = dataclasses.replace(options.recipe, **SMOKE)
         run = dataclasses.replace(options.run, epochs=15)
-        return generated(), dataclasses.replace(
-            options, folds=2, recipe=recipe, run=run
-        )
-    if not options.data:
+        folds = min(options.folds, 2)
+        options = dataclasses.replace(options, folds=folds, recipe=recipe, run=run)
+        data = generated()
+    elif not options.data:
         raise lstm_jax.InputError("--data: expected files, found none (or --smoke)")
+    else:
+        data = read_labelled(options.data, options.text_column, options.label_column)
+    validation = others(options, data.classes, "validation")
+    test = others(options, data.classes, "test")
+    if options.folds < 2 and test is None:
+        data, test = split(data, options.test_fraction, options.run.seed)
+    return Parts(data, validation, test), options
+
+
+def others(options: Options, classes: Sequence[str], name: str) -> LabelledTexts | None:
+    """The texts of --validation or --test, of known classes; None if there are none."""
+    paths = getattr(options, name)
+    if not paths:
+        return None
     columns = options.text_column, options.label_column
-    return read_labelled(options.data, *columns), options
+    data = read_labelled(paths, *columns, fewest=1)
+    return with_classes(data, classes, f"--{name}")
 
 
-def part(data: LabelledTexts, rows: np.ndarray) -> LabelledTexts:
-    """Some of the texts."""
-    texts = [data.texts[k] for k in rows]
-    return LabelledTexts(texts, data.labels[rows], data.classes)
+def check(options: Options) -> None:
+    """Refuse options that make no sense together."""
+    validated = bool(options.validation) or options.held_out > 0
+    check_options(options, validated=validated)
+    if options.validation and options.validation_fraction:
+        raise lstm_jax.InputError(
+            "--validation-fraction: expected none beside --validation, found "
+            f"{options.validation_fraction:g}"
+        )
+    if options.smoke and (options.validation or options.test):
+        raise lstm_jax.InputError("--smoke: expected no files, found some")
 
 
 def cross_validate(
-    data: LabelledTexts, options: Options, compiled: CompiledSteps, stop: Stop
+    parts: Parts, options: Options, compiled: CompiledSteps, stop: Stop
 ) -> CrossValidation:
     """Fit both methods to the training part of every fold, and test them."""
     from experiments.sentiment.task import predict_proba
 
     assert options.run.run_dir is not None
-    folder = options.run.run_dir / "folds"
+    data, folder = parts.train, options.run.run_dir / "folds"
     terms = [with_pairs(tokens(text, "word")) for text in data.texts]
 
     def fit_and_predict(train: np.ndarray, test: np.ndarray, k: int) -> FoldOutcome:
         labels = data.labels[train]
         counts = (terms[row] for row in train)
         bayes = fit_naive_bayes(counts, labels, len(data.classes))
-        classifier = fit(
-            part(data, train), options, compiled, fold_folder(folder, k), stop
-        )
+        fold = dataclasses.replace(parts, train=part(data, train))
+        classifier = fit(fold, options, compiled, fold_folder(folder, k), stop)
         stop.check(
             f"fold {k + 1} of {options.folds} is not finished; --resume goes on with it"
         )
@@ -196,7 +267,7 @@ def cross_validate(
 
 
 def fit(
-    data: LabelledTexts,
+    parts: Parts,
     options: Options,
     compiled: CompiledSteps,
     folder: Path,
@@ -208,14 +279,15 @@ def fit(
     from experiments.sentiment.task import train_classifier
 
     seconds = options.run.max_seconds
-    share = None if seconds is None else seconds / (options.folds + 1)
-    held_out = None
-    if options.validation_fraction:
-        data, held_out = split(data, options)
+    if seconds is not None and options.folds > 1:
+        seconds /= options.folds + 1
+    data, held_out = parts.train, parts.validation
+    if held_out is None and options.held_out:
+        data, held_out = split(data, options.held_out, options.run.seed)
     classifier, _ = train_classifier(
         data,
         options.recipe,
-        dataclasses.replace(options.run, max_seconds=share),
+        dataclasses.replace(options.run, max_seconds=seconds),
         compiled=compiled,
         held_out=held_out,
         folder=folder,
@@ -225,83 +297,99 @@ def fit(
     return classifier
 
 
-def split(data: LabelledTexts, options: Options) -> tuple[LabelledTexts, LabelledTexts]:
-    """Hold out some texts of every class."""
-    count = round(1 / options.validation_fraction)
-    fold = stratified_folds(data.labels, count, options.run.seed)[0]
-    return part(data, fold.train), part(data, fold.test)
-
-
-def confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> Confusion:
-    """How often each class was taken for which, over all folds."""
-    import jax.numpy as jnp
-
-    everywhere = jnp.ones(len(labels), bool)
-    return lstm_jax.metrics.confusion(
-        jnp.asarray(found), jnp.asarray(labels), everywhere, classes
-    )
-
-
-def report(counts: Confusion, classes: Sequence[str], title: str) -> ClassReport:
-    """Print precision, recall and F1 of each class, and the confusion matrix."""
-    found = lstm_jax.metrics.class_report(counts.classes())
-    width = max(5, *map(len, classes))
-    print(f"\n{title}\n{'':{width}}  precision  recall      F1   taken for")
-    columns = found.precision, found.recall, found.f1, counts.matrix.tolist()
-    for name, *row in zip(classes, *columns, strict=True):
-        print("{:>{}}  {:9.4f}  {:6.4f}  {:6.4f}   {}".format(name, width, *row))
-    mean = found.averages["macro"].values()
-    print("{:>{}}  {:9.4f}  {:6.4f}  {:6.4f}".format("macro", width, *mean))
-    return found
-
-
 def learn(options: Options) -> None:
     """Check everything, then run."""
     clock = Clock()
-    check_options(options, validated=options.validation_fraction > 0)
-    data, options = load(options)
-    stratified_folds(data.labels, options.folds)  # refuses what can't be done
-    paths = () if options.smoke else options.data
-    files = [describe_file(path) for path in paths]
+    check(options)
+    parts, options = load(options)
+    if options.folds > 1:  # refuses what can't be done
+        stratified_folds(parts.train.labels, options.folds)
+    paths = () if options.smoke else (options.data, options.validation, options.test)
+    files = [source.described() for each in paths for source in class_files(each)]
     rows = options.recipe.batch
-    with begun(
-        "sentiment", options, rows=rows, files=files, spare=options.data, clock=clock
-    ):
-        learn_from(options, data, files, clock)
+    spare = *options.data, *options.validation, *options.test
+    with begun("sentiment", options, rows=rows, files=files, spare=spare, clock=clock):
+        learn_from(options, parts, files, clock)
 
 
 def learn_from(
-    options: Options, data: LabelledTexts, files: Sequence[DataFile], clock: Clock
+    options: Options, parts: Parts, files: Sequence[DataFile], clock: Clock
 ) -> None:
-    """Cross-validate, then train the model that is kept."""
+    """Cross-validate, then train the model that is kept, and test it."""
     from experiments.sentiment.task import classifier_steps
 
-    run_dir = options.run.run_dir
+    run_dir, result = options.run.run_dir, None
     assert run_dir is not None
     compiled = classifier_steps(options.recipe, options.precision)
     with interruptible() as stop:
-        result = cross_validate(data, options, compiled, stop)
-        fit(data, options, compiled, run_dir, stop, show=True)
+        if options.folds > 1:
+            result = cross_validate(parts, options, compiled, stop)
+        classifier = fit(parts, options, compiled, run_dir, stop, show=True)
+        kept = "the folds' scores and the last classifier, unfinished, are"
         stop.check(
-            "the folds' scores and the last classifier, unfinished, are kept in "
-            f"{run_dir}; --resume goes on"
+            f"{kept if result else 'the best classifier so far is'} kept in {run_dir}; "
+            "--resume goes on"
         )
     if not lstm_jax.distributed.is_primary():
         return
-    result.save(run_dir)
-    print("\n" + fold_table(result))
-    reports = {}
+    scores = {}
+    if result:
+        result.save(run_dir)
+        print("\n" + fold_table(result))
+        scores["folds"] = scores_of(parts.train, result.predictions, run_dir)
+        best = max(result.mean, key=result.mean.__getitem__)
+        print(f"\nThe higher mean accuracy is that of {best}.")
+    if parts.test:
+        found = predictions_of(classifier, parts)
+        scores["test"] = scores_of(parts.test, found, None if result else run_dir)
+    write_result(options, parts, files, result, scores, clock.minutes)
+
+
+def predictions_of(
+    classifier: TextClassifier, parts: Parts
+) -> dict[str, NDArray[np.integer]]:
+    """The classes of the test part by both methods."""
+    from experiments.sentiment.task import predict_proba
+
+    assert parts.test is not None
+    train, test = (
+        [with_pairs(tokens(text, "word")) for text in data.texts]
+        for data in (parts.train, parts.test)
+    )
+    bayes = fit_naive_bayes(train, parts.train.labels, len(parts.train.classes))
+    return {
+        OURS: predict_proba(classifier, parts.test.texts).argmax(axis=1),
+        BAYES: bayes.scores(test).argmax(axis=1),
+    }
+
+
+def scores_of(
+    data: LabelledTexts, found: Mapping[str, np.ndarray], run_dir: Path | None
+) -> dict[str, Scores]:
+    """Report what was found by each method, with pictures if there is a folder."""
+    scores = {}
     for name in (OURS, BAYES):
-        counts = confusion(data.labels, result.predictions[name], len(data.classes))
-        reports[name] = report(counts, data.classes, name)
-        picture = run_dir / f"confusion-{name.lower().replace(' ', '-')}.png"
-        lstm_jax.report.draw_confusion(
-            np.asarray(counts.matrix), data.classes, picture, name
-        )
-    best = max(result.mean, key=result.mean.__getitem__)
-    print(f"\nThe higher mean accuracy is that of {best}.")
-    minutes = clock.minutes
-    write_result(options, data, files, result, reports, minutes)
+        counts = confusion(data.labels, found[name], len(data.classes))
+        title = f"{name}, {len(data.texts):,} texts"
+        macro = report(counts, data.classes, title).averages["macro"]
+        accuracy = float(np.mean(found[name] == data.labels))
+        scores[name] = {"accuracy": accuracy, **macro}
+        if run_dir:
+            lstm_jax.report.draw_confusion(
+                np.asarray(counts.matrix),
+                data.classes,
+                run_dir / f"confusion-{name.lower().replace(' ', '-')}.png",
+                name,
+                list(
+                    zip(
+                        data.labels.tolist(),
+                        np.asarray(found[name]).tolist(),
+                        data.texts,
+                        strict=True,
+                    )
+                ),
+            )
+    return scores
 
 
 def evaluate(options: EvaluateOptions) -> None:
@@ -310,72 +398,120 @@ def evaluate(options: EvaluateOptions) -> None:
 
     if not options.data:
         raise lstm_jax.InputError("--data: expected files, found none")
+    check_out(options.out)
     columns = options.text_column, options.label_column
-    data = read_labelled(options.data, *columns)
+    data = read_labelled(options.data, *columns, fewest=1)
     classifier = load_classifier(options.run_dir)
-    if foreign := sorted(set(data.classes) - set(classifier.classes)):
-        known = ", ".join(classifier.classes)
-        raise lstm_jax.InputError(
-            f"--data: expected the labels {known}, found {', '.join(foreign)}"
-        )
-    names = np.array([classifier.classes.index(name) for name in data.classes])
-    found = predict_proba(classifier, data.texts).argmax(axis=1)
-    counts = confusion(names[data.labels], found, len(classifier.classes))
-    scores = report(counts, classifier.classes, f"{len(data.texts):,} texts")
-    accuracy = float(np.mean(found == names[data.labels]))
+    data = with_classes(data, classifier.classes, "--data")
+    chances = predict_proba(classifier, data.texts)
+    found = chances.argmax(axis=1)
+    if options.out:
+        expected = [data.classes[label] for label in data.labels]
+        write_rows(options.out, *table_of(classifier, data.texts, chances, expected))
+    counts = confusion(data.labels, found, len(data.classes))
+    scores = report(counts, data.classes, f"{len(data.texts):,} texts")
+    accuracy = float(np.mean(found == data.labels))
     print(f"accuracy {accuracy:.4f}")
     if options.json:
         macro = scores.averages["macro"]
         print(json.dumps({"accuracy": accuracy, "texts": len(data.texts), **macro}))
 
 
+def table_of(
+    classifier: TextClassifier,
+    texts: Sequence[str],
+    chances: np.ndarray,
+    expected: Sequence[str] | None = None,
+) -> tuple[list[str], list[list[str]]]:
+    """Texts with their classes, as a table: the names of its columns, and its rows."""
+    names = ["text", "label", *(f"p_{name}" for name in classifier.classes)]
+    rows = [
+        [text, classifier.classes[row.argmax()], *(f"{chance:.6f}" for chance in row)]
+        for text, row in zip(texts, chances, strict=True)
+    ]
+    if expected is None:
+        return names, rows
+    both = zip(rows, expected, strict=True)
+    return [*names, "expected"], [[*row, label] for row, label in both]
+
+
 def write_result(
     options: Options,
-    data: LabelledTexts,
+    parts: Parts,
     files: Sequence[DataFile],
-    result: CrossValidation,
-    reports: dict[str, ClassReport],
+    result: CrossValidation | None,
+    scores: Mapping[str, Mapping[str, Scores]],
     minutes: float,
 ) -> None:
     """Leave what the table of applications wants to know."""
 
     def summary(name: str) -> str:
-        mean, spread = result.mean[name], result.deviation[name]
-        macro = reports[name].averages["macro"]
-        scores = ", ".join(f"{each} {100 * macro[each]:.1f}" for each in macro)
-        return f"{name} {100 * mean:.1f} ± {100 * spread:.1f} ({scores})"
+        found = [
+            percent(name, each[name], result if where == "folds" else None)
+            for where, each in scores.items()
+        ]
+        return "; test part ".join(found)
 
     run_dir = options.run.run_dir
     assert run_dir is not None
     names = " ".join(file.name for file in files) or "generated"
     files = sorted(files, key=lambda file: file.sha256 or "")  # any order is the same
+    every = (parts.train, parts.validation, parts.test)
+    count = sum(len(data.texts) for data in every if data)
+    spread, same = (", mean ± s.d. over folds", "folds") if result else ("", "parts")
     results.write_result(
         run_dir,
         Result(
             **described(
                 "Sentiment",
-                f"{options.folds}-fold cross-validation, stratified",
+                protocol_of(options, parts),
                 files,
-                f"{names}, {len(data.texts):,} texts",
+                f"{names}, {count:,} texts",
             ),
-            metric="accuracy, %, mean ± s.d. over folds (macro averages)",
+            metric=f"accuracy, %{spread} (macro averages)",
             ours=summary(OURS),
-            floor=summary(BAYES) + ", words and pairs, same folds",
+            floor=f"{summary(BAYES)}, words and pairs, same {same}",
             minutes=minutes,
             command=command_line("sentiment", options),
         ),
     )
 
 
+def percent(name: str, scores: Scores, result: CrossValidation | None) -> str:
+    """A method's scores; with the mean and the spread over folds, if there are any."""
+    accuracy = f"{100 * scores['accuracy']:.1f}"
+    if result:
+        mean, spread = result.mean[name], result.deviation[name]
+        accuracy = f"{100 * mean:.1f} ± {100 * spread:.1f}"
+    macro = {each: value for each, value in scores.items() if each != "accuracy"}
+    shown = ", ".join(f"{each} {100 * value:.1f}" for each, value in macro.items())
+    return f"{name} {accuracy} ({shown})"
+
+
+def protocol_of(options: Options, parts: Parts) -> str:
+    """What was scored on what."""
+    folds = f"{options.folds}-fold cross-validation, stratified"
+    if parts.test is None:
+        return folds
+    whose = "of their own" if options.test else "held out, stratified"
+    tested = f"test on {len(parts.test.texts):,} texts {whose}"
+    return tested if options.folds < 2 else f"{folds}, and {tested}"
+
+
 def predict(options: PredictOptions) -> None:
-    """Print the class of each text, and how probable it is."""
+    """Print the class of each text, and how probable it is; or a table of them."""
     from experiments.sentiment.task import load_classifier, predict_proba
 
-    if not options.texts:
-        raise lstm_jax.InputError("predict: expected a text, found none")
+    check_out(options.out)
+    texts, from_files = given_texts(
+        options.texts, options.data, options.text_column, OLD
+    )
     classifier = load_classifier(options.run_dir)
-    chances = predict_proba(classifier, options.texts)
-    for text, row in zip(options.texts, chances, strict=True):
+    chances = predict_proba(classifier, texts)
+    if from_files or options.out:
+        write_rows(options.out, *table_of(classifier, texts, chances))
+        return
+    for text, row in zip(texts, chances, strict=True):
         print(f"{classifier.classes[row.argmax()]}  {row.max():.3f}  {text}")
 
 

@@ -139,7 +139,8 @@ def train_classifier(
         InputError: there is no time for a step, or the loss is no longer a finite
             number.
     """
-    words = common_words(data.texts, recipe.level, recipe.symbols)
+    words = _kept_words(folder) if folder and run.resume else None
+    words = words or common_words(data.texts, recipe.level, recipe.symbols)
     task = classifier_task(data, words, compiled, recipe.batch, run.seed)
     if held_out is not None:
         task = dataclasses.replace(
@@ -165,6 +166,13 @@ def train_classifier(
         show=show,
     )
     return TextClassifier(words, data.classes, trained.model), trained
+
+
+def _kept_words(folder: Path) -> WordTokenizer | None:
+    """The table that a run was begun with, which may be one of a former version."""
+    path = folder / _TOKENIZER
+    kept = load_tokenizer(path) if path.exists() else None
+    return kept if isinstance(kept, WordTokenizer) else None
 
 
 def evaluate_texts(

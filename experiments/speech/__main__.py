@@ -17,6 +17,8 @@ Command   python -m experiments.speech --data PATH
           python -m experiments.speech --resume --run-dir runs/speech
           python -m experiments.speech evaluate runs/speech --data PATH
           python -m experiments.speech predict FILE.wav
+Own words python -m experiments.speech --transcripts words.csv [--units words]
+          learns what a table says of your recordings, see `transcribed.py`.
 """
 
 from __future__ import annotations
@@ -26,23 +28,25 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tyro
 
 import lstm_jax
 from experiments import digits
 from experiments.cli import command_line, run_experiment
 from experiments.digits import NAMES, Networks, load_networks, names
-from experiments.runs import Clock, RunOptions, begun, check_options
-from experiments.speech.audio import read_wav, resample, trim_silence
+from experiments.runs import Clock, begun, check_options
+from experiments.speech.audio import read_sound, resample, trim_silence
+from experiments.speech.config import EvaluateOptions, Options, PredictOptions
 from experiments.speech.data import (
     FRONTEND,
     RATE,
     Recording,
     by_speaker,
     describe_recordings,
+    folder_name,
+    held_out_of,
     official_split,
     read_recordings,
     tones,
@@ -56,80 +60,47 @@ from experiments.speech.evaluation import (
     read_comparison,
     write_results,
 )
-from experiments.speech.features import log_mel
+from experiments.speech.features import LogMelFrontend, log_mel
 from experiments.speech.task import (
     APPLICATION,
     Settings,
     isolated_setup,
     joined_setup,
 )
+from experiments.speech.transcribed import (
+    FINE,
+    METRICS,
+    Vocabulary,
+    evaluate_transcribed,
+    learn_transcribed,
+    name_words,
+    read_characters,
+    vocabulary_of,
+)
 from lstm_jax.cli import run_command
-from lstm_jax.config import CellName, RunConfig, Share
 from lstm_jax.decoding import prefix_beam_search
+from lstm_jax.errors import warn
 from lstm_jax.training import Stop, interruptible
 
 if TYPE_CHECKING:
     from experiments.results import DataFile
+    from lstm_jax.typing import Model
 
 ISOLATED = Settings(64, steps=1200, rows=32, dropout=0.25, seconds=0.8)
 JOINED = Settings(64, 1200, 16, dropout=0.1, learning_rate=5e-3, seconds=2.4)
 TINY = Settings(16, 40, 16, 1, dropout=0.0, learning_rate=1e-2, seconds=0.4)
 TINY_JOINED = dataclasses.replace(TINY, seconds=1.2)
-INPUT_FILE = tyro.conf.arg(metavar="FILE.wav")
-
-
-@dataclasses.dataclass(frozen=True)
-class Options(RunOptions):
-    """Train on the official split and without each speaker, and report both."""
-
-    data: Path | None = None
-    """Folder with the recordings of FSDD."""
-    validate: bool = False
-    """How the settings were chosen: only the official split, with recordings 5 to 9 as
-    the test and 0 to 4 left alone."""
-    validation_fraction: Share = 0.0
-    """Share of the recordings to learn from that is held out to choose the best step
-    by, for --patience."""
-    cell: CellName = "lstm"
-    """What a layer repeats over time."""
-    smoke: bool = False
-    """A tiny run on generated tones."""
-    run: RunConfig = dataclasses.field(
-        default_factory=lambda: RunConfig(
-            run_dir=Path("runs/speech"), max_seconds=1800.0, steps_per_call=4
-        )
-    )
-    """How long, and where it is kept. Every network gets its share of --max-seconds."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateOptions:
-    """Score the networks of a run on recordings of your own."""
-
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
-    """Folder of the run."""
-    data: Path | None = None
-    """Folder with DIGIT_SPEAKER_NUMBER.wav files, or zips of them."""
-    json: bool = False
-    """End with one line of JSON."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PredictOptions:
-    """Read digits off a WAV file of any rate, mono or stereo."""
-
-    file: Annotated[tyro.conf.Positional[Path], INPUT_FILE]
-    """The sound."""
-    run_dir: Path = Path("runs/speech")
-    """Folder of a finished run."""
-    picture: Path | None = None
-    """Where to draw what was heard."""
 
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
     clock = Clock()
     check_options(options, validated=options.validation_fraction > 0)
+    if options.transcripts:
+        learn_transcribed(options, clock)
+        return
+    if options.units != Options.units:
+        raise lstm_jax.InputError("--units: expected --transcripts beside it")
     if options.smoke:
         run = dataclasses.replace(options.run, max_seconds=None)
         options = dataclasses.replace(options, run=run)
@@ -152,7 +123,8 @@ def learn_from(
     run_dir = options.run.run_dir
     assert run_dir is not None
     speakers = by_speaker(recordings)
-    teach = Teacher(options, 2 if options.validate else 2 + 2 * len(speakers))
+    left_out = [] if options.validate or len(speakers) == 1 else list(speakers)
+    teach = Teacher(options, 2 + 2 * len(left_out))
     known, tested = official_split(recordings, options.validate)
     print(f"official split, {len(known)} recordings to learn from")
     with interruptible() as stop:
@@ -163,17 +135,20 @@ def learn_from(
         if options.validate:
             return
         unseen = {}
-        for speaker, mine in speakers.items():
+        if not left_out:
+            print("one speaker, so none is left out")
+        for speaker in left_out:
             others = [r for r in recordings if r.speaker != speaker]
             print(f"without {speaker}, {len(others)} recordings to learn from")
-            place = run_dir / "speakers" / speaker
+            place = run_dir / "speakers" / folder_name(speaker)
+            mine = speakers[speaker]
             unseen[speaker] = without_speaker(teach, others, mine, place, stop)
     if not lstm_jax.distributed.is_primary():
         return
     minutes = clock.minutes
     command = command_line("speech", options)
     results = command, official, unseen, minutes, files
-    write_results(run_dir, options.smoke, *results)
+    write_results(run_dir, options.smoke, *results, held_out_of(recordings))
 
 
 def without_speaker(
@@ -184,7 +159,7 @@ def without_speaker(
     stop: Stop,
 ) -> Comparison:
     """Train on all other speakers and test on one, unless that was done before."""
-    kept = place.with_suffix(".json")
+    kept = place.with_name(f"{place.name}.json")
     if lstm_jax.distributed.any_process(kept.exists()):
         return read_comparison(kept)
     found = compare(teach(others, place, stop), others, mine, rounds=1)
@@ -236,6 +211,11 @@ class Teacher:
         held_out: Sequence[Recording] = ()
         if self._held_out:
             count = max(1, round(self._held_out * len(recordings)))
+            if count == len(recordings):
+                raise lstm_jax.InputError(
+                    "--validation-fraction: expected recordings left to learn from, "
+                    f"found {count} in all"
+                )
             order = np.random.default_rng(self._run.seed).permutation(len(recordings))
             held_out = [recordings[k] for k in order[:count]]
             recordings = [recordings[k] for k in sorted(order[count:])]
@@ -277,6 +257,9 @@ def compare(
 def draw(networks: Networks, tested: Sequence[Recording], path: Path) -> None:
     """The longest of the first joined utterances, and what was heard in it."""
     sounds, references = utterances(tested, rounds=1)
+    if not sounds:
+        print("too few recordings to be joined, so no picture of a joined one")
+        return
     samples, said = max(
         zip(sounds[:8], references[:8], strict=True), key=lambda pair: len(pair[1])
     )
@@ -286,24 +269,44 @@ def draw(networks: Networks, tested: Sequence[Recording], path: Path) -> None:
 
 def picture(path: Path, samples: np.ndarray, scores: np.ndarray, before: str) -> None:
     """A sound and what was heard in it."""
+    best = prefix_beam_search(scores, digits.BEAM)[0]
+    title = f"{before}heard: {names(best.symbols)}"
+    draw_heard(path, samples, scores, FRONTEND, NAMES, title)
+
+
+def draw_heard(
+    path: Path,
+    samples: np.ndarray,
+    scores: np.ndarray,
+    frontend: LogMelFrontend,
+    symbols: Sequence[str],
+    title: str,
+) -> None:
+    """A sound, and the probability of each symbol in it."""
     from experiments.speech.plots import draw_transcript
 
-    best = prefix_beam_search(scores, digits.BEAM)[0]
     draw_transcript(
         path,
-        log_mel(samples, FRONTEND.bands),
-        FRONTEND.bands,
+        log_mel(samples, frontend.bands),
+        frontend.bands,
         np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)),
-        FRONTEND.seconds,
-        NAMES,
-        f"{before}heard: {names(best.symbols)}",
+        frontend.seconds,
+        symbols,
+        title,
     )
 
 
 def predict(options: PredictOptions) -> None:
     """Say what is heard in a file."""
     lstm_jax.report.check_picture(options.picture)
-    sound = resample(read_wav(options.file), RATE)
+    sound = read_sound(options.file)
+    if sound.lost:
+        warn(f"{options.file}: cut short, {sound.lost:,} samples are missing")
+    sound = resample(sound, RATE)
+    saved = lstm_jax.models.load_model(options.run_dir, APPLICATION)
+    if vocabulary := vocabulary_of(saved):
+        predict_transcribed(options, sound.samples, saved.model, vocabulary)
+        return
     networks = load_networks(options.run_dir, APPLICATION)
     scores = networks.read([FRONTEND.frames(sound.samples)])[0]
     for hypothesis in prefix_beam_search(scores, digits.BEAM)[:3]:
@@ -316,8 +319,54 @@ def predict(options: PredictOptions) -> None:
         picture(options.picture, sound.samples, scores, "")
 
 
+def predict_transcribed(
+    options: PredictOptions,
+    samples: np.ndarray,
+    model: Model,
+    vocabulary: Vocabulary,
+) -> None:
+    """Say what a network that has learned from transcripts hears.
+
+    Raises:
+        InputError: a picture is asked for of a network that names whole words.
+    """
+    if vocabulary.units == "words":
+        if options.picture:
+            raise lstm_jax.InputError("--picture: expected a run that reads characters")
+        scores = name_words(model, [samples])[0]
+        for k in np.argsort(-scores)[:3]:
+            share = np.exp(scores[k])
+            print(f"heard: {vocabulary.symbols[k]}   (probability {share:.3f})")
+        return
+    logits = read_characters(model, [samples])[0]
+    heard = prefix_beam_search(logits, digits.BEAM)[:3]
+    for hypothesis in heard:
+        said = vocabulary.decode(hypothesis.symbols) or "nothing"
+        share = np.exp(hypothesis.log_probability)
+        print(f"heard: {said}   (probability {share:.3f})")
+    if options.picture:
+        symbols = [lstm_jax.report.drawable(symbol) for symbol in vocabulary.symbols]
+        said = lstm_jax.report.drawable(vocabulary.decode(heard[0].symbols))
+        draw_heard(options.picture, samples, logits, FINE, symbols, f"heard: {said}")
+
+
 def evaluate(options: EvaluateOptions) -> None:
     """Score the networks of a run on recordings, and on digits joined from them."""
+    saved = lstm_jax.models.load_model(options.run_dir, APPLICATION)
+    if vocabulary := vocabulary_of(saved):
+        score = evaluate_transcribed(options, saved.model, vocabulary)
+        print(
+            f"{score.tested} recordings, {METRICS[vocabulary.units]}: "
+            f"{score.number(vocabulary.units)}"
+        )
+        if options.json:
+            print(json.dumps(score.record(vocabulary.units)))
+        return
+    if options.transcripts:
+        raise lstm_jax.InputError(
+            f"--transcripts: expected a run that has learned from some, found "
+            f"{options.run_dir}, which reads digits"
+        )
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a folder of recordings, found none")
     recordings = read_recordings(options.data)

@@ -1,101 +1,60 @@
-"""Sounds from WAV files, their rate, and where they are loud. NumPy and SciPy only."""
+"""Sounds from files, their rate, and where they are loud. NumPy and SciPy only.
 
-import dataclasses
+WAV files are read by `wav.py`; FLAC, Ogg, MP3 and others by the soundfile package, if
+it is there.
+"""
+
 import io
 import math
-import wave
-import zipfile
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from experiments.speech.wav import OtherFormat, Sound, check_rate, decode_wav
 from lstm_jax import InputError
 
-_FULL_SCALE = {1: 2**7, 2: 2**15, 3: 2**23, 4: 2**31}  # by bytes per sample
+_LARGEST = 2**32  # bytes of a file; a WAV file has no more
 
 
-@dataclasses.dataclass(frozen=True)
-class Sound:
-    """`samples`, [N] float32 from -1 to 1, `rate` of them per second; one channel."""
-
-    samples: np.ndarray
-    rate: int
-
-    @property
-    def seconds(self) -> float:
-        """How long it is."""
-        return len(self.samples) / self.rate
-
-
-def read_wav(path: Path) -> Sound:
-    """A WAV file, its channels averaged.
+def read_sound(path: Path) -> Sound:
+    """A file of sound, its channels averaged.
 
     Raises:
-        InputError: it is missing, no WAV file of PCM samples, or empty.
+        InputError: it is missing, no sound, or empty.
     """
     try:
-        return decode_wav(path.read_bytes(), str(path))
+        if path.is_file() and path.stat().st_size > _LARGEST:
+            raise InputError(f"{path}: expected a sound of 4 GiB at most")
+        return decode_sound(path.read_bytes(), str(path))
     except OSError as error:
         raise InputError(
-            f"{path}: expected a WAV file, found: {error.strerror}"
+            f"{path}: expected a file of sound, found: {error.strerror}"
         ) from None
 
 
-def decode_wav(content: bytes, name: str) -> Sound:
+def decode_sound(content: bytes, name: str) -> Sound:
     """The same from the bytes of a file; `name` is what an error calls it."""
     try:
-        with wave.open(io.BytesIO(content)) as reader:
-            channels, width = reader.getnchannels(), reader.getsampwidth()
-            rate, raw = reader.getframerate(), reader.readframes(reader.getnframes())
-    except (wave.Error, EOFError) as error:
-        reason = str(error) or "a file that ends too early"
-        raise InputError(
-            f"{name}: expected a WAV file of PCM samples, found: {reason}"
-        ) from None
-    if width not in _FULL_SCALE or rate < 1:
-        raise InputError(
-            f"{name}: expected samples of 8, 16, 24 or 32 bits, found {8 * width} bits "
-            f"at {rate} Hz"
-        )
-    raw = raw[: len(raw) // (width * channels) * width * channels]
-    if not raw:
+        return decode_wav(content, name)
+    except OtherFormat as error:
+        return _decode_other(content, name, error)
+
+
+def _decode_other(content: bytes, name: str, why: OtherFormat) -> Sound:
+    """Read what is no WAV file of samples, by soundfile."""
+    try:
+        import soundfile
+    except (ImportError, OSError):  # or without its library
+        raise InputError(f"{why}; pip install '.[audio]' reads other kinds") from None
+    try:
+        samples, rate = soundfile.read(io.BytesIO(content), always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: expected a sound, found: {reason}") from None
+    check_rate(rate, name)
+    if not len(samples):
         raise InputError(f"{name}: expected a sound, found no samples")
-    samples = _numbers(raw, width).reshape(-1, channels).mean(axis=1)
-    return Sound((samples / _FULL_SCALE[width]).astype(np.float32), rate)
-
-
-def wav_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every WAV file below a folder, also inside zips there.
-
-    Raises:
-        InputError: there is no such folder, or one of the zips is damaged.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: expected a folder of WAV files, found none")
-    for path in sorted(folder.rglob("*.wav")):
-        yield path.name, path.read_bytes()
-    for path in sorted(folder.rglob("*.zip")):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for name in sorted(archive.namelist()):
-                    if name.endswith(".wav"):
-                        yield Path(name).name, archive.read(name)
-        except (OSError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{path}: expected a zip file, found: {error}") from None
-
-
-def _numbers(raw: bytes, width: int) -> np.ndarray:
-    """Little-endian integers of `width` bytes; those of one byte are unsigned."""
-    if width == 1:
-        return np.frombuffer(raw, np.uint8).astype(np.float64) - 128
-    if width == 3:
-        # The three bytes become the upper ones of four, which keeps the sign.
-        whole = np.zeros((len(raw) // 3, 4), np.uint8)
-        whole[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
-        return whole.view("<i4")[:, 0] / 256.0
-    return np.frombuffer(raw, f"<i{width}").astype(np.float64)
+    return Sound(samples.mean(axis=1).astype(np.float32), rate)
 
 
 def resample(sound: Sound, rate: int) -> Sound:

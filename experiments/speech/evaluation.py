@@ -14,9 +14,10 @@ from experiments import digits
 from experiments.digits import Networks, Report
 from experiments.known_data import FSDD, described
 from experiments.results import DataFile, Result, write_result
-from experiments.speech.audio import Sound, split_on_silence
+from experiments.speech.audio import split_on_silence
 from experiments.speech.baseline import make_templates
 from experiments.speech.data import FRONTEND, RATE, Recording, utterances, words
+from experiments.speech.wav import Sound
 from lstm_jax.metrics import Edits
 
 
@@ -95,19 +96,32 @@ def write_results(
     unseen: dict[str, Comparison],
     minutes: float,
     files: Sequence[DataFile] = (),
+    held_out: str = "recordings 0 to 4",
 ) -> None:
-    """One result for isolated digits, and one, the last, for joined ones."""
+    """One result for isolated digits, and one, the last, for joined ones.
+
+    Args:
+        run_dir: where they go.
+        smoke: whether the data were generated.
+        command: what was run.
+        official: what was made of the official split.
+        unseen: of each speaker that was left out; none if there is one only.
+        minutes: that it took.
+        files: the data.
+        held_out: which recordings are the test.
+    """
     networks = official.networks, {k: found.networks for k, found in unseen.items()}
     templates = official.templates, {k: found.templates for k, found in unseen.items()}
     names = [file.name for file in files] or ["generated tones"] * smoke
-    own = ", ".join([*names, f"{len(unseen)} speakers"])
+    speakers = f"{len(unseen)} speakers" if unseen else "1 speaker"
+    own = ", ".join([*names, speakers])
     is_fsdd = tuple(file.sha256 for file in files) == FSDD["sha256"]
     shared = {"minutes": minutes, "command": command}
     isolated = Result(
         **described(
             "Speech recognition, isolated digits",
-            f"{'official ' * is_fsdd}test, recordings 0 to 4; and each speaker unseen "
-            "in turn",
+            f"{'official ' * is_fsdd}test, {held_out}"
+            + "; and each speaker unseen in turn" * bool(unseen),
             files,
             own,
         ),
@@ -135,16 +149,21 @@ def write_results(
 def accuracies(official: Report, unseen: dict[str, Report]) -> str:
     """Of isolated digits."""
     each = {name: found.accuracy for name, found in unseen.items()}
-    return f"{official.accuracy:.2f}; {means(each)}"
+    return f"{official.accuracy:.2f}{means(each)}"
 
 
 def error_rates(official: Report, unseen: dict[str, Report]) -> str:
-    """Of joined digits, by beam search."""
-    each = {name: 100 * found.beam.error_rate for name, found in unseen.items()}
-    return f"{100 * official.beam.error_rate:.2f}; {means(each)}"
+    """Of joined digits, by beam search; of those who said three or more."""
+    if not official.beam.length:
+        return "too few recordings to be joined"
+    joined = {name: found.beam for name, found in unseen.items() if found.beam.length}
+    each = {name: 100 * edits.error_rate for name, edits in joined.items()}
+    return f"{100 * official.beam.error_rate:.2f}{means(each)}"
 
 
 def means(each: dict[str, float]) -> str:
-    """The mean over speakers, and each of them."""
+    """The mean over speakers, and each of them; nothing if there are none."""
+    if not each:
+        return ""
     names = ", ".join(f"{name} {value:.1f}" for name, value in each.items())
-    return f"unseen speakers {np.mean(list(each.values())):.2f} ({names})"
+    return f"; unseen speakers {np.mean(list(each.values())):.2f} ({names})"

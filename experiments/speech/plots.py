@@ -64,7 +64,8 @@ def draw_transcript(
     )
     for symbol, name in enumerate(names, 1):
         _trace(above, times, posteriors[:, symbol], name, f"C{(symbol - 1) % 10}")
-    save_figure(figure, path, dpi=110)
+    shows = "A spectrogram, above it the probability of each symbol at each moment."
+    save_figure(figure, path, 110, shows)
 
 
 def _name_frequencies(axes: Axes, bands: MelBands) -> None:

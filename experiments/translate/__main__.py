@@ -14,6 +14,7 @@ Command   python -m experiments.translate --data FOLDER
           python -m experiments.translate --resume --run-dir runs/translate
           python -m experiments.translate evaluate runs/translate --data FILE FILE
           python -m experiments.translate predict runs/translate "Ein Hund läuft."
+          python -m experiments.translate predict runs/translate my.de --out my.en
 Others    LSTM without attention 13.8, GRU with attention 28.3, Transformer 36.5, greedy
           (the notebooks of bentrevett/pytorch-seq2seq, other tokenization).
 """
@@ -38,15 +39,17 @@ from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result, describe_file, write_result
 from experiments.runs import RunOptions, begun, check_options
+from experiments.texts import check_out, given_texts, write_rows, write_text
 from experiments.translate.baseline import learn_lexicon, translate_by_words
 from experiments.translate.data import (
     ParallelParts,
     part_files,
+    read_lines,
     read_parallel,
     read_parts,
     split_pairs,
 )
-from lstm_jax.cli import run_command
+from lstm_jax.cli import RunDir, run_command
 from lstm_jax.config import (
     MOST,
     CellName,
@@ -58,7 +61,6 @@ from lstm_jax.config import (
     ZeroOrMore,
     check_bounds,
 )
-from lstm_jax.data import learn_subwords, save_tokenizer
 from lstm_jax.training import Stop, interruptible
 
 if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
@@ -126,11 +128,14 @@ class EvaluateOptions:
     Args:
         run_dir: what the training has left.
         data: two files, parallel line by line: what to translate, and how.
+        out: file for a table of the texts, their references and translations, by beam
+            search: `.csv`, or `.tsv` with tabs.
         json: end with one line of JSON.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: RunDir
     data: tuple[Path, ...] = ()
+    out: Path | None = None
     json: bool = False
 
 
@@ -138,17 +143,31 @@ class EvaluateOptions:
 class PredictOptions:
     """Translate sentences of your own.
 
+    A line is written for every sentence, in their order; an empty one stays empty.
+
     Args:
         run_dir: what the training has left.
-        sentences: to be translated; without any, the lines of the standard input are.
+        sentences: to be translated; or files, as of --data; or - for the standard
+            input, which is read too if nothing is given.
+        data: files with a sentence per line, or tables, `.csv` or `.tsv`.
+        text_column: of a table: the name of the column of sentences; or its number,
+            from 1, where the first line has no names.
+        references: a file with a translation for each of the sentences, to score by
+            BLEU.
+        out: file for the translations instead of the standard output; one that ends in
+            `.csv` or `.tsv` is a table of the sentences too.
         beam: width of the beam; 0 for the likeliest symbol each time.
         picture: where to draw the attention for the first sentence that has words.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: RunDir
     sentences: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SENTENCE")
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[SENTENCE ...]")
     ] = ()
+    data: tuple[Path, ...] = ()
+    text_column: str = "text"
+    references: Path | None = None
+    out: Path | None = None
     beam: ZeroOrMore = BEAM
     picture: Path | None = None
 
@@ -185,7 +204,6 @@ def files_of(options: Options) -> list[DataFile]:
 
 def learn(options: Options) -> None:
     """Check everything, then run."""
-    need_sacrebleu()
     check(options)
     if options.smoke:
         run = dataclasses.replace(options.run, epochs=40, evaluations=2)
@@ -193,6 +211,7 @@ def learn(options: Options) -> None:
         parts = split_pairs(generated())
     else:
         parts = read_parts(options.data, options.languages, options.test)
+    need_sacrebleu()
     if not options.capitals:
         parts = parts.in_lower_case()
     files = files_of(options)
@@ -242,14 +261,15 @@ def train(
     from experiments.translate.inference import TextTranslator
     from experiments.translate.task import (
         NAME,
-        TOKENIZERS,
         encode_pairs,
+        save_tables,
+        tables_of,
         translation_task,
     )
 
     run = options.run
-    source = learn_subwords((s for s, _ in parts.train), options.symbols)
-    target = learn_subwords((t for _, t in parts.train), options.symbols)
+    folder = run_dir if run.resume else None
+    source, target = tables_of(parts.train, options.symbols, folder)
     sizes = {
         **{"source_size": len(source), "target_size": len(target), "layers": 1},
         **{"embedding": options.embedding, "hidden": options.hidden},
@@ -257,8 +277,7 @@ def train(
     }
     spec = lstm_jax.models.ModelSpec("seq2seq", sizes)
     if lstm_jax.distributed.is_primary():
-        for tokenizer, file in zip((source, target), TOKENIZERS, strict=True):
-            save_tokenizer(tokenizer, run_dir / file)
+        save_tables((source, target), run_dir)
     loss = functools.partial(lstm_jax.models.seq2seq_loss, smoothing=SMOOTHING)
     compiled = lstm_jax.training.CompiledSteps(
         lstm_jax.training.with_precision(loss, options.precision),
@@ -324,14 +343,18 @@ def evaluate(options: EvaluateOptions) -> None:
     """Score a trained translator on parallel texts."""
     from experiments.translate.inference import load_translator
 
-    need_sacrebleu()
     if len(options.data) != 2:
         raise lstm_jax.InputError(
             f"--data: expected two files, found {len(options.data)}"
         )
+    need_sacrebleu()
+    check_out(options.out)
     pairs = read_parallel(*options.data)
     translator = load_translator(options.run_dir)
-    greedy, beam, _ = score_both(translator, pairs)
+    greedy, beam, written = score_both(translator, pairs)
+    if options.out:
+        rows = [(*pair, ours) for pair, ours in zip(pairs, written, strict=True)]
+        write_rows(options.out, ("text", "reference", "translation"), rows)
     print(f"greedy {greedy}\nbeam   {beam}")
     if options.json:
         scores = {"greedy": greedy.score, "beam": beam.score}
@@ -385,18 +408,56 @@ def predict(options: PredictOptions) -> None:
 
     check_bounds(options)
     lstm_jax.report.check_picture(options.picture)
+    check_out(options.out)
+    sentences, _ = given_texts(options.sentences, options.data, options.text_column)
+    references = references_for(sentences, options.references)
     translator = load_translator(options.run_dir)
-    # Python has no standard input where the shell has closed it.
-    sentences = options.sentences or [line.strip() for line in sys.stdin or ()]
     search = Search(options.beam, ALPHA)
-    for line in translate(translator, sentences, search):
-        print(line)
+    written = translate(translator, sentences, search)
+    write_translations(options.out, sentences, references, written)
+    if references is not None:
+        columns = zip(sentences, references, written, strict=True)
+        scored = [each for each in columns if each[0] and each[1]]
+        pairs = [(sentence, reference) for sentence, reference, _ in scored]
+        # Beside the translations, if they are on the standard output.
+        aside = None if options.out else sys.stderr
+        print(score(translator, [ours for _, _, ours in scored], pairs), file=aside)
     if options.picture:
         first = next(filter(str.strip, sentences), None)
         if first is None:
             raise lstm_jax.InputError("--picture: expected a sentence, found none")
         picture = attention_of(translator, first, search)
         draw_attention(*picture, options.picture)
+
+
+def references_for(sentences: Sequence[str], path: Path | None) -> list[str] | None:
+    """The references in a file, one for each sentence."""
+    if path is None:
+        return None
+    need_sacrebleu()
+    references = read_lines(path)
+    if len(references) != len(sentences) or not any(references):
+        raise lstm_jax.InputError(
+            f"--references: expected {len(sentences)} lines, one for each sentence, "
+            f"found {len(references)} in {path}"
+        )
+    return references
+
+
+def write_translations(
+    out: Path | None,
+    sentences: Sequence[str],
+    references: Sequence[str] | None,
+    written: Sequence[str],
+) -> None:
+    """Write translations, a line each; or a table, if the file's name says so."""
+    if out is None or out.suffix.lower() not in (".csv", ".tsv"):
+        write_text(out, "".join(f"{line}\n" for line in written))
+        return
+    columns = {"text": sentences, "translation": written}
+    if references is not None:
+        columns["reference"] = references
+    write_rows(out, [*columns], zip(*columns.values(), strict=True))
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:

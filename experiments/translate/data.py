@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lstm_jax import InputError
-from lstm_jax.data import bytes_of
+from lstm_jax.data import composed, plain_lines, read_plain
+from lstm_jax.errors import warn
 
 Pairs = list[tuple[str, str]]  # a sentence and its translation
 _HELD_OUT = 1000  # pairs at most, for validation and for the test
@@ -58,6 +59,10 @@ def part_files(
         raise InputError(
             f"--data: expected a folder or two files, found {len(data)} paths"
         )
+    if data[0].is_file():
+        raise InputError(
+            f"--data: expected a folder or two files, found one file, {data[0]}"
+        )
     source, target = languages
     return [
         (
@@ -91,10 +96,12 @@ def read_parallel(source: Path, target: Path) -> Pairs:
     sentences.
 
     Raises:
-        InputError: a file is missing or no UTF-8 text, they are of unequal length, or
-            there is nothing in them.
+        InputError: a file is missing or no text, they are of unequal length, but for
+            empty lines at the end, or there is nothing in them.
     """
     ours, theirs = read_lines(source), read_lines(target)
+    if len(ours) != len(theirs):
+        ours, theirs = _without_end(ours), _without_end(theirs)
     if len(ours) != len(theirs):
         raise InputError(
             f"expected as many lines in {target} as in {source}, {len(ours)}, "
@@ -103,22 +110,26 @@ def read_parallel(source: Path, target: Path) -> Pairs:
     pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a and b]
     if not pairs:
         raise InputError(f"{source}: expected sentences, found none")
+    lone = sum(bool(a) != bool(b) for a, b in zip(ours, theirs, strict=True))
+    if lone:
+        warn(f"{source}, {target}: pairs with an empty side are left out, {lone}")
     return pairs
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text, white space within them made single spaces.
+    """The lines of a text in normal form C, their white space made single spaces.
 
     Raises:
-        InputError: the file is missing or no UTF-8 text.
+        InputError: the file is missing or no text, see `decode_plain`.
     """
-    try:
-        text = b"".join(bytes_of(path)).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: expected UTF-8 text, found other data at byte {error.start}"
-        ) from None
-    return [" ".join(line.split()) for line in text.removesuffix("\n").split("\n")]
+    lines = plain_lines(composed(read_plain(path)))
+    return [" ".join(line.split()) for line in lines]
+
+
+def _without_end(lines: list[str]) -> list[str]:
+    """The lines up to the last one that has words."""
+    last = max((k for k, line in enumerate(lines) if line), default=-1)
+    return lines[: last + 1]
 
 
 def _lower(pairs: Pairs) -> Pairs:

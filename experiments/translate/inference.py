@@ -3,15 +3,15 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.translate.task import NAME, TOKENIZERS, few_shapes, pad_sources
-from lstm_jax import InputError, Seq2Seq, beam_search, greedy_search
-from lstm_jax.data import END, START, BPETokenizer, load_tokenizer
+from experiments.translate.task import NAME, load_tables, pad_sources
+from lstm_jax import Seq2Seq, beam_search, greedy_search
+from lstm_jax.data import END, START, BPETokenizer
 from lstm_jax.distributed import bounded_jit
 from lstm_jax.models import DecoderStates, load_model
 from lstm_jax.typing import (
@@ -24,6 +24,8 @@ from lstm_jax.typing import (
 )
 
 _LONGER = (1.5, 10)  # a translation has at most 1.5 times as many symbols, and 10 more
+_SHORTEST = 8  # what a shorter sentence is padded to
+_ROWS = 32  # sentences side by side, however many there are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,19 +66,17 @@ def load_translator(run_dir: Path) -> TextTranslator:
         InputError: there is none, or it is damaged.
     """
     saved = load_model(run_dir, NAME)
-    tables = [load_tokenizer(run_dir / file) for file in TOKENIZERS]
-    source, target = tables
-    if not isinstance(source, BPETokenizer) or not isinstance(target, BPETokenizer):
-        raise InputError(f"{run_dir}: expected tables of subwords, found others")
-    return TextTranslator(
-        saved.model, source, target, bool(saved.settings.get("lower_case"))
-    )
+    lower_case = bool(saved.settings.get("lower_case"))
+    return TextTranslator(saved.model, *load_tables(run_dir), lower_case)
 
 
 def translate(
     translator: TextTranslator, texts: Sequence[str], search: Search = GREEDY_SEARCH
 ) -> list[str]:
-    """The translations of sentences; that of an empty one is empty."""
+    """The translations of sentences; that of an empty one is empty.
+
+    None depends on the others: see `translate_ids`.
+    """
     sources = [translator.encode(text) for text in texts]
     found = translate_ids(translator.model, sources, search)
     return [translator.target.decode(ids) for ids in found]
@@ -85,18 +85,29 @@ def translate(
 def translate_ids(
     model: Seq2Seq, sources: Sequence[np.ndarray], search: Search = GREEDY_SEARCH
 ) -> list[list[int]]:
-    """`translate`, from ids to ids, without START and END."""
+    """`translate`, from ids to ids, without START and END.
+
+    A sentence is padded to the next power of two, which also says how long its
+    translation may be, and always has as many neighbours, be they empty. So a longer
+    one beside it changes nothing, and matrix products are summed in the same order.
+    """
     found: list[list[int]] = [[] for _ in sources]
-    full = [k for k, source in enumerate(sources) if len(source)]
-    lengths = np.array([[len(sources[k])] for k in full])
-    for rows, (steps,) in few_shapes(lengths) if full else ():
-        places = [full[k] for k in rows[rows >= 0]]
-        batch = pad_sources([sources[k] for k in places], len(rows), steps)
+    for places, steps in _alike([len(source) for source in sources]):
+        batch = pad_sources([sources[k] for k in places], _ROWS, steps)
         limit = math.ceil(_LONGER[0] * steps) + _LONGER[1]
         ids = np.asarray(_search(model, **batch, search=search, limit=limit))
         for place, row in zip(places, ids, strict=False):
             found[place] = _until_end(row.tolist())
     return found
+
+
+def _alike(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+    """Which sentences are read together, and the length they are padded to."""
+    steps = [max(_SHORTEST, 1 << (n - 1).bit_length()) for n in lengths]
+    for shape in sorted(set(steps)):
+        places = [k for k, n in enumerate(lengths) if n and steps[k] == shape]
+        for first in range(0, len(places), _ROWS):
+            yield places[first : first + _ROWS], shape
 
 
 def attention_of(

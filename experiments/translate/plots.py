@@ -37,7 +37,8 @@ def draw_attention(
     axes.set_xlabel("read")
     axes.set_ylabel("written")
     figure.colorbar(picture, ax=axes, label="attention", shrink=0.8)
-    save_figure(figure, path, dpi=110)
+    shows = "Attention: a row for each symbol written, a column for each one read."
+    save_figure(figure, path, 110, shows)
 
 
 def _shown(symbols: Sequence[str]) -> list[str]:

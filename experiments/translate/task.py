@@ -4,12 +4,13 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from jax import Array
 
 from experiments.translate.data import Pairs
-from lstm_jax import Seq2Seq, Task
+from lstm_jax import InputError, Seq2Seq, Task
 from lstm_jax.data import (
     END,
     IGNORED,
@@ -17,8 +18,11 @@ from lstm_jax.data import (
     Batch,
     BPETokenizer,
     BucketedBatches,
+    learn_subwords,
+    load_tokenizer,
     make_buckets,
     pad,
+    save_tokenizer,
 )
 from lstm_jax.distributed import bounded_jit
 from lstm_jax.metrics import LossSums
@@ -59,6 +63,42 @@ def pad_sources(sources: list[np.ndarray], rows: int, steps: int) -> Batch:
     lengths = np.zeros(rows, np.int32)
     lengths[: len(sources)] = [len(source) for source in sources]
     return {"sources": pad(sources, rows, steps, 0), "lengths": lengths}
+
+
+Tables = tuple[BPETokenizer, BPETokenizer]  # of the source and of the target
+
+
+def tables_of(pairs: Pairs, size: int, kept: Path | None) -> Tables:
+    """The subwords of both languages.
+
+    Args:
+        pairs: to be learned from.
+        size: symbols of each language.
+        kept: the folder of the run that is gone on with, which may have tables already,
+            be they of a former version.
+    """
+    if kept and all((kept / file).exists() for file in TOKENIZERS):
+        return load_tables(kept)
+    source, target = (learn_subwords((p[k] for p in pairs), size) for k in (0, 1))
+    return source, target
+
+
+def save_tables(tables: Tables, run_dir: Path) -> None:
+    """Leave the tables for `load_tables`."""
+    for tokenizer, file in zip(tables, TOKENIZERS, strict=True):
+        save_tokenizer(tokenizer, run_dir / file)
+
+
+def load_tables(run_dir: Path) -> Tables:
+    """Read the tables of a run.
+
+    Raises:
+        InputError: a file is missing, damaged, or another table.
+    """
+    source, target = (load_tokenizer(run_dir / file) for file in TOKENIZERS)
+    if not isinstance(source, BPETokenizer) or not isinstance(target, BPETokenizer):
+        raise InputError(f"{run_dir}: expected tables of subwords, found others")
+    return source, target
 
 
 def encode_pairs(pairs: Pairs, source: BPETokenizer, target: BPETokenizer) -> Examples:

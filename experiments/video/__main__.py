@@ -329,7 +329,7 @@ def draw(
     recognizer: Recognizer, tested: Movements, score: Score, run_dir: Path
 ) -> None:
     """The confusion matrix of the test, and one of its sequences, still and moving."""
-    draw_confusions(score, recognizer.classes, run_dir / "confusion.png")
+    draw_confusions(score, tested, recognizer.classes, run_dir / "confusion.png")
     names = [tested.classes[label] for label in tested.labels]
     number = names.index(SHOWN) if SHOWN in names else 0
     for suffix in ("png", "gif"):
@@ -337,12 +337,25 @@ def draw(
         picture(recognizer, tested.sequences[number], path, names[number])
 
 
-def draw_confusions(score: Score, classes: Sequence[str], path: Path) -> None:
+def draw_confusions(
+    score: Score, tested: Movements, classes: Sequence[str], path: Path
+) -> None:
     """Which action was taken for which."""
     count = len(classes)
     matrix = np.bincount(score.labels * count + score.found, minlength=count**2)
     title = f"{len(score.labels)} sequences, {score.ours:.1f} % recognized"
-    lstm_jax.report.draw_confusion(matrix.reshape(count, count), classes, path, title)
+    described = (
+        f"sequence {k} of the test, of person {subject}, {len(frames)} frames"
+        for k, (subject, frames) in enumerate(
+            zip(tested.subjects.tolist(), tested.sequences, strict=True), 1
+        )
+    )
+    examples = list(
+        zip(score.labels.tolist(), score.found.tolist(), described, strict=True)
+    )
+    lstm_jax.report.draw_confusion(
+        matrix.reshape(count, count), classes, path, title, examples
+    )
 
 
 def picture(

@@ -62,7 +62,10 @@ def draw_sequence(
     _name_sides(above)
     _draw_chances(below, chances, classes)
     figure.suptitle(_title(chances[-1], classes, done))
-    save_figure(figure, path, dpi=110)
+    shows = (
+        "A skeleton at some moments, below the probability of each action over time."
+    )
+    save_figure(figure, path, 110, shows)
 
 
 def write_movie(
@@ -181,4 +184,5 @@ def draw_strips(path: Path, strips: Mapping[str, NDArray[np.floating]]) -> None:
     for number, place in enumerate(axes[-1], start=1):
         place.text(0.5, -0.15, f"{number}", ha="center", transform=place.transAxes)
     figure.supxlabel("frame")
-    save_figure(figure, path, dpi=100)
+    shows = "Frames one after another: what was shown, and what the network foresaw."
+    save_figure(figure, path, 100, shows)

@@ -23,5 +23,8 @@ if TYPE_CHECKING:
     from lstm_jax.cells.peephole import PeepholeCell as PeepholeCell
     from lstm_jax.cells.peephole import PeepholeParams as PeepholeParams
     from lstm_jax.cells.protocol import Cell as Cell
+    from lstm_jax.cells.variant import CoupledCell as CoupledCell
+    from lstm_jax.cells.variant import VariantCell as VariantCell
+    from lstm_jax.cells.variant import VariantParams as VariantParams
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

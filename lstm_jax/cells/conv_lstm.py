@@ -27,7 +27,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import GATES, LSTMState, apply_gates, zero_lstm_state
-from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.protocol import Cell, add_bias
 from lstm_jax.typing import PRNGKey, StepGates, StepInput
 
 
@@ -38,7 +38,7 @@ class ConvLSTMParams:
 
     w_x: Array
     w_h: Array
-    b: Array
+    b: Array | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,9 @@ class ConvLSTMCell(Cell):
         """
         sources = [self._channels(size) for size in (input_size, hidden_size)]
         channels = sources[1]
-        glorot = jax.nn.initializers.glorot_uniform(in_axis=(0, 1, 2))
+        glorot = jax.nn.initializers.glorot_uniform(
+            in_axis=(0, 1, 2), dtype=jnp.float32
+        )
         kernels = [
             jnp.concatenate(
                 [
@@ -114,7 +116,7 @@ class ConvLSTMCell(Cell):
             ("w_h", params.w_h, (*square, channels, columns)),
             ("b", params.b, (columns,)),
         ):
-            if array.shape != expected:
+            if array is not None and array.shape != expected:
                 raise ValueError(
                     f"{self.name}: expected {name} {list(expected)} for {channels} "
                     f"channels, found {list(array.shape)}"
@@ -159,7 +161,8 @@ class ConvLSTMCell(Cell):
             axis=-1,
         )
         kernels = jnp.concatenate([weights.w_x, weights.w_h], axis=2)
-        gates = jnp.split(convolve(maps, kernels) + weights.b, len(GATES), axis=-1)
+        z = add_bias(convolve(maps, kernels), weights.b)
+        gates = jnp.split(z, len(GATES), axis=-1)
         return jnp.concatenate([gate.reshape(*leading, -1) for gate in gates], axis=-1)
 
     def _channels(self, size: int) -> int:

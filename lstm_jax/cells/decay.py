@@ -26,7 +26,7 @@ from lstm_jax.cells.lstm import (
     init_lstm,
     zero_lstm_state,
 )
-from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.protocol import Cell, add_bias
 from lstm_jax.typing import PRNGKey, StepGates, StepInput
 
 _RATE = 0.1  # of the first W_γ, below Glorot's: a memory that starts out lasting
@@ -39,7 +39,7 @@ class DecayParams:
 
     w_x: Array
     w_h: Array
-    b: Array
+    b: Array | None
     w_decay: Array
     b_decay: Array
 
@@ -78,7 +78,7 @@ class DecayCell(Cell):
                 f"gaps: expected 1 to {input_size}, the inputs, found {self.gaps}"
             )
         plain = init_lstm(key, input_size, hidden_size, dtype)
-        glorot = jax.nn.initializers.glorot_uniform()
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
         drawn = glorot(jax.random.fold_in(key, 1), (self.gaps, hidden_size))
         rates = (_RATE * jnp.abs(drawn)).astype(dtype)
         still = jnp.zeros(hidden_size, dtype)
@@ -122,4 +122,4 @@ def fade(params: DecayParams, state: LSTMState, x: StepInput) -> LSTMState:
 
 
 def _gates(params: DecayParams, h: Array, x: StepInput) -> StepGates:
-    return x @ params.w_x + h @ params.w_h + params.b
+    return add_bias(x @ params.w_x + h @ params.w_h, params.b)

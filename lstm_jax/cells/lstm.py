@@ -28,7 +28,7 @@ from jax import Array
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.protocol import Cell, add_bias
 from lstm_jax.typing import (
     PRNGKey,
     RecurrentWeights,
@@ -43,11 +43,11 @@ GATES = ("i", "f", "g", "o")
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class LSTMParams:
-    """Weights of one layer: `w_x` [D, 4H], `w_h` [H, 4H] and `b` [4H]."""
+    """Weights of one layer: `w_x` [D, 4H], `w_h` [H, 4H] and `b` [4H] or None."""
 
     w_x: Array
     w_h: Array
-    b: Array
+    b: Array | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -61,8 +61,8 @@ class LSTMState:
 
 def lstm_step(params: LSTMParams, state: LSTMState, x: StepInput) -> LSTMState:
     """Advance one step: (h, c) at t-1 and x_t give (h, c) at t. The output is h."""
-    z = x @ params.w_x + state.h @ params.w_h + params.b  # W · [h, x] + b, all gates
-    return apply_gates(z, state.c)
+    z = x @ params.w_x + state.h @ params.w_h  # W · [h, x], all gates
+    return apply_gates(add_bias(z, params.b), state.c)
 
 
 def apply_gates(

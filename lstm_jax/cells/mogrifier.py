@@ -25,7 +25,7 @@ from lstm_jax.cells.lstm import (
     init_lstm,
     zero_lstm_state,
 )
-from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.protocol import Cell, add_bias
 from lstm_jax.typing import PRNGKey, StepGates, StepInput
 
 
@@ -40,7 +40,7 @@ class MogrifierParams:
 
     w_x: Array
     w_h: Array
-    b: Array
+    b: Array | None
     rounds: tuple[Array, ...]
 
 
@@ -116,14 +116,15 @@ def mogrifier_gates(params: MogrifierParams, h: Array, x: Array) -> Array:
     for n, matrix in enumerate(params.rounds):
         source, target = places(n)
         pair[target] = 2 * jax.nn.sigmoid(pair[source] @ matrix) * pair[target]
-    return jnp.concatenate(pair, axis=-1) @ gate_weights(params) + params.b
+    z = jnp.concatenate(pair, axis=-1) @ gate_weights(params)
+    return add_bias(z, params.b)
 
 
 def init_rounds(
     key: PRNGKey, count: int, input_size: int, hidden_size: int
 ) -> tuple[Array, ...]:
     """Draw matrices for `count` rounds, Glorot's."""
-    glorot = jax.nn.initializers.glorot_uniform()
+    glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
     shapes = [(hidden_size, input_size), (input_size, hidden_size)]
     keys = jax.random.split(key, max(count, 1))
     return tuple(glorot(keys[n], shapes[n % 2]) for n in range(count))

@@ -5,9 +5,14 @@ from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.mogrifier import MogrifierCell
 from lstm_jax.cells.peephole import PeepholeCell
 from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.variant import CoupledCell
 
 CELLS: dict[str, Cell] = {
-    cell.name: cell for cell in (LSTM_CELL, GRUCell(), PeepholeCell(), MogrifierCell())
+    cell.name: cell
+    for cell in (
+        *(LSTM_CELL, GRUCell(), PeepholeCell()),
+        *(MogrifierCell(), CoupledCell()),
+    )
 }
 
 

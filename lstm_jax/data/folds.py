@@ -5,10 +5,12 @@ row is tested exactly once and is trained on in all the other folds, by construc
 
     block_folds         text and time: neighbours are alike and must stay together
     stratified_folds    labelled rows: every fold has its share of each label
+    stratified_split    the same, one test part of any size
     shuffled_folds      any other rows
 """
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,11 +76,44 @@ def stratified_folds(labels: ArrayLike, folds: int, seed: int = 0) -> list[Fold]
     """
     labels = np.asarray(labels)
     _check(len(labels), folds)
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    dealt = shuffled[np.argsort(labels[shuffled], kind="stable")]
     tested_in = np.empty(len(labels), np.int64)
-    tested_in[dealt] = np.arange(len(labels)) % folds
+    tested_in[_sorted_by_label(labels, seed)] = np.arange(len(labels)) % folds
     return _folds(tested_in, folds)
+
+
+def stratified_split(labels: ArrayLike, share: float, seed: int = 0) -> Fold:
+    """One random test part that has this share of every label.
+
+    Where the share is 1 / k it is the first of k `stratified_folds`.
+
+    Args:
+        labels: the label of each row, [N].
+        share: of the rows, for the test part, above 0 and below 1; a row is added
+            rather than left out.
+        seed: decides the draw.
+
+    Raises:
+        InputError: nothing is left to learn from.
+    """
+    labels = np.asarray(labels)
+    exact = Fraction(share).limit_denominator(10_000)
+    dealt = np.arange(len(labels) + 1)
+    above = -(-dealt * exact.numerator // exact.denominator)  # rounded up
+    chosen = np.diff(above) > 0
+    if chosen.all():
+        raise InputError(
+            f"expected a text to learn from beside a share of {share:g}, found "
+            f"{len(labels)} in all"
+        )
+    tested_in = np.ones(len(labels), np.int64)
+    tested_in[_sorted_by_label(labels, seed)[chosen]] = 0
+    return _folds(tested_in, 1)[0]
+
+
+def _sorted_by_label(labels: np.ndarray, seed: int) -> Indices:
+    """The rows in random order, those of each label together."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    return shuffled[np.argsort(labels[shuffled], kind="stable")]
 
 
 def _folds(tested_in: Indices, folds: int) -> list[Fold]:
@@ -92,6 +127,6 @@ def _folds(tested_in: Indices, folds: int) -> list[Fold]:
 def _check(count: int, folds: int) -> None:
     if not 2 <= folds <= count:
         raise InputError(
-            f"folds: expected a number from 2 to {count}, the number of rows, "
+            f"--folds: expected a number from 2 to {count}, the number of rows, "
             f"found {folds}"
         )

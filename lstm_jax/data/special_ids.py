@@ -13,4 +13,6 @@ UNKNOWN = 0  # what a vocabulary does not have
 
 BLANK = 0  # between the symbols of a transcript: CTC's
 
-START, END = 1, 2  # the bounds of a sentence
+START = 1  # before the first symbol of a sentence
+
+END = 2  # after the last one

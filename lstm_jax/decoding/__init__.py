@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from lstm_jax.decoding.autoregressive import DecoderState as DecoderState
     from lstm_jax.decoding.autoregressive import generate_from as generate_from
     from lstm_jax.decoding.autoregressive import generate_ids as generate_ids
+    from lstm_jax.decoding.autoregressive import memory_for as memory_for
     from lstm_jax.decoding.autoregressive import read_prompt as read_prompt
+    from lstm_jax.decoding.autoregressive import read_prompts as read_prompts
     from lstm_jax.decoding.autoregressive import repeat_rows as repeat_rows
     from lstm_jax.decoding.autoregressive import row_keys as row_keys
     from lstm_jax.decoding.autoregressive import sample_keys as sample_keys

@@ -15,14 +15,17 @@ on from it twice is branching, and costs nothing but the going on.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lstm_jax.data.special_ids import NO_SYMBOL
+from lstm_jax.decoding.checks import check_count, checked_allowed, checked_ids
 from lstm_jax.decoding.config import GREEDY, MEMORY, SamplingConfig
 from lstm_jax.decoding.sampling import (
     Numbers,
@@ -33,7 +36,9 @@ from lstm_jax.decoding.sampling import (
 )
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.mesh import local_row_mesh, replicate, shard_rows
+from lstm_jax.errors import InputError
 from lstm_jax.models.language import LanguageModel, States
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.typing import Count, Ids, PRNGKey, PRNGKeys, RecentIds
 
 CHUNK = 64  # symbols per compiled call
@@ -64,7 +69,10 @@ class Chunk(NamedTuple):
 
 
 def read_prompt(
-    model: LanguageModel, prompt: np.ndarray, before: DecoderState | None = None
+    model: LanguageModel,
+    prompt: ArrayLike,
+    before: DecoderState | None = None,
+    memory: int = MEMORY,
 ) -> DecoderState:
     """What is known after a prompt: one row, or all those of `before`.
 
@@ -72,20 +80,57 @@ def read_prompt(
         model: the model.
         prompt: ids, any number, none included.
         before: where to go on reading; the beginning of a text if None.
+        memory: M, how many of the last symbols are remembered, if it is the beginning;
+            see `memory_for`.
+
+    Raises:
+        InputError: ids that the model does not have.
     """
-    before = _beginning(model) if before is None else before
+    prompt = checked_ids(prompt, model.b_out.shape[0], "the prompt")
+    before = _beginning(model, memory) if before is None else before
     rows = len(before.recent)
     for start in range(0, len(prompt), CHUNK):
         chunk = prompt[start : start + CHUNK]
         ids = np.zeros((CHUNK, rows), np.int32)
-        ids[: len(chunk)] = np.asarray(chunk, np.int32)[:, None]
+        ids[: len(chunk)] = chunk[:, None]
         before = _read(model, before, ids, len(chunk))
     return before
 
 
-@bounded_jit
-def _beginning(model: LanguageModel) -> DecoderState:
-    nothing = jnp.full((1, MEMORY), NO_SYMBOL, jnp.int32)
+def read_prompts(
+    model: LanguageModel, prompts: Sequence[ArrayLike], memory: int = MEMORY
+) -> DecoderState:
+    """What is known after each of several prompts of any lengths, a row of its own.
+
+    Raises:
+        InputError: ids that the model does not have, or no prompt at all.
+    """
+    check_count("prompts", len(prompts), 1)
+    snapshots = [read_prompt(model, prompt, memory=memory) for prompt in prompts]
+    return _joined(snapshots) if len(snapshots) > 1 else snapshots[0]
+
+
+def memory_for(sampling: SamplingConfig, symbols: int) -> int:
+    """How many symbols have to be remembered of a text of so many, its prompt included.
+
+    It is one of few numbers, for each is a program to compile.
+    """
+    if not sampling.looks_back or symbols <= MEMORY:
+        return MEMORY
+    return 2 ** math.ceil(math.log2(symbols))
+
+
+def _joined(snapshots: Sequence[DecoderState]) -> DecoderState:
+    """The rows of several snapshots, of the same place in their texts."""
+    states, recent = jax.tree.map(
+        lambda *rows: jnp.concatenate(rows), *((s.states, s.recent) for s in snapshots)
+    )
+    return DecoderState(states, recent, snapshots[0].place)
+
+
+@functools.partial(bounded_jit, static_argnames="memory")
+def _beginning(model: LanguageModel, memory: int) -> DecoderState:
+    nothing = jnp.full((1, memory), NO_SYMBOL, jnp.int32)
     return DecoderState(model.initial_state(1), nothing, jnp.int32(0))
 
 
@@ -110,12 +155,12 @@ def repeat_rows(snapshot: DecoderState, rows: int) -> DecoderState:
 
 def row_keys(seeds: Sequence[int]) -> PRNGKeys:
     """A key for each of these seeds: that of the first sample of the seed."""
-    return jnp.stack([jax.random.fold_in(jax.random.key(seed), 0) for seed in seeds])
+    return jnp.stack([jax.random.fold_in(seed_key(seed), 0) for seed in seeds])
 
 
 def sample_keys(seed: int, samples: int) -> PRNGKeys:
     """Keys of one seed. Sample n does not depend on how many there are."""
-    return _numbered(jax.random.key(seed), samples)
+    return _numbered(seed_key(seed), samples)
 
 
 @functools.partial(bounded_jit, static_argnames="count")
@@ -125,7 +170,7 @@ def _numbered(key: PRNGKey, count: int) -> PRNGKeys:
 
 def generate_ids(
     model: LanguageModel,
-    prompt: np.ndarray,
+    prompt: ArrayLike,
     length: int,
     sampling: SamplingConfig = GREEDY,
     *,
@@ -144,13 +189,21 @@ def generate_ids(
         seed: decides all of them. Sample n does not depend on how many there are.
         allowed: [V], symbols that may appear; all if None.
 
-    Yields:
+    Returns:
         Chunks of the continuation, ids [at most 64, samples].
+
+    Raises:
+        InputError: at once, for ids that the model does not have or a number that makes
+            no sense.
     """
-    snapshot = repeat_rows(read_prompt(model, prompt), samples)
+    prompt = checked_ids(prompt, model.b_out.shape[0], "the prompt")
+    check_count("samples", samples, 1)
+    check_count("length", length, 0)
+    memory = memory_for(sampling, len(prompt) + length)
+    snapshot = repeat_rows(read_prompt(model, prompt, memory=memory), samples)
     keys = sample_keys(seed, samples)
-    for chunk in generate_from(model, snapshot, length, sampling, keys, allowed):
-        yield chunk.ids
+    chunks = generate_from(model, snapshot, length, sampling, keys, allowed)
+    return (chunk.ids for chunk in chunks)
 
 
 def generate_from(
@@ -175,12 +228,33 @@ def generate_from(
         keys: [B]; of `sample_keys` or `row_keys`.
         allowed: [V], symbols that may appear; all if None.
 
-    Yields:
-        Chunks of the continuation.
+    Returns:
+        Chunks of the continuation, made as they are asked for.
+
+    Raises:
+        InputError: at once, for a number that makes no sense.
     """
     vocab_size = model.b_out.shape[0]
-    flags, numbers = rules_of(sampling, vocab_size)
-    may_appear = jnp.asarray(np.ones(vocab_size, bool) if allowed is None else allowed)
+    rules = rules_of(sampling, vocab_size)
+    check_count("length", length, 0)
+    if keys.shape != (rows := len(snapshot.recent),):
+        raise InputError(
+            f"keys: expected one for each row, [{rows}], found {list(keys.shape)}"
+        )
+    may_appear = jnp.asarray(checked_allowed(allowed, vocab_size))
+    return _chunks(model, snapshot, length, rules, keys, may_appear)
+
+
+def _chunks(
+    model: LanguageModel,
+    snapshot: DecoderState,
+    length: int,
+    rules: tuple[SamplingFlags, Numbers],
+    keys: PRNGKeys,
+    may_appear: jax.Array,
+) -> Iterator[Chunk]:
+    """Make chunk after chunk."""
+    flags, numbers = rules
     mesh = local_row_mesh(len(keys))
     if mesh.size > 1 and model.layers[0].w_h.shape[0] < _WIDE:
         model, may_appear = replicate(mesh, (model, may_appear))
@@ -213,7 +287,7 @@ def _continue(
         states, made = carried
         logits = model.next_logits(states).astype(jnp.float32)
         logits = jnp.where(may_appear, logits, -jnp.inf)
-        now = remember(recent, made, k) if flags.penalty else recent
+        now = remember(recent, made, k) if flags.looks_back else recent
         ids = sample(logits, now, keys, start + k, flags, numbers)
         return model.step(ids, states), made.at[k].set(ids)
 

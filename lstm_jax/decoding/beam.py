@@ -5,7 +5,7 @@ pytree with the rows first, so that language models and translators share the se
 Nothing here compiles anything: call it inside `jax.jit`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -96,12 +96,14 @@ def beam_search(
     width: int,
     length: int,
     end: int = NO_END,
+    stops: Sequence[Sequence[int]] = (),
     alpha: float = 0.0,
 ) -> Beams:
     """The likeliest continuations that a beam of `width` finds.
 
     Sequences that reach `length` without an end count as they stand. A row is searched
-    until no live sequence can overtake the finished ones any more.
+    until no live sequence can overtake the finished ones any more. Sequences that
+    differ in nothing but their ends are one, that of the likeliest end.
 
     Args:
         step: takes states and ids [BW], gives logits [BW, V] of the symbol after, which
@@ -111,6 +113,8 @@ def beam_search(
         width: W, at least 1.
         length: T, the longest sequence, at least 1.
         end: the symbol that ends a sequence, or NO_END.
+        stops: several symbols in a row each, which end a sequence too, in no order. Of
+            two that are complete at once the longer is the end.
         alpha: strength of the length penalty; 0 for none.
 
     Raises:
@@ -122,6 +126,8 @@ def beam_search(
             f"found width {width}, length {length}, alpha {alpha}"
         )
     rows = logits.shape[0]
+    endings = _endings(end, stops, length)
+    last = {ending[-1] for ending in endings}
     blank = jnp.zeros((rows, width, length), jnp.int32)
     nothing = jnp.full((rows, width), -jnp.inf, jnp.float32)
     no_lengths = jnp.zeros((rows, width), jnp.int32)
@@ -133,14 +139,16 @@ def beam_search(
 
     def grow(search: _Search[States]) -> _Search[States]:
         place, totals, ids, done, logits, states = search
-        # Twice the width: at most one in each beam ends, so that W live ones remain.
-        totals, parents, symbols = _extend(totals, logits, 2 * width)
+        # Twice the width for one ending: at most one in each beam ends by it, so that W
+        # live ones remain.
+        count = (1 + max(1, len(last))) * width
+        totals, parents, symbols = _extend(totals, logits, count)
         grown = _pick(ids, parents).at[:, :, place].set(symbols)
-        ends = symbols == end
-        lengths = jnp.full(symbols.shape, place + 1)
+        lengths = jnp.full(symbols.shape, place + 1, jnp.int32)
+        ends = _size_of_end(grown, lengths, endings) > 0
         normal = totals / length_penalty(place + 1, alpha)
         ended = Beams(grown, lengths, jnp.where(ends, normal, -jnp.inf))
-        done = _best(done, ended, width)
+        done = _best(done, ended, width, endings)
         totals, kept = jax.lax.top_k(jnp.where(ends, -jnp.inf, totals), width)
         ids, symbols, parents = (_pick(a, kept) for a in (grown, symbols, parents))
         flat = (parents + width * jnp.arange(rows)[:, None]).reshape(-1)
@@ -163,7 +171,29 @@ def beam_search(
     )
     whole = jnp.where(place == length, totals, -jnp.inf)
     whole = whole / length_penalty(length, alpha)
-    return _best(done, Beams(ids, no_lengths + length, whole), width)
+    return _best(done, Beams(ids, no_lengths + length, whole), width, endings)
+
+
+def _endings(
+    end: int, stops: Sequence[Sequence[int]], length: int
+) -> tuple[tuple[int, ...], ...]:
+    """All that can end a sequence of at most `length` symbols, the shortest first."""
+    every = {tuple(map(int, stop)) for stop in stops} | {(end,)}
+    able = (ending for ending in every - {(NO_END,)} if 0 < len(ending) <= length)
+    return tuple(sorted(able, key=lambda ending: (len(ending), ending)))
+
+
+def _size_of_end(
+    ids: Array, lengths: Array, endings: Sequence[tuple[int, ...]]
+) -> Array:
+    """How many symbols are the end of each sequence [B, N]; 0 of one that goes on."""
+    found = jnp.zeros(lengths.shape, jnp.int32)
+    for ending in endings:  # the longest last
+        at = lengths[..., None] - len(ending) + jnp.arange(len(ending))
+        tail = jnp.take_along_axis(ids, jnp.maximum(at, 0), axis=-1)
+        ends = jnp.all((tail == jnp.array(ending)) & (at >= 0), axis=-1)
+        found = jnp.where(ends, len(ending), found)
+    return found
 
 
 def _extend(
@@ -176,11 +206,34 @@ def _extend(
     return best, where // vocab, where % vocab
 
 
-def _best(one: Beams, other: Beams, width: int) -> Beams:
+def _best(
+    one: Beams, other: Beams, width: int, endings: Sequence[tuple[int, ...]]
+) -> Beams:
     """The best of two sets of sequences, sorted; of equal ones the earlier."""
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), one, other)
-    scores, kept = jax.lax.top_k(both.scores, width)
+    scores = both.scores
+    if len(endings) > 1:
+        scores = jnp.where(_is_repeated(both, endings), -jnp.inf, scores)
+    scores, kept = jax.lax.top_k(scores, width)
     return Beams(_pick(both.ids, kept), _pick(both.lengths, kept), scores)
+
+
+def _is_repeated(beams: Beams, endings: Sequence[tuple[int, ...]]) -> Array:
+    """Which sequences [B, N] are another one of a better score, but for their ends."""
+    size = beams.lengths - _size_of_end(beams.ids, beams.lengths, endings)
+    count, length = beams.ids.shape[1:]
+    place = jnp.arange(count)
+
+    def repeats(at: Array) -> Array:
+        """Whether the sequence at this place does, row by row."""
+        own = jnp.arange(length) >= size[:, at, None]  # its end, and what is behind
+        same = (beams.ids == beams.ids[:, at, None]) | own[:, None]
+        same = jnp.all(same, axis=-1) & (size == size[:, at, None])
+        score = beams.scores[:, at, None]
+        better = (beams.scores > score) | ((beams.scores == score) & (place < at))
+        return jnp.any(same & better & (score > -jnp.inf), axis=1)
+
+    return jax.lax.map(repeats, place).T
 
 
 def _pick(a: Array, kept: Array) -> Array:

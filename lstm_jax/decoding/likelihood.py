@@ -1,13 +1,16 @@
 """What a model thinks of a text: how likely it is, and which would be the likeliest."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lstm_jax.decoding.autoregressive import CHUNK, DecoderState, read_prompt
 from lstm_jax.decoding.beam import NO_END, Beams, beam_search
+from lstm_jax.decoding.checks import checked_allowed, checked_ids, checked_stops
 from lstm_jax.decoding.sampling import remember
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.models.language import LanguageModel, States
@@ -16,12 +19,13 @@ from lstm_jax.typing import BatchIds, Count, StepIds
 
 def search_ids(
     model: LanguageModel,
-    prompt: np.ndarray,
+    prompt: ArrayLike,
     length: int,
     *,
     width: int,
     alpha: float = 0.0,
     end: int = NO_END,
+    stops: Sequence[ArrayLike] = (),
     allowed: np.ndarray | None = None,
 ) -> Beams:
     """The likeliest continuations of a prompt that a beam finds, the best first.
@@ -33,18 +37,23 @@ def search_ids(
         width: W of the beam.
         alpha: strength of the length penalty, see `lstm_jax.decoding.beam`.
         end: the symbol that ends a text, if there is one.
+        stops: ids each, which end a text where they come in a row.
         allowed: [V], symbols that may appear; all if None.
 
     Raises:
         ValueError: see `beam_search`.
+        InputError: ids that the model does not have.
     """
     vocab_size = model.b_out.shape[0]
-    may_appear = jnp.asarray(np.ones(vocab_size, bool) if allowed is None else allowed)
+    may_appear = jnp.asarray(checked_allowed(allowed, vocab_size))
+    endings = checked_stops(stops, vocab_size)
     states = read_prompt(model, prompt).states
-    return _search(model, states, may_appear, width, length, end, alpha)
+    return _search(model, states, may_appear, width, length, end, endings, alpha)
 
 
-@functools.partial(bounded_jit, static_argnames=("width", "length", "end", "alpha"))
+@functools.partial(
+    bounded_jit, static_argnames=("width", "length", "end", "stops", "alpha")
+)
 def _search(
     model: LanguageModel,
     states: States,
@@ -52,6 +61,7 @@ def _search(
     width: int,
     length: int,
     end: int,
+    stops: tuple[tuple[int, ...], ...],
     alpha: float,
 ) -> Beams:
     def logits_of(states: States) -> jax.Array:
@@ -68,12 +78,13 @@ def _search(
         width=width,
         length=length,
         end=end,
+        stops=stops,
         alpha=alpha,
     )
 
 
 def score_ids(
-    model: LanguageModel, ids: np.ndarray, prompt: np.ndarray | None = None
+    model: LanguageModel, ids: ArrayLike, prompt: ArrayLike | None = None
 ) -> np.ndarray:
     """The model's log-probability of each symbol [N], in nats, given those before it.
 
@@ -81,11 +92,15 @@ def score_ids(
         model: the model.
         ids: [N], any text, one that was generated for example.
         prompt: ids that come before them and are not scored.
+
+    Raises:
+        InputError: ids that the model does not have.
     """
+    ids = checked_ids(ids, model.b_out.shape[0], "ids")
     before = read_prompt(model, np.zeros(0, int) if prompt is None else prompt)
     found = [np.zeros(0, np.float32)]
     for start in range(0, len(ids), CHUNK):
-        chunk = np.asarray(ids[start : start + CHUNK], np.int32)
+        chunk = ids[start : start + CHUNK]
         padded = np.zeros((1, CHUNK), np.int32)
         padded[0, : len(chunk)] = chunk
         chances, before = _score(model, before, padded, np.int32(len(chunk)))

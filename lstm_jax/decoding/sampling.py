@@ -1,9 +1,10 @@
 """How the next symbol is chosen from its logits: the rules, one pure function each.
 
-In their order: a penalty on what was just said, the temperature, then the three ways
-of ruling out the unlikely, top-k, top-p and min-p. What is left is drawn from its
-softmax. The numbers are data, so that other numbers compile nothing anew; which rules
-are in force is static, and the loop has no trace of the others.
+In their order: a penalty on what was just said, n-grams that may not come twice, the
+temperature, then the three ways of ruling out the unlikely, top-k, top-p and min-p.
+What is left is drawn from its softmax. The numbers are data, so that other numbers
+compile nothing anew; which rules are in force is static, and the loop has no trace of
+the others.
 """
 
 from typing import NamedTuple
@@ -13,11 +14,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from lstm_jax.config import check_bounds
+from lstm_jax.data.special_ids import NO_SYMBOL
 from lstm_jax.decoding.config import SamplingConfig
 from lstm_jax.ops.argmax import argmax
 from lstm_jax.typing import Count, PRNGKeys, RecentIds, Scalar, StepIds, StepLogits
 
 _COLDEST = 1e-30  # below it a float32 is no number to divide by
+_ROUNDING = 4e-6  # relative error of sums of probabilities in float32
+_ULP = 2.0**-24  # error of a float32 below 1
 
 
 class SamplingFlags(NamedTuple):
@@ -27,6 +31,12 @@ class SamplingFlags(NamedTuple):
     likely: bool
     share: bool
     penalty: bool
+    ngram: int = 0
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether what was said before matters."""
+        return self.penalty or self.ngram > 0
 
 
 class Numbers(NamedTuple):
@@ -55,6 +65,7 @@ def rules_of(
         likely=chance and (sampling.top_k > 0 or sampling.top_p < 1),
         share=chance and sampling.min_p > 0,
         penalty=sampling.repetition_penalty > 1,
+        ngram=sampling.no_repeat_ngram,
     )
     numbers = Numbers(
         temperature=max(float(sampling.temperature), _COLDEST),
@@ -87,6 +98,8 @@ def sample(
     """
     if flags.penalty:
         logits = penalize(logits, recent, numbers.penalty, numbers.window)
+    if flags.ngram:
+        logits = block_ngrams(logits, recent, flags.ngram)
     if not flags.chance:
         return argmax(logits)
     # From the highest logit down, so that no temperature is too low.
@@ -121,27 +134,59 @@ def filter_top_k_top_p(
 ) -> StepLogits:
     """Rule out all but the top_k highest logits, and of these all but top_p's share.
 
-    What is kept is the shortest head of the symbols, sorted by logit, whose
-    probability reaches top_p (Holtzman et al. 2020); symbols of equal logit stay or
-    fall together, and the likeliest always stays.
+    As `TopKLogitsWarper` and `TopPLogitsWarper` of Hugging Face's transformers, one
+    after the other. Whatever equals the last of the top_k stays with it. Of what is
+    left the least likely are removed, as long as their probabilities add up to at most
+    1 - top_p (Holtzman et al. 2020); of equal ones the first ones go first. The
+    likeliest always stays.
     """
-    ordered = jnp.sort(logits, axis=-1, descending=True)
-    rank = jnp.arange(logits.shape[-1])
-    ordered = jnp.where(rank < top_k, ordered, -jnp.inf)
-    chance = jax.nn.softmax(ordered, axis=-1)
-    before = jnp.cumsum(chance, axis=-1) - chance
-    head = (before < top_p) & (ordered > -jnp.inf)
-    lowest = jnp.min(jnp.where(head, ordered, jnp.inf), axis=-1, keepdims=True)
-    return jnp.where(logits >= lowest, logits, -jnp.inf)
+    last = logits.shape[-1] - 1
+    order = jnp.argsort(logits, axis=-1, stable=True)
+    ordered = jnp.take_along_axis(logits, order, axis=-1)
+    least = jnp.take(ordered, jnp.maximum(last + 1 - top_k, 0), axis=-1)
+    ordered = jnp.where(ordered >= least[..., None], ordered, -jnp.inf)
+    tail = jnp.cumsum(jax.nn.softmax(ordered, axis=-1), axis=-1)
+    # A sum that is 1 - top_p but for rounding, that of top_p included, is not above it.
+    most = jnp.where(top_p < 1, (1 - top_p) * (1 + _ROUNDING) + _ULP, 0)
+    kept = (tail > most) | (jnp.arange(last + 1) == last)
+    ordered = jnp.where(kept, ordered, -jnp.inf)
+    places = jnp.argsort(order, axis=-1)
+    return jnp.take_along_axis(ordered, places, axis=-1)
 
 
 def filter_min_p(logits: StepLogits, min_p: Scalar | float) -> StepLogits:
     """Rule out what is less probable than min_p times the likeliest (Nguyen 2024).
 
-    The surer the model is, the less remains.
+    The surer the model is, the less remains. What is exactly so probable stays.
     """
     highest = jnp.max(logits, axis=-1, keepdims=True)
-    return jnp.where(logits >= highest + jnp.log(min_p), logits, -jnp.inf)
+    least = highest + jnp.log(min_p) - _ROUNDING
+    return jnp.where(logits >= least, logits, -jnp.inf)
+
+
+def block_ngrams(logits: StepLogits, recent: RecentIds, size: int) -> StepLogits:
+    """Rule out whatever would end an n-gram that is in the text already.
+
+    As `NoRepeatNGramLogitsProcessor` of Hugging Face's transformers, over as many
+    symbols as are remembered. A row in which nothing would be left is not touched.
+
+    Args:
+        logits: -inf for what may not appear.
+        recent: what was read or made, the newest at the end.
+        size: n, in symbols; 1 lets no symbol appear twice.
+    """
+    length, symbols = recent.shape[-1], logits.shape[-1]
+    begun = recent[:, length - size + 1 :]
+    count = length - size + 1
+    again = jnp.ones((len(recent), count), bool)
+    for place in range(size - 1):
+        again &= recent[:, place : place + count] == begun[:, place, None]
+    followers = recent[:, size - 1 :]
+    known = jnp.all(begun != NO_SYMBOL, axis=-1, keepdims=True)
+    blocked = jnp.where(again & known & (followers >= 0), followers, symbols)
+    rows = jnp.arange(len(recent))[:, None]
+    left = logits.at[rows, blocked].set(-jnp.inf, mode="drop")
+    return jnp.where(jnp.any(left > -jnp.inf, axis=-1, keepdims=True), left, logits)
 
 
 def draw(keys: PRNGKeys, place: Count, logits: StepLogits) -> StepIds:

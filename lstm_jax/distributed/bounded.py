@@ -12,9 +12,11 @@ on TPUs return at once, as those of `jax.jit` do.
 import functools
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 R = TypeVar("R")
 
@@ -31,7 +33,9 @@ def bounded_jit(function: Callable[..., R], **options: object) -> Callable[..., 
         options: those of `jax.jit`.
     """
     compile_: Callable[..., Callable[..., R]] = jax.jit
-    return take_turns(compile_(function, **options))
+    # Whatever a user wants to be told of in programs of their own.
+    broadcasting = jax.numpy_rank_promotion("allow")
+    return take_turns(compile_(broadcasting(function), **options))
 
 
 def take_turns(program: Callable[..., R]) -> Callable[..., R]:
@@ -43,6 +47,8 @@ def take_turns(program: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(program)
     def call(*args: object, **kwargs: object) -> R:
+        if compilation_is_off():  # the function itself is called, with these
+            args, kwargs = jax.tree.map(_as_traced, (args, kwargs))
         with _TURN:
             results = program(*args, **kwargs)
             arrays = [leaf for leaf in jax.tree.leaves(results) if _is_concrete(leaf)]
@@ -51,6 +57,17 @@ def take_turns(program: Callable[..., R]) -> Callable[..., R]:
         return results
 
     return call
+
+
+def compilation_is_off() -> bool:
+    """Whether `jax.disable_jit` or JAX_DISABLE_JIT is in force."""
+    config: Any = jax.config  # its switches are unknown to type checkers
+    return config.jax_disable_jit
+
+
+def _as_traced(leaf: object) -> object:
+    """Turn an array of NumPy into one of JAX: a traced function sees no others."""
+    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf
 
 
 def _is_concrete(leaf: object) -> bool:

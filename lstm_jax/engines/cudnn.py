@@ -8,7 +8,7 @@ cuDNN by itself would round the factors to TF32, ten bits.
 What the kernel has not is refused, never approximated: other types, resets, `vmap`,
 forward mode and second derivatives, and `shard_map` with `check_vma`, which it
 knows nothing about. XLA can't divide the call: with `jax.jit`, a batch spread over
-devices is gathered on each. Nothing here was measured on a GPU.
+devices is gathered on each.
 """
 
 from typing import NoReturn
@@ -18,10 +18,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_batching import custom_vmap
 from jax.experimental import rnn
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from lstm_jax.cells.lstm import LSTMParams, LSTMState
 from lstm_jax.engines.spec import RecurrenceSpec
 from lstm_jax.typing import Flags, Hidden, Inputs
+
+_ORDER = Layout(major_to_minor=(0, 1, 2))
 
 
 def unsupported_by_cudnn(spec: RecurrenceSpec) -> str | None:
@@ -61,10 +64,10 @@ def run_cudnn(
         lengths = jnp.maximum(valid.sum(axis=0, dtype=jnp.int32), 1)
     xs = _flip(xs, lengths) if reverse else xs
     params, xs, before = _refuse_transformations((params, xs, state))
-    b = params.b
+    b = jnp.zeros_like(params.w_h[0]) if params.b is None else params.b
     weights = [params.w_x.T.ravel(), params.w_h.T.ravel(), b, jnp.zeros_like(b)]
     hs, h, c = rnn.lstm(
-        xs.swapaxes(0, 1),
+        _in_order(xs.swapaxes(0, 1)),
         before.h[None],
         before.c[None],
         jnp.concatenate(weights),
@@ -77,12 +80,29 @@ def run_cudnn(
         jax.lax.Precision.HIGHEST,
     )
     after = LSTMState(h=h[0], c=c[0])
-    hs = hs.swapaxes(0, 1)
+    hs = _in_order(hs).swapaxes(0, 1)
     hs = _flip(hs, lengths) if reverse else hs
     if valid is not None:
         some = valid.any(axis=0)[:, None]
         after = jax.tree.map(lambda a, b: jnp.where(some, a, b), after, state)
     return hs, after
+
+
+@jax.custom_vjp
+def _in_order(x: Array) -> Array:
+    """Lay out x [B, T, N], and its cotangent, in the order of the axes.
+
+    `jax.experimental.rnn` says nothing about memory. XLA may then hand its kernel what
+    lies time-major, as our arrays do, and the kernel would read it as batch-major
+    (github.com/jax-ml/jax/issues/19177).
+    """
+    return with_layout_constraint(x, _ORDER)
+
+
+_in_order.defvjp(
+    lambda x: (_in_order(x), None),
+    lambda _, cotangent: (with_layout_constraint(cotangent, _ORDER),),
+)
 
 
 def _flip(xs: Array, lengths: Array) -> Array:

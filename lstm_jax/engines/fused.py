@@ -84,6 +84,7 @@ def _forward(
     return (hs, h_last, c_last), (w_h, h, c, resets, valid, gates, hs, cs)
 
 
+@jax.numpy_rank_promotion("allow")
 def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     w_h, h, c, resets, valid, gates, hs, cs = residuals
     dhs, dh, dc = cotangents

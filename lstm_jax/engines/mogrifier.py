@@ -67,7 +67,9 @@ def run_mogrifier(
     `capped` is whether the input gate is at most 1 - f.
     """
     static = StaticArgs(capped, reverse, factor_dtype(params.w_x.dtype))
-    weights = Weights(params.rounds, gate_weights(params), params.b)
+    gates = gate_weights(params)
+    b = jnp.zeros_like(gates[0]) if params.b is None else params.b
+    weights = Weights(params.rounds, gates, b)
     hs, h, c = _recur(static, weights, xs, state.h, state.c, resets, valid)
     return hs, LSTMState(h=h, c=c)
 
@@ -154,6 +156,7 @@ def _opened(gates: Array, capped: bool) -> tuple[Array, Array, Array, Array]:
     return (jnp.minimum(i, 1 - f) if capped else i), f, g, o
 
 
+@jax.numpy_rank_promotion("allow")
 def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     weights, xs, h, c, resets, valid, hs, (scales, gates, cs) = residuals
     dhs, dh, dc = cotangents

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from lstm_jax.lm.dynamic_evaluation import dynamic_measures as dynamic_measures
     from lstm_jax.lm.generation import generate_text as generate_text
+    from lstm_jax.lm.generation import generate_texts as generate_texts
     from lstm_jax.lm.generation import score_text as score_text
     from lstm_jax.lm.generation import search_text as search_text
     from lstm_jax.lm.loading import load as load

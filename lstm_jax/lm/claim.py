@@ -54,7 +54,8 @@ _CHECKPOINTS = (
 )
 _TRAINED = (
     *_BEGINNING,
-    *("metrics.jsonl", "summary.json", "samples.txt", "curves.png", "confusion.png"),
+    *("metrics.jsonl", "summary.json", "samples.txt", "curves.png", "report.html"),
+    *("confusion.png", "confusion.json"),
     *_CHECKPOINTS,
     "tensorboard/events.out.tfevents.*",
     *_inside("inspect", ("gates.png", "lags.png", "units.png")),
@@ -64,7 +65,7 @@ _PLAN = "folds/crossval-plan.json"
 _TOKENIZERS = ("tokenizer.json", "source.json", "target.json")
 _LEARNED = (
     *("experiment.json", "seconds.json", "config.json", *_TOKENIZERS),
-    *("metrics.jsonl", "summary.json", "curves.png", "result.json"),
+    *("metrics.jsonl", "summary.json", "curves.png", "result.json", "report.html"),
     *_CHECKPOINTS,
     "tensorboard/events.out.tfevents.*",
     *("settings.json", "model.npz"),  # of former versions
@@ -77,7 +78,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         *(_PLAN, "folds/seed-#/fold-#.json", *_inside("folds/seed-#/fold-#", _TRAINED)),
         *_inside("folds/program-#", _TRAINED),
     ),
-    "anomaly": (*_LEARNED, "alarms.png", "f1/result.json"),
+    "anomaly": (*_LEARNED, "alarms.png", "f1/result.json", "f1/report.html"),
     "forecast": (*_LEARNED, "forecasts.csv", "forecasts.png"),
     "healthcare": (
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),
@@ -88,6 +89,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     "sentiment": (
         *(*_LEARNED, *_FOLDS, "folds/fold-#.json", *_inside("folds/fold-#", _LEARNED)),
         *("confusion-lstm.png", "confusion-naive-bayes.png"),
+        *("confusion-lstm.json", "confusion-naive-bayes.json"),
     ),
     "speech": (
         *(*_LEARNED, "joined.png", *_inside("isolated", _LEARNED)),
@@ -101,7 +103,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     ),
     "translate": (*_LEARNED, "attention.png", "test_translations.txt"),
     "video": (
-        *(*_LEARNED, "confusion.png", "skeleton.png", "skeleton.gif"),
+        *(*_LEARNED, "confusion.png", "confusion.json", "skeleton.png", "skeleton.gif"),
         *_inside("subsets/*", _LEARNED),
     ),
     "video pixels": (*_LEARNED, "frames.png", *_inside("flat", _LEARNED)),

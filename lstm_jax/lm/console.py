@@ -68,6 +68,10 @@ class Reporter:
 
     def interrupted(self, run: RunDirectory | None) -> None:
         """Say what an interrupted run left behind."""
+        if run and is_primary():
+            from lstm_jax.report.page.write import try_to_report
+
+            try_to_report(run.path)
         kept = f"; --resume continues {run.path}" if run else "; nothing was kept"
         self._say(f"interrupted{kept}")
 
@@ -109,7 +113,11 @@ class Reporter:
             with activity("writing samples", self._say):
                 run.write_samples(_samples(best, corpus))
             _draw(run)
-            self._say(f"kept in {run.path}")
+            from lstm_jax.lm.looking import try_to_report_text
+
+            with activity("writing the report", self._say):
+                try_to_report_text(run, best, corpus)
+            self._say(f"kept in {run.path}; to look at: {run.path / 'report.html'}")
 
     def _summary(
         self, outcome: Trained, part: str, results: dict[str, dict[str, float]]
@@ -163,10 +171,10 @@ def _precision(config: TrainConfig) -> str:
 
 
 def _samples(trained: TextModel, corpus: Corpus) -> str:
-    """A greedy and some drawn continuations of the first line of what was held out."""
+    """Drawn continuations and a greedy one of the first line of what was held out."""
     prompt = _prompt(trained, corpus)
     parts = []
-    for temperature in (0.0, 0.8, 1.0):
+    for temperature in (0.8, 1.0, 0.0):
         made = generate_text(trained, prompt, _SAMPLE_LENGTH, temperature=temperature)
         parts.append(f"--- temperature {temperature}\n{prompt}{made}\n")
     return "\n".join(parts)

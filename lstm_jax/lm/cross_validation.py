@@ -121,7 +121,7 @@ def check_folds(text: str | bytes, config: TrainConfig, folds: int) -> None:
     """
     if len(text) < _FEWEST * folds:
         raise InputError(
-            f"folds: expected blocks of at least {_FEWEST} symbols, found {folds} "
+            f"--folds: expected blocks of at least {_FEWEST} symbols, found {folds} "
             f"folds of a text of {len(text)}"
         )
     fold = block_folds(len(text), folds)[0]

@@ -10,6 +10,7 @@
     summary.json     results, written at the end
     samples.txt      text made by the trained model
     curves.png       losses, accuracies, learning rate and gradient norm over the run
+    report.html      all of it and a look inside the network, for a browser
     tensorboard/     the history as event files, if asked for
     inspect/         pictures of the trained network, if asked for
 
@@ -42,7 +43,7 @@ from lstm_jax.training.history import HistoryFile
 
 _SPLIT = "split.json"
 _WRITTEN = ("config.json", "metrics.jsonl", "checkpoints", "summary.json")
-_WRITTEN += ("samples.txt", "curves.png", "tensorboard", "inspect")
+_WRITTEN += ("samples.txt", "curves.png", "report.html", "tensorboard", "inspect")
 
 
 @dataclasses.dataclass(frozen=True)

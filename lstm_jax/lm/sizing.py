@@ -52,7 +52,7 @@ def square_matrices(model: ModelConfig) -> int:
     serves the first layer's inputs. A Mogrifier has no table, and a matrix more for
     each round.
     """
-    blocks = 3 if model.cell == "gru" else 4
+    blocks = 3 if model.cell in ("gru", "coupled") else 4
     rounds = model.mogrifier or (5 if model.cell == "mogrifier" else 0)
     table = not (rounds or model.capped_gate)
     return model.layers * (2 * blocks + rounds) - (blocks if table else 0)

@@ -6,7 +6,6 @@ makes them once, and everything that trains or tells of a run is handed its `Set
 
 import dataclasses
 
-import jax
 import numpy as np
 import optax
 from flax import nnx
@@ -26,6 +25,7 @@ from lstm_jax.lm.evaluation import WINDOW, window256
 from lstm_jax.lm.sizing import DEFAULT_EPOCHS
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.ops.matmul import rounded_products
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.training.loop import Task
 from lstm_jax.training.optimizer import make_optimizer
 from lstm_jax.training.schedule import Schedule
@@ -85,7 +85,7 @@ def build_model(config: TrainConfig, vocab: Vocabulary) -> LanguageModel:
         len(vocab),
         model.hidden,
         model.layers,
-        rngs=nnx.Rngs(config.run.seed),
+        rngs=nnx.Rngs(seed_key(config.run.seed)),
         dropout=model.dropout,
         dtype=model.dtype,
         engine=model.engine,
@@ -100,7 +100,7 @@ def first_state(config: TrainConfig, vocab: Vocabulary) -> TrainState:
     """The state of a run before its first step."""
     model = build_model(config, vocab)
     carry = model.initial_state(config.optimizer.batch)
-    key = jax.random.key(config.run.seed)
+    key = seed_key(config.run.seed)
     return init_state(model, build_optimizer(config), carry, key)
 
 

@@ -22,6 +22,7 @@ from lstm_jax.lm.task import (
     engine_of,
 )
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.training.loop import Timer
 from lstm_jax.training.recorder import RunRecorder, open_checkpoints
 from lstm_jax.training.step import init_state
@@ -81,7 +82,7 @@ def save(trained: TextModel, path: Path | str, overwrite: bool = False) -> None:
     claim = Claim(expanded(path), overwrite=overwrite, hint=hint)
     optimizer = build_optimizer(trained.config)
     carry = trained.model.initial_state(trained.config.optimizer.batch)
-    key = jax.random.key(trained.config.run.seed)
+    key = seed_key(trained.config.run.seed)
     state = init_state(trained.model, optimizer, carry, key)
     with claim.held():
         run = RunDirectory(claim.path)

@@ -150,7 +150,7 @@ def calibration(
     confidence = jnp.exp(largest - jax.nn.logsumexp(logits, axis=-1))
     correct = argmax(logits) == targets
     k = jnp.clip((confidence * _BINS).astype(jnp.int32), 0, _BINS - 1)
-    summed = jnp.zeros(_BINS).at[jnp.where(counted, k, _BINS)]
+    summed = jnp.zeros(_BINS, jnp.float32).at[jnp.where(counted, k, _BINS)]
     return Calibration(
         count=_tally(k, counted, _BINS),
         confidence=summed.add(confidence, mode="drop"),

@@ -107,11 +107,12 @@ class SequenceClassifier(nnx.Module):
             regularizer=regularizer,
             cell=cell,
         )
-        pooled = len(self.pooling) * hidden_size * (2 if bidirectional else 1)
-        glorot = jax.nn.initializers.glorot_uniform()
+        pooled = len(self.pooling) * self.stack.out_features
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
         self.w_out = nnx.Param(glorot(rngs.params(), (pooled, classes)))
-        self.b_out = nnx.Param(jnp.zeros(classes))
+        self.b_out = nnx.Param(jnp.zeros(classes, jnp.float32))
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         inputs: BatchIds | BatchInputs,
@@ -188,6 +189,7 @@ def _each(last: State | tuple[State, State]) -> tuple[State, ...]:
     return last if isinstance(last, tuple) else (last,)
 
 
+@jax.numpy_rank_promotion("allow")
 def classifier_loss(
     model: SequenceClassifier,
     carry: tuple,
@@ -233,7 +235,7 @@ def classifier_measures(
 
 def _new_table(rngs: nnx.Rngs, symbols: int, features: int) -> nnx.Param:
     """An embedding [V, D] of vectors about 1 long."""
-    normal = jax.random.normal(rngs.params(), (symbols, features))
+    normal = jax.random.normal(rngs.params(), (symbols, features), jnp.float32)
     return nnx.Param(features**-0.5 * normal)
 
 

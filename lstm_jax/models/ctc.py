@@ -56,11 +56,14 @@ class CTCModel(nnx.Module):
             bidirectional=True,
             cell=cell,
         )
-        glorot = jax.nn.initializers.glorot_uniform()
-        self.w_out = nnx.Param(glorot(rngs.params(), (2 * hidden, symbols)))
-        self.b_out = nnx.Param(jnp.zeros(symbols))
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
+        self.w_out = nnx.Param(
+            glorot(rngs.params(), (self.reader.out_features, symbols))
+        )
+        self.b_out = nnx.Param(jnp.zeros(symbols, jnp.float32))
         self.dropout = dropout
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self, frames: BatchInputs, lengths: Lengths, *, key: PRNGKey | None = None
     ) -> FrameLogits:
@@ -71,6 +74,7 @@ class CTCModel(nnx.Module):
         return hs @ self.w_out[...] + self.b_out[...]
 
 
+@jax.numpy_rank_promotion("allow")
 def ctc_loss(
     model: CTCModel,
     carry: tuple[()],

@@ -86,12 +86,15 @@ class DensityModel(nnx.Module):
         self.reader = StackedLSTM(
             features, hidden_size, num_layers, rngs=rngs, dropout=dropout, cell=cell
         )
-        self.mix = nnx.Param(jnp.full((anchors, parts), 1.0 / anchors))
+        self.mix = nnx.Param(jnp.full((anchors, parts), 1.0 / anchors, jnp.float32))
         # Parts of one place and one width would have the same gradient for ever.
-        widths = jnp.linspace(-2.0, 0.0, parts)
-        self.w_out = nnx.Param(jnp.zeros((hidden_size, 3 * parts)))
-        self.b_out = nnx.Param(jnp.concatenate([jnp.zeros(2 * parts), widths]))
+        widths = jnp.linspace(-2.0, 0.0, parts, dtype=jnp.float32)
+        shape = (self.reader.out_features, 3 * parts)
+        self.w_out = nnx.Param(jnp.zeros(shape, jnp.float32))
+        still = jnp.zeros(2 * parts, jnp.float32)
+        self.b_out = nnx.Param(jnp.concatenate([still, widths]))
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         inputs: BatchInputs,
@@ -119,6 +122,7 @@ class DensityModel(nnx.Module):
         return mixture, state
 
 
+@jax.numpy_rank_promotion("allow")
 def density_loss(
     model: DensityModel, carry: tuple, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, tuple]:

@@ -55,10 +55,13 @@ class EventModel(nnx.Module):
         self.dropout = check_rate("dropout", dropout)
         cell = DecayCell(gaps) if cell == "decay" else cell
         self.reader = LSTM(features, hidden_size, rngs=rngs, cell=cell)
-        glorot = jax.nn.initializers.glorot_uniform()
-        self.w_out = nnx.Param(glorot(rngs.params(), (hidden_size, events)))
-        self.b_out = nnx.Param(jnp.zeros(events))
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
+        self.w_out = nnx.Param(
+            glorot(rngs.params(), (self.reader.out_features, events))
+        )
+        self.b_out = nnx.Param(jnp.zeros(events, jnp.float32))
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self, inputs: BatchInputs, *, key: PRNGKey | None = None
     ) -> FrameLogits:
@@ -73,6 +76,7 @@ class EventModel(nnx.Module):
         return hs @ self.w_out[...] + self.b_out[...]
 
 
+@jax.numpy_rank_promotion("allow")
 def event_loss(
     model: EventModel, carry: tuple[()], batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, tuple[()]]:

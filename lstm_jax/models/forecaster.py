@@ -23,6 +23,7 @@ from lstm_jax.cells.protocol import Cell
 from lstm_jax.data.series import WindowSpec
 from lstm_jax.metrics.losses import LossSums, loss_sums
 from lstm_jax.nn.layers import StackedLSTM
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.typing import Forecasts, Future, Past, PRNGKey, Quantiles
 
 LEVELS = (0.025, 0.25, 0.5, 0.75, 0.975)  # M4's intervals hold 95 %
@@ -61,10 +62,12 @@ class ForecastModel(nnx.Module):
         kinds = {"rngs": rngs, "dropout": dropout, "cell": cell}
         self.reader = StackedLSTM(1 + seasons, *sizes, **kinds)
         self.writer = StackedLSTM(2 + 2 * seasons, *sizes, **kinds)
-        self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons))
-        self.w_out = nnx.Param(jnp.zeros((hidden_size, len(levels))))
-        self.b_out = nnx.Param(jnp.zeros(len(levels)))
+        self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons, jnp.float32))
+        shape = (self.writer.out_features, len(levels))
+        self.w_out = nnx.Param(jnp.zeros(shape, jnp.float32))
+        self.b_out = nnx.Param(jnp.zeros(len(levels), jnp.float32))
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(self, past: Past, key: PRNGKey | None = None) -> Quantiles:
         """Quantiles [B, horizon, Q], never crossing. No key, no dropout."""
         keys = (None, None) if key is None else jax.random.split(key)
@@ -126,6 +129,7 @@ def pinball(quantiles: Quantiles, truth: Future, levels: Sequence[float]) -> Fut
     return 2 * jnp.mean(jnp.maximum(q * error, (q - 1) * error), axis=-1)
 
 
+@jax.numpy_rank_promotion("allow")
 def forecast_loss(
     models: ForecastModel, carry: tuple, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, tuple]:
@@ -173,7 +177,7 @@ def build_ensemble(
     """Models of one shape as a single pytree, their parameters stacked: [E, ...]."""
     sizes = (window, hidden_size, num_layers)
     models = [
-        ForecastModel(*sizes, rngs=nnx.Rngs(seed + k), cell=cell)
+        ForecastModel(*sizes, rngs=nnx.Rngs(seed_key(seed + k)), cell=cell)
         for k in range(members)
     ]
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *models)

@@ -52,11 +52,12 @@ class FrameModel(nnx.Module):
             rngs=rngs,
             cell=ConvLSTMCell(height, width, kernel) if kernel else LSTM_CELL,
         )
-        glorot = jax.nn.initializers.glorot_uniform()
-        shape = (hidden, 1 if kernel else pixels)
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
+        shape = (hidden, 1) if kernel else (self.stack.out_features, pixels)
         self.w_out = nnx.Param(glorot(rngs.params(), shape))
-        self.b_out = nnx.Param(jnp.zeros(shape[1]))
+        self.b_out = nnx.Param(jnp.zeros(shape[1], jnp.float32))
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(self, frames: BatchInputs, count: int) -> NextFrames:
         """Logits of the pixels of the next frames, [B, count, pixels].
 
@@ -74,6 +75,7 @@ class FrameModel(nnx.Module):
         return logits.reshape(len(frames), count, -1)
 
 
+@jax.numpy_rank_promotion("allow")
 def frame_loss(
     model: FrameModel, carry: tuple, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, tuple]:

@@ -21,7 +21,7 @@ from jax.typing import DTypeLike
 from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.named import as_cell
 from lstm_jax.cells.noise import zoneout
-from lstm_jax.cells.protocol import Cell, Params, State
+from lstm_jax.cells.protocol import Cell, Params, State, add_bias
 from lstm_jax.config import PLAIN, RegularizerConfig
 from lstm_jax.metrics.classification import ClassificationSums, measure
 from lstm_jax.metrics.losses import LossSums, cross_entropy
@@ -86,9 +86,10 @@ class LanguageModel(nnx.Module):
     ) -> None:
         self.cell = as_cell(cell)
         has_table = self.cell.projects
+        width = self.cell.output_size(hidden_size)
         self.layers = nnx.List(
             LSTM(
-                vocab_size if has_table and depth == 0 else hidden_size,
+                vocab_size if has_table and depth == 0 else width,
                 hidden_size,
                 rngs=rngs,
                 engine=engine,
@@ -99,25 +100,30 @@ class LanguageModel(nnx.Module):
             for depth in range(num_layers)
         )
         first = self.layers[0].w_x
-        glorot = jax.nn.initializers.glorot_uniform()
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
         if has_table:
             self.embedding = None
             # A one-hot input opens a single row: Glorot's rule, made for sums over all
             # rows, would start the gates almost deaf to the symbols.
-            first[...] = _TABLE_SCALE * jax.random.normal(rngs.params(), first.shape)
+            first[...] = _TABLE_SCALE * jax.random.normal(
+                rngs.params(), first.shape, jnp.float32
+            )
         else:
             # Its numbers are larger than a layer's outputs, so the weights of the
             # first layer begin smaller: Glorot's for all gates as one matrix.
-            embedding = jax.random.normal(rngs.params(), (vocab_size, hidden_size))
+            embedding = jax.random.normal(
+                rngs.params(), (vocab_size, width), jnp.float32
+            )
             self.embedding = nnx.Param(embedding)
             first[...] = glorot(rngs.params(), first.shape)
-        readout = ((1 if top_only else num_layers) * hidden_size, vocab_size)
+        readout = ((1 if top_only else num_layers) * width, vocab_size)
         self.w_out = nnx.Param(glorot(rngs.params(), readout))
-        self.b_out = nnx.Param(jnp.zeros(vocab_size))
+        self.b_out = nnx.Param(jnp.zeros(vocab_size, jnp.float32))
         self.dropout = check_rate("dropout", dropout)
         self.dtype = jnp.dtype(dtype)
         self.regularizer = regularizer
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         ids: BatchIds,
@@ -230,7 +236,7 @@ class LanguageModel(nnx.Module):
 
     def initial_state(self, batch: int) -> States:
         """The states before anything was read: zeros."""
-        shape = (batch, self.layers[0].w_h.shape[0])
+        shape = (batch, self.layers[0].hidden_features)
         return tuple(
             self.cell.initial_state(jnp.zeros(shape, self.dtype)) for _ in self.layers
         )
@@ -249,17 +255,18 @@ class LanguageModel(nnx.Module):
             xs = self.drop_symbols(rows, ids, key)
             return unroll(self.cell, params, xs, state, **options)
         rows = embedding_lookup(params.w_x, ids)
-        z = self.drop_symbols(rows, ids, key) + params.b
+        z = add_bias(self.drop_symbols(rows, ids, key), params.b)
         weights = self.cell.loop_weights(params)
         return unroll_projected(self.cell, z, weights, params.w_h, state, **options)
 
     def _fed(self, params: Params, depth: int, below: Array) -> Array:
         """What a layer's steps are given: z, or x if the cell does not project."""
         if depth:
-            return below @ params.w_x + params.b if self.cell.projects else below
+            z = below @ params.w_x
+            return add_bias(z, params.b) if self.cell.projects else below
         if self.embedding is not None:
             return self._cast(self.embedding[...])[below]
-        return params.w_x[below] + params.b
+        return add_bias(params.w_x[below], params.b)
 
     def _key(self, key: PRNGKey | None, place: int) -> PRNGKey | None:
         """A key of its own for a place, if anything is to be drawn there."""
@@ -270,6 +277,7 @@ class LanguageModel(nnx.Module):
         return jax.tree.map(lambda a: a.astype(self.dtype), params)
 
 
+@jax.numpy_rank_promotion("allow")
 def language_loss(
     model: LanguageModel, states: States, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, States]:

@@ -80,11 +80,16 @@ class MultiLabelModel(nnx.Module):
             regularizer=regularizer,
             cell=cell,
         )
-        glorot = jax.nn.initializers.glorot_uniform()
-        self.w_out = nnx.Param(glorot(rngs.params(), (hidden_size, labels)))
-        self.w_skip = nnx.Param(jnp.zeros((features, labels))) if skip else None
-        self.b_out = nnx.Param(jnp.full(labels, math.log(prior / (1 - prior))))
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
+        self.w_out = nnx.Param(glorot(rngs.params(), (self.stack.out_features, labels)))
+        self.w_skip = (
+            nnx.Param(jnp.zeros((features, labels), jnp.float32)) if skip else None
+        )
+        self.b_out = nnx.Param(
+            jnp.full(labels, math.log(prior / (1 - prior)), jnp.float32)
+        )
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         inputs: BatchInputs,
@@ -112,6 +117,7 @@ class MultiLabelModel(nnx.Module):
         return logits, states
 
 
+@jax.numpy_rank_promotion("allow")
 def multilabel_loss(
     model: MultiLabelModel,
     carry: tuple[()],

@@ -24,6 +24,7 @@ from lstm_jax.metrics.losses import LossSums, cross_entropy
 from lstm_jax.nn.attention import attend
 from lstm_jax.nn.layers import LSTM, StackedLSTM
 from lstm_jax.nn.regularizers import check_rate, dropout
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.typing import (
     AttentionWeights,
     BatchHidden,
@@ -78,8 +79,10 @@ class Seq2Seq(nnx.Module):
     ) -> None:
         if hidden % 2:
             raise ValueError(f"Seq2Seq: expected an even width, found {hidden}")
-        normal = jax.nn.initializers.normal(_EMBEDDING_SCALE)
-        glorot = jax.nn.initializers.glorot_uniform()
+        if as_cell(cell).output_size(hidden) != hidden:
+            raise ValueError("Seq2Seq: expected a cell without a projection")
+        normal = jax.nn.initializers.normal(_EMBEDDING_SCALE, jnp.float32)
+        glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
 
         def matrix(rows: int, columns: int) -> nnx.Param[Array]:
             return nnx.Param(glorot(rngs.params(), (rows, columns)))
@@ -96,12 +99,12 @@ class Seq2Seq(nnx.Module):
             cell=cell,
         )
         self.w_key = matrix(hidden, hidden)
-        blank = as_cell(cell).initial_state(jnp.zeros(hidden))
+        blank = as_cell(cell).initial_state(jnp.zeros(hidden, jnp.float32))
         self.w_start = matrix(hidden, 2 * len(jax.tree.leaves(blank)) * hidden)
         self.lower = LSTM(embedding, hidden, rngs=rngs, cell=cell)
         self.upper = LSTM(2 * hidden, hidden, rngs=rngs, cell=cell)
         self.w_out = matrix(2 * hidden, embedding)
-        self.b_out = nnx.Param(jnp.zeros(target_size))
+        self.b_out = nnx.Param(jnp.zeros(target_size, jnp.float32))
         self.dropout = check_rate("dropout", dropout)
 
     @property
@@ -110,6 +113,7 @@ class Seq2Seq(nnx.Module):
         embedding, layers = self.source_table.shape[1], len(self.encoder.layers)
         return {"embedding": embedding, "hidden": len(self.w_key), "layers": layers}
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         sources: SourceIds,
@@ -194,7 +198,7 @@ def build_seq2seq(
             embedding,
             hidden,
             layers,
-            rngs=nnx.Rngs(seed),
+            rngs=nnx.Rngs(seed_key(seed)),
             dropout=dropout,
             cell=cell,
         )
@@ -213,6 +217,7 @@ def _ask(queries: BatchHidden, memory: Memory) -> tuple[BatchHidden, AttentionWe
     return contexts, weights
 
 
+@jax.numpy_rank_promotion("allow")
 def seq2seq_loss(
     model: Seq2Seq,
     carry: tuple[()],

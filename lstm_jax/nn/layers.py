@@ -47,7 +47,8 @@ class LSTM(nnx.Module):
 
     Args:
         in_features: D, the width of the inputs.
-        hidden_features: H, the width of the state and of the outputs.
+        hidden_features: H, the width of the state and, unless the cell projects it,
+            of the outputs.
         rngs: where the initial parameters come from.
         dtype: type of the parameters and of the arithmetic.
         engine: see `lstm_jax.lstm`.
@@ -55,6 +56,10 @@ class LSTM(nnx.Module):
         regularizer: of its fields a layer heeds `weight_drop`, `recurrent_dropout`,
             `zoneout_hidden` and `zoneout_cell`, and of `variational` what they do.
         cell: what is repeated over time, or its name, "gru" for one.
+        use_bias: False for a layer without biases: `b` is then None.
+
+    Attributes:
+        out_features: the width of the outputs.
 
     Raises:
         ValueError: an engine that can't run the cell or what the regularizer asks for.
@@ -75,12 +80,15 @@ class LSTM(nnx.Module):
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
         cell: Cell | str = LSTM_CELL,
+        use_bias: bool = True,
     ) -> None:
         self.cell = as_cell(cell)
         self.hidden_features = hidden_features
+        self.out_features = self.cell.output_size(hidden_features)
         params = self.cell.init(rngs.params(), in_features, hidden_features, dtype)
         for name, value in vars(params).items():
-            setattr(self, name, _kept(value))
+            absent = not use_bias and name in self.cell.biases
+            setattr(self, name, None if absent else _kept(value))
         self.engine = check_engine_name(
             engine, masks=regularizer.in_loop, cell=self.cell
         )
@@ -96,6 +104,7 @@ class LSTM(nnx.Module):
         names = [field.name for field in dataclasses.fields(kind)]
         return kind(**{name: _values(getattr(self, name)) for name in names})
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         xs: BatchInputs,
@@ -136,18 +145,24 @@ class LSTM(nnx.Module):
         if not rates.in_loop:
             return w_h, None
         inner = None if key is None else jax.random.fold_in(key, 1)
-        return w_h, loop_masks(inner, (*steps, self.hidden_features), rates)
+        return w_h, loop_masks(
+            inner, (*steps, self.hidden_features), rates, self.out_features
+        )
 
 
-def _kept(value: jax.Array | tuple[jax.Array, ...]) -> Held:
+def _kept(value: jax.Array | tuple[jax.Array, ...] | None) -> Held:
     """An entry of a cell's parameters as a module holds it."""
+    if value is None:
+        return None
     if isinstance(value, tuple):
         return nnx.List([nnx.Param(each) for each in value])
     return nnx.Param(value)
 
 
-def _values(held: Held) -> jax.Array | tuple[jax.Array, ...]:
+def _values(held: Held) -> jax.Array | tuple[jax.Array, ...] | None:
     """The inverse of `_kept`."""
+    if held is None:
+        return None
     if isinstance(held, nnx.List):
         return tuple(each[...] for each in held)
     return held[...]
@@ -176,6 +191,7 @@ class Bidirectional(nnx.Module):
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
         cell: Cell | str = LSTM_CELL,
+        use_bias: bool = True,
     ) -> None:
         def layer() -> LSTM:
             return LSTM(
@@ -187,11 +203,14 @@ class Bidirectional(nnx.Module):
                 remat=remat,
                 regularizer=regularizer,
                 cell=cell,
+                use_bias=use_bias,
             )
 
         self.forward = layer()
         self.backward = layer()
+        self.out_features = 2 * self.forward.out_features
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         xs: BatchInputs,
@@ -225,6 +244,7 @@ class StackedLSTM(nnx.Module):
         regularizer: as for `LSTM`; besides, `input_dropout` is the share dropped of
             what the first layer reads, and `variational` masks serve all steps.
         cell: as for `LSTM`, of every layer.
+        use_bias: as for `LSTM`, of every layer.
     """
 
     def __init__(
@@ -241,14 +261,16 @@ class StackedLSTM(nnx.Module):
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
         cell: Cell | str = LSTM_CELL,
+        use_bias: bool = True,
     ) -> None:
         if num_layers < 1:
             raise ValueError(f"StackedLSTM: expected 1 layer or more, got {num_layers}")
         kind = Bidirectional if bidirectional else LSTM
-        width = hidden_features * (2 if bidirectional else 1)
-        self.layers = nnx.List(
-            kind(
-                width if depth else in_features,
+        self.layers = nnx.List()
+        self.out_features = in_features
+        for _ in range(num_layers):
+            layer = kind(
+                self.out_features,
                 hidden_features,
                 rngs=rngs,
                 dtype=dtype,
@@ -256,12 +278,14 @@ class StackedLSTM(nnx.Module):
                 remat=remat,
                 regularizer=regularizer,
                 cell=cell,
+                use_bias=use_bias,
             )
-            for depth in range(num_layers)
-        )
+            self.layers.append(layer)
+            self.out_features = layer.out_features
         self.dropout = check_rate("dropout", dropout)
         self.regularizer = regularizer
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         xs: BatchInputs,

@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
 from lstm_jax.cells.noise import LoopMasks
-from lstm_jax.cells.protocol import Cell, LoopWeights, Params, State
+from lstm_jax.cells.protocol import Cell, LoopWeights, Params, State, add_bias
 from lstm_jax.engines.dispatch import ENGINES, Run, explain_engine
 from lstm_jax.engines.padding import read_real, real_steps
 from lstm_jax.engines.remat import in_chunks
@@ -73,6 +73,7 @@ def lstm(
     )
 
 
+@jax.numpy_rank_promotion("allow")
 def unroll(
     cell: Cell,
     params: Params,
@@ -124,6 +125,7 @@ def unroll(
     return _walk(run, xs, params, state, lengths, resets, reverse, remat, masks)
 
 
+@jax.numpy_rank_promotion("allow")
 def unroll_projected(
     cell: Cell,
     z: Gates,
@@ -144,10 +146,11 @@ def unroll_projected(
     a row of w_x. `weights` is what the cell's `loop_weights` picks; the other arguments
     are those of `unroll`; "cudnn" needs the inputs.
     """
+    hidden_size = z.shape[-1] // len(cell.blocks)
     name = _choose(
-        cell, engine, z, len(w_h), w_h.dtype, lengths, resets, reverse, False, masks
+        cell, engine, z, hidden_size, w_h.dtype, lengths, resets, reverse, False, masks
     )
-    state = _complete(cell, state, z, len(w_h), w_h)
+    state = _complete(cell, state, z, hidden_size, w_h)
     run = _run_of(name, cell)
     return _walk(run, z, weights, state, lengths, resets, reverse, remat, masks)
 
@@ -209,7 +212,7 @@ def _from_inputs(name: str, cell: Cell) -> Run:
     def from_inputs(
         xs: Inputs, params: Params, *others: object
     ) -> tuple[Hidden, State]:
-        z = multiply(xs, params.w_x) + params.b if cell.projects else xs
+        z = add_bias(multiply(xs, params.w_x), params.b) if cell.projects else xs
         return run(z, cell.loop_weights(params), *others)
 
     return from_inputs
@@ -251,11 +254,12 @@ def _complete(
     blank = cell.initial_state(zeros.astype(w_h.dtype))
     if state is None:
         return blank
-    expected = (inputs.shape[1], hidden_size)
+    expected = {name: array.shape for name, array in vars(blank).items()}
     found = {name: array.shape for name, array in vars(state).items()}
-    if set(found.values()) != {expected}:
-        shapes = " and ".join(f"{name} {shape}" for name, shape in found.items())
-        raise ValueError(
-            f"{cell.name}: expected a state of shape {expected}, found {shapes}"
+    if found != expected:
+        wanted, shapes = (
+            " and ".join(f"{name} {list(shape)}" for name, shape in each.items())
+            for each in (expected, found)
         )
+        raise ValueError(f"{cell.name}: expected a state {wanted}, found {shapes}")
     return jax.tree.map(lambda given, zero: given.astype(zero.dtype), state, blank)

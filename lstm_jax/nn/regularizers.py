@@ -58,10 +58,15 @@ def _survivors(key: PRNGKey, shape: Shape, rate: float) -> tuple[Array, float]:
     width = shape[-1] if shape else 1
     dropped = round(rate * _BYTE)
     if width % 4 or not 0 < dropped < _BYTE:
-        return jax.random.bernoulli(key, 1 - rate, shape), 1 - rate
+        return _drawn(key, 1 - rate, shape), 1 - rate
     words = jax.random.bits(key, (*shape[:-1], width // 4), jnp.uint32)
     drawn = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(shape)
     return drawn >= dropped, 1 - dropped / _BYTE
+
+
+def _drawn(key: PRNGKey, share: float, shape: Shape) -> Array:
+    """True for this share of the elements; the same ones where JAX has float64."""
+    return jax.random.bernoulli(key, jnp.float32(share), shape)
 
 
 def symbol_factors(
@@ -73,10 +78,10 @@ def symbol_factors(
     2016); the other drops every place by itself.
     """
     if variational:
-        kept = jax.random.bernoulli(key, 1 - rate, (len(ids), symbols))
+        kept = _drawn(key, 1 - rate, (len(ids), symbols))
         kept = kept[jnp.arange(len(ids))[:, None], ids]
     else:
-        kept = jax.random.bernoulli(key, 1 - rate, ids.shape)
+        kept = _drawn(key, 1 - rate, ids.shape)
     return kept[..., None] / (1 - rate)
 
 
@@ -93,11 +98,15 @@ def drop_connect(key: PRNGKey, w_h: Array, rate: float) -> Array:
 
 
 def loop_masks(
-    key: PRNGKey | None, shape: Shape, rates: RegularizerConfig
+    key: PRNGKey | None,
+    shape: Shape,
+    rates: RegularizerConfig,
+    output_size: int | None = None,
 ) -> LoopMasks | None:
     """The masks of a recurrence of [T, B, H] = `shape`; None if there are none.
 
-    Without a key there is no recurrent dropout, and zoneout is its mean.
+    Without a key there is no recurrent dropout, and zoneout is its mean. `output_size`
+    is the width of h, where a cell projects it.
     """
     keys = [None] * 3 if key is None else jax.random.split(key, 3)
     rate = rates.recurrent_dropout
@@ -105,7 +114,9 @@ def loop_masks(
         candidate_factors(keys[0], shape, rate, rates.variational)
         if keys[0] is not None and rate
         else None,
-        zoneout_shares(keys[1], shape, rates.zoneout_hidden),
+        zoneout_shares(
+            keys[1], (*shape[:-1], output_size or shape[-1]), rates.zoneout_hidden
+        ),
         zoneout_shares(keys[2], shape, rates.zoneout_cell),
     )
     return masks if jax.tree.leaves(masks) else None
@@ -132,7 +143,7 @@ def zoneout_shares(key: PRNGKey | None, shape: Shape, rate: float) -> Array | No
         return None
     if key is None:
         return jnp.full((shape[0], 1, 1), rate, jnp.float32)
-    return jax.random.bernoulli(key, rate, shape).astype(jnp.float32)
+    return _drawn(key, rate, shape).astype(jnp.float32)
 
 
 # The objective.

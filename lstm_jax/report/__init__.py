@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from lstm_jax.report.activities import activity as activity
     from lstm_jax.report.confusion import draw_confusion as draw_confusion
     from lstm_jax.report.curves import draw_curves as draw_curves
+    from lstm_jax.report.inspection import Layer as Layer
+    from lstm_jax.report.inspection import gradient_by_lag as gradient_by_lag
+    from lstm_jax.report.inspection import layers_of as layers_of
+    from lstm_jax.report.page.write import try_to_report as try_to_report
+    from lstm_jax.report.page.write import write_report as write_report
     from lstm_jax.report.parameters import parameter_table as parameter_table
     from lstm_jax.report.progress import Progress as Progress
     from lstm_jax.report.run import report_run as report_run

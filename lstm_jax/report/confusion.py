@@ -9,6 +9,11 @@ from matplotlib.colors import PowerNorm
 from numpy.typing import NDArray
 
 from lstm_jax.metrics.classification import worst_mistakes
+from lstm_jax.report.page.confusions import (
+    Example,
+    describe_confusion,
+    write_confusion,
+)
 from lstm_jax.report.style import drawable, new_figure, save_figure
 
 _MOST = 100  # classes with a row of their own
@@ -18,7 +23,11 @@ _NAME = 14  # characters of a name that are shown
 
 
 def draw_confusion(
-    matrix: NDArray, names: Sequence[str], path: Path, title: str = ""
+    matrix: NDArray,
+    names: Sequence[str],
+    path: Path,
+    title: str = "",
+    examples: Sequence[Example] = (),
 ) -> None:
     """What each class was taken for, and the most frequent mistakes beside it.
 
@@ -27,14 +36,19 @@ def draw_confusion(
     share: a mistake made once in a hundred times can still be seen.
 
     Classes that never occur are left out; of more than 100 the most frequent are shown.
+    A JSON file of the same name beside the picture has it for `report.html`.
 
     Args:
         matrix: counts [C, C], the target first.
         names: of the classes.
         path: of the picture.
         title: printed above.
+        examples: triples of a true class, a predicted one, and what it was, in words;
+            `report.html` shows some of them when a cell is chosen.
     """
     matrix = np.asarray(matrix)
+    kept = describe_confusion(matrix, names, title, examples)
+    write_confusion(kept, path.with_suffix(".json"))
     shown, left_out = _shown(matrix)
     size = float(np.clip(0.115 * len(shown) + 1.5, 4.5, 13))
     names = [drawable(name)[:_NAME] for name in names]

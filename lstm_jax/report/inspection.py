@@ -44,7 +44,7 @@ class Layer:
         """A sigmoid gate over the text, [T, B, H]."""
         return jax.nn.sigmoid(self._part(name))
 
-    def time_constants(self) -> Array:
+    def time_constants(self) -> np.ndarray:
         """How many steps each unit remembers, [H]: -1 / ln f, f its usual forget gate.
 
         Or whatever gate says what is kept: of a GRU, z.
@@ -53,11 +53,14 @@ class Layer:
         unit forgets everything at once, as good units do.
         """
         kept = jax.nn.log_sigmoid(self._part(self.cell.keeps))
-        return -1 / jnp.median(kept, axis=(0, 1))
+        # NumPy finds a median without sorting, and needs no program to be compiled.
+        usual = np.median(np.asarray(kept, np.float64), axis=(0, 1))
+        with np.errstate(divide="ignore"):  # a gate that is always open
+            return -1 / usual
 
-    def dead(self) -> Array:
+    def dead(self) -> np.ndarray:
         """The units that show nothing all through the text, [H]."""
-        return jnp.max(jnp.abs(self.h), axis=(0, 1)) < DEAD
+        return np.max(np.abs(np.asarray(self.h, np.float64)), axis=(0, 1)) < DEAD
 
     def _part(self, name: str) -> Array:
         blocks = self.cell.blocks
@@ -97,10 +100,11 @@ def layers_of(model: LanguageModel, ids: Ids) -> list[Layer]:
     return [Layer(z, h, model.cell) for z, h in watch(model, ids)]
 
 
-def saturation(gate: Hidden) -> tuple[Array, Array]:
+def saturation(gate: Hidden) -> tuple[np.ndarray, np.ndarray]:
     """The shares of the text in which each unit's gate is closed, and open, [H]."""
-    closed = jnp.mean(gate < CLOSED, axis=(0, 1))
-    return closed, jnp.mean(gate > OPEN, axis=(0, 1))
+    values = np.asarray(gate, np.float64)
+    closed = np.mean(values < CLOSED, axis=(0, 1))
+    return closed, np.mean(values > OPEN, axis=(0, 1))
 
 
 @bounded_jit
@@ -189,3 +193,21 @@ def _find_layer(layer: Layer) -> LayerFindings:
         dead=int(layer.dead().sum()),
         hidden=int((shares["o"][0] == 1).sum()) if "o" in shares else 0,
     )
+
+
+def table_of(findings: Findings) -> dict[str, list[str]]:
+    """The findings in words: a value of each layer by what it is."""
+    layers, rows = findings.layers, {}
+    for key in layers[0].closed:
+        gate = GATE_NAMES.get(key, key)
+        rows[f"{gate} gate closed"] = [f"{layer.closed[key]:.0%}" for layer in layers]
+        rows[f"{gate} gate open"] = [f"{layer.open[key]:.0%}" for layer in layers]
+    for k, percentile in enumerate(("10th", "50th", "90th")):
+        name = f"memory, symbols, {percentile} percentile"
+        rows[name] = [f"{layer.memory[k]:.1f}" for layer in layers]
+    rows["dead units"] = [f"{layer.dead} of {layer.units}" for layer in layers]
+    if "o" in layers[0].closed:
+        rows["output gate never open"] = [
+            f"{layer.hidden} of {layer.units}" for layer in layers
+        ]
+    return rows

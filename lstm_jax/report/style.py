@@ -8,9 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from lstm_jax.errors import InputError
+from lstm_jax.report.page.pictures import DESCRIPTION
 from lstm_jax.storage.files import replace_file
 
-TRAINING, VALIDATION = "#4878a8", "#d1603d"
+TRAINING = "#4878a8"
+VALIDATION = "#d1603d"
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -40,19 +42,23 @@ def picture_format(path: Path) -> str | None:
     return ending if ending in known else None
 
 
-def save_figure(figure: Figure, path: Path, dpi: int) -> None:
+def save_figure(figure: Figure, path: Path, dpi: int, shows: str = "") -> None:
     """Write a picture whole or not at all.
 
     Args:
         figure: what to write.
         path: where; its ending is the format.
         dpi: dots per inch.
+        shows: what can be seen on it, in a sentence, for those who can't see it. A PNG
+            carries it, and `report.html` has it beside the picture.
 
     Raises:
         InputError: it could not be written; what was there before is still there.
     """
     whole = io.BytesIO()
-    figure.savefig(whole, format=picture_format(path), dpi=dpi)
+    kind = picture_format(path)
+    said = {DESCRIPTION: shows} if shows and kind == "png" else None
+    figure.savefig(whole, format=kind, dpi=dpi, metadata=said)
     replace_file(path, whole.getvalue())
 
 

@@ -4,6 +4,7 @@ Keys of random numbers are stored as the numbers they consist of.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -21,6 +22,12 @@ class Stored:
 
     dtype: str
     shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its numbers take."""
+        # NumPy's own dtype knows no bfloat16.
+        return math.prod(self.shape) * jnp.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
         return f"{self.dtype}{self.shape}"

@@ -46,3 +46,28 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether another process holds the lock of a folder.
+
+    It is asked for a shared lock, for a moment, so two that ask find nobody at work.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if fcntl is None:
+        return False
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise InputError(f"{path}: expected a run directory: {error}") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(folder)
+    return False

@@ -6,7 +6,7 @@ data_offsets}}; then come the numbers, one array after the other, little-endian
 """
 
 import json
-import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, TypeGuard
 
@@ -69,6 +69,40 @@ def read_arrays(
         Difference: they are others.
         ValueError: this is no such file, or a damaged one.
     """
+    entries, begin = _read_header(file)
+    places = {renamed(name): place for name, place in entries.items()}
+    found = {name: stored for name, (stored, _) in places.items()}
+    if problem := difference(wanted, found):
+        raise Difference(problem)
+    return {
+        name: _read(file, begin + start, stored)
+        for name, (stored, start) in places.items()
+    }
+
+
+def read_all(file: BinaryIO) -> dict[str, np.ndarray]:
+    """The arrays of a file, whatever they are; never more than the file is large.
+
+    Args:
+        file: open, at its beginning.
+
+    Raises:
+        ValueError: this is no such file, or a damaged one.
+    """
+    entries, begin = _read_header(file)
+    size = file.seek(0, os.SEEK_END)
+    for name, (stored, start) in entries.items():
+        end = begin + start + stored.nbytes
+        if end > size:
+            raise ValueError(f"{name} to byte {end:,} in a file of {size:,}")
+    return {
+        name: _read(file, begin + start, stored)
+        for name, (stored, start) in entries.items()
+    }
+
+
+def _read_header(file: BinaryIO) -> tuple[dict[str, tuple[Stored, int]], int]:
+    """What the arrays are and where they begin, and where the numbers do."""
     length = int.from_bytes(file.read(8), "little")
     if length > _LARGEST_HEADER:
         raise ValueError(f"a header of {length:,} bytes")
@@ -76,14 +110,7 @@ def read_arrays(
     if not isinstance(header, dict):
         raise ValueError("a header that is no JSON object")
     header.pop("__metadata__", None)
-    places = {renamed(n): _place_of(n, entry) for n, entry in header.items()}
-    found = {name: stored for name, (stored, _) in places.items()}
-    if problem := difference(wanted, found):
-        raise Difference(problem)
-    return {
-        name: _read(file, 8 + length + start, stored)
-        for name, (stored, start) in places.items()
-    }
+    return {name: _place_of(name, entry) for name, entry in header.items()}, 8 + length
 
 
 class Difference(ValueError):
@@ -107,7 +134,6 @@ def _are_sizes(value: object) -> TypeGuard[list[int]]:
 
 
 def _read(file: BinaryIO, start: int, stored: Stored) -> np.ndarray:
-    dtype = jnp.dtype(stored.dtype)  # NumPy's own knows no bfloat16
     file.seek(start)
-    raw = file.read(math.prod(stored.shape) * dtype.itemsize)
-    return np.frombuffer(raw, dtype).reshape(stored.shape)
+    raw = file.read(stored.nbytes)
+    return np.frombuffer(raw, jnp.dtype(stored.dtype)).reshape(stored.shape)

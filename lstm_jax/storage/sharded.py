@@ -41,7 +41,7 @@ def require_orbax() -> ModuleType:
     except ImportError:
         raise InputError(
             "--shard-model: expected the package orbax-checkpoint, found none "
-            "(pip install 'lstm-jax[sharded]')"
+            "(pip install orbax-checkpoint)"
         ) from None
 
 

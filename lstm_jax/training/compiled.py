@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from lstm_jax.distributed.bounded import take_turns
+from lstm_jax.distributed.bounded import compilation_is_off, take_turns
 from lstm_jax.distributed.mesh import gathered, mesh_of_parts
 from lstm_jax.metrics.losses import LossSums
 from lstm_jax.training.step import Loss, TrainState, train_steps
@@ -60,7 +60,10 @@ class CompiledSteps:
         mesh = mesh_of_parts(state.model)
         loss = self.loss if mesh is None else _on_whole_models(self.loss, mesh)
         steps = functools.partial(self._steps, loss, self.optimizer)
+        steps = jax.numpy_rank_promotion("allow")(steps)
         program = jax.jit(steps, donate_argnums=0, out_shardings=(places, None))
+        if compilation_is_off():  # nothing is compiled ahead of its call then
+            return take_turns(program)
         rates = np.zeros(len(jax.tree.leaves(batches)[0]), np.float32)
         return take_turns(program.lower(state, batches, rates, np.int32(0)).compile())
 

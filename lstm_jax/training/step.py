@@ -91,7 +91,8 @@ def train_step(
     model = jax.tree.map(
         lambda w, d: (w - learning_rate * d).astype(w.dtype), state.model, direction
     )
-    report = StepReport(sums, optax.tree.norm(gradient))
+    norm = optax.tree.norm(gradient).astype(jnp.float32)
+    report = StepReport(sums, norm)
     return TrainState(state.step + 1, model, optimizer_state, carry, state.key), report
 
 
@@ -150,7 +151,9 @@ def _nothing_yet(loss: Loss, state: TrainState, batches: Batch) -> StepReport:
     first = jax.tree.map(lambda a: a[0], batches)
     sums, _ = jax.eval_shape(loss, state.model, state.carry, first, state.key)
     plain = dataclasses.replace(sums, penalty=None)
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, jnp.float32), plain)
+    zeros = jax.tree.map(
+        lambda a: jnp.zeros(a.shape, jnp.promote_types(a.dtype, jnp.float32)), plain
+    )
     return StepReport(zeros, jnp.float32(0))
 
 

@@ -79,5 +79,5 @@ def require_tensorboard() -> ModuleType:
     except ImportError:
         raise InputError(
             "--tensorboard: expected the package tensorboardX, found none; "
-            "pip install 'lstm-jax[tensorboard]'"
+            "pip install tensorboardX"
         ) from None

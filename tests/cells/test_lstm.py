@@ -160,7 +160,7 @@ def test_init_shapes_and_types(dtype: str) -> None:
 
 def test_init_bias() -> None:
     """One for the forget gate, zero for the others."""
-    bias = init_lstm(jax.random.key(0), D, H).b.reshape(4, H)
+    bias = jnp.reshape(jnp.asarray(init_lstm(jax.random.key(0), D, H).b), (4, H))
     expected = {"i": 0, "f": 1, "g": 0, "o": 0}
     for gate, block in zip(GATES, bias, strict=True):
         np.testing.assert_array_equal(block, expected[gate])

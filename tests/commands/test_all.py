@@ -108,9 +108,9 @@ FLAGS = {
         --label-smoothing --training-temperature
         --l1 --l2 --activation-penalty --temporal-penalty
         --resume --overwrite""",
-    "generate": """RUN_DIR --prompt --length --temperature --top-k --top-p --min-p
-        --repetition-penalty --repetition-window --beam --length-penalty --stop
-        --samples --seed --json""",
+    "generate": """RUN_DIR --prompt --prompts --length --temperature --top-k --top-p
+        --min-p --repetition-penalty --repetition-window --no-repeat-ngram
+        --beam --length-penalty --stop --samples --seed --json""",
     "evaluate": "RUN_DIR --data --dynamic --json",
     "inspect": "RUN_DIR --text --json",
     "crossval": """--data --folds --seeds --jointly --epochs --max-seconds --hidden

@@ -1,14 +1,18 @@
 """`python -m lstm_jax.generate` as a person runs it."""
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lstm_jax import generate
+from lstm_jax.decoding import score_ids
 from lstm_jax.errors import InputError
+from lstm_jax.lm import save
 from tests.helpers.commands import (
     Trained,
     assert_done,
@@ -16,8 +20,10 @@ from tests.helpers.commands import (
     call,
     contents,
     environment,
+    last_json,
     started,
 )
+from tests.helpers.tiny_models import untrained
 
 # Generation.
 
@@ -31,7 +37,7 @@ def made(trained: Trained, *given: object) -> str:
 
 def test_greedy_is_one_text(trained: Trained) -> None:
     before = contents(trained.path)
-    given = ("--prompt", "the cat", "--length", 100)
+    given = ("--prompt", "the cat", "--length", 100, "--temperature", 0)
     text = made(trained, *given)
     assert text.startswith("the cat") and text.endswith("\n")
     assert len(text) == len("the cat") + 100 + 1
@@ -67,6 +73,71 @@ def test_text_is_shown_as_it_is_made(trained: Trained) -> None:
         code = process.wait()
     assert text.startswith("the") and len(text) == 500
     assert (code, errors) == (141, "")
+
+
+def test_by_default_a_text_is_drawn_at_a_sensible_temperature(trained: Trained) -> None:
+    given = ("--prompt", "the ", "--length", 60)
+    usual = made(trained, *given)
+    assert usual == made(trained, *given, "--temperature", 0.8)
+    assert usual != made(trained, *given, "--temperature", 0)
+    assert usual != made(trained, *given, "--seed", 1)
+
+
+def test_prompts_come_from_a_file_or_the_standard_input(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line each, and each as it would be alone."""
+    lines = "\ufeffthe cat\r\n\non a mat and ran\n".encode()
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(lines)
+    given = ("--length", 9, "--samples", 2, "--json")
+    found = made(trained, "--prompts", file, *given)
+    records = [json.loads(line) for line in found.splitlines()]
+    prompts = ["the cat", "", "on a mat and ran"]
+    assert [r["prompt"] for r in records] == [p for p in prompts for _ in range(2)]
+    assert [r["sample"] for r in records] == [1, 2] * 3
+    alone = made(trained, "--prompt", prompts[2], *given)
+    assert found.endswith(alone)
+    stdin = io.TextIOWrapper(io.BytesIO(lines))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert made(trained, "--prompts", "-", *given) == found
+    shown = made(trained, "--prompts", file, "--length", 9)
+    assert "--- prompt 3, sample 1\non a mat and ran" in shown
+
+
+@pytest.mark.parametrize(
+    ("raw", "given", "message"),
+    [
+        (b"", [], "expected a prompt a line, found nothing"),
+        (b"the \xff", [], "expected UTF-8 text, found other data at byte 4"),
+        (b"the", ["--prompt", "a"], "--prompts: expected none with --prompt"),
+        (None, [], "expected a text file, found nothing"),
+    ],
+)
+def test_prompts_that_are_none_are_refused(
+    raw: bytes | None, given: list[str], message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.txt"
+    if raw is not None:
+        file.write_bytes(raw)
+    with pytest.raises(InputError, match=message):
+        generate.main([str(tmp_path), "--prompts", str(file), *given])
+
+
+def test_the_scores_are_those_of_what_was_made(tmp_path: Path) -> None:
+    """Of bytes that are no UTF-8, too: not of the signs that stand for them."""
+    model = untrained("any", "byte")
+    save(model, tmp_path / "run")
+    given = ("--length", 40, "--json", "--prompt", "é", "--temperature", 1)
+    done = call("generate", tmp_path / "run", *given, cwd=tmp_path)
+    record = last_json(done)
+    assert "\ufffd" in record["text"]
+    assert len(record["ids"]) == len(record["log_probs"]) == 40
+    prompt = model.vocab.encode("é")
+    expected = score_ids(model.model, record["ids"], prompt)
+    np.testing.assert_allclose(record["log_probs"], expected, atol=1e-4)
+    assert record["log_prob"] == pytest.approx(expected.sum(), abs=1e-3)
+    assert -6.5 < record["log_prob"] / 40 < -4.5  # all bytes are about as likely
 
 
 def test_a_reader_that_left_is_no_error(tmp_path: Path) -> None:
@@ -134,6 +205,15 @@ def test_a_beam_and_its_scores(trained: Trained) -> None:
         assert record["log_prob"] == pytest.approx(sum(record["log_probs"]), abs=1e-2)
     assert records[0]["log_prob"] > records[1]["log_prob"]
     assert made(trained, *given) == "the" + records[0]["text"] + "\n"
+
+
+def test_a_beam_heeds_its_stops_in_any_order(trained: Trained) -> None:
+    given = ("--prompt", "the ", "--length", 12, "--beam", 4, "--samples", 4, "--json")
+    one = made(trained, *given, "--stop", "t", " ", "§")
+    assert one == made(trained, *given, "--stop", "§", " ", "t")
+    records = [json.loads(line) for line in one.splitlines()]
+    texts = [record["text"] for record in records]
+    assert len(set(texts)) == 4 and not any({*text} & {*"t "} for text in texts)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_jax.data.folds import Fold, block_folds, shuffled_folds, stratified_folds
+from lstm_jax.data.folds import (
+    Fold,
+    block_folds,
+    shuffled_folds,
+    stratified_folds,
+    stratified_split,
+)
 from lstm_jax.errors import InputError
 
 
@@ -87,3 +93,29 @@ def test_an_impossible_number_of_folds_is_refused(folds: int) -> None:
             make(4, folds)
     with pytest.raises(InputError, match="from 2 to 4"):
         stratified_folds(list("abca"), folds)
+
+
+@given(st.integers(2, 12), st.integers(2, 80), st.integers(0, 3))
+def test_a_split_is_the_first_of_as_many_folds(k: int, count: int, seed: int) -> None:
+    labels = np.arange(count) % 3
+    if k <= count:
+        first = stratified_folds(labels, k, seed)[0]
+        found = stratified_split(labels, 1 / k, seed)
+        np.testing.assert_array_equal(found.train, first.train)
+        np.testing.assert_array_equal(found.test, first.test)
+
+
+@given(st.floats(0.01, 0.99), st.integers(2, 80))
+def test_a_split_has_its_share_of_each_label(share: float, count: int) -> None:
+    labels = np.arange(count) % 2
+    if np.ceil(count * round(share, 2)) < count:
+        split = stratified_split(labels, round(share, 2))
+        assert_partition([split, Fold(split.test, split.train)], count)
+        for label in (0, 1):
+            exact = round(share, 2) * (labels == label).sum()
+            assert abs((labels[split.test] == label).sum() - exact) <= 1
+
+
+def test_a_split_leaves_something_to_learn_from() -> None:
+    with pytest.raises(InputError, match=r"beside a share of 0\.5, found 1 in all"):
+        stratified_split([0], 0.5)

@@ -17,7 +17,7 @@ from lstm_jax.data.series import (
     need_points,
     scale_series,
 )
-from lstm_jax.data.series_csv import read_series, write_forecasts
+from lstm_jax.data.series_csv import write_forecasts
 from lstm_jax.errors import InputError
 
 WINDOW = WindowSpec(horizon=3, seasons=(2, 4), reads=5)
@@ -142,62 +142,14 @@ def test_a_frame_comes_back_from_json() -> None:
     assert read_section(WindowSpec, record, "here") == WINDOW
 
 
-def written(path: Path, text: str) -> Path:
-    file = path / "some.csv"
-    file.write_bytes(text.encode())
-    return file
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('"V1","V2","V3"\n"H1","1","2"\n', {"H1": [1, 2]}),  # M4's own layout
-        ("V1,V2,V3,V4\nH1,1,2,3\nH2,4,5,\n", {"H1": [1, 2, 3], "H2": [4, 5]}),
-        ("date,x,y\nmon,1,\ntue,2,5\nwed,3,6\n", {"x": [1, 2, 3], "y": [5, 6]}),
-        ("load\n1.5\n2e3\n-3\n", {"load": [1.5, 2000, -3]}),
-        ("1\n2\n3\n", {"1": [1, 2, 3]}),
-        ("1,2,3\n", {"1": [1, 2, 3]}),
-        ("\ufeffx\r\n1\r\n2\r\n\r\n", {"x": [1, 2]}),
-    ],
-)
-def test_series_are_read(tmp_path: Path, text: str, expected: dict) -> None:
-    found = read_series(written(tmp_path, text))
-    assert {name: points.tolist() for name, points in found.items()} == expected
-
-
-def test_the_layout_can_be_said(tmp_path: Path) -> None:
-    file = written(tmp_path, "name,s1,s2\na,1,2\nb,3,4\nc,5,6\n")
-    assert read_series(file, "rows")["b"].tolist() == [3, 4]
-    assert read_series(file, "columns")["s2"].tolist() == [2, 4, 6]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "found nothing in it"),
-        ("x\n1\n\n,\noops\n4\n", "series x, point 2: expected .* found 'oops'"),
-        ("x,y\n1,2\n3,\n5,6\n", "series y, point 2: expected a number, found ''"),
-        ("x\n1\nnan\n3\n", "found 'nan'"),
-        ("date,x,x\nmon,1,2\ntue,3,4\nwed,1,1\n", "different names"),
-        ("V1,V2,V3\na,,\n", "series a: expected numbers, found none"),
-    ],
-)
-def test_what_is_no_series_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read_series(written(tmp_path, text))
-
-
-def test_a_missing_file_and_bytes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.csv: expected a CSV file"):
-        read_series(tmp_path / "none.csv")
-    (tmp_path / "some.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="expected a CSV file"):
-        read_series(tmp_path / "some.csv")
-
-
 def test_forecasts_are_written_as_a_table(tmp_path: Path) -> None:
     quantiles = np.arange(12.0).reshape(2, 3, 2)
     write_forecasts(tmp_path / "f.csv", ["a", "b,c"], [0.25, 0.5], quantiles)
     lines = (tmp_path / "f.csv").read_text().splitlines()
     assert lines[0] == "series,step,q0.25,q0.5"
     assert lines[1] == "a,1,0,1" and lines[6] == '"b,c",3,10,11'
+    dates = [["mon", "tue", "wed"], ["tue", "wed", "thu"]]
+    write_forecasts(tmp_path / "f.csv", ["a", "b,c"], [0.25, 0.5], quantiles, dates)
+    lines = (tmp_path / "f.csv").read_text().splitlines()
+    assert lines[0] == "series,step,date,q0.25,q0.5"
+    assert lines[1] == "a,1,mon,0,1" and lines[6] == '"b,c",3,thu,10,11'

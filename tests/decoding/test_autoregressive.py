@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +15,18 @@ from lstm_jax.decoding.autoregressive import (
     DecoderState,
     generate_from,
     generate_ids,
+    memory_for,
     read_prompt,
+    read_prompts,
     repeat_rows,
     row_keys,
     sample_keys,
 )
 from lstm_jax.decoding.config import GREEDY, MEMORY, SamplingConfig
+from lstm_jax.decoding.likelihood import score_ids, search_ids
+from lstm_jax.errors import InputError
 from lstm_jax.models.language import LanguageModel, States
+from lstm_jax.ops.seeds import seed_key
 from lstm_jax.typing import Ids, PRNGKey, StepIds, StepLogits
 
 V, H, L = 6, 8, 2
@@ -437,3 +443,112 @@ def test_rows_spread_over_devices_are_the_same(sampling: SamplingConfig) -> None
         read_on,
         read_prompt(model, TEXT[:5], alone),
     )
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [SamplingConfig(), SamplingConfig(1.0, top_p=0.9, no_repeat_ngram=3)],
+    ids=["greedy", "drawn"],
+)
+def test_prompts_of_several_lengths_go_on_as_each_alone(
+    sampling: SamplingConfig,
+) -> None:
+    model, prompts = lively(), [TEXT[:5], TEXT[:0], TEXT[20:110]]
+    both = repeat_rows(read_prompts(model, prompts), 2)
+    keys = jnp.tile(sample_keys(4, 2), len(prompts))
+    (chunk,) = generate_from(model, both, 50, sampling, keys)
+    for place, prompt in enumerate(prompts):
+        alone = continuation(model, prompt, 50, sampling, samples=2, seed=4)
+        np.testing.assert_array_equal(chunk.ids[:, 2 * place : 2 * place + 2], alone)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_run_of_symbols_comes_once(temperature: float, size: int) -> None:
+    """From the first symbol of the prompt on, which is longer than a penalty's memory.
+
+    Only where the six symbols leave no other way does one come again.
+    """
+    prompt = np.repeat(TEXT[:2], 150)  # of few runs
+    sampling = SamplingConfig(temperature, no_repeat_ngram=size)
+    count = {1: 4, 2: 20, 4: 150}[size]
+    made = continuation(known(), prompt, count, sampling)[:, 0]
+    text = [*prompt.tolist(), *made.tolist()]
+    runs = [tuple(text[k : k + size]) for k in range(len(text) - size + 1)]
+    fresh = runs[len(prompt) - size + 1 :]
+    assert len(set(fresh)) == len(fresh)
+    assert not set(fresh) & set(runs[: len(prompt) - size + 1])
+
+
+@pytest.mark.parametrize("symbols", [1, 256, 257, 1000])
+def test_a_rule_about_runs_remembers_all_of_a_text(symbols: int) -> None:
+    memory = memory_for(SamplingConfig(no_repeat_ngram=2), symbols)
+    assert symbols <= memory < max(2 * symbols, 257)
+    assert memory_for(SamplingConfig(), symbols) == MEMORY
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([0, 1, 9], "expected ids from 0 to 5, found 9"),
+        ([0, -1], "expected ids from 0 to 5, found -1"),
+        ([6], "expected ids from 0 to 5, found 6"),
+        ([0.0, 1.0], "expected whole numbers, found float64"),
+        ([True, False], "expected whole numbers, found bool"),
+        (["a"], "expected whole numbers, found <U1"),
+        ([[0, 1, 2]], "expected ids [N], found [1, 3]"),
+        (3, "expected ids [N], found []"),
+        ([[0], [1, 2]], "expected ids [N], found [[0], [1, 2]]"),
+        ([2**40], "expected ids from 0 to 5, found 1099511627776"),
+    ],
+)
+def test_ids_that_are_none_are_refused(ids: Any, message: str) -> None:  # noqa: ANN401
+    """In one line, and at the call."""
+    calls: list[Callable[[], object]] = [
+        lambda: generate_ids(lively(), ids, 4),
+        lambda: read_prompt(lively(), ids),
+        lambda: read_prompts(lively(), [[0], ids]),
+        lambda: score_ids(lively(), ids),
+        lambda: score_ids(lively(), [1], ids),
+        lambda: search_ids(lively(), ids, 3, width=2),
+        lambda: search_ids(lively(), [], 3, width=2, stops=[ids]),
+    ]
+    for call in calls:
+        with pytest.raises(InputError) as refused:
+            call()
+        assert str(refused.value).endswith(message) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"length": -1}, "length: expected 0 or more, found -1"),
+        ({"samples": 0}, "samples: expected 1 or more, found 0"),
+        (
+            {"allowed": np.ones(1, bool)},
+            r"allowed: expected bool \[6\], found bool \[1\]",
+        ),
+        ({"allowed": np.zeros(6, bool)}, "allowed: expected at least one symbol"),
+        ({"sampling": SamplingConfig(-1.0)}, "--temperature: expected a number"),
+        ({"seed": -1}, "seed: expected 0 to 9223372036854775807, found -1"),
+        ({"seed": 2**63}, "seed: expected 0 to 9223372036854775807, found 9223"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(given: dict, message: str) -> None:
+    options: dict[str, Any] = {"prompt": [0], "length": 3, **given}
+    with pytest.raises(InputError, match=message):
+        generate_ids(lively(), **options)
+
+
+def test_every_bit_of_a_seed_matters() -> None:
+    """And below 2^32 it is the seed that it always was, with float64 and without."""
+    seeds = [0, 7, 2**31, 2**32 - 1, 2**32, 2**32 + 7, 2**33, 2**62, 2**63 - 1]
+    found = [jax.random.key_data(seed_key(seed)).tolist() for seed in seeds]
+    assert len({tuple(data) for data in found}) == len(seeds)
+    for seed, data in zip(seeds[:4], found, strict=False):
+        assert data == jax.random.key_data(jax.random.key(seed)).tolist()
+    with jax.enable_x64(True):
+        again = [jax.random.key_data(seed_key(seed)).tolist() for seed in seeds]
+    assert again == found
+    texts = [drawn(1, seed).tobytes() for seed in (0, 2**32, 2**33)]
+    assert len(set(texts)) == 3

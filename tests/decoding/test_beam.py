@@ -1,6 +1,8 @@
 """Beam search equals brute force where the beam holds everything, and slow NumPy."""
 
+import functools
 import itertools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -95,6 +97,62 @@ def test_the_search_finds_what_slow_numpy_finds(
             assert tuple(beams.ids[row, place, :size]) == seq
             np.testing.assert_allclose(beams.scores[row, place], score, rtol=1e-5)
         assert np.all(beams.scores[row, len(expected) :] == -np.inf)
+
+
+def stem(seq: Symbols, stops: Sequence[Symbols]) -> Symbols:
+    """A sequence without its end."""
+    sizes = [len(stop) for stop in stops if seq[-len(stop) :] == stop]
+    return seq[: len(seq) - max(sizes, default=0)]
+
+
+def by_stops(row: int, stops: Sequence[Symbols]) -> Scored:
+    """All that may come of these stops, but for their ends; the best first."""
+
+    def ended(seq: Symbols) -> bool:
+        return any(seq[-len(stop) :] == stop for stop in stops)
+
+    best: dict[Symbols, float] = {}
+    for n in range(1, LENGTH + 1):
+        for seq in itertools.product(range(VOCAB), repeat=n):
+            whole = n == LENGTH or ended(seq)
+            if whole and not any(ended(seq[:k]) for k in range(1, n)):
+                score = normal(row, seq, 0.0)
+                key = stem(seq, stops)
+                best[key] = max(best.get(key, -np.inf), score)
+    return sorted(((score, seq) for seq, score in best.items()), reverse=True)
+
+
+@pytest.mark.parametrize(
+    "stops",
+    [
+        *([(0,), (1,)], [(1,), (0,)], [(2, 1)], [(0, 1), (1,)]),
+        *([(1, 1), (0, 2, 1), (2, 0)], [(2, 2, 2, 2), (0,) * 9]),
+    ],
+)
+def test_every_stop_ends_a_sequence(stops: list[Symbols]) -> None:
+    """In any order, one symbol or several; and no two are the same but for them."""
+    states = {"row": jnp.arange(ROWS), "last": jnp.zeros(ROWS, jnp.int32)}
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(stops: tuple[Symbols, ...]) -> Beams:
+        sizes = {"width": 81, "length": LENGTH}
+        return beam_search(step, states, jnp.asarray(FIRST), stops=stops, **sizes)
+
+    beams = run(tuple(stops))
+    for row in range(ROWS):
+        expected = by_stops(row, stops)
+        scores = np.asarray(beams.scores[row])
+        found = [
+            stem(tuple(ids[:size].tolist()), stops)
+            for ids, size in zip(
+                np.asarray(beams.ids[row]), beams.lengths[row], strict=True
+            )
+        ]
+        count = int(np.isfinite(scores).sum())
+        assert count == min(81, len(expected))
+        assert found[:count] == [seq for _, seq in expected]
+        totals = [score for score, _ in expected]
+        np.testing.assert_allclose(scores[:count], totals, rtol=1e-5)
 
 
 @pytest.mark.parametrize("end", [1, 3, NO_END])

@@ -77,6 +77,21 @@ def test_an_application_has_overwrite_and_names_of_its_own(name: str) -> None:
     assert command_line(name, asked) == f"python -m experiments.{name}"
 
 
+@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize("verb", ["evaluate", "predict"])
+def test_help_is_about_what_was_asked(
+    name: str, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = importlib.import_module(f"experiments.{name}.__main__")
+    with pytest.raises(SystemExit):
+        experiment.main([verb, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    options = getattr(experiment, f"{verb.capitalize()}Options")
+    first = (options.__doc__ or "").split("\n\n")[0]
+    assert " ".join(first.split()) in shown
+    assert f"{name} {verb} --help" not in shown and "--max-seconds" not in shown
+
+
 def unbounded(hint: object) -> bool:
     """Whether an annotation has a number without bounds in it."""
     if hint in (int, float):

@@ -21,8 +21,10 @@ from experiments.runs import RunOptions, run_folder
 from lstm_jax import distributed
 from lstm_jax.cli import run_command
 from lstm_jax.config import RunConfig
+from tests.helpers.browser import assert_opens
 from tests.helpers.caches import own_cache
 
+OPENED = {"forecast", "sentiment", "translate"}  # their reports, in a browser
 Done = subprocess.CompletedProcess[str]
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +83,9 @@ def assert_complete(name: str, run_dir: Path, done: Done) -> None:
     assert {"model.safetensors", "config.json", "metrics.jsonl"} <= kept
     assert {"curves.png", "summary.json", "experiment.json"} <= kept
     assert [name for name in kept if name.endswith(".png")]
+    assert "report.html" in kept
+    if name in OPENED:
+        assert_opens(run_dir / "report.html")
 
 
 def assert_replaced_on_request(name: str, run_dir: Path) -> None:

@@ -17,6 +17,7 @@ from lstm_jax.cells.lstm import LSTMState
 from lstm_jax.cells.mogrifier import MogrifierCell, MogrifierParams
 from lstm_jax.cells.peephole import PeepholeCell, PeepholeParams
 from lstm_jax.cells.protocol import Cell, Params
+from lstm_jax.cells.variant import CoupledCell, VariantCell, VariantParams
 
 Vector = NDArray[np.float64]
 State = tuple[Vector, ...]  # h, or h and c
@@ -41,7 +42,7 @@ def sigmoid(z: Vector) -> Vector:
     return 1 / (1 + np.exp(-z))
 
 
-def gru_step(params: GRUParams, state: State, x: Vector) -> State:
+def gru_step(params: Params, state: State, x: Vector) -> State:
     """The equations of `torch.nn.GRU`, whose b_ir + b_hr and b_iz + b_hz are one."""
     (h,) = state
     w_ir, w_iz, w_in = np.split(params.w_x.T, 3)
@@ -53,7 +54,7 @@ def gru_step(params: GRUParams, state: State, x: Vector) -> State:
     return ((1 - z) * n + z * h,)
 
 
-def peephole_step(params: PeepholeParams, state: State, x: Vector) -> State:
+def peephole_step(params: Params, state: State, x: Vector) -> State:
     """The equations of ONNX' operator LSTM, with its names."""
     h, c = state
     wi, wf, wc, wo = np.split(params.w_x.T, 4)
@@ -68,10 +69,60 @@ def peephole_step(params: PeepholeParams, state: State, x: Vector) -> State:
     return ot * np.tanh(c), c
 
 
+def gru_before_step(params: Params, state: State, x: Vector) -> State:
+    """Cho et al.'s own, with the reset before the product: Keras' reset_after=False."""
+    (h,) = state
+    w_r, w_z, w_n = np.split(params.w_x, 3, axis=1)
+    u_r, u_z, u_n = np.split(params.w_h, 3, axis=1)
+    b_r, b_z, b_n = np.split(params.b, 3)
+    r = sigmoid(x @ w_r + h @ u_r + b_r)
+    z = sigmoid(x @ w_z + h @ u_z + b_z)
+    return (z * h + (1 - z) * np.tanh(x @ w_n + (r * h) @ u_n + b_n),)
+
+
+CLIP, CELL_CLIP = 1.5, 0.8
+
+
+def variant_step(params: Params, state: State, x: Vector) -> State:
+    """Sak et al.'s LSTMP with all bounds; relu, softsign, hard sigmoid and no bias."""
+    h, c = state
+    wi, wf, wc, wo = np.split(params.w_x.T, 4)
+    ri, rf, rc, ro = np.split(params.w_h.T, 4)
+    pi, pf, po = np.split(params.p, 3)
+
+    def gate(z: Vector) -> Vector:
+        return np.clip(np.clip(z, -CLIP, CLIP) / 6 + 0.5, 0, 1)
+
+    i = gate(wi @ x + ri @ h + pi * c)
+    f = gate(wf @ x + rf @ h + pf * c)
+    z = np.clip(wc @ x + rc @ h, -CLIP, CLIP)
+    c = np.clip(f * c + i * np.maximum(z, 0), -CELL_CLIP, CELL_CLIP)
+    o = gate(wo @ x + ro @ h + po * c)
+    return (o * c / (1 + np.abs(c))) @ params.w_hr, c
+
+
+def coupled_step(params: Params, state: State, x: Vector) -> State:
+    """Greff et al.'s CIFG, told by its forget gate."""
+    h, c = state
+    f, g, o = np.split(x @ params.w_x + h @ params.w_h + params.b, 3)
+    c = sigmoid(f) * c + (1 - sigmoid(f)) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def coupled_peephole_step(params: Params, state: State, x: Vector) -> State:
+    """The same with peepholes, for f and o, and a projection."""
+    h, c = state
+    f, g, o = np.split(x @ params.w_x + h @ params.w_h + params.b, 3)
+    p_f, p_o = np.split(params.p, 2)
+    f = sigmoid(f + p_f * c)
+    c = f * c + (1 - f) * np.tanh(g)
+    return (sigmoid(o + p_o * c) * np.tanh(c)) @ params.w_hr, c
+
+
 def mogrifier_step(capped: bool) -> Step:
     """The paper's equations: rounds are counted from 1, the odd ones scale x."""
 
-    def step(params: MogrifierParams, state: State, x: Vector) -> State:
+    def step(params: Params, state: State, x: Vector) -> State:
         h, c = state
         for n, matrix in enumerate(params.rounds, 1):
             if n % 2:
@@ -88,7 +139,7 @@ def mogrifier_step(capped: bool) -> Step:
     return step
 
 
-def decay_step(params: DecayParams, state: State, x: Vector) -> State:
+def decay_step(params: Params, state: State, x: Vector) -> State:
     """Che et al.'s decay, of h and of c, and then the textbook's LSTM."""
     gaps = x[-len(params.w_decay) :]
     left = np.exp(-np.maximum(0, params.w_decay.T @ gaps + params.b_decay))
@@ -113,6 +164,26 @@ def _gru_shapes(d: int, h: int) -> GRUParams:
     return GRUParams(*shapes)
 
 
+def _gru_before_shapes(d: int, h: int) -> GRUParams:
+    shapes: Any = ((d, 3 * h), (h, 3 * h), (3 * h,))
+    return GRUParams(*shapes)
+
+
+def _variant_shapes(d: int, h: int) -> VariantParams:
+    shapes: Any = ((d, 4 * h), (2, 4 * h), None, (3 * h,), (h, 2))
+    return VariantParams(*shapes)
+
+
+def _coupled_shapes(d: int, h: int) -> VariantParams:
+    shapes: Any = ((d, 3 * h), (h, 3 * h), (3 * h,))
+    return VariantParams(*shapes)
+
+
+def _coupled_peephole_shapes(d: int, h: int) -> VariantParams:
+    shapes: Any = ((d, 3 * h), (2, 3 * h), (3 * h,), (2 * h,), (h, 2))
+    return VariantParams(*shapes)
+
+
 def _peephole_shapes(d: int, h: int) -> PeepholeParams:
     shapes: Any = ((d, 4 * h), (h, 4 * h), (4 * h,), (3 * h,))
     return PeepholeParams(*shapes)
@@ -125,6 +196,30 @@ def _decay_shapes(d: int, h: int) -> DecayParams:
 
 DECAY = Reference(DecayCell(1), _decay_shapes, decay_step, LSTMState)
 GRU = Reference(GRUCell(), _gru_shapes, gru_step, GRUState)
+GRU_BEFORE = Reference(
+    GRUCell(reset_after=False), _gru_before_shapes, gru_before_step, GRUState
+)
+VARIANT = Reference(
+    VariantCell(
+        peepholes=True,
+        proj_size=2,
+        clip=CLIP,
+        cell_clip=CELL_CLIP,
+        gate_activation="hard_sigmoid",
+        candidate_activation="relu",
+        output_activation="softsign",
+    ),
+    _variant_shapes,
+    variant_step,
+    LSTMState,
+)
+COUPLED = Reference(CoupledCell(), _coupled_shapes, coupled_step, LSTMState)
+COUPLED_PEEPHOLE = Reference(
+    CoupledCell(peepholes=True, proj_size=2),
+    _coupled_peephole_shapes,
+    coupled_peephole_step,
+    LSTMState,
+)
 PEEPHOLE = Reference(PeepholeCell(), _peephole_shapes, peephole_step, LSTMState)
 
 

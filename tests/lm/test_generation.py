@@ -6,14 +6,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from lstm_jax.data.tokenizers.characters import Kind
+from lstm_jax.decoding.autoregressive import sample_keys
 from lstm_jax.decoding.config import SamplingConfig
 from lstm_jax.errors import InputError
 from lstm_jax.lm.generation import (
     generate_text,
+    generate_texts,
     score_text,
+    search_continuations,
     search_text,
     stream_text,
     stream_texts,
+    write_texts,
 )
 from lstm_jax.lm.text_model import TextModel, evaluate_text
 from tests.helpers.tiny_models import LESSON, lesson_learned, untrained
@@ -138,10 +143,38 @@ def test_a_beam_writes_what_was_learned(learned: TextModel) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def test_a_beam_ends_at_its_stop(learned: TextModel) -> None:
-    """A single symbol ends the search, a longer stop cuts what was found."""
-    assert search_text(learned, "ab", 20, width=2, stops=[","])[0] == "cdé"
-    assert search_text(learned, "ab", 20, width=2, stops=["é, "])[0] == "cd"
+@pytest.mark.parametrize(
+    ("stops", "expected"),
+    [
+        ([","], "cdé"),
+        (["é, "], "cd"),
+        (["x", "é", ","], "cd"),
+        ([",", "é"], "cd"),
+        (["", "xyz", "d"], "c"),
+    ],
+)
+def test_a_beam_ends_at_every_stop(
+    learned: TextModel, stops: list[str], expected: str
+) -> None:
+    """Of one character or several, first or last, known to the model or not."""
+    found = search_text(learned, "ab", 20, width=3, stops=stops)
+    assert found[0] == expected
+    assert len(set(found)) == len(found) == 3
+    assert not any(stop and stop in text for stop in stops for text in found)
+
+
+def test_a_beam_finds_what_its_stops_leave() -> None:
+    """Of a model that knows nothing all the shortest texts are about as likely."""
+    model = untrained("abc!?")
+    one, other = (
+        search_continuations(model, "", 4, 6, stops=stops)
+        for stops in (["!", "c?", "x"], ["c?", "!"])
+    )
+    assert [each.text for each in one] == [each.text for each in other]
+    assert len({each.text for each in one}) == 6
+    for each in one:
+        assert model.vocab.decode(each.ids) == each.text
+        assert "!" not in each.text and "c?" not in each.text
 
 
 @pytest.mark.parametrize(("width", "alpha"), [(0, 0.0), (2, -1.0)])
@@ -159,3 +192,62 @@ def test_scores_are_those_of_the_evaluation(learned: TextModel) -> None:
     np.testing.assert_allclose(-found.mean(), loss, rtol=1e-4)
     with pytest.raises(InputError, match="found 'x'"):
         score_text(learned, "x")
+
+
+# With all that the command can.
+
+
+def test_samples_and_stops_from_python(learned: TextModel) -> None:
+    hot = {"temperature": 5.0, "seed": 2}
+    texts = generate_text(learned, "ab", 30, samples=3, **hot)
+    assert len(texts) == 3 and texts[0] == generate_text(learned, "ab", 30, **hot)
+    ended = generate_text(learned, "ab", 30, samples=3, stop=["d", "zzz"], **hot)
+    assert ended == [text.partition("d")[0] for text in texts]
+    assert generate_text(learned, "ab", stop="dé") == "c"
+    assert len(generate_text(learned, "ab")) == 400
+    with pytest.raises(InputError, match=r"expected one of temperature, .*found temp$"):
+        generate_text(learned, "ab", temp=1.0)
+    with pytest.raises(InputError, match="samples: expected 1 or more, found 0"):
+        generate_text(learned, "ab", samples=0)
+
+
+def test_prompts_of_any_length_are_continued_as_each_alone(learned: TextModel) -> None:
+    prompts = ["ab", "", LESSON, "é, a"]
+    rules = {"temperature": 1.5, "top_p": 0.9, "no_repeat_ngram": 6}
+    found = generate_texts(learned, prompts, 40, samples=2, seed=3, stop="bb", **rules)
+    for prompt, texts in zip(prompts, found, strict=True):
+        alone = generate_text(
+            learned, prompt, 40, samples=2, seed=3, stop="bb", **rules
+        )
+        assert texts == alone
+    with pytest.raises(InputError, match="prompts: expected a list of texts"):
+        generate_texts(learned, "ab")
+    with pytest.raises(InputError, match="prompts: expected 1 or more, found 0"):
+        generate_texts(learned, [])
+
+
+def test_no_run_of_characters_is_repeated(learned: TextModel) -> None:
+    """The lesson itself may then come once only, the prompt's part of it included."""
+    made = "abcdé, abc" + generate_text(learned, "abcdé, abc", 30, no_repeat_ngram=4)
+    runs = [made[k : k + 4] for k in range(len(made) - 3)]
+    assert len(set(runs)) == len(runs)
+
+
+@pytest.mark.parametrize("kind", ["byte", "char"])
+@pytest.mark.parametrize("stops", [(), ("a", "\x01b")])
+def test_ids_are_those_of_the_text(kind: Kind, stops: tuple[str, ...]) -> None:
+    """Of bytes as they were made, most of which are no UTF-8, and without the stop."""
+    model = untrained("abc\x01", kind)
+    keys = sample_keys(5, 6)
+    writers, pieces = write_texts(model, ["", "c"], 150, DRAWN, keys, stops)
+    texts = ["".join(parts) for parts in zip(*pieces, strict=True)]
+    ended = 0
+    for writer, text in zip(writers, texts, strict=True):
+        made = writer.continuation()
+        assert made.text == text == model.vocab.decode(made.ids)
+        ended += len(made.ids) < 150
+        assert not any(stop in text for stop in stops)
+    assert bool(ended) == bool(stops)
+    if kind == "byte" and not stops:
+        assert any("\ufffd" in text for text in texts)
+        assert [len(writer.continuation().ids) for writer in writers] == [150] * 12

@@ -186,7 +186,7 @@ def test_layers_hold_the_parameters_of_their_cell() -> None:
     [
         (
             {"cell": "grue"},
-            "^cell: expected one of lstm, gru, peephole, mogrifier, found",
+            "^cell: expected one of lstm, gru, peephole, mogrifier, coupled, found",
         ),
         ({"cell": "gru", "engine": "fused"}, "no loop for the cell gru; .* can: scan$"),
         (

@@ -4,6 +4,7 @@ Arithmetic is float32: 6e-8 per operation, a few dozen of them in a chain, so re
 that should be equal must agree to 2e-6 of the largest element.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from flax import nnx
 
 from lstm_jax.cells.lstm import LSTMState
 from lstm_jax.nn.layers import LSTM, Bidirectional, StackedLSTM
-from lstm_jax.nn.recurrence import lstm
+from lstm_jax.nn.recurrence import lstm, unroll
 from tests.helpers.reference_lstm import Array, assert_close, random_case
 
 T, B, D, H = 6, 4, 3, 5
@@ -53,6 +54,12 @@ def shaken(layer: Layer, seed: int = 0) -> Layer:
     """The layer with random numbers in every parameter, the biases too."""
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), p.dtype), layer)
+
+
+def named(layer: Layer) -> list[tuple[str, Array]]:
+    """Every parameter with its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(layer)
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
 
 
 @functools.partial(jax.jit, static_argnames="reverse")
@@ -314,3 +321,36 @@ def test_every_depth_draws_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     stack(XS, key=jax.random.key(0))
     assert [rate for _, rate in keys] == [0.0, 0.5, 0.5]  # no dropout of the inputs
     assert keys[1] != keys[2]
+
+
+# Without biases.
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "both"])
+def test_no_bias_is_a_bias_of_zeros(kind: str) -> None:
+    """There is no such parameter, and every other one has the same gradient."""
+    bare, full = shaken(make(kind, use_bias=False)), make(kind)
+    weights = dict(named(bare))
+    assert not [path for path in weights if path.endswith(".b")]
+    filled = [weights.get(path, jnp.zeros_like(leaf)) for path, leaf in named(full)]
+    full = jax.tree.unflatten(jax.tree.structure(full), filled)
+    measured = jax.jit(jax.value_and_grad(distance))
+    (loss, slopes), (expected, others) = measured(bare, XS), measured(full, XS)
+    assert_close(loss, expected, 2e-6)
+    for path, slope in named(slopes):
+        assert_close(slope, dict(named(others))[path], 2e-6)
+
+
+@pytest.mark.parametrize("cell", ["gru", "peephole", "mogrifier", "coupled"])
+def test_no_bias_in_any_cell(cell: str) -> None:
+    layer = LSTM(D, H, cell=cell, use_bias=False, rngs=nnx.Rngs(0))
+    params = layer.params
+    assert params.b is None
+    assert vars(params).get("b_hn") is None
+    ys, _ = read(layer, XS)
+    blank = layer.cell.initial_state(jnp.zeros((B, H)))
+    step = layer.cell.step(params, blank, XS[:, 0])
+    assert_close(step.h, ys[:, 0], 1e-6)
+    zeros = dataclasses.replace(params, b=jnp.zeros(params.w_h.shape[-1]))
+    same, _ = unroll(layer.cell, zeros, XS.swapaxes(0, 1))
+    assert_close(same.swapaxes(0, 1), ys, 2e-6)

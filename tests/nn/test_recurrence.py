@@ -255,16 +255,21 @@ def test_jit_changes_nothing(engine: str) -> None:
         ),
         (
             {"h": CASE.h[:2], "c": CASE.c[:2]},
-            "expected a state of shape (4, 3), found h (2, 3) and c (2, 3)",
+            "expected a state h [4, 3] and c [4, 3], found h [2, 3] and c [2, 3]",
         ),
-        ({"h": CASE.h[:, :2]}, "found h (4, 2) and c (4, 3)"),
-        ({"c": CASE.c[:, :2]}, "found h (4, 3) and c (4, 2)"),
+        ({"h": CASE.h[:, :2]}, "found h [4, 2] and c [4, 3]"),
+        ({"c": CASE.c[:, :2]}, "found h [4, 3] and c [4, 2]"),
         (
             {"w_x": CASE.w_x[:, :9]},
-            "expected w_x to end in 4H = 12 columns for H = 3, found [2, 9]",
+            "expected w_x [D, 12] for H = 3, found [2, 9]",
         ),
-        ({"w_h": CASE.w_h[:, :9]}, "expected w_h to end in 4H = 12"),
-        ({"b": CASE.b[:1]}, "expected b to end in 4H = 12"),
+        ({"w_h": CASE.w_h[:, :9]}, "expected w_h [3, 12] for H = 3, found [3, 9]"),
+        ({"b": CASE.b[:1]}, "expected b [12] for H = 3, found [1]"),
+        ({"b": CASE.b[None]}, "expected b [12] for H = 3, found [1, 12]"),
+        ({"b": CASE.b[0]}, "expected b [12] for H = 3, found []"),
+        ({"w_x": CASE.w_x[0]}, "expected w_x [D, 12] for H = 3, found [12]"),
+        ({"w_x": CASE.w_x[:0]}, "expected w_x [D, 12] for H = 3, found [0, 12]"),
+        ({"w_h": CASE.w_h[:0]}, "expected w_h of 1 unit or more, found [0, 12]"),
     ],
 )
 @each_engine

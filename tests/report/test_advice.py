@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_jax.report.advice import advise
+from lstm_jax.report.advice import RULES, advise, advise_on_history
 from lstm_jax.report.inspection import Findings, LayerFindings
 from lstm_jax.training.history import HistoryRow
 
@@ -71,7 +71,7 @@ LAYERS: dict[str, dict[str, Any]] = {
 def test_layers(sentence: str) -> None:
     layer = dataclasses.replace(HEALTHY, **LAYERS[sentence])
     (said,) = advise(found(layer), CALM, **SETTINGS)
-    assert said.startswith(sentence) and " Try " in said
+    assert str(said).startswith(sentence) and " Try " in said.text
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_layers(sentence: str) -> None:
 )
 def test_truncation(findings: Findings, sentence: str) -> None:
     (said,) = advise(findings, CALM, **SETTINGS)
-    assert re.match(sentence, said) and "--length" in said
+    assert re.match(sentence, said.text) and "--length" in said.text
 
 
 def test_no_clipping_is_not_too_much_of_it() -> None:
@@ -114,7 +114,7 @@ def test_no_clipping_is_not_too_much_of_it() -> None:
 )
 def test_history(lines: list[HistoryRow], sentence: str) -> None:
     (said,) = advise(found(), lines, **SETTINGS)
-    assert said.startswith(sentence)
+    assert str(said).startswith(sentence)
 
 
 def test_a_small_jump_is_none_and_a_wide_gap_is_no_call_for_more() -> None:
@@ -122,3 +122,20 @@ def test_a_small_jump_is_none_and_a_wide_gap_is_no_call_for_more() -> None:
     assert advise(found(), calm, **SETTINGS) == []
     gap = history([3.0, 2.0, 1.5], [3.0, 2.0, 1.65])
     assert advise(found(), gap, **SETTINGS) == []
+
+
+def test_of_a_network_that_counts_otherwise_thresholds_in_nats_say_nothing() -> None:
+    over = history([3.0, 2.0, 1.5, 1.4], [3.0, 2.0, 2.1, 2.2], seen=[1.0, 9, 9, 9])
+    said = advise_on_history(over, "squared error")
+    assert [each.rule for each in said] == ["overfitting"]
+    both = advise_on_history(over, "nats per symbol")
+    assert [each.rule for each in both] == ["jumps", "overfitting"]
+
+
+def test_every_advice_has_a_rule_and_a_picture() -> None:
+    worst = dataclasses.replace(HEALTHY, dead=50, memory=(0.1, 0.2, 0.3))
+    lines = history([3.0, 2.0, 1.5, 1.4], [3.0, 2.0, 2.1, 2.2], norm=9.0)
+    for each in advise(found(worst, reach=1), lines, **SETTINGS):
+        fields = each.fields()
+        assert fields["rule"] == RULES[each.rule] and str(each) == fields["text"]
+        assert fields["picture"] in {"curves", "lags", "gates"}

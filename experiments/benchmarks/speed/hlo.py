@@ -18,6 +18,9 @@ _COLLECTIVE = re.compile(
     r"all-(reduce|gather|to-all)|reduce-scatter|collective-(permute|broadcast)"
 )
 
+_LAYOUT = re.compile(r"(\w+\[[\d,]*\])\{([\d,]*)")
+_OF_XLA = ("__", "LayoutConstraint", "Sharding", "SPMD")  # calls that it emits itself
+
 
 def loop_kernels(hlo: str) -> list[int]:
     """How many instructions that do work each loop's body has."""
@@ -58,3 +61,26 @@ def operations(body: str) -> list[str]:
     return re.findall(
         r"^\s+(?:ROOT )?%?[\w.-]+ = .*? ([a-z][\w-]*)\(", body, re.MULTILINE
     )
+
+
+def out_of_order(hlo: str) -> list[str]:
+    """What foreign kernels are given or asked for that lies in another order.
+
+    A kernel that XLA knows nothing about reads memory by the order of the axes, the
+    last one fastest. Entries are "target: shape{layout}".
+    """
+    typed = dict(re.findall(r"^\s+(?:ROOT )?(%[\w.-]+) = (\S+) ", hlo, re.MULTILINE))
+    calls = re.findall(
+        r" = (\(?[^()]*\)?) custom-call\(([^)]*)\), custom_call_target=\"([^\"]+)\"",
+        hlo,
+    )
+    found = []
+    for results, operands, target in calls:
+        if target.startswith(_OF_XLA):
+            continue
+        given = [typed.get(name, "") for name in re.findall(r"%[\w.-]+", operands)]
+        for shape, layout in _LAYOUT.findall(" ".join([results, *given])):
+            axes = [int(axis) for axis in layout.split(",") if axis]
+            if axes != sorted(axes, reverse=True):
+                found.append(f"{target}: {shape}{{{layout}}}")
+    return found

@@ -53,11 +53,12 @@ def one_tanh(z: jax.Array, c: jax.Array) -> State:
 
 def python_loop(params: Params, xs: jax.Array) -> jax.Array:
     """A step after the other, written out in Python."""
-    w = jnp.concatenate([params.w_h, params.w_x])
+    w, b = jnp.concatenate([params.w_h, params.w_x]), params.b
+    assert b is not None
     h = c = jnp.zeros((xs.shape[1], len(params.w_h)))
     hs = []
     for x in xs:
-        z = jnp.concatenate([h, x], axis=-1) @ w + params.b
+        z = jnp.concatenate([h, x], axis=-1) @ w + b
         h, c = four_activations(z, c)
         hs.append(h)
     return jnp.stack(hs)
@@ -65,11 +66,12 @@ def python_loop(params: Params, xs: jax.Array) -> jax.Array:
 
 def plain_scan(params: Params, xs: jax.Array, unroll: int = 1) -> jax.Array:
     """The textbook's step under `jax.lax.scan`."""
-    w = jnp.concatenate([params.w_h, params.w_x])
+    w, b = jnp.concatenate([params.w_h, params.w_x]), params.b
+    assert b is not None
 
     def step(state: State, x: jax.Array) -> tuple[State, jax.Array]:
         h, c = state
-        z = jnp.concatenate([h, x], axis=-1) @ w + params.b
+        z = jnp.concatenate([h, x], axis=-1) @ w + b
         state = four_activations(z, c)
         return state, state[0]
 
@@ -85,6 +87,7 @@ def hoisted_scan(
     if apply_gates is one_tanh:
         scale = jnp.array([0.5, 0.5, 1.0, 0.5])
     scale = jnp.repeat(scale, len(params.w_h))
+    assert params.b is not None
     z = (xs @ params.w_x + params.b) * scale
     w_h = params.w_h * scale
 

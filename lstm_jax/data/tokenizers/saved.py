@@ -29,7 +29,8 @@ def save_tokenizer(tokenizer: AnyTokenizer, path: Path) -> None:
         save_vocab(tokenizer, path)
         return
     kind = f"words, {tokenizer.level}" if isinstance(tokenizer, WordTokenizer) else _BPE
-    write_json(path, {"kind": kind, "symbols": list(tokenizer.symbols)})
+    record = {"kind": kind, "symbols": list(tokenizer.symbols)}
+    write_json(path, record | {"marks": tokenizer.marks})
 
 
 def load_tokenizer(path: Path) -> AnyTokenizer:
@@ -44,11 +45,14 @@ def load_tokenizer(path: Path) -> AnyTokenizer:
     kind, symbols = record.get("kind"), record.get("symbols")
     if not isinstance(symbols, list) or not all(isinstance(s, str) for s in symbols):
         raise InputError(f"{path}: expected a list of symbols, found {symbols!r:.60}")
+    marks = record.get("marks", False)  # former versions cut words at them
+    if not isinstance(marks, bool):
+        raise InputError(f"{path}: expected marks true or false, found {marks!r:.60}")
     if kind == _BPE:
-        return BPETokenizer(tuple(symbols))
+        return BPETokenizer(tuple(symbols), marks)
     for level in get_args(Level):
         if kind == f"words, {level}":
-            return WordTokenizer(level, tuple(symbols))
+            return WordTokenizer(level, tuple(symbols), marks)
     raise InputError(f"{path}: expected a kind of tokenizer, found {kind!r:.60}")
 
 

@@ -2,7 +2,8 @@
 
 Frequent words become one symbol, rare ones are spelled out in pieces, so that a small
 table reads any text (Sennrich et al. 2016). A word keeps the space before it, hence
-text comes back from ids as it was, but for the amount of white space.
+text comes back from ids as it was, but for the amount of white space, and in Unicode's
+normal form C, in which an accent and its letter are one character.
 """
 
 import dataclasses
@@ -14,10 +15,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from lstm_jax.data.special_ids import UNKNOWN
+from lstm_jax.data.tokenizers.letters import composed, word_pattern
 from lstm_jax.errors import InputError
 
 _SPECIAL = ("\ufffd", "", "")  # how they are written
-_WORD = re.compile(r" ?\w+| ?[^\w\s]+")
 _FEWEST = 2  # a pair seen once teaches nothing
 
 Pair = tuple[str, str]
@@ -31,9 +32,11 @@ class BPETokenizer:
         symbols: the characters of the training text, then the merged pieces, in the
             order in which they were learned. Symbol k has the id 3 + k; ids 0 to 2 are
             UNKNOWN, START and END.
+        marks: see `split_words`.
     """
 
     symbols: tuple[str, ...]
+    marks: bool = True
 
     def __len__(self) -> int:
         """V, the number of ids."""
@@ -41,7 +44,7 @@ class BPETokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without START and END."""
-        words = split_words(text)
+        words = split_words(text, marks=self.marks)
         return [self._ids.get(s, UNKNOWN) for word in words for s in self._cut(word)]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -63,9 +66,21 @@ class BPETokenizer:
         return functools.cache(functools.partial(cut_word, self._ids))
 
 
-def split_words(text: str) -> list[str]:
-    """The words and the runs of punctuation of a text, with the space before them."""
-    return _WORD.findall(" " + " ".join(text.split()))
+def split_words(text: str, *, marks: bool = True) -> list[str]:
+    """The words and the runs of punctuation of a text, with the space before them.
+
+    Args:
+        text: the text.
+        marks: whether combining marks are part of words, and the text is read in normal
+            form C. Tables of former versions were made without.
+    """
+    text = composed(text) if marks else text
+    return _words_and_runs(marks).findall(" " + " ".join(text.split()))
+
+
+@functools.cache
+def _words_and_runs(marks: bool) -> re.Pattern[str]:
+    return re.compile(rf" ?{word_pattern(marks)}| ?[^\w\s]+")
 
 
 def learn_subwords(lines: Iterable[str], size: int) -> BPETokenizer:

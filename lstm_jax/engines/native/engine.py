@@ -91,6 +91,7 @@ def _forward(
     return (hs, _last(static, hs), c_last), kept
 
 
+@jax.numpy_rank_promotion("allow")
 def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     w_h, h, c, resets, valid, gates, hs, cs = residuals
     operands = (w_h, gates, cs, c, *cotangents, *_masks(resets, valid))

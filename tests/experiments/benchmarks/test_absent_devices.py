@@ -4,10 +4,14 @@ Compiled ahead of time, where the compilers are installed
 (`experiments.benchmarks.speed.aot` says which); nothing is run.
 """
 
+import subprocess
+import sys
+import textwrap
 from importlib.util import find_spec
 
 import pytest
 
+from experiments.benchmarks.speed.hlo import out_of_order
 from tests.helpers.experiment_runs import run
 
 PARAMETERS = 65 * 128 + 32 * 128 + 128 + 32 * 65 + 65  # table, w_h, b; softmax
@@ -28,3 +32,54 @@ def test_gradients_meet_once_per_step(devices: str, compiler: str) -> None:
     (numbers,) = [int(each.split()[2]) for each in sums]
     assert PARAMETERS <= numbers <= PARAMETERS + 3  # sums of the loss travel along
     assert per_time_step == "nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("device", "compiler", "engine", "target"),
+    [
+        ("h100", "jax_cuda13_plugin", "cudnn", "cudnn_rnn_bwd_ffi"),
+        ("v5e", "libtpu", "pallas_tpu", "tpu_custom_call"),
+    ],
+)
+def test_kernels_get_memory_in_the_order_of_the_axes(
+    device: str, compiler: str, engine: str, target: str
+) -> None:
+    """XLA hands a kernel whatever lies there unless the call pins its layouts."""
+    if find_spec(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    code = f"""
+        import os
+        from experiments.benchmarks.speed import aot, hlo
+        os.environ |= aot.SETTINGS
+        import jax
+        jax.config.update("jax_platforms", "cpu")
+        target = aot.TARGETS["{device}"]
+        for gradient in (False, True):
+            program = aot.Program("{engine}", gradient)
+            devices = target.describe()[:1]
+            text = aot.compiled(program, target.platform, devices).as_text()
+            print(hlo.out_of_order(text))
+        assert "{target}" in text
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_what_lies_out_of_order_is_seen() -> None:
+    text = """
+      %turned = f32[5,4,2]{2,0,1} bitcast(%x)
+      %first = (f32[5,4,3]{2,1,0}, f32[9]{0}) custom-call(%turned, %h), \
+custom_call_target="cudnn_rnn_ffi", api_version=API_VERSION_TYPED_FFI
+      %second = f32[5,4]{0,1} custom-call(%h), custom_call_target="kernel"
+      %third = f32[5,4]{0,1} custom-call(%h), custom_call_target="__cublas$gemm"
+    """
+    assert out_of_order(text) == [
+        "cudnn_rnn_ffi: f32[5,4,2]{2,0,1}",
+        "kernel: f32[5,4]{0,1}",
+    ]

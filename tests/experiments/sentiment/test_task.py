@@ -1,6 +1,8 @@
 """Text classifiers: they learn, come back from disk, and see training texts only."""
 
+import csv
 import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from experiments.sentiment.task import (
     train_classifier,
 )
 from lstm_jax.config import RunConfig
+from lstm_jax.data.tokenizers.saved import save_tokenizer
+from lstm_jax.data.tokenizers.words import WordTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.training.compiled import CompiledSteps
 
@@ -111,6 +115,79 @@ def test_it_is_scored_on_a_file_of_the_users(
         sentiment.main(["evaluate", str(run_dir)])
 
 
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of a CSV table."""
+    return list(csv.reader(io.StringIO(text)))
+
+
+TEXTS = ["it is good .", "", 'this plot is bad, "bad" !']
+
+
+def test_files_and_the_standard_input_are_classified(
+    classifier: TextClassifier,
+    run_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every line, in its order, with the probabilities of Python's function."""
+    chances = predict_proba(classifier, TEXTS)
+    expected = [
+        [text, classifier.classes[row.argmax()], *(f"{p:.6f}" for p in row)]
+        for text, row in zip(TEXTS, chances, strict=True)
+    ]
+    lines, table = tmp_path / "lines.txt", tmp_path / "table.tsv"
+    lines.write_bytes("".join(f"{text}\r\n" for text in TEXTS).encode("utf-16"))
+    rows = "".join(f"{k}\t{text}\n" for k, text in enumerate(TEXTS))
+    table.write_text("id\tsaid\n" + rows)
+    given = ["predict", str(run_dir)]
+    named = ["--text-column", "said"]
+    for words in ([str(lines)], ["--data", str(lines)], [str(table), *named]):
+        sentiment.main([*given, *words])
+        head, *found = rows_of(capsys.readouterr().out)
+        assert head == ["text", "label", "p_neg", "p_pos"] and found == expected
+    for text, words in ((lines.read_bytes(), ["-"]), (table.read_bytes(), named)):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        sentiment.main([*given, *words, "--out", str(tmp_path / "out.csv")])
+        assert rows_of((tmp_path / "out.csv").read_text())[1:] == expected
+        assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.stdin", None)  # closed by the shell
+    sentiment.main(given)
+    assert rows_of(capsys.readouterr().out) == [["text", "label", "p_neg", "p_pos"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tset.csv"], "^tset.csv: expected a text or a file, found the name of none"),
+        (["good", "no/t.TXT.gz"], "^no/t.TXT.gz: expected a text or a file, found the"),
+        (["--data", "none"], "^none: expected a text file, found nothing"),
+        (["good", "--out", "no/where.csv"], "^--out: expected a file in a folder that"),
+    ],
+)
+def test_the_name_of_no_file_is_not_classified(
+    words: list[str], message: str, run_dir: Path, classifier: TextClassifier
+) -> None:
+    with pytest.raises(InputError, match=message):
+        sentiment.main(["predict", str(run_dir), *words])
+
+
+def test_every_text_that_is_scored_can_be_looked_at(
+    classifier: TextClassifier, run_dir: Path, tmp_path: Path
+) -> None:
+    """Those of one class too."""
+    (tmp_path / "a.csv").write_text("text,label\nit is good .,pos\nit is bad .,pos\n")
+    out = tmp_path / "out.csv"
+    words = ["--data", str(tmp_path / "a.csv"), "--out", str(out)]
+    sentiment.main(["evaluate", str(run_dir), *words])
+    head, *rows = rows_of(out.read_text())
+    assert head == ["text", "label", "p_neg", "p_pos", "expected"]
+    assert [(row[0], row[1], row[-1]) for row in rows] == [
+        ("it is good .", "pos", "pos"),
+        ("it is bad .", "neg", "pos"),
+    ]
+
+
 def test_the_best_step_is_that_of_the_texts_held_out(compiled: CompiledSteps) -> None:
     data, held_out = sentiment.part(DATA, TRAIN), sentiment.part(DATA, TEST)
     run = dataclasses.replace(RUN, epochs=2, evaluations=4)
@@ -133,5 +210,13 @@ def test_what_is_no_classifier_is_refused(run_dir: Path, tmp_path: Path) -> None
     (tmp_path / "config.json").write_text(json.dumps({"recipe": {"depth": 3}}))
     with pytest.raises(InputError, match="expected a model of sentiment, found None"):
         load_classifier(tmp_path)
-    with pytest.raises(InputError, match="predict: expected a text"):
-        sentiment.predict(sentiment.PredictOptions(tmp_path, ()))
+
+
+def test_a_resumed_run_keeps_its_words(compiled: CompiledSteps, tmp_path: Path) -> None:
+    """Be they of a former version, which cut words at their marks."""
+    old = WordTokenizer("word", ("good", "bad"), marks=False)
+    save_tokenizer(old, tmp_path / "tokenizer.json")
+    data = sentiment.part(DATA, TRAIN)
+    run = dataclasses.replace(RUN, epochs=1, resume=True)
+    found, *_ = train_classifier(data, RECIPE, run, compiled=compiled, folder=tmp_path)
+    assert found.words == old and load_classifier(tmp_path).words == old

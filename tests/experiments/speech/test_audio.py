@@ -1,22 +1,21 @@
 """WAV files of every kind, rates, and pauses."""
 
 import io
+import sys
 import wave
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from experiments.speech.audio import (
-    Sound,
-    decode_wav,
-    read_wav,
+    decode_sound,
+    read_sound,
     resample,
     split_on_silence,
     trim_silence,
-    wav_files,
 )
+from experiments.speech.wav import Sound, decode_wav
 from lstm_jax.errors import InputError
 
 
@@ -46,7 +45,7 @@ def test_every_width_comes_back(width: int, tmp_path: Path) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, 500)
     path = tmp_path / "sound.wav"
     path.write_bytes(wav(samples, width, rate=16000))
-    sound = read_wav(path)
+    sound = read_sound(path)
     assert sound.rate == 16000 and sound.seconds == 500 / 16000
     assert sound.samples.dtype == np.float32
     step = 2.0 ** (1 - 8 * width)
@@ -72,12 +71,16 @@ def broken(place: int, value: bytes) -> bytes:
     ("content", "message"),
     [
         (b"", "a file that ends too early"),
-        (b"ID3 this is an mp3 file, not what was asked for", "RIFF"),
-        (wav(tone(440), 2)[:30], "PCM samples, found"),
-        (broken(20, b"\x03\x00"), "unknown format: 3"),  # IEEE floats
+        (wav(tone(440), 2)[:30], "too early, without a whole fmt chunk"),
+        (wav(tone(440), 2)[:36], "without a data chunk"),
+        (broken(16, b"\x04"), "ends too early, without a whole fmt chunk"),
+        (broken(20, b"\x03\x00"), "32 or 64 bits, found 16 bits"),  # IEEE floats
+        (broken(22, bytes(2)), "no channels"),
+        (broken(32, b"\x04"), "expected 2 bytes for 1 samples of 16 bits, found 4"),
+        (broken(24, b"\xff\xff\xff\xff"), "100 to 1,000,000 Hz, found 4,294,967,295"),
         (wav(np.zeros(0), 2), "expected a sound, found no samples"),
         (broken(34, b"\x28\x00"), "24 or 32 bits, found 40 bits"),
-        (broken(24, bytes(4)), "at 0 Hz"),
+        (broken(24, bytes(4)), "100 to 1,000,000 Hz, found 0 Hz"),
     ],
 )
 def test_what_is_no_sound_is_refused(
@@ -86,20 +89,21 @@ def test_what_is_no_sound_is_refused(
     path = tmp_path / "it.wav"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
-        read_wav(path)
+        read_sound(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "no.wav", tmp_path):
-        with pytest.raises(InputError, match="expected a WAV file, found: "):
-            read_wav(path)
+        with pytest.raises(InputError, match="expected a file of sound, found: "):
+            read_sound(path)
 
 
 def test_a_file_cut_short_keeps_its_whole_samples() -> None:
     whole = wav(np.tile(tone(440)[:, None], 2), 2)
     sound = decode_wav(whole[:-401], "cut")
     assert len(sound.samples) == (len(whole) - 44 - 401) // 4
+    assert sound.lost == 101
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
@@ -145,16 +149,28 @@ def test_silence_around_a_word_is_cut_off(rate: int) -> None:
         assert len(trim_silence(Sound(short, 8000)).samples) == len(short)
 
 
-def test_files_are_found_in_folders_and_in_zips(tmp_path: Path) -> None:
-    (tmp_path / "below").mkdir()
-    (tmp_path / "below" / "b.wav").write_bytes(b"B")
-    (tmp_path / "no.txt").write_bytes(b"X")
-    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
-        archive.writestr("folder/a.wav", b"A")
-        archive.writestr("folder/read.me", b"X")
-    assert list(wav_files(tmp_path)) == [("b.wav", b"B"), ("a.wav", b"A")]
-    (tmp_path / "some.zip").write_bytes(b"no zip")
-    with pytest.raises(InputError, match=r"some\.zip: expected a zip file"):
-        list(wav_files(tmp_path))
-    with pytest.raises(InputError, match=r"gone: expected a folder of WAV files"):
-        list(wav_files(tmp_path / "gone"))
+@pytest.mark.parametrize("extra", [[], ["soundfile"]])
+def test_what_is_no_wav_file_needs_the_extra(
+    extra: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With it or without: one line, and the extra's name where it is missing."""
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    if extra:
+        monkeypatch.delitem(sys.modules, "soundfile")
+        pytest.importorskip("soundfile")
+    for content in (b"ID3 this is an mp3 file", broken(20, b"\x55\x00")):
+        with pytest.raises(InputError, match=r"^it\.mp3: expected a") as caught:
+            decode_sound(content, "it.mp3")
+        assert ("'.[audio]'" in str(caught.value)) == (not extra)
+
+
+@pytest.mark.parametrize("kind", ["FLAC", "OGG", "AIFF", "W64"])
+def test_other_kinds_are_read_by_the_extra(kind: str) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    stereo = np.stack([tone(440, rate=16000), tone(300, rate=16000)], axis=1)
+    file = io.BytesIO()
+    soundfile.write(file, stereo, 16000, format=kind)
+    sound = decode_sound(file.getvalue(), "it")
+    assert sound.rate == 16000
+    close = 0.1 if kind == "OGG" else 1e-4
+    np.testing.assert_allclose(sound.samples, stereo.mean(axis=1), atol=close)

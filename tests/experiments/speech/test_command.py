@@ -6,6 +6,7 @@ import json
 import wave
 import zipfile
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,81 @@ def test_recordings_are_read_by_their_names(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="expected WAV files like 7_jackson_32"):
         data.read_recordings(tmp_path / "empty")
+
+
+SPEAKERS = ("anna-lena", "st.john", "josé", "李雷", "a b_c", "..", "7", "x" * 240)
+
+
+def test_a_speaker_may_have_any_name(tmp_path: Path) -> None:
+    for speaker in SPEAKERS:
+        write_wav(tmp_path / f"7_{speaker}_0.WAV", np.ones(800), 8000, 1)
+    found = data.read_recordings(tmp_path)
+    assert {r.speaker for r in found} == set(SPEAKERS)
+    folders = [data.folder_name(speaker) for speaker in SPEAKERS]
+    assert len(set(folders)) == len(SPEAKERS)
+    assert folders[2:4] == ["josé", "李雷"] and folders[6] == "7"
+    for name in folders:
+        (tmp_path / f"{name}.json").touch()  # a name that the system takes
+        assert (tmp_path / name).resolve() == tmp_path / name
+
+
+def test_what_is_left_out_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "again").mkdir()
+    for name in ("7_ann_0.wav", "12_ann_0.wav", "seven.wav", "again/7_ann_0.wav"):
+        write_wav(tmp_path / name, np.ones(800), 8000, 1)
+    (tmp_path / "cut_7_0.wav").touch()
+    write_wav(tmp_path / "8_ann_0.wav", np.ones(800), 8000, 1)
+    whole = (tmp_path / "8_ann_0.wav").read_bytes()
+    (tmp_path / "8_ann_0.wav").write_bytes(whole[:-200])
+    assert [r[:3] for r in data.read_recordings(tmp_path)] == [
+        *[("ann", 7, 0), ("ann", 8, 0)]
+    ]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"note: {tmp_path}: left out: 12_ann_0.wav is not named "
+        "DIGIT_SPEAKER_NUMBER.wav, again/7_ann_0.wav is there twice, cut_7_0.wav is "
+        "not named DIGIT_SPEAKER_NUMBER.wav, 1 more",
+        f"note: {tmp_path}: cut short: 8_ann_0.wav (100 samples missing)",
+    ]
+    assert data.describe_recordings(tmp_path).name.endswith(", 2 recordings")
+
+
+def test_nothing_that_is_a_recording_says_what_else_was_there(tmp_path: Path) -> None:
+    write_wav(tmp_path / "seven.wav", np.ones(800), 8000, 1)
+    with pytest.raises(InputError, match=r"found none; left out: seven\.wav is not na"):
+        data.read_recordings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "tests", "validation"),
+    [
+        (range(50), range(5), range(5, 10)),
+        (range(1, 11), range(1, 5), range(5, 10)),
+        (range(100, 150), range(100, 105), range(105, 110)),
+        (range(5, 11), (5, 6), (7, 8)),
+        ((8, 9), (8,), (9,)),
+        (range(3), (0,), (1,)),
+        ((2024010112, 2024010118, 7), (7,), (2024010112,)),
+    ],
+)
+def test_recordings_may_be_numbered_in_any_way(
+    numbers: Sequence[int], tests: Sequence[int], validation: Sequence[int]
+) -> None:
+    made = [data.Recording("x", d, n, np.zeros(1)) for d in (1, 2) for n in numbers]
+    known, tested = data.official_split(made, validate=False)
+    assert {r.number for r in tested} == set(tests)
+    assert known == [r for r in made if r.number not in set(tests)]
+    if len(numbers) == 2:
+        with pytest.raises(InputError, match="--data: expected 3 or more recordi"):
+            data.official_split(made, validate=True)
+        return
+    known, tested = data.official_split(made, validate=True)
+    assert {r.number for r in tested} == set(validation)
+    left = set(numbers) - set(validation) - set(tests)
+    assert {r.number for r in known} == left
+    with pytest.raises(InputError, match="--data: expected 2 or more recordings of"):
+        data.official_split(made[:1], validate=False)
 
 
 @pytest.mark.parametrize("validate", [False, True])
@@ -132,6 +208,46 @@ def test_a_result_holds_every_number(tmp_path: Path) -> None:
     assert row["data"] == "generated tones, 2 speakers"
 
 
+def test_a_result_of_one_speaker_who_said_little(tmp_path: Path) -> None:
+    nothing = Edits(0, 0, 0, 0, 0, 0)
+    one = digits.Report(2, 3, nothing, nothing)
+    official = evaluation.Comparison(one, one)
+    evaluation.write_results(
+        tmp_path, False, "c", official, {}, 1.0, held_out="the first of each"
+    )
+    isolated = json.loads((tmp_path / "isolated" / "result.json").read_text())
+    assert isolated["ours"] == "66.67" and isolated["data"] == "1 speaker"
+    assert isolated["protocol"] == "test, the first of each"
+    joined = json.loads((tmp_path / "result.json").read_text())
+    assert joined["ours"] == "too few recordings to be joined"
+
+
+def test_one_speaker_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the training: what is trained on what, and what is said of it."""
+    fits, known = [], []
+
+    def teacher(options: speech.Options, count: int) -> Callable[..., None]:
+        fits.append(count)
+        return lambda recordings, folder, stop: known.append(len(recordings))
+
+    nothing = Edits(0, 0, 0, 0, 0, 0)
+    found = evaluation.Comparison(*2 * [digits.Report(2, 4, nothing, nothing)])
+    monkeypatch.setattr(speech, "Teacher", teacher)
+    monkeypatch.setattr(speech, "compare", lambda *given, rounds: found)
+    few = [r._replace(number=r.number + 1) for r in RECORDINGS[:16] if r.number < 2]
+    monkeypatch.setattr(speech, "tones", lambda: few)
+    speech.main(["--smoke", "--run-dir", str(tmp_path / "run")])
+    out = capsys.readouterr().out
+    assert (fits, known) == ([2], [2])
+    assert "one speaker, so none is left out" in out
+    assert "no picture of a joined one" in out
+    row = json.loads((tmp_path / "run" / "isolated" / "result.json").read_text())
+    assert row["ours"] == "50.00"
+    assert row["protocol"] == "test, the first third of each speaker's digit, 5 at most"
+
+
 def test_recordings_are_described_whether_packed_or_not(tmp_path: Path) -> None:
     contents = {"3_ann_12.wav": b"three", "0_bob_1.wav": b"nought"}
     for name, content in {**contents, "song.wav": b"no digit"}.items():
@@ -208,7 +324,7 @@ def test_a_file_of_the_users_is_heard(
 
 def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "song.wav").write_bytes(b"no sound")
-    with pytest.raises(InputError, match=r"song\.wav: expected a WAV file"):
+    with pytest.raises(InputError, match=r"song\.wav: expected a (WAV|sound)"):
         speech.main(["predict", str(tmp_path / "song.wav"), "--run-dir", str(run_dir)])
     with pytest.raises(InputError, match=r"--picture: expected a name that ends in"):
         speech.main(["predict", str(tmp_path / "song.wav"), "--picture", "x.doc"])

@@ -1,5 +1,6 @@
 """Machine translation: its small language, its scores, and what it refuses."""
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -103,6 +104,45 @@ def test_a_translator_is_asked_for_what_it_can_do(
         forecast.main(["predict", str(tmp_path / "run"), "some.csv"])
 
 
+def test_files_are_translated_line_by_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keep(tmp_path / "run")
+    source, reference = tmp_path / "a.de", tmp_path / "a.en"
+    source.write_bytes("a b\r\n\r\nB\r\n".encode("utf-16"))
+    reference.write_text("a b\n\nb\n", encoding="utf-8-sig")
+    given = ["predict", str(tmp_path / "run")]
+    translate.main([*given, "a b", "", "b"])
+    expected = capsys.readouterr().out
+    assert expected.count("\n") == 3 and expected.split("\n")[1] == ""
+    translate.main([*given, str(source)])
+    assert capsys.readouterr().out == expected
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(source.read_bytes())))
+    scored = ["--references", str(reference)]
+    translate.main([*given, *scored])
+    out, err = capsys.readouterr()
+    assert out == expected and err.startswith("BLEU|")
+    for name in ("out.en", "out.csv"):
+        written = tmp_path / name
+        translate.main([*given, *scored, "--data", str(source), "--out", str(written)])
+        assert capsys.readouterr().out == err
+    assert (tmp_path / "out.en").read_text() == expected
+    rows = list(csv.reader((tmp_path / "out.csv").read_text().splitlines()))
+    assert rows[0] == ["text", "translation", "reference"] and rows[3][::2] == [
+        "B",
+        "b",
+    ]
+    assert [row[1] for row in rows[1:]] == expected.removesuffix("\n").split("\n")
+    with pytest.raises(InputError, match=r"--references: expected 1 li.* found 3"):
+        translate.main([*given, "a", *scored])
+    out = tmp_path / "scored.tsv"
+    words = ["--data", str(source), str(reference), "--out", str(out)]
+    translate.main(["evaluate", str(tmp_path / "run"), *words])
+    assert out.read_text().startswith("text\treference\ttranslation\na b\ta b\t")
+
+
 def test_no_sentence_of_the_small_language_is_learned_and_tested() -> None:
     pairs = translate.generated()
     assert len(set(pairs)) == len(pairs) == 225
@@ -117,3 +157,13 @@ def test_scores_come_with_their_signature() -> None:
     assert perfect.score == pytest.approx(100)
     assert "|case:lc|" in perfect.name and "|tok:13a|" in perfect.name
     assert translate.score(a_translator(lower_case=False), ours, pairs).score < 99
+
+
+def test_data_are_asked_for_before_the_package_that_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(translate, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"^--data: expected a folder or two files"):
+        translate.main([])
+    with pytest.raises(InputError, match=r"^expected sacrebleu: pip install"):
+        translate.main(["--smoke"])

@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
@@ -59,6 +60,42 @@ def test_what_is_not_parallel_text_is_refused(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty", "\n")
     with pytest.raises(InputError, match="expected sentences, found none"):
         read_parallel(empty, empty)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_both_files_may_come_from_anywhere(
+    encoding: str, end: str, tmp_path: Path
+) -> None:
+    ours = unicodedata.normalize("NFD", f"Käse{end}ein Hund{end}")
+    (tmp_path / "a.de").write_bytes(ours.encode(encoding))
+    (tmp_path / "a.en").write_bytes(f"cheese{end}a dog".encode(encoding))
+    pairs = read_parallel(tmp_path / "a.de", tmp_path / "a.en")
+    assert pairs == [("Käse", "cheese"), ("ein Hund", "a dog")]
+
+
+def test_empty_lines_at_the_end_are_none(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.de", "ein\nzwei\n\n \n")
+    target = write(tmp_path / "a.en", "one\ntwo\n")
+    assert read_parallel(source, target) == [("ein", "one"), ("zwei", "two")]
+    write(target, "one\n\ntwo\n")
+    with pytest.raises(InputError, match=r"as in .*a.de, 2, found 3"):
+        read_parallel(source, target)
+
+
+def test_pairs_with_an_empty_side_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = write(tmp_path / "a.de", "ein\n\n\nvier\n")
+    target = write(tmp_path / "a.en", "one\ntwo\n\nfour\n")
+    assert len(read_parallel(source, target)) == 2
+    assert "pairs with an empty side are left out, 1" in caplog.text
+
+
+def test_a_nul_is_no_text(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.de", "ein\nz\0wei\n")
+    with pytest.raises(InputError, match=r"a.de: .* found a NUL character in line 2"):
+        read_parallel(source, source)
 
 
 def random_pairs() -> Pairs:
@@ -135,5 +172,9 @@ def test_too_few_and_too_many_are_refused(tmp_path: Path) -> None:
     for data in ((), (*few, tmp_path)):
         with pytest.raises(InputError, match="expected a folder or two files, found"):
             read_parts(data, LANGUAGES, "test")
+    with pytest.raises(
+        InputError, match=r"^--data: .* two files, found one file, .*a$"
+    ):
+        read_parts(few[:1], LANGUAGES, "test")
     with pytest.raises(InputError, match=r"train\.de: expected a text file"):
         read_parts([tmp_path], LANGUAGES, "test")

@@ -23,12 +23,14 @@ from experiments.translate.task import (
     Examples,
     encode_pairs,
     evaluate_pairs,
+    save_tables,
+    tables_of,
     translation_task,
 )
 from lstm_jax.data.special_ids import END, IGNORED, START, UNKNOWN
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.data.tokenizers.saved import save_tokenizer
-from lstm_jax.data.tokenizers.subwords import learn_subwords
+from lstm_jax.data.tokenizers.subwords import BPETokenizer, learn_subwords
 from lstm_jax.errors import InputError
 from lstm_jax.models.saved import ModelSpec, save_model
 from lstm_jax.models.seq2seq import Seq2Seq, build_seq2seq, seq2seq_loss
@@ -105,6 +107,21 @@ def test_texts_come_back_in_their_order() -> None:
     assert translate(translator(), []) == []
 
 
+@pytest.mark.parametrize("search", [Search(), Search(3, 1.0)], ids=["greedy", "beam"])
+def test_a_translation_does_not_depend_on_its_neighbours(search: Search) -> None:
+    """A long one beside it, which would let it be longer and the beam look further."""
+    restless = jax.tree.map(lambda a: a, translator().model)
+    restless.b_out[END] -= 8.0
+    draw = np.random.default_rng(0)
+    lengths = [3, 20, 1, 8, 5]
+    sources = [draw.integers(3, len(GERMAN), n).astype(np.int32) for n in lengths]
+    together = translate_ids(restless, sources, search)
+    assert max(map(len, together)) > LIMIT
+    for source, found in zip(sources, together, strict=True):
+        assert translate_ids(restless, [source], search) == [found]
+    assert translate_ids(restless, sources[::-1] * 7, search) == together[::-1] * 7
+
+
 def test_where_it_looked(tmp_path: Path) -> None:
     read, written, weights = attention_of(translator(), "Der Hund")
     assert "".join(read) == " der hund" and written[-1] == ""
@@ -172,3 +189,12 @@ def test_the_task_goes_over_all_pairs() -> None:
     counted = sum((batch["targets"] != IGNORED).sum() for batch in batches)
     assert counted == EXAMPLES.lengths[:, 1].sum()
     assert task.items_per_step == counted // 2
+
+
+def test_a_resumed_run_keeps_its_tables(tmp_path: Path) -> None:
+    """Be they of a former version, which cut words at their marks."""
+    old = BPETokenizer(GERMAN.symbols, marks=False)
+    assert tables_of(PAIRS, 60, tmp_path) == tables_of(PAIRS, 60, None)
+    save_tables((old, ENGLISH), tmp_path)
+    assert tables_of(PAIRS, 60, tmp_path) == (old, ENGLISH)
+    assert tables_of(PAIRS, 60, None)[0].marks

@@ -1,0 +1,385 @@
+"""What the rows and columns of a table of series are: names, dates or points.
+
+Nothing but the cells can say it, so evidence is weighed: dates and numbered steps are
+time, words like "date" and "store" say what stands below them. Where there is none, or
+two kinds that exclude each other, the table is refused and a flag asked for.
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from lstm_jax.data.dates import looks_like_date
+from lstm_jax.data.table_numbers import (
+    is_missing,
+    is_number,
+    plain_numbers,
+    quantity_of,
+)
+from lstm_jax.data.table_rows import Row
+from lstm_jax.errors import InputError
+
+Layout = Literal["auto", "rows", "columns"]
+Header = Literal["auto", "yes", "no"]
+TIME_WORDS = frozenset(
+    (
+        *("date", "dates", "time", "times", "datetime", "timestamp", "ds", "when"),
+        *("day", "week", "month", "quarter", "year", "hour", "minute", "second"),
+        *("period", "step", "date/time", "date time", "utc", "local time", "epoch"),
+        *("datum", "zeit", "zeitstempel", "tag", "woche", "monat", "quartal", "jahr"),
+        *("stunde", "uhrzeit", "fecha", "hora", "mes", "año", "semana", "jour", "mois"),
+        *("année", "heure", "semaine", "data", "ora", "mese", "anno", "giorno", "dia"),
+    )
+)
+NAME_WORDS = frozenset(
+    (
+        *(
+            "name",
+            "names",
+            "series",
+            "id",
+            "item",
+            "store",
+            "shop",
+            "sensor",
+            "product",
+        ),
+        *("station", "region", "country", "city", "unique_id", "series_id", "item_id"),
+        *(
+            "store_id",
+            "sku",
+            "customer",
+            "site",
+            "meter",
+            "machine",
+            "variable",
+            "code",
+        ),
+        *("country name", "country code", "indicator name", "page", "ticker", "symbol"),
+        *("filiale", "artikel", "land", "stadt", "kunde", "tienda", "país", "pays"),
+    )
+)
+_INDEX_WORDS = frozenset(
+    ("", "index", "idx", "#", "no", "no.", "nr", "row", "n", "t", "unnamed: 0")
+)
+_TIME_STEMS = frozenset(
+    (
+        *("d", "day", "w", "wk", "week", "m", "month", "q", "quarter", "y", "year"),
+        *("h", "hour", "hr", "min", "minute", "t", "time", "step", "p", "period", "kw"),
+    )
+)
+
+
+class Grid(NamedTuple):
+    """A table taken apart.
+
+    Attributes:
+        header: its first row, if that names the columns.
+        body: the rows below, blank ones too.
+        labels: the column of names or dates; None if there is none.
+        index: whether these are numbers in even steps.
+        separator: of the cells.
+    """
+
+    header: Row | None
+    body: list[Row]
+    labels: int | None
+    index: bool
+    separator: str
+
+    @property
+    def head(self) -> str:
+        """What stands above the labels, in small letters."""
+        if self.header is None or self.labels is None:
+            return ""
+        return self.header.cells[self.labels].casefold()
+
+    def label(self, row: Row) -> str:
+        """The label of a row."""
+        at = self.labels
+        return "" if at is None or at >= len(row.cells) else row.cells[at]
+
+    def names_above(self) -> list[tuple[int, str]]:
+        """The columns of points: which, and what stands above."""
+        cells = self.header.cells if self.header else [""] * self.width
+        return [(k, cell) for k, cell in enumerate(cells) if k != self.labels]
+
+    @property
+    def width(self) -> int:
+        """Cells of the longest row."""
+        rows = [*self.body, *([self.header] if self.header else [])]
+        return max(len(row.cells) for row in rows)
+
+
+def take_apart(
+    rows: Sequence[Row],
+    separator: str,
+    source: object,
+    *,
+    header: Header = "auto",
+    dates: str | None = None,
+) -> Grid:
+    """Tell the header and the labels of a table from its points.
+
+    Args:
+        rows: of the table; not all are blank.
+        separator: of their cells.
+        source: of the table, for messages.
+        header: whether its first row is one.
+        dates: the name of the column of dates, if that is known.
+
+    Raises:
+        InputError: it can't be told, there is nothing but a header, or two columns may
+            be the dates.
+    """
+    width = max(_used(row.cells) for row in rows)
+    rows = [Row(row.line, row.cells[:width]) for row in rows]
+    filled = [k for k, row in enumerate(rows) if not row.blank]
+    rows = rows[filled[0] : filled[-1] + 1]
+    first, *rest = rows
+    named = _has_header(first, [row for row in rest if not row.blank], header, source)
+    if not named:
+        rest = rows
+    while rest and rest[0].blank:  # between the header and the points
+        rest = rest[1:]
+    if not rest:
+        raise InputError(
+            f"{source}: line {first.line}: expected points below the header, found none"
+        )
+    head = first if named else None
+    if head:
+        _refuse_wide(head, rest, separator, source)
+    labels, index = _find_labels(head, rest, source, dates)
+    return Grid(head, rest, labels, index, separator)
+
+
+def choose_layout(grid: Grid, layout: Layout, source: object) -> Layout:
+    """Whether series are the rows or the columns of a table.
+
+    Raises:
+        InputError: it can't be told.
+    """
+    across, down = grid.width - (grid.labels is not None), len(grid.body)
+    if layout != "auto":
+        return layout
+    if across <= 1:
+        return "columns"
+    if down == 1 and not grid.index:
+        return "rows"
+    above = [name for _, name in grid.names_above()] if grid.header else []
+    if grid.labels is None:
+        if above and not _numbered(above):
+            return "columns"
+        if not above or across <= down:
+            return "rows" if across > down else "columns"
+    elif found := _by_labels(grid, above, across > down):
+        return found
+    raise InputError(
+        f"--layout: expected rows or columns, because {source} does not say which of "
+        f"its {down} rows and {across} columns are series"
+    )
+
+
+def _by_labels(grid: Grid, above: Sequence[str], wide: bool) -> Layout | None:
+    """The layout of a table with labels, if those and the header say it."""
+    labels = [grid.label(row) for row in grid.body if not row.blank]
+    named, timed = grid.head in NAME_WORDS, grid.head in TIME_WORDS
+    numbered, dated = _numbered(above), _all_dates(above)
+    if grid.index:  # of times or of series
+        return "rows" if named and dated else None if named and numbered else "columns"
+    if _all_dates(labels) != dated:
+        return "rows" if dated else "columns"
+    time_down = timed or (not named and _numbered(labels, _TIME_STEMS))
+    time_across = named or (not timed and not dated and numbered)
+    if time_down != time_across:
+        return "columns" if time_down else "rows"
+    return "rows" if wide and not dated and (time_across or not above) else None
+
+
+def _used(cells: Sequence[str]) -> int:
+    """How many cells a row has without the empty ones at its end."""
+    return max((k + 1 for k, cell in enumerate(cells) if cell), default=0)
+
+
+def _width(rows: Sequence[Row]) -> int:
+    return max((len(row.cells) for row in rows), default=0)
+
+
+def _refuse_wide(
+    head: Row, rest: Sequence[Row], separator: str, source: object
+) -> None:
+    """Refuse rows with more cells than the header: something is shifted."""
+    width = _used(head.cells)
+    for row in rest:
+        if _used(row.cells) > width:
+            found = next(cell for cell in row.cells[width:] if cell)
+            hint = ""
+            if separator == ",":
+                hint = "; numbers with commas need quotation marks around them"
+            raise InputError(
+                f"{source}: line {row.line}: expected {width} cells as in the header, "
+                f"found {len(row.cells)}, {found!r:.40} beyond it{hint}"
+            )
+
+
+def _has_header(
+    first: Row, rest: Sequence[Row], header: Header, source: object
+) -> bool:
+    if header != "auto":
+        return header == "yes"
+    several = max(len(first.cells), _width(rest)) > 1
+    cells = first.cells[1:] if several else first.cells
+    if not all(is_missing(cell) or is_number(cell) for cell in cells):
+        return True
+    if not rest:
+        return False
+    labels = [row.cells[0] for row in rest if row.cells] if several else []
+    words = [label for label in labels if label and not is_number(label)]
+    corner = first.cells[0]
+    if len(words) > len(labels) / 2:
+        if corner.casefold() in TIME_WORDS | NAME_WORDS | {""}:
+            return True
+        if _all_dates(words):
+            return not looks_like_date(corner)
+        alike = _shape(corner) in {_shape(word) for word in words}
+        if alike and re.search(r"\d", corner):
+            return False
+        if not (_rises(cells) or (not alike and _all_far(cells, rest, 1))):
+            return False
+    elif several and corner == "":
+        if _steps(labels):
+            return True
+    elif several and not is_number(corner):
+        return True
+    elif not _looks_numbered(first.cells, rest):
+        return False
+    raise InputError(
+        f"--header: expected yes or no, because {source} does not say whether its "
+        f"first row, {','.join(first.cells)!r:.60}, has names or numbers in it"
+    )
+
+
+def _looks_numbered(cells: Sequence[str], rest: Sequence[Row]) -> bool:
+    """Whether numbers in a first row may be names: years, 1 to n, or far from all."""
+    if _rises(cells) and (len(cells) > 2 or cells[0] in ("0", "1")):
+        if not all(_rises(row.cells) for row in rest):
+            return True
+    return _all_far(cells, rest, 0)
+
+
+def _all_far(cells: Sequence[str], rest: Sequence[Row], first: int) -> bool:
+    """Whether all are whole numbers of another size than those in their columns."""
+    return all(
+        cell.isdecimal() and _far(cell, [_cell(row, first + k) for row in rest])
+        for k, cell in enumerate(cells)
+    )
+
+
+def _rises(cells: Sequence[str]) -> bool:
+    """Whether cells are whole numbers, several, each the next or so after the last."""
+    if len(cells) < 2 or not all(cell.isdecimal() for cell in cells):
+        return False
+    steps = {int(b) - int(a) for a, b in itertools.pairwise(cells)}
+    return len(steps) == 1 and steps.pop() > 0
+
+
+def _far(cell: str, below: Sequence[str]) -> bool:
+    found = [quantity.value for each in below if (quantity := quantity_of(each))]
+    if len(found) < 3:
+        return False
+    low, high, value = min(found), max(found), float(cell)
+    away = 9 * (high - low) + abs(high) + abs(low)
+    return value < low - away or value > high + away
+
+
+def _find_labels(
+    head: Row | None,
+    rest: Sequence[Row],
+    source: object,
+    dates: str | None,
+) -> tuple[int | None, bool]:
+    """Which column has names or dates instead of points, and if they are an index."""
+    width = max(_width(rest), len(head.cells) if head else 0)
+    columns = [[_cell(row, k) for row in rest if not row.blank] for k in range(width)]
+    if dates is not None:
+        names = head.cells if head else []
+        if dates not in names:
+            raise InputError(f"--dates: expected one of {names}, found {dates}")
+        return names.index(dates), False
+    if width < 2:
+        return None, False
+    words = [k for k in range(width) if _is_words(columns[k])]
+    above = head.cells[0].casefold() if head else None
+    if 0 not in words and head and above in TIME_WORDS | _INDEX_WORDS:
+        # A point less is missed than a series that only counts would be.
+        if above in TIME_WORDS and _all_dates(columns[0]):
+            return 0, False
+        if _steps(columns[0]) or above == "":
+            return 0, True
+    counted = above is None or above in NAME_WORDS or len(above) < 2
+    if 0 not in words and counted and len(rest) > 2 and _counts(columns[0]):
+        return 0, True
+    dated = [k for k in words if _all_dates(columns[k])]
+    if len(dated) > 1:
+        names = [head.cells[k] if head else str(k + 1) for k in dated]
+        raise InputError(
+            f"--dates: expected the name of a column, because {source} has dates in "
+            f"{' and '.join(names)}"
+        )
+    if dated:
+        return dated[0], False
+    return (0, False) if 0 in words else (None, False)
+
+
+def _cell(row: Row, k: int) -> str:
+    return row.cells[k] if k < len(row.cells) else ""
+
+
+def _is_words(cells: Sequence[str]) -> bool:
+    """Whether most cells of a column are no numbers; a bad cell alone is no label."""
+    if plain_numbers([cell for cell in cells if cell]) is not None:
+        return False
+    there = [cell for cell in cells if not is_missing(cell)]
+    return sum(not is_number(cell) for cell in there) > len(there) / 2
+
+
+def _all_dates(cells: Sequence[str]) -> bool:
+    """Whether cells are dates, judged by the first few, most of them."""
+    there = [cell for cell in cells if cell][:9]
+    return bool(there) and sum(map(looks_like_date, there)) > len(there) / 2
+
+
+def _steps(cells: Sequence[str]) -> bool:
+    """Whether cells are numbers that rise."""
+    found = [quantity_of(cell) for cell in cells]
+    values = [each.value for each in found if each]
+    return len(values) == len(found) > 1 and all(
+        a < b for a, b in itertools.pairwise(values)
+    )
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    """Whether cells are 0, 1, 2 and so on, or 1, 2, 3."""
+    if not all(cell.isdecimal() for cell in cells):
+        return False
+    return [int(cell) for cell in cells] in (
+        list(range(len(cells))),
+        list(range(1, len(cells) + 1)),
+    )
+
+
+def _numbered(cells: Sequence[str], stems: frozenset[str] | None = None) -> bool:
+    """Whether cells are one word with rising numbers, or rising numbers alone."""
+    found = [re.fullmatch(r"(.*?)[ _.-]?(\d+)", cell.casefold()) for cell in cells]
+    parts = [(each[1].strip(), int(each[2])) for each in found if each]
+    if len(parts) < max(2, len(cells)) or len({stem for stem, _ in parts}) > 1:
+        return False
+    if stems is not None and parts[0][0] not in stems:
+        return False
+    return all(b - a == 1 for (_, a), (_, b) in itertools.pairwise(parts))
+
+
+def _shape(text: str) -> str:
+    """A label with a for letters and 9 for digits, of whatever number."""
+    return re.sub(r"\d+", "9", re.sub(r"[^\W\d_]+", "a", text))

@@ -1,0 +1,324 @@
+"""ONNX: the operators `LSTM` and `GRU`.
+
+Rows in the order i, o, f, c (a GRU's z, r, h): W [4H, D], R [4H, H], B [8H] with a bias
+for x and one for h, peepholes P [3H] for i, o, f, all with an axis of directions in
+front (https://onnx.ai/onnx/operators/onnx__LSTM.html). What a graph does besides is
+not looked at.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lstm_jax.errors import InputError
+from lstm_jax.interop.system import Feed, Outcome, State, System, cut, sigmoid
+from lstm_jax.interop.weights import (
+    ANY_LAYERS,
+    GRU,
+    Array,
+    Arrays,
+    Direction,
+    Stack,
+    Style,
+    bias_of,
+    hidden_bias_of,
+    one_bias,
+    reordered,
+)
+
+_ORDER = {"lstm": ("iofg", "ifgo"), "gru": ("zrn", "rzn")}
+_ACTIVATIONS = {"lstm": ["sigmoid", "tanh", "tanh"], "gru": ["sigmoid", "tanh"]}
+_GATES = {"lstm": 4, "gru": 3}
+# Operators that hand on the outputs of a layer, arranged otherwise.
+_ARRANGE = ("Transpose", "Reshape", "Squeeze", "Identity", "Dropout", "Cast", "Concat")
+_IR_VERSION, _OPSET = 8, 17  # read by every runtime of the last years
+
+
+def inward(style: Style, arrays: Arrays) -> Direction:
+    """Reorder and transpose; the two biases are kept apart."""
+    theirs, our = _ORDER[style.kind]
+    w_x, w_h = (reordered(arrays[name], 0, theirs, our).T for name in "WR")
+    b = b_h = None
+    if "B" in arrays:
+        b, b_h = (reordered(a, 0, theirs, our) for a in np.split(arrays["B"], 2))
+    p = reordered(arrays["P"], 0, "iof", "ifo") if "P" in arrays else None
+    one = Direction(w_x, w_h, b, b_h, p)
+    if not style.reset_after:
+        one = one_bias(style.kind, one, reset_after=False)
+    return one
+
+
+def outward(style: Style, one: Direction) -> Arrays:
+    """The way back."""
+    theirs, our = _ORDER[style.kind]
+    arrays = {
+        "W": reordered(one.w_x.T, 0, our, theirs),
+        "R": reordered(one.w_h.T, 0, our, theirs),
+    }
+    if one.b is not None or one.b_h is not None or one.p is not None:
+        both = bias_of(one), hidden_bias_of(one)
+        halves = [reordered(array, 0, our, theirs) for array in both]
+        arrays["B"] = np.concatenate(halves)
+    if one.p is not None:
+        arrays["P"] = reordered(one.p, 0, "ifo", "iof")
+    return arrays
+
+
+def step(style: Style, arrays: Arrays, x: Array, state: State) -> State:
+    """The equations of the operators' documentation."""
+    w, r = arrays["W"], arrays["R"]
+    b_w, b_r = np.split(arrays.get("B", np.zeros(2 * len(w), w.dtype)), 2)
+    h = state[0]
+    if style.kind == "gru":
+        return _gru_step(style, x @ w.T + b_w, h, r, b_r)
+    c = state[1]
+    i, o, f, g = np.split(x @ w.T + h @ r.T + b_w + b_r, 4, axis=-1)
+    p_i, p_o, p_f = np.split(arrays.get("P", np.zeros(3 * c.shape[-1], w.dtype)), 3)
+    i = sigmoid(i + p_i * c)
+    f = 1 - i if style.coupled else sigmoid(f + p_f * c)
+    c = f * c + i * np.tanh(g)
+    return sigmoid(o + p_o * c) * np.tanh(c), c
+
+
+def _gru_step(style: Style, x_gates: Array, h: Array, r: Array, b_r: Array) -> State:
+    x_z, x_r, x_h = np.split(x_gates, 3, axis=-1)
+    (r_z, r_r, r_h), (b_z, b_rr, b_h) = np.split(r, 3), np.split(b_r, 3)
+    z = sigmoid(x_z + h @ r_z.T + b_z)
+    reset = sigmoid(x_r + h @ r_r.T + b_rr)
+    if style.reset_after:
+        new = np.tanh(x_h + reset * (h @ r_h.T + b_h))
+    else:
+        new = np.tanh(x_h + (reset * h) @ r_h.T + b_h)
+    return ((1 - z) * new + z * h,)
+
+
+def find(model: Any) -> dict[str, Stack[Arrays]]:  # noqa: ANN401 - ONNX is optional
+    """Find the recurrent operators of a graph; those in a row are one stack.
+
+    Args:
+        model: an `onnx.ModelProto`.
+
+    Raises:
+        InputError: attributes that nothing else has, or weights that are no constants.
+    """
+    constants = _constants(model.graph)
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    stacks: dict[str, Stack[Arrays]] = {}
+    ends: dict[
+        str, str
+    ] = {}  # the stack that a node is the top of, by its first output
+    for number, node in enumerate(model.graph.node):
+        if node.op_type not in ("LSTM", "GRU"):
+            continue
+        name = node.name or f"{node.op_type}_{number}"
+        style, layer = _layer_of(node, name, constants)
+        below = ends.pop(_source(node.input[0], made_by), None)
+        if below is not None and stacks[below].style == style:
+            stacks[below] = Stack(style, (*stacks[below].layers, layer))
+            name = below
+        else:
+            stacks[name] = Stack(style, (layer,))
+        ends[node.output[0]] = name
+    return stacks
+
+
+def _constants(graph: Any) -> dict[str, Array]:  # noqa: ANN401
+    """The arrays that a graph has in it."""
+    from onnx import numpy_helper
+
+    found = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    for node in graph.node:
+        values = [a.t for a in node.attribute if a.name == "value"]
+        if node.op_type == "Constant" and values:
+            found[node.output[0]] = numpy_helper.to_array(values[0])
+    return found
+
+
+def _source(name: str, made_by: Mapping[str, Any]) -> str:
+    """The output that this one is another arrangement of."""
+    while name in made_by and made_by[name].op_type in _ARRANGE:
+        name = made_by[name].input[0]
+    return name
+
+
+def _layer_of(
+    node: Any,  # noqa: ANN401
+    name: str,
+    constants: Mapping[str, Array],
+) -> tuple[Style, tuple[Arrays, ...]]:
+    """What an operator computes, and the arrays of its directions."""
+    from onnx import helper
+
+    kind = node.op_type.lower()
+    attributes = {
+        each.name: helper.get_attribute_value(each) for each in node.attribute
+    }
+    direction = attributes.get("direction", b"forward").decode()
+    ways = 2 if direction == "bidirectional" else 1
+    found = [each.decode().lower() for each in attributes.get("activations", [])]
+    if found and found != _ACTIVATIONS[kind] * ways:
+        raise InputError(
+            f"{name}: expected the activations {', '.join(_ACTIVATIONS[kind])}, "
+            f"found {', '.join(found)}"
+        )
+    if "clip" in attributes:
+        raise InputError(
+            f"{name}: expected no clip, found {attributes['clip']:g}: nothing else "
+            "clips what goes into activations"
+        )
+    style = Style(
+        kind,
+        reset_after=kind == "lstm" or bool(attributes.get("linear_before_reset", 0)),
+        coupled=bool(attributes.get("input_forget", 0)),
+        backward=direction == "reverse",
+    )
+    inputs = [*node.input, *[""] * 8][:8]
+    named = dict(zip(("W", "R", "B"), inputs[1:4], strict=True)) | {"P": inputs[7]}
+    arrays = {
+        key: _constant(given, f"{name}: {key}", constants)
+        for key, given in named.items()
+        if given
+    }
+    for key, given in zip(("initial_h", "initial_c"), inputs[5:7], strict=True):
+        if given in constants and constants[given].any():
+            raise InputError(
+                f"{name}: expected {key} to be zero or an input of the graph, found "
+                "other constants, which are no weights"
+            )
+    shapes = {key: list(array.shape) for key, array in arrays.items()}
+    if {shape[0] if shape else 0 for shape in shapes.values()} != {ways}:
+        raise InputError(f"{name}: expected {ways} directions, found shapes {shapes}")
+    return style, tuple({k: a[way] for k, a in arrays.items()} for way in range(ways))
+
+
+def _constant(name: str, what: str, constants: Mapping[str, Array]) -> Array:
+    if name not in constants:
+        raise InputError(
+            f"{what}: expected weights in the file, found the value {name}"
+        )
+    return constants[name]
+
+
+def assemble(stack: Stack[Arrays]) -> Any:  # noqa: ANN401
+    """A model whose graph is the stack alone, checked by ONNX.
+
+    Its inputs are X [B, T, D], sequence_lens [B], and for each layer initial_h_0
+    [directions, B, H] and initial_c_0; its outputs Y [B, T, P] and each layer's
+    last_h_0 and last_c_0. B and T are free.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    kind = helper.np_dtype_to_tensor_dtype(stack.layers[0][0]["W"].dtype)
+    if kind == TensorProto.BFLOAT16:
+        raise InputError("expected float16, float32 or float64, found bfloat16")
+    nodes = [helper.make_node("Transpose", ["X"], ["xs_0"], perm=[1, 0, 2])]
+    weights, inputs, outputs, hidden = [], [], [], 0
+    for depth, layer in enumerate(stack.layers):
+        arrays = {n: np.stack([one[n] for one in layer]) for n in layer[0]}
+        weights += [
+            numpy_helper.from_array(a, f"{n}_{depth}") for n, a in arrays.items()
+        ]
+        nodes += _nodes(stack, depth, list(arrays))
+        hidden = arrays["R"].shape[-1]
+        shape = [len(layer), "B", hidden]
+        for state in "hc"[: 2 if stack.style.kind == "lstm" else 1]:
+            for names, name in ((inputs, "initial"), (outputs, "last")):
+                full = f"{name}_{state}_{depth}"
+                names.append(helper.make_tensor_value_info(full, kind, shape))
+    width = len(stack.layers[-1]) * hidden
+    top = f"xs_{len(stack.layers)}"
+    nodes.append(helper.make_node("Transpose", [top], ["Y"], perm=[1, 0, 2]))
+    weights.append(numpy_helper.from_array(np.array([0, 0, -1]), "joined"))
+    given = stack.layers[0][0]["W"].shape[-1]
+    graph = helper.make_graph(
+        nodes,
+        stack.style.kind,
+        [
+            helper.make_tensor_value_info("X", kind, ["B", "T", given]),
+            helper.make_tensor_value_info("sequence_lens", TensorProto.INT32, ["B"]),
+            *inputs,
+        ],
+        [helper.make_tensor_value_info("Y", kind, ["B", "T", width]), *outputs],
+        weights,
+    )
+    opset = helper.make_opsetid("", _OPSET)
+    model = helper.make_model(
+        graph, producer_name="lstm_jax", opset_imports=[opset], ir_version=_IR_VERSION
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _nodes(stack: Stack[Arrays], depth: int, names: Sequence[str]) -> list[Any]:
+    """The operator of a layer, and what puts its directions side by side."""
+    from onnx import helper
+
+    style, ways = stack.style, len(stack.layers[depth])
+    lstm = style.kind == "lstm"
+    direction = "bidirectional" if ways == 2 else "forward"
+    extra: dict[str, Any] = {"input_forget": 1} if style.coupled else {}
+    if not lstm:
+        extra["linear_before_reset"] = int(style.reset_after)
+    here = {name: f"{name}_{depth}" if name in names else "" for name in "WRBP"}
+    states = [f"initial_h_{depth}", *[f"initial_c_{depth}"] * lstm]
+    last = [f"last_h_{depth}", *[f"last_c_{depth}"] * lstm]
+    given = [f"xs_{depth}", here["W"], here["R"], here["B"], "sequence_lens", *states]
+    apart, turned = f"apart_{depth}", f"turned_{depth}"
+    return [
+        helper.make_node(
+            style.kind.upper(),
+            [*given, *[here["P"]] * bool(here["P"])],
+            [apart, *last],
+            name=f"layer_{depth}",
+            hidden_size=stack.layers[depth][0]["R"].shape[-1],
+            direction="reverse" if style.backward else direction,
+            **extra,
+        ),
+        helper.make_node("Transpose", [apart], [turned], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", [turned, "joined"], [f"xs_{depth + 1}"]),
+    ]
+
+
+def run(stack: Stack[Arrays], feed: Feed) -> Outcome:
+    """The model of `assemble` in ONNX Runtime, on the CPU."""
+    import onnxruntime
+
+    given = {"X": feed.xs, "sequence_lens": feed.lengths}
+    for depth, layer in enumerate(feed.states):
+        for name, values in zip("hc", zip(*layer, strict=True), strict=False):
+            given[f"initial_{name}_{depth}"] = np.stack(values)
+    session = onnxruntime.InferenceSession(
+        assemble(stack).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    names = [each.name for each in session.get_outputs()]
+    found = dict(zip(names, session.run(names, given), strict=True))
+    after = [
+        tuple(
+            tuple(
+                found[f"last_{name}_{depth}"][way]
+                for name in "hc"
+                if f"last_{name}_{depth}" in found
+            )
+            for way in range(len(layer))
+        )
+        for depth, layer in enumerate(stack.layers)
+    ]
+    return cut(Outcome(found["Y"], tuple(after)), feed.lengths)
+
+
+ONNX = System(
+    name="onnx",
+    title="ONNX",
+    library="onnxruntime",
+    holds=ANY_LAYERS
+    | GRU
+    | {"peepholes", "coupled gates (f = 1 - i)", "a reset before the product"},
+    inward=inward,
+    outward=outward,
+    step=step,
+    find=find,
+    assemble=assemble,
+    run=run,
+)

@@ -1,0 +1,67 @@
+"""Random weights of recurrent layers, all of them unequal, in the common form."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lstm_jax.interop.weights import BLOCKS, Direction, Stack, Style, Weights
+
+D = 5
+
+
+def random_layers(
+    style: Style,
+    widths: Sequence[int] = (4,),
+    ways: int = 1,
+    *,
+    bias: bool = True,
+    second_bias: bool = False,
+    peepholes: bool = False,
+    outputs: int = 0,
+    dtype: str = "float32",
+) -> Weights:
+    """Draw layers on top of each other; `outputs` is the width of a projection."""
+    rng = np.random.default_rng(3)
+    n = len(BLOCKS[style.kind])
+
+    def normal(*shape: int) -> np.ndarray:
+        return (rng.normal(size=shape) / 2).astype(dtype)
+
+    def direction(inputs: int, hidden: int) -> Direction:
+        out = outputs or hidden
+        return Direction(
+            normal(inputs, n * hidden),
+            normal(out, n * hidden),
+            normal(n * hidden) if bias else None,
+            normal(n * hidden) if second_bias else None,
+            normal(3 * hidden) if peepholes else None,
+            normal(hidden, outputs) if outputs else None,
+        )
+
+    layers, inputs = [], D
+    for hidden in widths:
+        layers.append(tuple(direction(inputs, hidden) for _ in range(ways)))
+        inputs = ways * (outputs or hidden)
+    return Stack(style, tuple(layers))
+
+
+LSTM, GRU = Style(), Style("gru")
+# Layers of every kind that any system has.
+LAYERS = {
+    "lstm": random_layers(LSTM, (4, 4)),
+    "both biases": random_layers(LSTM, (4, 4), second_bias=True),
+    "two directions": random_layers(LSTM, (4, 4), 2),
+    "widths": random_layers(LSTM, (4, 3)),
+    "no bias": random_layers(LSTM, bias=False),
+    "peepholes": random_layers(LSTM, (4, 4), 2, peepholes=True),
+    "projection": random_layers(LSTM, (4, 4), 2, outputs=3, second_bias=True),
+    "coupled": random_layers(Style(coupled=True)),
+    "backward": random_layers(Style(backward=True)),
+    "gru": random_layers(GRU, (4, 4)),
+    "gru both biases": random_layers(GRU, (4, 4), 2, second_bias=True),
+    "gru no bias": random_layers(GRU, bias=False),
+    "gru reset before": random_layers(
+        dataclasses.replace(GRU, reset_after=False), (4, 3), second_bias=True
+    ),
+}
