@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from lstm_jax import Schedule, Task, init_state, train_model
 from lstm_jax.config import RunConfig
 from lstm_jax.distributed import is_primary
 from lstm_jax.models import ModelSpec, write_spec
 from lstm_jax.ops import seed_key
-from lstm_jax.report import Progress, report_run
+from lstm_jax.report import Progress, parameter_table, report_run
 from lstm_jax.training import Callback, CompiledSteps, Trained
 
 
@@ -59,6 +61,8 @@ def train_network(
     schedule = Schedule(steps, run.max_seconds, learning_rate, warmup, final_rate=0.0)
     key = seed_key(run.seed)
     progress = Progress(schedule, task.items, lines=show)
+    if show and is_primary():
+        print(parameter_table(jax.eval_shape(lambda: spec.build(key))))
     trained = train_model(
         task,
         lambda: init_state(spec.build(key), compiled.optimizer, (), key),

@@ -132,6 +132,9 @@ class TrainConfig(Configuration):
     preset: PresetName | None = None
     """Begin with settings made for tiny shakespeare and a budget, and a machine of 2
     cores, instead of the defaults; other flags still count."""
+    from_run: Path | None = None
+    """Fine-tune the model of this run: its network, vocabulary and weights, with an
+    optimizer that begins anew. Characters that it does not know are added."""
     sample_every: ZeroOrMore = 0
     """Print a sample of text after every so many validations; 0 prints none."""
 

@@ -57,6 +57,13 @@ class Reporter:
         if config.text.data:
             model = jax.eval_shape(lambda: build_model(config, setup.vocab))
             self._say(parameter_table(model))
+        if setup.start is not None and setup.task.evaluate:
+            with activity("validating", self._say):
+                found = setup.task.evaluate(setup.start).values()
+            self._say(
+                f"before any step: val {found['loss']:.4f} "
+                f"(acc {found['accuracy']:.3f})"
+            )
 
     def callbacks(self) -> list[Callback]:
         """Make those that show how far the run is, and what it writes by then."""
