@@ -86,7 +86,7 @@ class Configuration:
 
 @dataclasses.dataclass(frozen=True)
 class RegularizerConfig(Configuration):
-    """What keeps it from learning by heart, beside dropout and weight decay; all off.
+    """Regularization beyond dropout and weight decay; all off.
 
     Noise acts while training only, penalties are no part of a reported loss.
     """

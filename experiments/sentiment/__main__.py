@@ -338,7 +338,7 @@ def learn_from(
         print("\n" + fold_table(result))
         scores["folds"] = scores_of(parts.train, result.predictions, run_dir)
         best = max(result.mean, key=result.mean.__getitem__)
-        print(f"\nThe higher mean accuracy is that of {best}.")
+        print(f"\n{best} has the higher mean accuracy.")
     if parts.test:
         found = predictions_of(classifier, parts)
         scores["test"] = scores_of(parts.test, found, None if result else run_dir)

@@ -126,7 +126,7 @@ def generate(shape: Shape) -> Program:
     return with_jax.generate(model(shape), shape)
 
 
-def layer(shape: Shape) -> Program:
+def layer(shape: Shape, gradient: bool = True) -> Program:
     """See `with_jax`."""
     rnn = nn.RNN(nn.OptimizedLSTMCell(shape.hidden), time_major=True)
     outputs: Callable[..., Any] = rnn.apply
@@ -136,4 +136,4 @@ def layer(shape: Shape) -> Program:
         outputs,
         lambda gradient: from_cell(gradient["params"]["cell"]),
     )
-    return with_jax.layer(one, shape)
+    return with_jax.layer(one, shape, gradient)
