@@ -49,8 +49,9 @@ class RunOptions(Configuration):
     """What the options of every application have."""
 
     precision: Precision | None = None
-    """Type of the arithmetic; mixed: of the factors of matrix products alone, where
-    the processor multiplies bfloat16 faster. Default: float32, or the preset's."""
+    """Floating-point precision. mixed uses bfloat16 only for the factors of matrix
+    products, and only on hardware that multiplies them faster. Default: float32, or
+    that of the preset."""
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
 

@@ -41,16 +41,17 @@ _PICTURE = "confusion.png"
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """What to score."""
+    """What to evaluate."""
 
     run_dir: cli.RunDir
     """Folder of a training run."""
     data: Path | None = None
-    """Another text to score; `.gz` is unpacked."""
+    """Another text to evaluate on; `.gz` and `.xz` are decompressed."""
     dynamic: bool = False
-    """Also let the model learn from the text as it reads: dynamic evaluation."""
+    """Also evaluate with dynamic evaluation: the model keeps learning from the text it
+    has read."""
     json: bool = False
-    """End with one line of JSON: all of it, each character's scores too."""
+    """Print all results, including those of each symbol, as a last line of JSON."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

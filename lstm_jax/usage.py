@@ -254,8 +254,9 @@ def _with_default(flag: Flag) -> str:
     if flag.is_switch and value is True:
         return f"Turn off: {about[:1].lower()}{about[1:]} (on by default)"
     nothing = value in (None, (), "", False) and not isinstance(value, int | float)
-    if nothing or value is False or value is dataclasses.MISSING or "Default" in about:
+    if nothing or value is False or value is dataclasses.MISSING:
         return about
+    about = about.partition("Default:")[0].strip()  # what it is if nobody says it
     values = value if isinstance(value, tuple) else (value,)
     shown = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
     return f"{about} (default: {shown})".strip()
