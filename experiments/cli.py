@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import lstm_jax
 from experiments.runs import RunOptions, kept_options, refuse_changes
 from lstm_jax import InputError
 from lstm_jax.cli import parse, peek, require_package
@@ -55,6 +56,9 @@ def run_experiment(
         refuse_changes(kept, options)
     if isinstance(options, RunOptions):
         require_package("matplotlib", "the pictures of a run")
+    if name.endswith(" evaluate"):  # what is printed may be read by a program
+        with lstm_jax.report.activity("evaluating", None):
+            return work(options)
     return work(options)
 
 

@@ -298,6 +298,36 @@ class LanguageModel(nnx.Module):
 
 
 @jax.numpy_rank_promotion("allow")
+def with_more_symbols(model: LanguageModel, symbols: int, like: int) -> LanguageModel:
+    """A model of more symbols, the new ones as one that it has.
+
+    Their scores are lowered so that they and that one share its probability: what the
+    model says of all other symbols is unchanged.
+
+    Args:
+        model: of at most so many symbols; it is left as it is.
+        symbols: V of the new one.
+        like: the id of the symbol that the new ones begin as.
+    """
+    extra = symbols - len(model.b_out[...])
+    if not extra:
+        return model
+    wider = nnx.clone(model)
+
+    def longer(array: Array, axis: int) -> nnx.Param:
+        one = jnp.take(jnp.asarray(array), jnp.array([like]), axis)
+        return nnx.Param(jnp.concatenate([array, *[one] * extra], axis))
+
+    if model.embedding is not None:
+        wider.embedding = longer(model.embedding[...], 0)
+    else:
+        wider.layers[0].w_x = longer(model.layers[0].w_x[...], 0)
+    wider.w_out = longer(model.w_out[...], 1)
+    shared = jnp.asarray(model.b_out[...]).at[like].add(-jnp.log(1.0 + extra))
+    wider.b_out = longer(shared, 0)
+    return wider
+
+
 def language_loss(
     model: LanguageModel, states: States, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, States]:
