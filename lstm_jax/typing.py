@@ -15,10 +15,24 @@ their layers and their batches are batch-major, [B, T, ...]. The annotations are
 while the tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Key
+else:
+    try:
+        from jaxtyping import Bool, Float, Int, Key
+    except ModuleNotFoundError:
+
+        class Bool:
+            """An array of any shape, where shapes are not checked."""
+
+            def __class_getitem__(cls, item: tuple[type, str]) -> type:
+                return item[0]
+
+        Float = Int = Key = Bool
 
 # One step of the cell: any leading dimensions, none included.
 StepInput = Float[Array, "*n D"]
