@@ -16,11 +16,25 @@ while the tests run and cost nothing otherwise. `*n` stands for any leading dime
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Key
+else:
+    try:
+        from jaxtyping import Bool, Float, Int, Key
+    except ModuleNotFoundError:
+
+        class Bool:
+            """An array of any shape, where shapes are not checked."""
+
+            def __class_getitem__(cls, item: tuple[type, str]) -> type:
+                return item[0]
+
+        Float = Int = Key = Bool
 
 Size = Any  # of T or B: a whole number, or a symbol of `jax.export`
 

@@ -134,7 +134,7 @@ def test_tests_run_from_the_source_distribution(built: Path, tmp_path: Path) -> 
 
 LIGHT = """
 import sys
-sys.modules |= dict.fromkeys(("matplotlib", "tyro"))
+sys.modules |= dict.fromkeys(("matplotlib", "tyro", "jaxtyping"))
 import jax.numpy as jnp
 from flax import nnx
 import lstm_jax
@@ -161,7 +161,7 @@ assert len(lstm_jax.generate_text(model, "the", length=5)) == 5
 
 
 def test_the_library_does_without_what_only_commands_need() -> None:
-    """JAX needs SciPy itself, and Flax rich."""
+    """JAX, Flax, Optax and NumPy suffice; JAX needs SciPy itself, and Flax rich."""
     done = run(["-c", LIGHT], ROOT, ROOT)
     assert done.returncode == 0, done.stderr
 
