@@ -133,7 +133,9 @@ def evaluate(shape: Shape, engine: str = "auto", dtype: str = "float32") -> Prog
     return Program(run, 1, lambda: {"loss": np.asarray(run())})
 
 
-def layer(shape: Shape, engine: str = "auto", dtype: str = "float32") -> Program:
+def layer(
+    shape: Shape, engine: str = "auto", dtype: str = "float32", gradient: bool = True
+) -> Program:
     """One layer on dense input: outputs, and the gradients of weights and inputs."""
     mesh = lstm_jax.distributed.row_mesh(shape.batch)
     xs, dys = (
@@ -146,17 +148,20 @@ def layer(shape: Shape, engine: str = "auto", dtype: str = "float32") -> Program
 
     @jax.jit
     def program(params: lstm_jax.LSTMParams, xs: jax.Array, dys: jax.Array) -> tuple:
-        ys, back = jax.vjp(
-            lambda p, x: lstm_jax.lstm(p, x, engine=engine)[0], params, xs
-        )
+        def outputs(params: lstm_jax.LSTMParams, xs: jax.Array) -> jax.Array:
+            return lstm_jax.lstm(params, xs, engine=engine)[0]
+
+        if not gradient:
+            return (outputs(params, xs),)
+        ys, back = jax.vjp(outputs, params, xs)
         return ys, *back(dys)
 
     def run() -> tuple:
         return jax.block_until_ready(program(params, xs, dys))
 
     def proof() -> dict[str, Array]:
-        ys, gradient, dxs = run()
-        return layer_proof(ys, dxs, Layer(gradient.w_x, gradient.w_h, gradient.b))
+        ys, slopes, dxs = run()
+        return layer_proof(ys, dxs, Layer(slopes.w_x, slopes.w_h, slopes.b))
 
     return Program(run, 1, proof)
 
@@ -190,6 +195,27 @@ def gemm(shape: Shape, size: int = 1024) -> Program:
         return jax.block_until_ready(program(left, right))
 
     return Program(run, 2 * devices * size**3 / 1e9, dict)
+
+
+def copy(shape: Shape, dtype: str = "float32") -> Program:
+    """A ceiling: an array read and written once. A unit is 1e9 bytes."""
+    array = jnp.zeros((shape.hidden, shape.hidden), dtype)
+    program = jax.jit(lambda array: array + 1)
+    return Program(
+        lambda: jax.block_until_ready(program(array)), 2 * array.nbytes / 1e9, dict
+    )
+
+
+def product(shape: Shape, dtype: str = "float32") -> Program:
+    """A ceiling: a square product on one device. A unit is 1e9 operations."""
+    numbers = np.random.default_rng(0).normal(size=(shape.hidden, shape.hidden))
+    array = jnp.asarray(numbers, dtype)
+    program = jax.jit(jnp.dot)
+    return Program(
+        lambda: jax.block_until_ready(program(array, array)),
+        2 * shape.hidden**3 / 1e9,
+        dict,
+    )
 
 
 def _mean_loss(model: lstm_jax.LanguageModel, batch: dict) -> tuple[jax.Array, tuple]:

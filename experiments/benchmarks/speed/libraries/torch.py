@@ -20,6 +20,7 @@ from experiments.benchmarks.speed.shapes import (
     draw_prompt,
     draw_weights,
 )
+from lstm_jax.interop import TORCH, Direction, Style
 
 States = tuple[Tensor, Tensor]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -63,11 +64,10 @@ def about() -> dict[str, Any]:
 
 def set_layer(lstm: nn.LSTM, depth: int, layer: Layer) -> None:
     """Our layer as PyTorch has it: transposed, and the bias in two parts."""
+    arrays = TORCH.outward(Style(), Direction(*layer))
     with torch.no_grad():
-        getattr(lstm, f"weight_ih_l{depth}").copy_(torch.from_numpy(layer.w_x.T))
-        getattr(lstm, f"weight_hh_l{depth}").copy_(torch.from_numpy(layer.w_h.T))
-        getattr(lstm, f"bias_ih_l{depth}").copy_(torch.from_numpy(layer.b))
-        getattr(lstm, f"bias_hh_l{depth}").zero_()
+        for name, array in arrays.items():
+            getattr(lstm, f"{name}_l{depth}").copy_(torch.from_numpy(array))
 
 
 def wait() -> None:
@@ -76,8 +76,14 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
-def train(shape: Shape) -> Program:
-    """One Adam step per call."""
+def allow_tf32(allowed: bool) -> None:
+    """Round the factors of float32 products on a GPU, or do not."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def train(shape: Shape, tf32: bool = False, autocast: bool = False) -> Program:
+    """One Adam step per call; `autocast` multiplies in bfloat16."""
+    allow_tf32(tf32)
     network = Network(shape)
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
     inputs, targets = (
@@ -86,10 +92,13 @@ def train(shape: Shape) -> Program:
     batches = cycle(list(zip(inputs, targets, strict=True)))
 
     def loss(network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
-        logits, _ = network(inputs)
-        return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=autocast):
+            logits, _ = network(inputs)
+        logits = logits.float().flatten(0, 1)
+        return nn.functional.cross_entropy(logits, targets.flatten())
 
     def run() -> None:
+        allow_tf32(tf32)
         optimizer.zero_grad(set_to_none=True)
         loss(network, *next(batches)).backward()
         optimizer.step()
@@ -123,15 +132,26 @@ def evaluate(shape: Shape) -> Program:
     return Program(run, 1, lambda: {"loss": np.asarray(run())})
 
 
-def layer(shape: Shape) -> Program:
+def layer(
+    shape: Shape, dtype: str = "float32", tf32: bool = False, gradient: bool = True
+) -> Program:
     """Outputs, and the gradients of weights and inputs."""
+    kind = getattr(torch, dtype)
     lstm = nn.LSTM(shape.hidden, shape.hidden)
     set_layer(lstm, 0, draw_weights(shape).layers[0])
-    lstm.to(DEVICE)
-    xs, dys = (torch.from_numpy(array).to(DEVICE) for array in draw_inputs(shape))
+    lstm.to(DEVICE, kind)
+    xs, dys = (torch.from_numpy(a).to(DEVICE, kind) for a in draw_inputs(shape))
     xs.requires_grad_()
 
-    def run() -> Tensor:
+    @torch.inference_mode()
+    def forward() -> Tensor:
+        allow_tf32(tf32)
+        ys, _ = lstm(xs)
+        wait()
+        return ys
+
+    def both() -> Tensor:
+        allow_tf32(tf32)
         xs.grad = None
         lstm.zero_grad(set_to_none=True)
         ys, _ = lstm(xs)
@@ -141,7 +161,7 @@ def layer(shape: Shape) -> Program:
 
     def proof() -> dict[str, Array]:
         found = {
-            "ys": run(),
+            "ys": both(),
             "dxs": xs.grad,
             "w_x": lstm.weight_ih_l0.grad.T,
             "w_h": lstm.weight_hh_l0.grad.T,
@@ -149,7 +169,7 @@ def layer(shape: Shape) -> Program:
         }
         return {name: to_numpy(tensor) for name, tensor in found.items()}
 
-    return Program(run, 1, proof)
+    return Program(both if gradient else forward, 1, proof)
 
 
 def generate(shape: Shape) -> Program:
@@ -174,4 +194,4 @@ def generate(shape: Shape) -> Program:
 
 def to_numpy(tensor: Tensor) -> Array:
     """A copy outside PyTorch."""
-    return tensor.detach().cpu().numpy()
+    return tensor.detach().float().cpu().numpy()

@@ -119,12 +119,14 @@ def evaluate(model: Model, shape: Shape) -> Program:
     return Program(run, 1, lambda: {"loss": np.asarray(run())})
 
 
-def layer(model: OneLayer, shape: Shape) -> Program:
+def layer(model: OneLayer, shape: Shape, gradient: bool = True) -> Program:
     """Outputs, and the gradients of weights and inputs."""
     xs, dys = (jnp.asarray(array) for array in draw_inputs(shape))
 
     @jax.jit
     def program(params: Params, xs: jax.Array, dys: jax.Array) -> tuple:
+        if not gradient:
+            return (model.outputs(params, xs),)
         ys, back = jax.vjp(model.outputs, params, xs)
         return ys, *back(dys)
 
@@ -132,8 +134,8 @@ def layer(model: OneLayer, shape: Shape) -> Program:
         return jax.block_until_ready(program(model.params, xs, dys))
 
     def proof() -> dict[str, Array]:
-        ys, gradient, dxs = run()
-        return layer_proof(ys, dxs, model.gradients(gradient))
+        ys, slopes, dxs = run()
+        return layer_proof(ys, dxs, model.gradients(slopes))
 
     return Program(run, 1, proof)
 

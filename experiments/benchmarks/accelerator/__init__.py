@@ -1,0 +1,1 @@
+"""One measured run on a GPU or a TPU, within a budget of seconds."""

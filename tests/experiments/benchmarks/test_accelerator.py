@@ -1,0 +1,95 @@
+"""The accelerator's benchmark: its reference, its tables, its flow on a CPU."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.benchmarks.accelerator import report
+from experiments.benchmarks.accelerator.__main__ import main
+from experiments.benchmarks.accelerator.jobs import jobs
+from experiments.benchmarks.accelerator.reference import layer_in_float64
+from experiments.benchmarks.speed.libraries import lstm_jax as ours
+from experiments.benchmarks.speed.measure import disagreement
+from experiments.benchmarks.speed.shapes import Shape
+from lstm_jax.errors import InputError
+from tests.helpers.experiment_runs import run
+
+SHAPE = Shape("small", 1, 6, 3, 4)
+
+
+def test_the_reference_is_the_layer() -> None:
+    expected = layer_in_float64(SHAPE)
+    found = ours.layer(SHAPE, engine="scan").proof()
+    assert disagreement(expected, found) < 1e-6
+    wrong = expected | {"w_h": np.roll(expected["w_h"], 6, axis=1)}  # gates mixed up
+    assert disagreement(wrong, found) > 0.1
+
+
+def test_jobs_have_different_names() -> None:
+    for stage in ("ceilings", "layer", "train", "generate"):
+        todo = jobs(stage, "lstm_jax", dry=False)
+        names = {
+            (str(j), j.case, j.shape.name, j.options.get("gradient")) for j in todo
+        }
+        assert len(names) == len(todo)
+
+
+def test_tables_and_picture(tmp_path: Path) -> None:
+    shape = dataclasses.asdict(Shape("T 256, B 64, H 512", 1, 512, 64, 256))
+    layer = {"stage": "layer", "library": "torch", "shape": shape, "gradient": True}
+    product = Shape("product", 1, 8192, 1, 1)
+    step = dataclasses.asdict(Shape("2x512", 2, 512, 64, 64))
+    rows = [
+        {"stage": "layer", "library": "torch", "about": {"torch": "2.11"}},
+        {
+            "stage": "ceilings",
+            "library": "lstm_jax",
+            "shape": dataclasses.asdict(product),
+            "job": "float32",
+            "units": 1000.0,
+            "seconds": 0.01,
+        },
+        layer | {"job": "bfloat16", "seconds": 256 * 40e-6},
+        layer | {"job": "float16", "error": "RuntimeError: no such type"},
+        {
+            "stage": "train",
+            "library": "torch",
+            "shape": step,
+            "job": "tf32",
+            "gradient": None,
+            "seconds": 2.0,
+        },
+        {"stage": "generate", "library": "flax", "error": "stopped after 40 s"},
+    ]
+    text = report.tables(rows)
+    assert "* torch: torch 2.11" in text
+    assert "* product, float32: 1e+05 GFLOP/s" in text
+    assert "| torch bfloat16 | 40.00 |" in text
+    assert "* torch float16: RuntimeError: no such type" in text
+    assert "* generate, flax: not measured: stopped after 40 s" in text
+    products = 6e-9 * 64 * 64 * (8 * 2 * 512**2 + 512 * 65)
+    assert f"| torch tf32 | 2e+03 ({products / 2.0 / 1e5:.0%}) |" in text
+    report.draw(rows, tmp_path / "results.png")
+    assert (tmp_path / "results.png").stat().st_size > 5000
+
+
+def test_a_text_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--data: expected a text file, found "):
+        main(["--data", str(tmp_path / "no.txt"), "--out", str(tmp_path)])
+
+
+@pytest.mark.slow
+def test_the_whole_flow_on_a_cpu(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 400)
+    out = tmp_path / "out"
+    run(
+        "benchmarks.accelerator", "--dry", "--data", tmp_path / "text.txt", "--out", out
+    )
+    rows = [json.loads(line) for line in (out / "results.jsonl").open()]
+    stages = {row["stage"] for row in rows if "seconds" in row or "loss" in row}
+    assert stages >= {"ceilings", "layer", "train", "generate", "text"}
+    checked = [row for row in rows if "relative_error" in row]
+    assert checked and all(row["relative_error"] < 2e-2 for row in checked)
