@@ -51,13 +51,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = cli.parse(InspectOptions, "inspect", __doc__ or "", argv)
 
     from lstm_jax.distributed.host import enable_compilation_cache
-    from lstm_jax.lm.looking import is_of_text, watch_run
+    from lstm_jax.lm.looking import has_text, watch_run
     from lstm_jax.report.page.write import write_report
 
     enable_compilation_cache()
     if options.watch:
         watch_run(options.run_dir)
-    elif options.html and not is_of_text(options.run_dir):
+    elif options.html and not has_text(options.run_dir):
         print(f"report in {write_report(options.run_dir)}")
     else:
         _inspect_text(options)

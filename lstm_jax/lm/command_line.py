@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lstm_jax.config import Configuration, flag_of
 from lstm_jax.lm.config import HELLO_WORLD, TrainConfig
 from lstm_jax.lm.presets import preset
+from lstm_jax.usage import SPELLED
 
 _NOT_SHOWN = {"resume", "overwrite", "cluster"}  # how a run was opened is none
 
@@ -34,5 +35,6 @@ def _flags(given: Configuration, usual: Configuration) -> Iterator[str]:
             if value != before:
                 yield flag_of(field.name if value else f"no_{field.name}")
         elif value != before and value != ():
-            yield flag_of(field.name)
+            flag = flag_of(field.name)
+            yield SPELLED.get(flag, flag)
             yield from map(str, value if isinstance(value, tuple) else (value,))

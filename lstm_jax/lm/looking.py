@@ -149,6 +149,15 @@ def is_of_text(folder: Path) -> bool:
     return config.is_file() and "text" in read_json(config, "a configuration")
 
 
+def has_text(folder: Path) -> bool:
+    """Tell whether the folder is that of a text generator that kept its text.
+
+    Raises:
+        InputError: it is no folder of a run, or its configuration is damaged.
+    """
+    return is_of_text(folder) and RunDirectory(folder).corpus_path.is_file()
+
+
 def watch_run(folder: Path, every: float = _EVERY) -> None:
     """Write the page of a run again and again, until the run is over or Ctrl-C.
 
@@ -171,7 +180,7 @@ def watch_run(folder: Path, every: float = _EVERY) -> None:
     except KeyboardInterrupt:
         write()  # one that doesn't wait for another
         raise
-    if of_text and (folder / "checkpoints").is_dir():
+    if has_text(folder) and (folder / "checkpoints").is_dir():
         trained, run = load_text(folder), open_run(folder)
         write_text_report(run, trained, run.corpus(trained.config, trained.vocab))
     else:

@@ -141,3 +141,22 @@ def test_a_model_that_was_kept_without_its_text_is_inspected(tmp_path: Path) -> 
         assert_done(done)
         assert last_json(done)["layers"][0]["units"] == 16
         assert (run / "inspect" / "units.png").exists()
+
+
+def test_a_run_that_kept_no_text_has_a_page_without_a_look_inside(
+    copied: Path,
+) -> None:
+    (copied / "corpus.npy").unlink()
+    done = call("inspect", copied, "--html", cwd=copied.parent)
+    assert done.returncode == 0, done.stderr
+    data = data_of(copied / "report.html")
+    assert "reading" not in data and data["history"]["step"]
+
+
+def test_the_matrix_of_evaluate_is_shown_too(copied: Path) -> None:
+    assert_done(call("evaluate", copied, cwd=copied.parent))
+    assert_done(call("inspect", copied, "--html", cwd=copied.parent))
+    found = data_of(copied / "report.html")["confusion"]
+    titles = [each["title"] for each in found]
+    assert titles[0].startswith("Likeliest next symbol, on ")
+    assert titles[1] == "the held-out text, stream"

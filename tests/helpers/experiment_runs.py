@@ -23,6 +23,7 @@ from lstm_jax.cli import run_command
 from lstm_jax.config import RunConfig
 from tests.helpers.browser import assert_opens
 from tests.helpers.caches import own_cache
+from tests.report.test_page import data_of
 
 OPENED = {"forecast", "sentiment", "translate"}  # their reports, in a browser
 Done = subprocess.CompletedProcess[str]
@@ -83,7 +84,8 @@ def assert_complete(name: str, run_dir: Path, done: Done) -> None:
     assert {"model.safetensors", "config.json", "metrics.jsonl"} <= kept
     assert {"curves.png", "summary.json", "experiment.json"} <= kept
     assert [name for name in kept if name.endswith(".png")]
-    assert "report.html" in kept
+    data = data_of(run_dir / "report.html")
+    assert data["status"] == "finished" and ["this run", result.ours] in data["result"]
     if name in OPENED:
         assert_opens(run_dir / "report.html")
 

@@ -1,11 +1,13 @@
 """The command that a run was: asked again, it has the same settings."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 
 import pytest
 
 from lstm_jax.lm.command_line import command_of
+from lstm_jax.lm.config import TrainConfig
 from lstm_jax.train import _configure
 
 COMMANDS = {
@@ -35,3 +37,8 @@ def test_how_a_run_was_opened_is_no_part_of_it(tmp_path: Path) -> None:
     config, _ = _configure(["--data", "a.txt", "--overwrite", "--devices", "2"])
     assert "overwrite" not in command_of(config)
     assert "--devices 2" in command_of(config)
+
+
+def test_a_fine_tuning_names_the_run_that_it_began_with() -> None:
+    config = dataclasses.replace(TrainConfig(), from_run=Path("runs/old"))
+    assert command_of(config).endswith(" --from runs/old")

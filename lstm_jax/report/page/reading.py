@@ -9,79 +9,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from lstm_jax.distributed.bounded import bounded_jit
-from lstm_jax.models.language import LanguageModel, States
-from lstm_jax.report.inspection import GATE_NAMES, Layer, symbols_in_time
+from lstm_jax.models.language import LanguageModel
+from lstm_jax.report.inspection import GATE_NAMES, symbols_in_time
 from lstm_jax.report.page.confusions import Example, describe_confusion
 from lstm_jax.report.page.patterns import find_units
+from lstm_jax.report.page.seeing import Seen, see
 from lstm_jax.storage.files import Fields
-from lstm_jax.typing import Ids
 
-_GUESSES = 5
 _STEPS, _SYMBOLS = 1200, 6000  # shown at most, and read
 _FEWEST = 300  # symbols shown; of a wide network rather not every unit
 _CELLS = 2_400_000  # activations that are kept, at half a byte before compression
 _LEVELS = 15  # an odd number, so that there is one for 0
 _WARM = 16  # symbols after the zero state before a unit's activation counts
-
-
-class Seen(NamedTuple):
-    """What was seen while a model read ids [T, B].
-
-    `guesses` and `chances` [T, B, 5] are the likeliest next symbols; `expected` [T, B]
-    is the log-probability of the symbol that came next, of the last one of any.
-    """
-
-    layers: list[Layer]
-    memories: list[Array | None]
-    guesses: Array
-    chances: Array
-    expected: Array
-
-
-@bounded_jit
-def _read(model: LanguageModel, ids: Ids) -> tuple[States, States, Array, Array, Array]:
-    """The states before and after each symbol, and what was expected after it."""
-    count = min(_GUESSES, model.b_out.shape[0])
-    upcoming = jnp.roll(ids, -1, axis=0)
-
-    def step(
-        before: States, symbols: tuple[Array, Array]
-    ) -> tuple[States, tuple[States, States, Array, Array, Array]]:
-        read, following = symbols
-        after = model.step(read, before)
-        logits = model.next_logits(after).astype(jnp.float32)
-        chances, guesses = jax.lax.top_k(jax.nn.log_softmax(logits), count)
-        expected = jnp.take_along_axis(
-            jax.nn.log_softmax(logits), following[:, None], axis=-1
-        )[:, 0]
-        return after, (before, after, guesses, jnp.exp(chances), expected)
-
-    blank = model.initial_state(ids.shape[1])
-    _, seen = jax.lax.scan(step, blank, (ids, upcoming))
-    return seen
-
-
-@bounded_jit
-def _preactivations(
-    model: LanguageModel, ids: Ids, before: States, after: States
-) -> list[Array]:
-    below = [ids, *(state.h for state in after[:-1])]
-    return [
-        model.preactivations(depth, below[depth], before[depth])
-        for depth in range(len(before))
-    ]
-
-
-def see(model: LanguageModel, ids: Ids) -> Seen:
-    """Let a model read ids [T, B], every row from the zero state."""
-    before, after, guesses, chances, expected = _read(model, ids)
-    zs = _preactivations(model, ids, before, after)
-    layers = [Layer(z, state.h, model.cell) for z, state in zip(zs, after, strict=True)]
-    memories = [getattr(state, "c", None) for state in after]
-    return Seen(layers, memories, guesses, chances, expected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +50,6 @@ def choose_excerpt(
     steps = int(np.clip(_CELLS // (units * quantities), _FEWEST, _STEPS))
     steps = min(steps, len(text))
     rows = max(1, min(most, len(text)) // steps)
-    if rows == 1 and len(text) < 2 * steps:
-        return Excerpt(np.asarray(text[:steps])[:, None])
     return Excerpt(np.asarray(text[: steps * rows]).reshape(rows, steps).T)
 
 
@@ -134,48 +72,65 @@ def describe_reading(
     Returns:
         `reading`, and `confusion`: what was taken for what.
     """
-    units = model.layers[0].w_h.shape[0] * len(model.layers)
-    quantities = 2 + len(model.cell.blocks) - 1
 
     def written(k: int) -> str:
         """A symbol as it is written, or its name if it is no character alone."""
         symbol = decode([k])
         return names[k] if not symbol or "\ufffd" in symbol else symbol
 
+    units = model.layers[0].w_h.shape[0] * len(model.layers)
+    quantities = 1 + len(model.cell.blocks)
     most = min(_SYMBOLS, symbols_in_time(model, passes=1))
     excerpt = choose_excerpt(text, units, quantities, most)
     ids = excerpt.ids
     seen = jax.device_get(see(model, jnp.asarray(ids, jnp.int32)))
     alphabet = {int(k): written(int(k)) for k in np.unique(ids)}
-    shown = ids[:, 0]
+    note = f"The first {len(ids):,} symbols of {source}, read from the zero state."
+    return {
+        "reading": {
+            "note": note,
+            **_shown(ids[:, 0], seen, written),
+            **_units(excerpt, seen, alphabet),
+        },
+        "confusion": [_confusion(ids, seen.guesses[..., 0], alphabet, names)],
+    }
+
+
+def _shown(ids: np.ndarray, seen: Seen, written: Callable[[int], str]) -> Fields:
+    """The symbols that are shown, ids [T], and what was expected after each."""
+    guesses = np.asarray(seen.guesses)[:, 0]
+    used = np.unique(np.concatenate([ids, guesses.reshape(-1)])).tolist()
+    place = {k: number for number, k in enumerate(used)}
+    return {
+        "symbols": [written(k) for k in used],
+        "ids": [place[int(k)] for k in ids],
+        "surprise": [None, *_bits(np.asarray(seen.expected)[:-1, 0])],
+        "guesses": _guesses(guesses, np.asarray(seen.chances)[:, 0], place),
+    }
+
+
+def _units(excerpt: Excerpt, seen: Seen, alphabet: dict[int, str]) -> Fields:
+    """What the units did, of as many as there is room for, and what they follow."""
     kept = _kept_quantities(seen)
-    budget = max(1, _CELLS // (len(shown) * len(kept)))
-    patterns, ranks = _patterns(excerpt, alphabet, kept)
-    packed = [_pack(each, budget, ranks) for each in kept]
+    patterns, needed = _patterns(excerpt, alphabet, kept)
+    room = max(1, _CELLS // (len(excerpt.ids) * len(kept)))
+    packed = [_pack(each, room, needed) for each in kept]
     for pattern in patterns:
         pattern["units"] = [
             found
             for found in pattern["units"]
             if found["unit"] in packed[found["quantity"]]["units"]
         ]
-    symbols, place = _symbols(shown, seen.guesses[:, 0], written)
-    fields: Fields = {
-        "note": f"The first {len(shown):,} symbols of {source}, read from the zero "
-        "state.",
-        "search": "Computed: the correlation of each unit's activation with the "
-        f"pattern, on {ids.size:,} symbols. Units are chosen on one half; what they "
-        "reach on the other one stands in brackets.",
+    search = (
+        "Computed: the correlation of each unit's activation with the pattern, on "
+        f"{excerpt.ids.size:,} symbols. Units are chosen on one half; what they reach "
+        "on the other one stands in brackets."
+    )
+    return {
+        "search": search,
         "levels": _LEVELS,
-        "symbols": symbols,
-        "ids": [place[int(k)] for k in shown],
-        "surprise": [None, *_bits(seen.expected[:-1, 0])],
-        "guesses": _guesses(seen, place),
         "quantities": packed,
         "patterns": patterns,
-    }
-    return {
-        "reading": fields,
-        "confusion": [_confusion(ids, seen.guesses[..., 0], alphabet, names)],
     }
 
 
@@ -251,27 +206,18 @@ def _pack(quantity: _Quantity, budget: int, needed: dict[int, list[int]]) -> Fie
     }
 
 
-def _symbols(
-    shown: np.ndarray, guesses: np.ndarray, written: Callable[[int], str]
-) -> tuple[list[str], dict[int, int]]:
-    """The symbols that occur on the page, and the place of each id among them."""
-    used = np.unique(np.concatenate([shown, guesses.reshape(-1)])).tolist()
-    return [written(k) for k in used], {k: place for place, k in enumerate(used)}
-
-
 def _bits(expected: np.ndarray) -> list[float]:
     return np.round(-expected.astype(np.float64) / np.log(2), 3).tolist()
 
 
-def _guesses(seen: Seen, place: dict[int, int]) -> list[list[float]]:
-    """What is likely after each symbol: ids and probabilities by turns."""
+def _guesses(
+    guesses: np.ndarray, chances: np.ndarray, place: dict[int, int]
+) -> list[list[float]]:
+    """What is likely after each symbol: places and probabilities by turns."""
+    shares = np.round(chances.astype(np.float64), 4).tolist()
     return [
-        [x for k, chance in zip(ids, chances, strict=True) for x in (place[k], chance)]
-        for ids, chances in zip(
-            seen.guesses[:, 0].tolist(),
-            np.round(seen.chances[:, 0].astype(np.float64), 4).tolist(),
-            strict=True,
-        )
+        [x for k, share in zip(ids, row, strict=True) for x in (place[k], share)]
+        for ids, row in zip(guesses.tolist(), shares, strict=True)
     ]
 
 

@@ -37,8 +37,10 @@ def write_report(
     data = describe(folder, advice, running=reload is not None, command=command)
     if reload is not None:
         data |= {"status": "running", "mood": "live", "reload": reload}
+    panels = panels or {}
+    confusion = [*panels.get("confusion", []), *data["confusion"]]
     path = folder / REPORT
-    replace_file(path, render({**data, **(panels or {})}))
+    replace_file(path, render({**data, **panels, "confusion": confusion}))
     return path
 
 
