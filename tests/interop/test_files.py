@@ -128,7 +128,15 @@ def test_the_type_of_the_numbers_is_kept(dtype: str, tmp_path: Path) -> None:
     assert {array.dtype.name for array in found.values()} == {dtype}
 
 
-OURS = ["two directions", "widths", "peepholes", "coupled", "gru", "gru reset before"]
+OURS = [
+    "two directions",
+    "one over two directions",
+    "widths",
+    "peepholes",
+    "coupled",
+    "gru",
+    "gru reset before",
+]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -382,6 +390,17 @@ def test_a_cell_of_equinox_is_none_of_pytorch_without_biases(tmp_path: Path) -> 
     files.write_npz(tmp_path / "a.npz", layer)
     found = find_layers(tmp_path / "a.npz")
     assert found.system.name == "equinox" and not found.rest
+
+
+def test_a_linear_of_haiku_is_no_lstm(tmp_path: Path) -> None:
+    dense = {"w": numbers(8, 4), "b": numbers(4)}
+    files.write_npz(tmp_path / "a.npz", {"linear": dense})
+    with pytest.raises(
+        InputError, match=r"expected LSTM or GRU layers, found linear/w"
+    ):
+        find_layers(tmp_path / "a.npz")
+    found = SYSTEMS["haiku"].find({"lstm/linear": dense, "head/linear": dense})
+    assert list(found) == ["lstm"]
 
 
 KERAS_LSTM: dict[str, Any] = {"name": "rnn", "units": 4, "use_bias": True}
