@@ -635,6 +635,32 @@ def test_a_run_is_read_by_its_best_checkpoint(tmp_path: Path) -> None:
         convert_file(tmp_path / "run", tmp_path / "b.npz", "torch")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cell": "mogrifier"}, "found a cell with rounds, which no other system has"),
+        (
+            {"regularizer": {"zoneout_cell": 0.1}},
+            "without zoneout, .*found zoneout_cell",
+        ),
+    ],
+)
+def test_a_run_whose_cells_nobody_else_has_is_refused(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    sizes = {"features": 3, "hidden_size": 4, "num_layers": 1, "classes": 2}
+    plain = lstm_jax.models.ModelSpec("classifier", sizes)
+    given = {"cell": options["cell"]} if "cell" in options else {}
+    spec = lstm_jax.models.ModelSpec("classifier", sizes | given)
+    shapes = jax.eval_shape(spec.build, jax.random.key(0))
+    model = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5, leaf.dtype), shapes)
+    lstm_jax.models.save_model(
+        tmp_path / "run", "a test", spec if given else plain, model, options
+    )
+    with pytest.raises(InputError, match=message):
+        find_layers(tmp_path / "run")
+
+
 def test_what_is_not_installed_is_said_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
