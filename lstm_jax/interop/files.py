@@ -43,10 +43,9 @@ def needed(module: str, what: str) -> Any:  # noqa: ANN401 - a module
     try:
         return importlib.import_module(module)
     except ImportError:
-        extra = _EXTRAS[module]
         raise InputError(
-            f"{what}: expected {module}, which is not installed: "
-            f"pip install 'lstm-jax[{extra}]'"
+            f"{what}: expected the package {module}, found none; pip install {module} "
+            f"(extra {_EXTRAS[module]})"
         ) from None
 
 

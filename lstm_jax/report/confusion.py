@@ -61,7 +61,8 @@ def draw_confusion(
     _cells(axes, matrix, shown, names)
     if left_out:
         title = f"{title}\nthe {len(shown)} most frequent of {len(shown) + left_out}"
-    axes.set_title(title.strip("\n"), fontsize="medium")
+    lines = map(drawable, title.strip("\n").split("\n"))
+    axes.set_title("\n".join(lines), fontsize="medium")
     figure.colorbar(axes.images[0], ax=axes, label="share of the row", shrink=0.5)
     beside.set_axis_off()
     beside.set_title("most frequent mistakes", fontsize="medium", loc="left")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import re
 import typing
 from collections.abc import Sequence
@@ -87,8 +88,8 @@ def test_help_is_about_what_was_asked(
         experiment.main([verb, "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     options = getattr(experiment, f"{verb.capitalize()}Options")
-    first = (options.__doc__ or "").split("\n\n")[0]
-    assert " ".join(first.split()) in shown
+    about = inspect.cleandoc(options.__doc__ or "").split("\n\nArgs:")[0]
+    assert " ".join(about.split()) in shown
     assert f"{name} {verb} --help" not in shown and "--max-seconds" not in shown
 
 

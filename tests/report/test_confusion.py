@@ -126,3 +126,8 @@ def test_mistakes_stand_in_columns(figure: Figure, tmp_path: Path) -> None:
         "bb    c              4   30.8%",
         "c     $              3   25.0%",
     ]
+
+
+def test_a_title_is_no_mathematics(tmp_path: Path) -> None:
+    draw_confusion(np.eye(2, dtype=int), ["$a_{$", "$$"], tmp_path / "x.png", "$$_{\n$")
+    assert (tmp_path / "x.png").stat().st_size > 1000
