@@ -196,7 +196,7 @@ def to_weights(layer: Layer) -> Weights:
     Raises:
         InputError: a cell or an option that no other system has.
     """
-    if getattr(layer, "residual", False):
+    if isinstance(layer, StackedLSTM) and layer.residual:
         raise InputError(
             "residual: expected layers without, found residual connections"
         )
@@ -206,8 +206,8 @@ def to_weights(layer: Layer) -> Weights:
         if not isinstance(each, Bidirectional):
             rows.append((each,))
             continue
-        if (merge := getattr(each, "merge", "concat")) != "concat":
-            raise InputError(f"merge: expected concat, found {merge}")
+        if each.merge != "concat":
+            raise InputError(f"merge: expected concat, found {each.merge}")
         rows.append((each.forward, each.backward))
     styles = {_style_of_layer(one) for row in rows for one in row}
     if len(styles) > 1:

@@ -185,6 +185,23 @@ def test_what_we_have_and_nobody_else_is_refused(
         to_weights(layer)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"residual": True}, "residual: expected layers without"),
+        ({"bidirectional": True, "merge": "sum"}, "merge: expected concat, found sum"),
+    ],
+)
+def test_what_layers_do_with_each_other_is_looked_at(
+    options: dict[str, Any], message: str
+) -> None:
+    stack = jax.eval_shape(
+        lambda: lstm_jax.StackedLSTM(4, 4, 2, rngs=nnx.Rngs(0), **options)
+    )
+    with pytest.raises(InputError, match=message):
+        to_weights(stack)
+
+
 def test_a_layer_from_a_state_dict_computes_what_it_should() -> None:
     weights = LAYERS["two directions"]
     torch = pytest.importorskip("torch")
