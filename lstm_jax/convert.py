@@ -8,7 +8,8 @@ printed with the largest error between them. Nothing in a file is executed, and 
 is overwritten.
 
 A text generator, the folder of its run, becomes a program with --to numpy (a folder),
-c, html (a page for a browser) or stablehlo (for JAX alone).
+c, html (a page for a browser) or stablehlo (for JAX alone); --to onnx-model makes the
+whole network of a run a graph.
 """
 
 import dataclasses

@@ -191,11 +191,27 @@ def _model_file(folder: Path) -> Path:
     checkpoints = folder / "checkpoints"
     with contextlib.closing(Checkpoints(checkpoints)) as kept:
         path = checkpoints / str(kept.latest().best_step) / "model.safetensors"
+    if rates := sorted(_zoneout_in(read_json(folder / "config.json", "its settings"))):
+        raise InputError(
+            f"{folder}: expected layers without zoneout, which acts in evaluation too, "
+            f"found {' and '.join(rates)}"
+        )
     record = read_json(path.with_name("record.json"), "the record of a checkpoint")
     with reading(path, "the parameters of a run"), open_regular(path) as file:
         if sha256_of(file) != record["files"][path.name]:
             raise InputError("expected the checksum in record.json, found another")
     return path
+
+
+def _zoneout_in(settings: object) -> set[str]:
+    """The rates of zoneout that settings have, by name, wherever they stand."""
+    if isinstance(settings, list):
+        return {name for each in settings for name in _zoneout_in(each)}
+    if not isinstance(settings, dict):
+        return set()
+    inside = {name for value in settings.values() for name in _zoneout_in(value)}
+    own = {n for n in ("zoneout_hidden", "zoneout_cell") if settings.get(n)}
+    return inside | own
 
 
 def write_layers(system: System, request: Request) -> list[str]:

@@ -104,8 +104,8 @@ def find(tree: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
 
 
 def _is_linear(path: str, cell: Arrays) -> bool:
-    """Whether a module is the `linear` of an LSTM: as wide as four times its h."""
-    if path.rpartition("/")[2] != "linear" or set(cell) != {"w", "b"}:
+    """Whether a module is the `linear` in an LSTM: as wide as four times its h."""
+    if not path.endswith("/linear") or set(cell) != {"w", "b"}:
         return False
     shape = cell["w"].shape
     return len(shape) == 2 and shape[1] % 4 == 0 and shape[0] > shape[1] // 4

@@ -134,12 +134,24 @@ def _gru_step(style: Style, arrays: Arrays, z: Array, h: Array) -> State:
 
 
 def find(arrays: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
-    """Find our layers among named arrays: those of a checkpoint, for one."""
+    """Find our layers among named arrays: those of a checkpoint, for one.
+
+    Raises:
+        InputError: a cell that has more arrays, below its own.
+    """
+    there = parents(flattened(arrays))
     cells = {
         path: cell
-        for path, cell in parents(flattened(arrays)).items()
+        for path, cell in there.items()
         if {"w_x", "w_h"} <= set(cell) <= _ARRAYS
     }
+    for path in cells:
+        if more := [each for each in there if each.startswith(f"{path}/".lstrip("/"))]:
+            if path or more == ["rounds"]:
+                raise InputError(
+                    f"{path or 'layer'}: expected an LSTM or a GRU, found a cell with "
+                    f"{more[-1].rpartition('/')[2]}, which no other system has"
+                )
     styles = {id(cell): _style_of(path, cell) for path, cell in cells.items()}
     return grouped(cells, lambda cell: styles[id(cell)])
 
@@ -184,7 +196,7 @@ def to_weights(layer: Layer) -> Weights:
     Raises:
         InputError: a cell or an option that no other system has.
     """
-    if getattr(layer, "residual", False):
+    if isinstance(layer, StackedLSTM) and layer.residual:
         raise InputError(
             "residual: expected layers without, found residual connections"
         )
@@ -194,8 +206,8 @@ def to_weights(layer: Layer) -> Weights:
         if not isinstance(each, Bidirectional):
             rows.append((each,))
             continue
-        if (merge := getattr(each, "merge", "concat")) != "concat":
-            raise InputError(f"merge: expected concat, found {merge}")
+        if each.merge != "concat":
+            raise InputError(f"merge: expected concat, found {each.merge}")
         rows.append((each.forward, each.backward))
     styles = {_style_of_layer(one) for row in rows for one in row}
     if len(styles) > 1:

@@ -208,9 +208,9 @@ def check_weights(weights: Weights, name: str = "weights") -> Weights:
             f"{name}: expected one type of floating-point numbers, found "
             f"{' and '.join(types)}"
         )
-    if not all(
-        np.isfinite(array.astype(np.float64)).all() for array in _arrays(weights)
-    ):
+    with np.errstate(invalid="ignore"):  # a NaN of another kind is one, too
+        wide = [array.astype(np.float64) for array in _arrays(weights)]
+    if not all(np.isfinite(array).all() for array in wide):
         raise InputError(f"{name}: expected finite numbers, found others")
     return weights
 

@@ -13,7 +13,7 @@ D = 5
 def random_layers(
     style: Style,
     widths: Sequence[int] = (4,),
-    ways: int = 1,
+    ways: int | Sequence[int] = 1,
     *,
     bias: bool = True,
     second_bias: bool = False,
@@ -21,7 +21,10 @@ def random_layers(
     outputs: int = 0,
     dtype: str = "float32",
 ) -> Weights:
-    """Draw layers on top of each other; `outputs` is the width of a projection."""
+    """Draw layers on top of each other, of one or two directions, all or each.
+
+    `outputs` is the width of a projection.
+    """
     rng = np.random.default_rng(3)
     n = len(BLOCKS[style.kind])
 
@@ -40,9 +43,10 @@ def random_layers(
         )
 
     layers, inputs = [], D
-    for hidden in widths:
-        layers.append(tuple(direction(inputs, hidden) for _ in range(ways)))
-        inputs = ways * (outputs or hidden)
+    each = [ways] * len(widths) if isinstance(ways, int) else ways
+    for hidden, count in zip(widths, each, strict=True):
+        layers.append(tuple(direction(inputs, hidden) for _ in range(count)))
+        inputs = count * (outputs or hidden)
     return Stack(style, tuple(layers))
 
 
@@ -53,6 +57,7 @@ LAYERS = {
     "both biases": random_layers(LSTM, (4, 4), second_bias=True),
     "two directions": random_layers(LSTM, (4, 4), 2),
     "widths": random_layers(LSTM, (4, 3)),
+    "one over two directions": random_layers(LSTM, (4, 3), (2, 1)),
     "no bias": random_layers(LSTM, bias=False),
     "peepholes": random_layers(LSTM, (4, 4), 2, peepholes=True),
     "projection": random_layers(LSTM, (4, 4), 2, outputs=3, second_bias=True),

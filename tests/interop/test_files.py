@@ -128,7 +128,15 @@ def test_the_type_of_the_numbers_is_kept(dtype: str, tmp_path: Path) -> None:
     assert {array.dtype.name for array in found.values()} == {dtype}
 
 
-OURS = ["two directions", "widths", "peepholes", "coupled", "gru", "gru reset before"]
+OURS = [
+    "two directions",
+    "one over two directions",
+    "widths",
+    "peepholes",
+    "coupled",
+    "gru",
+    "gru reset before",
+]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -175,6 +183,23 @@ def test_what_we_have_and_nobody_else_is_refused(
     layer = jax.eval_shape(lambda: lstm_jax.LSTM(3, 4, rngs=nnx.Rngs(0), **options))
     with pytest.raises(InputError, match=message):
         to_weights(layer)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"residual": True}, "residual: expected layers without"),
+        ({"bidirectional": True, "merge": "sum"}, "merge: expected concat, found sum"),
+    ],
+)
+def test_what_layers_do_with_each_other_is_looked_at(
+    options: dict[str, Any], message: str
+) -> None:
+    stack = jax.eval_shape(
+        lambda: lstm_jax.StackedLSTM(4, 4, 2, rngs=nnx.Rngs(0), **options)
+    )
+    with pytest.raises(InputError, match=message):
+        to_weights(stack)
 
 
 def test_a_layer_from_a_state_dict_computes_what_it_should() -> None:
@@ -382,6 +407,17 @@ def test_a_cell_of_equinox_is_none_of_pytorch_without_biases(tmp_path: Path) -> 
     files.write_npz(tmp_path / "a.npz", layer)
     found = find_layers(tmp_path / "a.npz")
     assert found.system.name == "equinox" and not found.rest
+
+
+def test_a_linear_of_haiku_is_no_lstm(tmp_path: Path) -> None:
+    dense = {"w": numbers(8, 4), "b": numbers(4)}
+    files.write_npz(tmp_path / "a.npz", {"linear": dense})
+    with pytest.raises(
+        InputError, match=r"expected LSTM or GRU layers, found linear/w"
+    ):
+        find_layers(tmp_path / "a.npz")
+    found = SYSTEMS["haiku"].find({"lstm/linear": dense, "head/linear": dense})
+    assert list(found) == ["lstm"]
 
 
 KERAS_LSTM: dict[str, Any] = {"name": "rnn", "units": 4, "use_bias": True}
@@ -614,6 +650,32 @@ def test_a_run_is_read_by_its_best_checkpoint(tmp_path: Path) -> None:
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     with pytest.raises(InputError, match="expected the checksum in"):
         convert_file(tmp_path / "run", tmp_path / "b.npz", "torch")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cell": "mogrifier"}, "found a cell with rounds, which no other system has"),
+        (
+            {"regularizer": {"zoneout_cell": 0.1}},
+            "without zoneout, .*found zoneout_cell",
+        ),
+    ],
+)
+def test_a_run_whose_cells_nobody_else_has_is_refused(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    sizes = {"features": 3, "hidden_size": 4, "num_layers": 1, "classes": 2}
+    plain = lstm_jax.models.ModelSpec("classifier", sizes)
+    given = {"cell": options["cell"]} if "cell" in options else {}
+    spec = lstm_jax.models.ModelSpec("classifier", sizes | given)
+    shapes = jax.eval_shape(spec.build, jax.random.key(0))
+    model = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5, leaf.dtype), shapes)
+    lstm_jax.models.save_model(
+        tmp_path / "run", "a test", spec if given else plain, model, options
+    )
+    with pytest.raises(InputError, match=message):
+        find_layers(tmp_path / "run")
 
 
 def test_what_is_not_installed_is_said_with_its_extra(
