@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import lstm_jax
 from experiments.runs import RunOptions, kept_options, refuse_changes
+from lstm_jax import InputError
 from lstm_jax.cli import parse, peek, require_package
 
 _NOT_SHOWN = ("run_dir", "overwrite", "resume", "tensorboard")
@@ -48,11 +50,35 @@ def run_experiment(
         name, words = f"{name} {words[0]}", words[1:]
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
     options = parse(kind, name, text, words, kept, package="experiments")
+    if isinstance(options, RunOptions) and options.fetch:
+        options = _with_fetched(name, options)
     if kept is not None:
         refuse_changes(kept, options)
     if isinstance(options, RunOptions):
         require_package("matplotlib", "the pictures of a run")
+    if name.endswith(" evaluate"):  # what is printed may be read by a program
+        with lstm_jax.report.activity("evaluating", None):
+            return work(options)
     return work(options)
+
+
+def _with_fetched(name: str, options: RunOptions) -> RunOptions:
+    """The options with the benchmark's data, which are fetched unless they are there.
+
+    Raises:
+        InputError: other data are named, too; or see `fetch`.
+    """
+    from experiments.fetch import fetch_for
+
+    given: dict[str, Any] = {"data": getattr(options, "data", None), "smoke": False}
+    given["smoke"] = getattr(options, "smoke", False)
+    for flag, value in given.items():
+        if value:
+            raise InputError(f"--fetch: expected no --{flag} beside it")
+    paths = tuple(fetch_for(name))
+    several = isinstance(given["data"], tuple)
+    changes: dict[str, Any] = {"data": paths if several else paths[0], "fetch": False}
+    return dataclasses.replace(options, **changes)
 
 
 @dataclasses.dataclass(frozen=True)

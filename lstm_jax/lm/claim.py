@@ -55,7 +55,7 @@ _CHECKPOINTS = (
 _TRAINED = (
     *_BEGINNING,
     *("metrics.jsonl", "summary.json", "samples.txt", "curves.png", "report.html"),
-    *("confusion.png", "confusion.json"),
+    *("confusion.png", "confusion.json", "confusion-*.png", "confusion-*.json"),
     *_CHECKPOINTS,
     "tensorboard/events.out.tfevents.*",
     *_inside("inspect", ("gates.png", "lags.png", "units.png")),
