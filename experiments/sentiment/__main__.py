@@ -56,6 +56,7 @@ from experiments.texts import check_out, given_texts, write_rows
 from lstm_jax.cli import RunDir, run_command
 from lstm_jax.config import Range, RunConfig, ZeroOrMore
 from lstm_jax.data import stratified_folds
+from lstm_jax.errors import warn
 from lstm_jax.training import (
     FoldOutcome,
     Stop,
@@ -204,6 +205,9 @@ def load(options: Options) -> tuple[Parts, Options]:
         data = read_labelled(options.data, options.text_column, options.label_column)
     validation = others(options, data.classes, "validation")
     test = others(options, data.classes, "test")
+    known = {*data.texts}
+    if test and (both := sum(text in known for text in test.texts)):
+        warn(f"--test: of {len(test.texts)} texts {both} are among --data too")
     if options.folds < 2 and test is None:
         data, test = split(data, options.test_fraction, options.run.seed)
     return Parts(data, validation, test), options

@@ -124,3 +124,14 @@ def test_a_split_has_its_share_of_every_class() -> None:
     rest, some = split(data, 0.3, seed=0)
     assert np.bincount(some.labels).tolist() == [18, 12]
     assert sorted(rest.texts + some.texts, key=int) == data.texts
+
+
+def test_texts_that_are_learned_and_tested_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.csv").write_text("text,label\nfine,pos\ndull,neg\nbad,neg\n")
+    (tmp_path / "b.csv").write_text("text,label\nfine,pos\nweak,neg\n")
+    data, test = ((tmp_path / name,) for name in ("a.csv", "b.csv"))
+    parts, _ = sentiment.load(sentiment.Options(data=data, test=test, folds=0))
+    assert parts.test and len(parts.test.texts) == 2
+    assert "--test: of 2 texts 1 are among --data too" in caplog.text
