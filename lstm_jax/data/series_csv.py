@@ -177,10 +177,11 @@ def write_forecasts(
 
 
 def _in_columns(grid: Grid, path: Path) -> list[tuple[str, Cells]]:
+    width = grid.width
     for row in grid.body:
-        if not row.blank and len(row.cells) < grid.width:
+        if not row.blank and len(row.cells) < width:
             raise InputError(
-                f"{path}: line {row.line}: expected {grid.width} cells, found "
+                f"{path}: line {row.line}: expected {width} cells, found "
                 f"{len(row.cells)}"
             )
     above = grid.names_above(rows=False)
