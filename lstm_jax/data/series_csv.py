@@ -15,6 +15,7 @@ from lstm_jax.data.series_layout import (
     Header,
     Layout,
     choose_layout,
+    refuse_pairs,
     take_apart,
 )
 from lstm_jax.data.table_numbers import (
@@ -24,7 +25,7 @@ from lstm_jax.data.table_numbers import (
     plain_numbers,
     quantity_of,
 )
-from lstm_jax.data.table_rows import Row, read_table, refuse_pairs
+from lstm_jax.data.table_rows import Row, read_table
 from lstm_jax.errors import InputError
 
 Fill = Literal["none", "linear", "previous", "zero"]
@@ -119,7 +120,8 @@ def read_series_table(path: Path, spec: SeriesSpec | None = None) -> SeriesTable
     rows, separator = read_table(path, spec.decimal)
     if separator == "," and spec.decimal == spec.header == "auto":
         refuse_pairs(rows, path)
-    grid = take_apart(rows, separator, path, header=spec.header, dates=spec.dates)
+    known = {"header": spec.header, "dates": spec.dates, "layout": spec.layout}
+    grid = take_apart(rows, separator, path, **known)
     layout = choose_layout(grid, spec.layout, path)
     named = _in_columns(grid, path) if layout == "columns" else _in_rows(grid)
     named = _wanted(_by_name(named, path), spec, path)
@@ -175,10 +177,11 @@ def write_forecasts(
 
 
 def _in_columns(grid: Grid, path: Path) -> list[tuple[str, Cells]]:
+    width = grid.width
     for row in grid.body:
-        if not row.blank and len(row.cells) < grid.width:
+        if not row.blank and len(row.cells) < width:
             raise InputError(
-                f"{path}: line {row.line}: expected {grid.width} cells, found "
+                f"{path}: line {row.line}: expected {width} cells, found "
                 f"{len(row.cells)}"
             )
     above = grid.names_above(rows=False)

@@ -132,6 +132,7 @@ def take_apart(
     *,
     header: Header = "auto",
     dates: str | None = None,
+    layout: Layout = "auto",
 ) -> Grid:
     """Tell the header and the labels of a table from its points.
 
@@ -141,6 +142,7 @@ def take_apart(
         source: of the table, for messages.
         header: whether its first row is one.
         dates: the name of the column of dates, if that is known.
+        layout: whether series are rows or columns, if that is known.
 
     Raises:
         InputError: it can't be told, there is nothing but a header, or two columns may
@@ -163,7 +165,7 @@ def take_apart(
     head = first if named else None
     if head:
         _refuse_wide(head, rest, separator, source)
-    labels, index = _find_labels(head, rest, source, dates)
+    labels, index = _find_labels(head, rest, source, dates, layout)
     more = () if labels != 0 or index else _more_words(rest, 1)
     return Grid(head, rest, labels, index, more, separator)
 
@@ -180,20 +182,46 @@ def choose_layout(grid: Grid, layout: Layout, source: object) -> Layout:
         return layout
     if across <= 1:
         return "columns"
-    if down == 1 and not grid.index:
-        return "rows"
     above = [name for _, name in grid.names_above(rows=True)] if grid.header else []
-    if grid.labels is None:
-        if above and not _numbered(above):
-            return "columns"
-        if not above or across <= down:
-            return "rows" if across > down else "columns"
-    elif found := _by_labels(grid, above, across > down):
-        return found
-    raise InputError(
-        f"--layout: expected rows or columns, because {source} does not say which of "
-        f"its {down} rows and {across} columns are series"
+    if grid.labels is not None:
+        found = _by_labels(grid, above, across > down)
+    elif above:
+        found = _by_header(above, across > down)
+    else:  # time is the longer side
+        found = "rows" if across > down else "columns" if across < down else None
+    if found is None and down == 1:
+        return "rows"
+    if found is None:
+        raise InputError(
+            f"--layout: expected rows or columns, because {source} does not say which "
+            f"of its {down} rows and {across} columns are series"
+        )
+    return found
+
+
+def refuse_pairs(rows: Sequence[Row], source: object) -> None:
+    """Refuse a table of lines like 1,5: two numbers, or one with a decimal comma.
+
+    Raises:
+        InputError: it is one.
+    """
+    filled = [row for row in rows if not row.blank]
+    pairs = all(
+        len(row.cells) == 2 and all(cell.isdecimal() for cell in row.cells)
+        for row in filled
     )
+    if pairs and len(filled) > 1 and not _digit_dates([r.cells[0] for r in filled]):
+        raise InputError(
+            f"--decimal: expected . or , because {source} does not say whether "
+            f"{','.join(filled[0].cells)} is one number or two"
+        )
+
+
+def _by_header(above: Sequence[str], wide: bool) -> Layout | None:
+    """The layout of a table without labels, but with names above."""
+    if not wide:
+        return "columns"
+    return None if _numbered(above) or _numbered(above[1:]) else "columns"
 
 
 def _by_labels(grid: Grid, above: Sequence[str], wide: bool) -> Layout | None:
@@ -201,15 +229,46 @@ def _by_labels(grid: Grid, above: Sequence[str], wide: bool) -> Layout | None:
     labels = [grid.label(row) for row in grid.body if not row.blank]
     named, timed = grid.head in NAME_WORDS, grid.head in TIME_WORDS
     numbered, dated = _numbered(above), _all_dates(above)
-    if grid.index:  # of times or of series
-        return "rows" if named and dated else None if named and numbered else "columns"
-    if _all_dates(labels) != dated:
-        return "rows" if dated else "columns"
-    time_down = timed or (not named and _numbered(labels, _TIME_STEMS))
-    time_across = named or (not timed and not dated and numbered)
-    if time_down != time_across:
-        return "columns" if time_down else "rows"
-    return "rows" if wide and not dated and (time_across or not above) else None
+    bare = wide and not above
+    if grid.index:
+        timed = timed or grid.head in _INDEX_WORDS - {""}
+        return _by_index(labels, named, timed, numbered, dated, bare)
+    if bare and all(label.isdecimal() for label in labels):
+        return None  # years, or names of series
+    down = _all_dates(labels)
+    if down and not timed and _numbered(above, _TIME_STEMS):
+        return None
+    stems = not named and _numbered(labels, _TIME_STEMS)
+    if dated:
+        if named or not (down or timed or stems):
+            return "rows"
+        return "columns" if timed or stems else None  # years may be names
+    if named and down:
+        return None if numbered else "columns"
+    if down or timed:
+        return "columns"
+    if stems and not numbered:
+        return "columns"
+    if stems or not (named or numbered):
+        return "rows" if wide and (numbered or not above) else None
+    return "rows"
+
+
+def _by_index(
+    labels: Sequence[str],
+    named: bool,
+    timed: bool,
+    numbered: bool,
+    dated: bool,
+    bare: bool,
+) -> Layout | None:
+    """The layout of a table whose labels are numbers in even steps: times, or names."""
+    counted = _counts(labels)
+    if timed:
+        return "columns"
+    if dated:
+        return "rows" if named or not counted else None
+    return None if (numbered or bare) and (named or not counted) else "columns"
 
 
 def _used(cells: Sequence[str]) -> int:
@@ -260,6 +319,8 @@ def _has_header(
         alike = _shape(corner) in {_shape(word) for word in words}
         if alike and re.search(r"\d", corner):
             return False
+        if len(cells[0]) > 4 and _digit_dates(cells):
+            return True
         if not (_rises(cells) or (not alike and _all_far(cells, rest, 1))):
             return False
     elif several and corner == "":
@@ -280,7 +341,16 @@ def _looks_numbered(cells: Sequence[str], rest: Sequence[Row]) -> bool:
     if _rises(cells) and (len(cells) > 2 or cells[0] in ("0", "1")):
         if not all(_rises(row.cells) for row in rest):
             return True
+    if len(rest) > 2 and all(cell.isdecimal() for cell in cells):
+        decimals = {_decimals(cell) for row in rest for cell in row.cells if cell}
+        if len(decimals) == 1 and decimals != {0}:
+            return True
     return _all_far(cells, rest, 0)
+
+
+def _decimals(cell: str) -> int:
+    """How many digits stand after the last point or comma."""
+    return len(re.split(r"[.,]", cell)[-1]) if re.search(r"[.,]", cell) else 0
 
 
 def _all_far(cells: Sequence[str], rest: Sequence[Row], first: int) -> bool:
@@ -313,6 +383,7 @@ def _find_labels(
     rest: Sequence[Row],
     source: object,
     dates: str | None,
+    layout: Layout,
 ) -> tuple[int | None, bool]:
     """Which column has names or dates instead of points, and if they are an index."""
     width = max(_width(rest), len(head.cells) if head else 0)
@@ -325,16 +396,10 @@ def _find_labels(
     if width < 2:
         return None, False
     words = [k for k in range(width) if _is_words(columns[k])]
-    above = head.cells[0].casefold() if head else None
-    if 0 not in words and head and above in TIME_WORDS | _INDEX_WORDS:
-        # A point less is missed than a series that only counts would be.
-        if above in TIME_WORDS and _all_dates(columns[0]):
-            return 0, False
-        if _steps(columns[0]) or above == "":
-            return 0, True
-    counted = above is None or above in NAME_WORDS
-    if 0 not in words and counted and len(rest) > 2 and _counts(columns[0]):
-        return 0, True
+    if 0 not in words:
+        found = _numeric_labels(head.cells if head else [], columns, layout)
+        if found is not None:
+            return 0, found
     dated = [k for k in words if _all_dates(columns[k])]
     if len(dated) > 1:
         names = [head.cells[k] if head else str(k + 1) for k in dated]
@@ -345,6 +410,47 @@ def _find_labels(
     if dated:
         return dated[0], False
     return (0, False) if 0 in words else (None, False)
+
+
+def _numeric_labels(
+    head: Sequence[str], columns: Sequence[Sequence[str]], layout: Layout
+) -> bool | None:
+    """Whether numbers in a first column are no points: True, an index; False, labels.
+
+    A column that only counts is missed less than time would be.
+    """
+    first = columns[0]
+    if not head:
+        others = all(_rises(column) for column in columns[1:])
+        if _digit_dates(first):
+            return False
+        return True if len(first) > 2 and _rises(first) and not others else None
+    above, across = head[0].casefold(), head[1:]
+    if above in TIME_WORDS and _all_dates(first):
+        return False
+    if above in NAME_WORDS and _counts(first) and not _all_dates(across):
+        return True
+    names = all(cell.isalnum() for cell in first) and len({*first}) == len(first)
+    unknown = above not in TIME_WORDS | _INDEX_WORDS and not is_number(above)
+    if layout != "columns" and names and unknown:
+        if _all_dates(across) or (above in NAME_WORDS and _numbered(across)):
+            return False
+    if above not in NAME_WORDS and _digit_dates(first):
+        return False
+    steps = above == "" or (above in TIME_WORDS | _INDEX_WORDS and _steps(first))
+    return True if steps else None
+
+
+def _digit_dates(cells: Sequence[str]) -> bool:
+    """Whether cells are dates of nothing but digits, each after the one before."""
+    if len(cells) < 3 or not all(cell.isdecimal() for cell in cells):
+        return False
+    if len(cells[0]) == 4 and not _rises(cells):
+        return False
+    rising = all(int(a) < int(b) for a, b in itertools.pairwise(cells))
+    return (
+        rising and len(cells[0]) in (4, 6, 8) and all(map(looks_like_date, cells[:99]))
+    )
 
 
 def _more_words(rest: Sequence[Row], first: int) -> tuple[int, ...]:

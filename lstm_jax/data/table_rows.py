@@ -124,8 +124,8 @@ def _fits(text: str, separator: str) -> float:
                 break
     except csv.Error:
         return -1.0
-    if not rows:
-        return 0.0
+    if not rows:  # nothing but separators
+        return 2.0
     widths = collections.Counter(map(len, rows))
     width = max(widths)
     if separator and width < 2:
@@ -138,8 +138,8 @@ def _fits(text: str, separator: str) -> float:
 
 def _named_by_commas(text: str) -> bool:
     """Whether there are commas in a first line of words: they are no decimal signs."""
-    first = text.lstrip("\r\n").split("\n", 1)[0].strip()
-    return "," in first and not is_number(first)
+    first, _, rest = text.lstrip("\n").partition("\n")
+    return "," in first and not is_number(first.strip()) and "," in rest
 
 
 def _rows(text: str, separator: str) -> Iterator[Row]:
@@ -149,24 +149,6 @@ def _rows(text: str, separator: str) -> Iterator[Row]:
     for cells in reader:
         yield Row(line, [cell.strip() for cell in cells])
         line = reader.line_num + 1
-
-
-def refuse_pairs(rows: list[Row], path: Path) -> None:
-    """Refuse a table of lines like 1,5: two numbers, or one with a decimal comma.
-
-    Raises:
-        InputError: it is one.
-    """
-    filled = [row for row in rows if not row.blank]
-    pairs = all(
-        len(row.cells) == 2 and all(cell.isdecimal() for cell in row.cells)
-        for row in filled
-    )
-    if pairs and len(filled) > 1:
-        raise InputError(
-            f"--decimal: expected . or , because {path} does not say whether "
-            f"{','.join(filled[0].cells)} is one number or two"
-        )
 
 
 def _refuse_spaces(rows: list[Row], path: Path) -> None:

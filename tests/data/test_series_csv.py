@@ -56,7 +56,20 @@ def panel(stores: int, weeks: int, head: str, corner: str = "store") -> str:
         ),
         ("month,2019,2020\njan,1,2\nfeb,4,5\n", {"2019": [1, 4], "2020": [2, 5]}),
         (",0,1\n0,5,7\n1,6,8\n", {"0": [5, 6], "1": [7, 8]}),  # as pandas writes it
+        ("thing,2024-01,2024-02\n7,1,2\n9,4,5\n", {"7": [1, 2], "9": [4, 5]}),
+        ("store,2019,2020\n1,1,2\n2,4,5\n", {"1": [1, 2], "2": [4, 5]}),
+        ("week,2019,2020\nweek 0,1,2\nweek 1,4,5\n", {"2019": [1, 4], "2020": [2, 5]}),
+        (
+            "date,2019,2020\n2024-01-01,1,2\n2024-01-02,4,5\n",
+            {"2019": [1, 4], "2020": [2, 5]},
+        ),
+        (
+            "thing,20230131,20230201,20230202\na,1,2,3\nb,3,4,5\n",
+            {"a": [1, 2, 3], "b": [3, 4, 5]},
+        ),
         # columns that are no series
+        ("20240101,5\n20240102,6\n20240103,7\n", {"1": [5, 6, 7]}),
+        ("x,load\n20240101,5\n20240102,6\n20240103,7\n", {"load": [5, 6, 7]}),
         (",load\n0,5\n1,6\n2,7\n", {"load": [5, 6, 7]}),
         ("id,load\n1,5\n2,6\n3,4\n", {"load": [5, 6, 4]}),
         ("x,y\n1,5\n2,6\n3,4\n", {"x": [1, 2, 3], "y": [5, 6, 4]}),
@@ -225,6 +238,28 @@ def test_a_layout_that_is_not_said_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--layout: .* 60 rows and 40 columns"):
         read_series(written(tmp_path, table))
     assert len(read_series(written(tmp_path, table), "columns")) == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [
+        (",2015,2016\n0,5,7\n1,6,8\n2,7,9\n", "--layout"),  # years, or names
+        (",0,1,2\n100,5,7,9\n101,6,8,9\n103,7,9,9\n", "--layout"),
+        (
+            "2015,1.5,2.5,3.5,7.5\n2016,2.5,3.5,4.5,9.5\n2017,2.5,8.5,8.5,1.5\n",
+            "--layout",
+        ),
+        ("1.5,2.5\n3.5,9.5\n", "--layout"),
+        ("thing,0,1,2\n7,5,7,9\n9,6,8,9\n", "--layout"),
+        ("100,101\n1.5,2.5\n3.5,9.5\n1.5,2.5\n3.5,9.5\n4.5,9.0\n", "--header"),
+        ("100\n61.5\n82.5\n93.5\n129.5\n101.0\n", "--header"),
+    ],
+)
+def test_what_may_be_a_name_or_a_point_is_asked_for(
+    tmp_path: Path, text: str, flag: str
+) -> None:
+    with pytest.raises(InputError, match=flag):
+        read_series(written(tmp_path, text))
 
 
 def test_what_is_asked_for_can_be_said(tmp_path: Path) -> None:
