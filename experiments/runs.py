@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import lstm_jax
 from experiments.results import DataFile
 from lstm_jax import InputError
 from lstm_jax.config import (
@@ -48,8 +49,12 @@ class RunOptions(Configuration):
     """What the options of every application have."""
 
     precision: Precision | None = None
-    """Type of the arithmetic; mixed: of the factors of matrix products alone, where
-    the processor multiplies bfloat16 faster. Default: float32, or the preset's."""
+    """Floating-point precision. mixed uses bfloat16 only for the factors of matrix
+    products, and only on hardware that multiplies them faster. Default: float32, or
+    that of the preset."""
+    fetch: bool = False
+    """Use the benchmark's data as --data, downloaded into data/ unless they are there;
+    `python -m experiments.fetch` lists data sets and licences."""
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
 
@@ -202,6 +207,7 @@ def begun(
         if not is_primary():
             nowhere = held.enter_context(open(os.devnull, "w"))
             held.enter_context(contextlib.redirect_stdout(nowhere))
+        held.enter_context(lstm_jax.report.activity("working"))
         yield options.run.run_dir
 
 

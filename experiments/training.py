@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from lstm_jax import Schedule, Task, init_state, train_model
 from lstm_jax.config import RunConfig
 from lstm_jax.distributed import is_primary
 from lstm_jax.models import ModelSpec, write_spec
 from lstm_jax.ops import seed_key
-from lstm_jax.report import Progress, report_run
+from lstm_jax.report import Progress, parameter_table, report_run
 from lstm_jax.training import Callback, CompiledSteps, Trained
 
 
@@ -45,7 +47,8 @@ def train_network(
         warmup: the share of the steps in which it rises.
         settings: what is needed to use the network, as JSON.
         callbacks: what looks on, and may stop.
-        show: whether the progress is shown.
+        show: whether the progress is written line by line, and what is trained; a
+            terminal has a bar anyway, and no silence is long.
 
     Raises:
         InputError: there is no time for a step, or the loss is no longer a finite
@@ -57,7 +60,9 @@ def train_network(
         steps = run.epochs * task.steps_per_epoch
     schedule = Schedule(steps, run.max_seconds, learning_rate, warmup, final_rate=0.0)
     key = seed_key(run.seed)
-    progress = [Progress(schedule, task.items)] if show else []
+    progress = Progress(schedule, task.items, lines=show)
+    if show and is_primary():
+        print(parameter_table(jax.eval_shape(lambda: spec.build(key))))
     trained = train_model(
         task,
         lambda: init_state(spec.build(key), compiled.optimizer, (), key),
@@ -65,7 +70,7 @@ def train_network(
         compiled,
         run,
         folder=folder,
-        callbacks=[*callbacks, *progress],
+        callbacks=[*callbacks, progress],
     )
     if folder:
         report_run(folder, trained, task)

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from lstm_jax.config import expanded
-from lstm_jax.errors import InputError, Interrupted, device_trouble, warn
-from lstm_jax.usage import SPELLED, flags_of, help_text, joined, refuse_mistakes
-
 try:
     import tyro
 except ModuleNotFoundError:
     raise SystemExit("error: the commands need tyro: pip install tyro") from None
+
+from lstm_jax.config import expanded
+from lstm_jax.errors import InputError, Interrupted, device_trouble, warn
+from lstm_jax.usage import SPELLED, flags_of, help_text, joined, refuse_mistakes
 
 Options = TypeVar("Options")
 # What the library does without, and the commands do not.

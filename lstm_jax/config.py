@@ -86,36 +86,38 @@ class Configuration:
 
 @dataclasses.dataclass(frozen=True)
 class RegularizerConfig(Configuration):
-    """Regularization beyond dropout and weight decay; all off.
+    """Regularization beyond dropout and weight decay, all off by default.
 
-    Noise acts while training only, penalties are no part of a reported loss.
+    Noise acts during training only; penalties are not part of a reported loss.
     """
 
     variational: bool = False
-    """Draw dropout masks once per row and step instead of once per symbol."""
+    """Variational dropout: one mask per sequence and step instead of per symbol."""
     input_dropout: Share = 0.0
-    """Share of input symbols dropped; of a row's different symbols if variational."""
+    """Dropout rate of input symbols; with --variational, of the distinct symbols of a
+    sequence."""
     weight_drop: Share = 0.0
-    """Share of recurrent weights dropped, the same all through a step (DropConnect)."""
+    """Dropout rate of recurrent weights (DropConnect), one mask per step."""
     recurrent_dropout: Share = 0.0
-    """Share of what each symbol would write into the cell state. Needs engine scan."""
+    """Dropout rate of the updates to the cell state. Requires engine scan."""
     zoneout_hidden: Share = 0.0
-    """Share of units whose h stays as it was for a symbol. Needs engine scan."""
+    """Zoneout rate of the hidden state h. Requires engine scan."""
     zoneout_cell: Share = 0.0
-    """Share of units whose c stays as it was for a symbol. Needs engine scan."""
+    """Zoneout rate of the cell state c. Requires engine scan."""
     label_smoothing: Share = 0.0
-    """Share of each target spread evenly over all symbols."""
+    """Label smoothing: fraction of each target spread evenly over all symbols."""
     training_temperature: Positive = 1.0
-    """What logits are divided by while training: below 1 the softmax is sharper then
-    than afterwards, when the model is less sure of what it has learned by heart."""
+    """Divide logits by this temperature during training; below 1 the trained model is
+    less overconfident afterwards."""
     l1: Amount = 0.0
-    """Penalty on the sum of absolute weights, matrices only."""
+    """L1 penalty on weights, matrices only."""
     l2: Amount = 0.0
-    """Penalty on half the sum of squared weights; --weight-decay is the decoupled."""
+    """L2 penalty on weights, matrices only; --weight-decay is its decoupled form."""
     activation_penalty: Amount = 0.0
-    """Penalty on the mean square of the outputs (AR)."""
+    """Activation regularization (AR): penalty on the mean square of the outputs."""
     temporal_penalty: Amount = 0.0
-    """Penalty on the mean square of their change from symbol to symbol (TAR)."""
+    """Temporal activation regularization (TAR): penalty on the mean square of the
+    change of outputs between steps."""
 
     @property
     def in_loop(self) -> bool:
@@ -128,58 +130,61 @@ PLAIN = RegularizerConfig()
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig(Configuration):
-    """How long, and where it is kept: the same for whatever is trained."""
+    """Training run."""
 
     run_dir: Path | None = None
-    """Folder for everything the run leaves. Default: runs/NAME of the first file."""
+    """Folder in which the run is saved. Default: runs/NAME, after the first file."""
     epochs: Count | None = None
-    """Passes over the training data. Default: 10, or as many as --max-seconds
-    allows."""
+    """Passes over the training data. Default: 10, or as many as fit into
+    --max-seconds."""
     max_seconds: Positive | None = None
-    """Wall-clock budget of the training loop in seconds, compilation included."""
+    """Time budget of training in seconds, compilation included; the learning-rate
+    schedule ends with it."""
     seed: Seed = 0
-    """Decides every random draw."""
+    """Random seed."""
     evaluations: ZeroOrMore = 10
-    """How often to measure the validation loss, spread evenly over the run."""
+    """Number of validations, spread evenly over the run."""
     patience: Count | None = None
-    """End the run after this many validations without improvement. Default: never."""
+    """Early stopping: end the run after this many validations without improvement.
+    Default: never."""
     min_improvement: Amount = 0.0
-    """Nats by which the validation loss must fall to count as improved."""
+    """Smallest decrease of the validation loss, in nats, that counts as an
+    improvement."""
     steps_per_call: Count = 16
-    """Optimizer steps inside one compiled call."""
+    """Optimizer steps per compiled call."""
     checkpoint_seconds: Positive = 120.0
-    """Save at the end of a call once so many seconds have passed since the last save;
-    at every validation and at the end too."""
+    """Save a checkpoint every this many seconds, besides those at validations and at
+    the end."""
     checkpoint_steps: Count | None = None
-    """Save after so many steps instead, whatever time they take."""
+    """Save a checkpoint every this many steps instead."""
     on_nan: OnNaN = "stop"
-    """What to do about a loss or a gradient that is no finite number: stop, or backoff,
-    which halves the learning rate and goes on from the last checkpoint."""
+    """What to do when the loss or a gradient is not finite: stop, or back off, which
+    halves the learning rate and continues from the last checkpoint."""
     devices: Devices = None
-    """Devices to spread the batch over, or all. Default: as many as pay; on CPU, its
-    cores. A number shows the CPU as so many devices."""
+    """Number of devices to split the batch over, or all. Default: as many as are
+    worthwhile. On a CPU that many virtual devices are created."""
     shard_model: bool = False
-    """Spread parameters and optimizer state over the devices too: less memory on each,
+    """Shard parameters and optimizer state over the devices, too: less memory on each,
     the same results. Checkpoints are then written by Orbax."""
     resume: bool = False
-    """Continue the run in --run-dir."""
+    """Resume the run in --run-dir."""
     overwrite: bool = False
     """Replace the run in --run-dir; other files in it stay."""
     tensorboard: bool = False
-    """Write TensorBoard event files too, into --run-dir/tensorboard."""
+    """Also write TensorBoard event files, to --run-dir/tensorboard."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClusterConfig(Configuration):
-    """Several processes, each with devices of its own, that make one run."""
+    """Multi-process training."""
 
     coordinator: str | None = None
-    """HOST:PORT of process 0, or auto: what Slurm, Open MPI, Kubernetes or a TPU slice
-    says. Default: this process is alone."""
+    """HOST:PORT of process 0, or auto to detect it from Slurm, Open MPI, Kubernetes or
+    a TPU slice. Default: a single process."""
     processes: int | None = None
-    """How many processes there are."""
+    """Number of processes."""
     process: int | None = None
-    """Which one this is, counted from 0."""
+    """Index of this process, from 0."""
 
 
 def check_run(run: RunConfig) -> None:

@@ -56,34 +56,34 @@ class _Given:
 
 @dataclasses.dataclass(frozen=True)
 class FoldOptions:
-    """How to cut the text, and how long to train on every part."""
+    """Data, folds and the training of each."""
 
     data: tuple[Path, ...] = ()
-    """Text files, read one after the other; `.gz` is unpacked."""
+    """Text files, concatenated; `.gz` and `.xz` are decompressed."""
     vocab: str = "char"
-    """What a symbol is: char (a Unicode character), byte, word, bpe (subwords learned
-    from the text by byte-pair encoding), or a Hugging Face tokenizer.json by its
-    path."""
+    """Unit of the vocabulary: char (Unicode characters), byte, word, bpe (subwords
+    learned by byte-pair encoding), or the path of a Hugging Face tokenizer.json."""
     vocab_size: OneOrMore | None = None
-    """Number of symbols of --vocab word or bpe. Default: 4000 beside the characters."""
+    """Vocabulary size for --vocab word or bpe. Default: 4000 plus the characters."""
     folds: int = 5
-    """Blocks that the text is cut into."""
+    """Number of folds, contiguous blocks of the text."""
     seed: int = 0
-    """Decides every random draw."""
+    """Random seed."""
     seeds: OneOrMore = 1
-    """Cross-validate so many times, with the seeds that follow --seed."""
+    """Number of repetitions, with consecutive seeds from --seed on."""
     jointly: bool = False
-    """Train all models of equal shapes as one program: faster if they are small."""
+    """Train all models of equal shapes as one program: faster for small models."""
     epochs: int | None = None
-    """Passes over the training part of a fold. Default: 10, or by --max-seconds."""
+    """Passes over the training part of a fold. Default: 10, or as many as fit into
+    --max-seconds."""
     max_seconds: float | None = None
-    """Wall-clock budget of each fold in seconds."""
+    """Time budget of each fold in seconds."""
     steps_per_call: int = 16
-    """Optimizer steps inside one compiled call."""
+    """Optimizer steps per compiled call."""
     run_dir: Path | None = None
-    """Folder for the results. Default: runs/NAME-crossval of the first file."""
+    """Folder for the results. Default: runs/NAME-crossval, after the first file."""
     resume: bool = False
-    """Continue the cross-validation in --run-dir."""
+    """Resume the cross-validation in --run-dir."""
     overwrite: bool = False
     """Replace the run in --run-dir; other files in it stay."""
 

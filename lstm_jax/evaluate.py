@@ -40,16 +40,17 @@ _AVERAGES = ("micro", "macro", "weighted")
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """What to score."""
+    """What to evaluate."""
 
     run_dir: cli.RunDir
     """Folder of a training run."""
     data: Path | None = None
-    """Another text to score; `.gz` is unpacked."""
+    """Another text to evaluate on; `.gz` and `.xz` are decompressed."""
     dynamic: bool = False
-    """Also let the model learn from the text as it reads: dynamic evaluation."""
+    """Also evaluate with dynamic evaluation: the model keeps learning from the text it
+    has read."""
     json: bool = False
-    """End with one line of JSON: all of it, each character's scores too."""
+    """Print all results, including those of each symbol, as a last line of JSON."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -62,15 +63,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lstm_jax.lm.dynamic_evaluation import dynamic_measures
     from lstm_jax.lm.evaluation import WINDOW, measure_ids
     from lstm_jax.lm.loading import load_text
+    from lstm_jax.report.activities import activity
 
     enable_compilation_cache()
     set_cpu_device_count(WINDOW)
     trained = load_text(options.run_dir)
     source, ids = _text(options, trained)
-    found = measure_ids(trained.model, ids)
-    if options.dynamic:
-        learned = _corpus(options, trained).train
-        found["dynamic"] = dynamic_measures(trained.model, ids, learned)
+    with activity("evaluating", None):  # what is printed may be read by a program
+        found = measure_ids(trained.model, ids)
+        if options.dynamic:
+            learned = _corpus(options, trained).train
+            found["dynamic"] = dynamic_measures(trained.model, ids, learned)
     names = trained.vocab.names()
     size = trained.vocab.size_of(ids[1:])
     cards = {

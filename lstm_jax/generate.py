@@ -34,30 +34,31 @@ _SAMPLING = SamplingConfig(temperature=0.8)
 
 @dataclasses.dataclass(frozen=True)
 class GenerateOptions:
-    """How to continue."""
+    """Generation."""
 
     run_dir: cli.RunDir
     """Folder of a training run."""
     prompt: str = ""
-    """The text to continue; characters must be known from training."""
+    """Text to continue; its characters must occur in the training text."""
     prompts: Path | None = None
     """Continue each line of this text file instead; - reads the standard input."""
     length: ZeroOrMore = 400
-    """Characters to make, or bytes if the model reads bytes."""
+    """Number of symbols to generate: characters, bytes or tokens, as the model was
+    trained."""
     sampling: SamplingConfig = _SAMPLING
     beam: ZeroOrMore = 0
-    """Instead of all that, the likeliest texts by a beam of this width; 0 for none."""
+    """Beam search of this width instead of sampling; 0 disables it."""
     length_penalty: float = 0.0
-    """How much a beam prefers longer texts, where a --stop ends them."""
+    """Strength of the length normalization of beam search, with --stop."""
     stop: tuple[str, ...] = ()
-    """End before this text; of several, before the one that comes first."""
+    """Stop before this text; of several, before the one that comes first."""
     samples: OneOrMore = 1
-    """How many continuations of each prompt."""
+    """Number of continuations of each prompt."""
     seed: Annotated[int, Range(0, MAX_SEED - 1, "0 or more, below 2^63")] = 0
-    """Decides every draw."""
+    """Random seed."""
     json: bool = False
-    """Print one JSON object per continuation: its text, the ids it consists of, and
-    their log-probabilities in nats."""
+    """Print one JSON object per continuation: its text, its ids and their
+    log-probabilities in nats."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

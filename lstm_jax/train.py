@@ -17,9 +17,11 @@ from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import default_folder
 from lstm_jax.lm.config import HELLO_WORLD, TrainConfig, check
+from lstm_jax.lm.origin import check_origin, with_origin
 from lstm_jax.lm.presets import preset
 from lstm_jax.lm.run import begin_jointly, begin_run, continue_run, refuse_changes
 from lstm_jax.lm.run_directory import RunDirectory, open_run
+from lstm_jax.report.activities import activity
 from lstm_jax.training.callbacks import INTERRUPTED
 from lstm_jax.training.signals import interruptible
 from lstm_jax.training.tensorboard import require_tensorboard
@@ -32,6 +34,7 @@ class _Given:
     data: tuple[Path, ...] = ()
     run_dir: Path | None = None
     preset: str | None = None
+    from_run: Path | None = None
     resume: bool = False
 
 
@@ -43,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # before its first line of history leaves nothing then.
     with contextlib.ExitStack() as held:
         if config.cluster.coordinator is None:
-            return _train(*begin(config, held))
+            with activity("reading the text"):
+                begun = begin(config, held)
+            return _train(*begun)
 
         from lstm_jax.distributed.host import set_cpu_device_count
         from lstm_jax.distributed.launch import joined
@@ -61,13 +66,14 @@ def _train(
 
     enable_compilation_cache()
     from lstm_jax.lm.console import Reporter
+    from lstm_jax.lm.fine_tuning import starting_model
     from lstm_jax.lm.task import set_up
     from lstm_jax.lm.training import train_text
 
-    setup = set_up(config, corpus, vocab)
+    setup = set_up(config, corpus, vocab, starting_model(config, vocab))
     reporter = Reporter(setup)
-    with interruptible() as stop:
-        outcome = train_text(setup, run, callbacks=[reporter.progress(), stop])
+    with interruptible() as stop, activity("getting ready"):
+        outcome = train_text(setup, run, callbacks=[*reporter.callbacks(), stop])
     if outcome.ended == INTERRUPTED:
         reporter.interrupted(run)
         return stop.code
@@ -83,10 +89,14 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
     default = kept or (TrainConfig() if own_text else HELLO_WORLD)
     if not kept and given.preset:
         default = preset(given.preset)
+    if not kept and given.from_run:
+        default = with_origin(default, given.from_run)
     config = cli.parse(TrainConfig, "train", __doc__ or "", argv, default)
     if kept:
         refuse_changes(kept, config)
     check(config)
+    if not kept:
+        check_origin(config)
     if config.preset and not config.text.data:
         raise InputError("--preset: expected --data, found none")
     path = config.run.run_dir or _default_run_dir(config.text.data)

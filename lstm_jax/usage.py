@@ -18,8 +18,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-
 from lstm_jax.config import flag_of
 from lstm_jax.errors import InputError
 
@@ -104,6 +102,9 @@ def flags_of(kind: Any, default: object = None) -> list[Flag]:  # noqa: ANN401
 
 
 def _walk(kind: Any, default: object, group: str) -> Iterator[Flag]:  # noqa: ANN401
+    import tyro  # here: `cli` says what to do where there is none
+
+    place = typing.get_args(tyro.conf.Positional[int])[1]
     hints = typing.get_type_hints(kind, include_extras=True)
     about = _help_of_fields(kind)
     for field in dataclasses.fields(kind):
@@ -121,11 +122,8 @@ def _walk(kind: Any, default: object, group: str) -> Iterator[Flag]:  # noqa: AN
             about=about.get(field.name, ""),
             group=group,
             metavar=names[0] if names else _metavar(hint),
-            in_place=any(m is _IN_PLACE for m in markers),
+            in_place=any(m is place for m in markers),
         )
-
-
-_IN_PLACE = typing.get_args(tyro.conf.Positional[int])[1]
 
 
 def _bare(hint: Any) -> tuple[Any, list[Any]]:  # noqa: ANN401
@@ -256,8 +254,9 @@ def _with_default(flag: Flag) -> str:
     if flag.is_switch and value is True:
         return f"Turn off: {about[:1].lower()}{about[1:]} (on by default)"
     nothing = value in (None, (), "", False) and not isinstance(value, int | float)
-    if nothing or value is False or value is dataclasses.MISSING or "Default" in about:
+    if nothing or value is False or value is dataclasses.MISSING:
         return about
+    about = about.partition("Default:")[0].strip()  # what it is if nobody says it
     values = value if isinstance(value, tuple) else (value,)
     shown = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
     return f"{about} (default: {shown})".strip()
@@ -286,7 +285,7 @@ def commands_in(folder: Path) -> dict[str, str]:
 
 def listed(commands: Mapping[str, str]) -> str:
     """Commands, a line each."""
-    widest = max(map(len, commands))
+    widest = max(map(len, commands), default=0)
     return "\n".join(f"  {name:<{widest}}  {commands[name]}" for name in commands)
 
 

@@ -47,7 +47,7 @@ PAGES = sorted((ROOT / "experiments").rglob("*.py"))
 
 # The parts a library may be imported in, where they are few.
 IMPORTERS = {
-    "flax": {"nn", "models", "lm", "interop"},
+    "flax": {"cells", "nn", "models", "lm", "interop"},
     "matplotlib": {"report"},
     "tyro": {"cli", "usage", *COMMANDS},
 }

@@ -242,7 +242,7 @@ def test_the_package_lists_its_commands(
 ) -> None:
     commands(words)
     lines = capsys.readouterr().out.splitlines()
-    for name in ("train", "evaluate", "generate", "inspect", "crossval"):
+    for name in ("train", "evaluate", "generate", "inspect", "crossval", "convert"):
         (line,) = (line for line in lines if line.split()[:1] == [name])
         assert len(line.split()) > 3 and "`" not in line
 

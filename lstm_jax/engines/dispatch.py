@@ -210,6 +210,7 @@ def explain_engine(
     hidden: int,
     dtype: DTypeLike = jnp.float32,
     lengths: bool = False,
+    mask: bool = False,
     resets: bool = False,
     reverse: bool = False,
     inputs: bool = True,
@@ -226,10 +227,11 @@ def explain_engine(
         hidden: H, units.
         dtype: type of the weights.
         lengths: whether `lstm` is given lengths.
+        mask: whether it is given a mask.
         resets: whether it is given resets.
         reverse: whether time is walked backwards.
         inputs: False for `unroll_projected`, which a language model uses.
-        masks: whether it is given masks: recurrent dropout or zoneout.
+        masks: whether it is given loop masks: recurrent dropout or zoneout.
         platform: "cpu", "tpu", "cuda" or "rocm"; None for the one JAX uses here. Any
             other is taken to have one device, and of TPUs the one with least VMEM.
         cell: what is repeated.
@@ -244,6 +246,7 @@ def explain_engine(
         rows=rows,
         hidden=hidden,
         lengths=lengths,
+        mask=mask,
         resets=resets,
         reverse=reverse,
         inputs=inputs,

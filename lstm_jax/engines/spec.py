@@ -23,6 +23,7 @@ class RecurrenceSpec:
         rows: B, rows of the batch.
         hidden: H, units.
         lengths: whether rows end early.
+        mask: whether a row's real steps may begin late, or have holes.
         resets: whether sequences begin inside a row.
         reverse: whether time is walked backwards.
         inputs: whether the inputs are there, or only their share of the gates.
@@ -40,6 +41,7 @@ class RecurrenceSpec:
     rows: Size
     hidden: int
     lengths: bool = False
+    mask: bool = False
     resets: bool = False
     reverse: bool = False
     inputs: bool = True

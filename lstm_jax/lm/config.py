@@ -23,6 +23,7 @@ from lstm_jax.config import (
     RegularizerConfig,
     RunConfig,
     Share,
+    ZeroOrMore,
     check_bounds,
     check_cluster,
     check_run,
@@ -38,50 +39,56 @@ PresetName = Literal["shakespeare-3min", "shakespeare-10min", "shakespeare-60min
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(Configuration):
-    """What to learn from."""
+    """Text and vocabulary."""
 
     data: tuple[Path, ...] = ()
-    """Text files to train on, read one after the other; `.gz` is unpacked. Without
-    any, the built-in corpus "hello world"."""
+    """Text files to train on, concatenated; `.gz` and `.xz` are decompressed. Without
+    any, the built-in text "hello world"."""
     vocab: str = "char"
-    """What a symbol is: char (a Unicode character), byte, word, bpe (subwords learned
-    from the text by byte-pair encoding), or a Hugging Face tokenizer.json by its
-    path."""
+    """Unit of the vocabulary: char (Unicode characters), byte, word, bpe (subwords
+    learned by byte-pair encoding), or the path of a Hugging Face tokenizer.json."""
     vocab_size: Count | None = None
-    """Number of symbols of --vocab word or bpe. Default: 4000 beside the characters."""
+    """Vocabulary size for --vocab word or bpe. Default: 4000 plus the characters."""
     validation_fraction: Share = 0.1
-    """Share of the text held out from its end to measure generalization."""
+    """Fraction of the text, taken from its end, that is held out for validation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Configuration):
-    """The network."""
+    """Network."""
 
     layers: Annotated[int, Range(1, 1000)] = 2  # more is a damaged file
-    """Recurrent layers."""
+    """Number of recurrent layers."""
     cell: CellName = "lstm"
-    """What a layer repeats: the textbook LSTM, a GRU, an LSTM with peepholes, or a
-    Mogrifier LSTM of 5 rounds."""
+    """Type of recurrent cell: the textbook LSTM, a GRU, an LSTM with peepholes, a
+    Mogrifier LSTM with 5 rounds, or an LSTM with coupled gates (i = 1 - f)."""
     hidden: Annotated[int, Range(1, 2**20)] | None = None
-    """Units of each layer. Default: by the size of the text and --max-seconds."""
+    """Hidden units per layer. Default: derived from the size of the text and
+    --max-seconds."""
     dropout: Share | None = None
-    """Share of activations dropped between layers and before the softmax. Default: by
-    how often the text will be read."""
+    """Dropout rate between layers and before the softmax. Default: derived from the
+    number of epochs."""
     precision: Precision = "float32"
-    """Type of the arithmetic; with bfloat16, parameters and the cell state stay
-    float32. mixed: in training the factors of matrix products are bfloat16, if the
-    processor multiplies those faster, and all else is float32."""
+    """Floating-point precision. bfloat16 keeps parameters and the cell state in
+    float32; mixed uses bfloat16 only for the factors of matrix products during
+    training, and only on hardware that multiplies them faster."""
     engine: EngineName = "auto"
-    """How the recurrence is run. The results are the same."""
+    """Implementation of the recurrence; the results are the same."""
     remat: bool = False
-    """Train in far less memory, for one more forward pass per step."""
+    """Recompute activations in the backward pass (gradient checkpointing): far less
+    memory at the cost of one more forward pass per step."""
     mogrifier: Annotated[int, Range(0, 100, "0 to 100 rounds")] = 0  # each is code
-    """Rounds in which input and state scale each other before every step of an LSTM
-    (Mogrifier); with an embedding in the place of the first layer's table."""
+    """Number of Mogrifier rounds, in which input and state gate each other before each
+    LSTM step; 0 disables them. Uses an embedding for the first layer."""
     top_only: bool = False
-    """Show the softmax the last layer alone, not the outputs of every layer."""
+    """Feed the softmax from the last layer only, instead of from every layer."""
+    tie_embedding: bool = False
+    """Share one embedding matrix between the input and the softmax, in place of the
+    first layer's table and the softmax's weights; the softmax then reads the last
+    layer only."""
     capped_gate: bool = False
-    """Let input gates of an LSTM be at most 1 - f; with an embedding, as above."""
+    """Cap the input gate of an LSTM at 1 - f, f being the forget gate. Uses an
+    embedding for the first layer."""
 
     @property
     def dtype(self) -> str:
@@ -91,29 +98,31 @@ class ModelConfig(Configuration):
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig(Configuration):
-    """How it learns: Adam on truncated back-propagation through time."""
+    """Optimization: Adam with truncated backpropagation through time."""
 
     batch: Count = 32
-    """Stretches of text read side by side."""
+    """Batch size: sequences processed in parallel."""
     length: Count = 32
-    """Symbols per step through which gradients flow; the state is carried on."""
+    """Sequence length of truncated backpropagation; the state is carried over to the
+    next step."""
     learning_rate: Positive = 4e-3
-    """Peak of the schedule: a linear warm-up, then a linear decay."""
+    """Peak learning rate, reached after a linear warm-up and followed by a linear
+    decay."""
     warmup: Fraction = 0.02
-    """Share of the run in which the learning rate rises."""
+    """Fraction of the run spent on the learning-rate warm-up."""
     final_rate: Fraction = 0.0
-    """The learning rate at the end of the run, as a share of its peak."""
+    """Learning rate at the end of the run, as a fraction of its peak."""
     beta2: Share = 0.99
-    """Adam's memory of squared gradients."""
+    """Adam's decay rate for the second moment."""
     weight_decay: Amount = 0.01
-    """Decoupled weight decay (AdamW), on matrices only."""
+    """Decoupled weight decay (AdamW), applied to matrices only."""
     clip_norm: Amount = 1.0
-    """Largest gradient norm; longer gradients are scaled down to it. 0 is any."""
+    """Clip gradients to this global norm; 0 disables clipping."""
     reset_probability: Share = 0.02
-    """Chance of a stretch to begin a step from the zero state."""
+    """Probability with which a sequence restarts from the zero state at each step."""
     ema: Share = 0.0
-    """Decay of an exponential moving average (EMA) of the weights, 0.999 for example;
-    the average is what is validated and kept. 0 is none."""
+    """Decay of the exponential moving average (EMA) of the weights, e.g. 0.999, which
+    is validated and saved instead of the raw weights; 0 disables it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +138,13 @@ class TrainConfig(Configuration):
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
     preset: PresetName | None = None
-    """Begin with settings made for tiny shakespeare and a budget, and a machine of 2
-    cores, instead of the defaults; other flags still count."""
+    """Start from settings tuned for tiny shakespeare, a time budget and 2 CPU cores
+    instead of the defaults; other flags override them."""
+    from_run: Path | None = None
+    """Fine-tune the model of this run: reuse its network, vocabulary and weights with
+    a fresh optimizer. Characters missing from its vocabulary are added."""
+    sample_every: ZeroOrMore = 0
+    """Print a generated sample after every N validations; 0 disables samples."""
 
 
 HELLO_WORLD_TEXT = "hello world"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 
 import jax
 from rich.console import Console
@@ -9,22 +10,28 @@ from rich.console import Console
 from lstm_jax.data.text import Corpus
 from lstm_jax.data.tokenizers.vocabulary import symbols_of
 from lstm_jax.distributed.mesh import row_mesh
-from lstm_jax.distributed.multihost import is_primary
+from lstm_jax.distributed.multihost import gather_replicated, is_primary
+from lstm_jax.lm.command_line import command_of
 from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig, layers_of
 from lstm_jax.lm.evaluation import evaluate_ids
 from lstm_jax.lm.generation import generate_text
 from lstm_jax.lm.run_directory import RunDirectory
-from lstm_jax.lm.task import Setup, multiplies_rounded
+from lstm_jax.lm.task import Setup, build_model, multiplies_rounded
 from lstm_jax.lm.text_model import TextModel
+from lstm_jax.models.language import LanguageModel
+from lstm_jax.report.activities import activity
+from lstm_jax.report.parameters import parameter_table
 from lstm_jax.report.progress import Progress
 from lstm_jax.report.summary import summarize
 from lstm_jax.storage.files import Fields
 from lstm_jax.training.callbacks import Callback
+from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.trainer import Trained
 
 HELLO_PROMPT = "hel"
 _PROMPT_LENGTH = 32
 _SAMPLE_LENGTH = 400
+_SHOWN_LENGTH = 200  # of a sample while training
 
 
 class Reporter:
@@ -48,13 +55,24 @@ class Reporter:
             f"engine {engine.name} on {self._device} ({engine.reason})"
             f"{_precision(config)}"
         )
+        if config.text.data:
+            model = jax.eval_shape(lambda: build_model(config, setup.vocab))
+            self._say(parameter_table(model))
+        if setup.start is not None and setup.task.evaluate:
+            with activity("validating", self._say):
+                found = setup.task.evaluate(setup.start).values()
+            self._say(
+                f"before any step: val {found['loss']:.4f} "
+                f"(acc {found['accuracy']:.3f})"
+            )
 
-    def progress(self) -> Callback:
-        """Make the callback that shows how far the run is."""
-        items = {"characters": "chars"}.get(self._setup.task.items)
-        return Progress(
-            self._setup.schedule, items or self._setup.task.items, self._say
-        )
+    def callbacks(self) -> list[Callback]:
+        """Make those that show how far the run is, and what it writes by then."""
+        items = self._setup.task.items
+        items = "chars" if items == "characters" else items
+        progress = Progress(self._setup.schedule, items, self._say)
+        every = self._setup.config.sample_every
+        return [progress, *([_Samples(self._setup, every, self._say)] if every else [])]
 
     def interrupted(self, run: RunDirectory | None) -> None:
         """Say what an interrupted run left behind."""
@@ -63,7 +81,7 @@ class Reporter:
                 _draw(run)
             from lstm_jax.report.page.write import try_to_report
 
-            try_to_report(run.path)
+            try_to_report(run.path, command_of(self._setup.config))
         kept = f"; --resume continues {run.path}" if run else "; nothing was kept"
         self._say(f"interrupted{kept}")
 
@@ -76,7 +94,8 @@ class Reporter:
         part = "validation" if corpus.has_validation else "training"
         ids = corpus.validation if corpus.has_validation else corpus.train
         started = time.perf_counter()
-        results = evaluate_ids(best.model, ids, best.vocab)
+        with activity("evaluating", self._say):
+            results = evaluate_ids(best.model, ids, best.vocab)
         timer.final += time.perf_counter() - started
         plain = best.vocab.kind in ("char", "byte")
         each = "" if plain else " per token"
@@ -101,11 +120,13 @@ class Reporter:
             self._say(f"from {HELLO_PROMPT!r}: {HELLO_PROMPT}{made}")
         if run:
             run.write_summary(self._summary(outcome, part, results))
-            run.write_samples(_samples(best, corpus))
-            _draw(run)
+            with activity("writing samples", self._say):
+                run.write_samples(_samples(best, corpus))
+            _draw(run, config.text.vocab)
             from lstm_jax.lm.looking import try_to_report_text
 
-            try_to_report_text(run, best, corpus)
+            with activity("writing the report", self._say):
+                try_to_report_text(run, best, corpus)
             self._say(f"kept in {run.path}; to look at: {run.path / 'report.html'}")
 
     def _summary(
@@ -125,6 +146,31 @@ class Reporter:
         self._console.print(text, markup=False)
 
 
+class _Samples(Callback):
+    """Shows what the model writes after every so many validations.
+
+    Args:
+        setup: what the run is made of.
+        every: validations from sample to sample.
+        say: is handed a line of text.
+    """
+
+    def __init__(self, setup: Setup, every: int, say: Callable[[str], None]) -> None:
+        self._setup, self._every, self._say, self._count = setup, every, say, 0
+
+    def on_validation(self, row: HistoryRow, model: LanguageModel) -> None:
+        """Continue the first line of what was held out."""
+        self._count += 1
+        if self._count % self._every:
+            return
+        setup = self._setup
+        model = jax.device_put(gather_replicated(model), jax.local_devices()[0])
+        now = TextModel(setup.config, setup.vocab, model)
+        prompt = _prompt(now, setup.corpus)
+        made = generate_text(now, prompt, _SHOWN_LENGTH, temperature=0.8, seed=row.step)
+        self._say(f"--- step {row.step:,}\n{prompt}{made}\n---")
+
+
 def _precision(config: TrainConfig) -> str:
     """What came of --precision mixed."""
     if config.model.precision != "mixed":
@@ -136,8 +182,7 @@ def _precision(config: TrainConfig) -> str:
 
 def _samples(trained: TextModel, corpus: Corpus) -> str:
     """Drawn continuations and a greedy one of the first line of what was held out."""
-    ids = corpus.validation if corpus.has_validation else corpus.train
-    prompt = trained.vocab.decode(ids[:_PROMPT_LENGTH]).replace("\ufffd", "")
+    prompt = _prompt(trained, corpus)
     parts = []
     for temperature in (0.8, 1.0, 0.0):
         made = generate_text(trained, prompt, _SAMPLE_LENGTH, temperature=temperature)
@@ -145,8 +190,14 @@ def _samples(trained: TextModel, corpus: Corpus) -> str:
     return "\n".join(parts)
 
 
-def _draw(run: RunDirectory) -> None:
-    # Matplotlib takes as long to import as JAX: runs that keep nothing do without.
-    from lstm_jax.report.curves import draw_curves
+def _prompt(trained: TextModel, corpus: Corpus) -> str:
+    ids = corpus.validation if corpus.has_validation else corpus.train
+    text = trained.vocab.decode(ids[:_PROMPT_LENGTH]).replace("\ufffd", "")
+    return "" if trained.vocab.unknown(text) else text
 
-    draw_curves(run.history.read(), run.path / "curves.png")
+
+def _draw(run: RunDirectory, vocab: str) -> None:
+    # Matplotlib takes as long to import as JAX: runs that keep nothing do without.
+    from lstm_jax.report.curves import draw_curves, unit_of_text
+
+    draw_curves(run.history.read(), run.path / "curves.png", unit_of_text(vocab))

@@ -24,6 +24,8 @@ from lstm_jax.lm.task import build_optimizer, check_machine, loss_of, set_up
 from lstm_jax.lm.training import train_text
 from lstm_jax.metrics.classification import ClassificationSums
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.report.activities import activity
+from lstm_jax.report.progress import Progress
 from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.cross_validation import (
     CrossValidation,
@@ -167,12 +169,15 @@ def _one_by_one(
         run = RunDirectory(fold_folder(kept, fold)) if kept else None
         if run:
             run.path.mkdir(parents=True, exist_ok=True)
-        trained = train_text(setup, run, callbacks=[stop], compiled=compiled)
+        name = f"seed {config.run.seed}, fold {fold + 1} of {folds}"
+        progress = Progress(setup.schedule, log=log, lines=False, name=name)
+        trained = train_text(setup, run, callbacks=[progress, stop], compiled=compiled)
         stop.check(
             f"fold {fold + 1} of {folds} is not finished; "
             + (_GOES_ON if kept else "of those before there is what was printed")
         )
-        outcome = _tested(trained.model, job.vocab, text, test)
+        with activity(f"{name}: testing", log):
+            outcome = _tested(trained.model, job.vocab, text, test)
         seconds = trained.timer.seconds()
         log(_summary(config, fold, folds, outcome) + f", trained in {seconds:.1f} s")
         return outcome
@@ -194,7 +199,7 @@ def _all_at_once(
     @functools.cache
     def models() -> list[LanguageModel]:
         started = time.perf_counter()
-        found = train_jointly(jobs, [stop], folder)
+        found = train_jointly(jobs, [stop], folder, log)
         stop.check(
             "no fold is finished, since they train together; "
             + (_GOES_ON if folder else "nothing was kept")
@@ -213,7 +218,9 @@ def _all_at_once(
             first: int = n * folds,
         ) -> FoldOutcome:
             place = first + fold
-            outcome = _tested(models()[place], jobs[place].vocab, text, test)
+            model = models()[place]
+            with activity("testing", log):
+                outcome = _tested(model, jobs[place].vocab, text, test)
             log(_summary(run, fold, folds, outcome))
             return outcome
 

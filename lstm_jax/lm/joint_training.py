@@ -7,7 +7,7 @@ by itself, up to rounding.
 
 import dataclasses
 import shutil
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import jax
@@ -20,6 +20,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.task import build_optimizer, first_state, schedule_of, text_task
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.report.progress import Progress
 from lstm_jax.training.callbacks import Callback
 from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.ensemble import members_of
@@ -43,6 +44,7 @@ def train_jointly(
     jobs: Sequence[Job],
     callbacks: Sequence[Callback] = (),
     folder: Path | None = None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> list[LanguageModel]:
     """The last model of every job, in their order.
 
@@ -54,6 +56,7 @@ def train_jointly(
         callbacks: see `train_model`; one that ends the training ends that of all.
         folder: where each program keeps its state, in a folder of its own; with
             `run.resume` each goes on from there, bit for bit.
+        log: is handed a line of text if nothing is said for long.
 
     Raises:
         InputError: the length of the run is given in seconds, which mean something
@@ -67,7 +70,7 @@ def train_jointly(
     trained = dict[int, LanguageModel]()
     for n, places in enumerate(groups.values()):
         kept = folder / f"{_KEPT}{n + 1}" if folder else None
-        models = _train([jobs[k] for k in places], callbacks, kept)
+        models = _train([jobs[k] for k in places], callbacks, kept, log)
         trained.update(zip(places, models, strict=True))
     return [trained[k] for k in range(len(jobs))]
 
@@ -85,19 +88,25 @@ def _shape(job: Job) -> Hashable:
 
 
 def _train(
-    jobs: Sequence[Job], callbacks: Sequence[Callback], folder: Path | None
+    jobs: Sequence[Job],
+    callbacks: Sequence[Callback],
+    folder: Path | None,
+    log: Callable[[str], None],
 ) -> list[LanguageModel]:
     """Train the jobs of one shape."""
     config = jobs[0].config
     task, optimizer = _joint_task(jobs), build_optimizer(config)
+    schedule = schedule_of(config, task.steps_per_epoch)
+    name = f"{len(jobs)} models as one program"
+    progress = Progress(schedule, log=log, lines=False, name=name)
     trained = train_model(
         task,
         lambda: _joint_state(jobs),
-        schedule_of(config, task.steps_per_epoch),
+        schedule,
         CompiledSteps(task.loss, optimizer, train_steps_jointly),
         dataclasses.replace(config.run, evaluations=0, patience=None, devices=1),
         folder=folder,
-        callbacks=callbacks,
+        callbacks=[*callbacks, progress],
     )
     return members_of(trained.model)
 

@@ -18,6 +18,7 @@ from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.lm.sizing import fit_to, step_operations
 from lstm_jax.storage.lock import locked
 
+_SHOWN = 20  # new characters in a note
 Begun = tuple[TrainConfig, Corpus, Vocabulary, RunDirectory | None]
 Begin = Callable[[TrainConfig, contextlib.ExitStack], Begun]
 
@@ -33,6 +34,11 @@ def refuse_changes(kept: TrainConfig, asked: TrainConfig) -> None:
                     f"--resume: expected {flag_of(field.name)} as the run has it, "
                     f"{was}, found {now}"
                 )
+    if kept.from_run != asked.from_run:
+        raise InputError(
+            f"--resume: expected --from as the run has it, {kept.from_run}, "
+            f"found {asked.from_run}"
+        )
     if kept.run.seed != asked.run.seed:
         raise InputError(
             f"--resume: expected --seed {kept.run.seed}, found {asked.run.seed}"
@@ -55,9 +61,12 @@ def begin_run(
     if claim:
         claim.check()
     if text.data:
+        known = open_run(config.from_run).vocab() if config.from_run else None
         survey = survey_files(
-            text.data, text.vocab, text.validation_fraction, text.vocab_size
+            *(text.data, text.vocab, text.validation_fraction, text.vocab_size, known)
         )
+        if known and len(survey.vocab) > len(known):
+            print(_added(known, survey.vocab))
         fitted = _fitted(config, survey.train_size)
         run = _open(claim, held)
         assert run, "a run on files has a directory by default"
@@ -84,6 +93,12 @@ def begin_run(
     return fitted, corpus, vocab, run
 
 
+def _added(before: Vocabulary, now: Vocabulary) -> str:
+    names = now.names()[len(before) :]
+    shown = " ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
+    return f"note: {len(names)} new characters beside the {len(before)} known: {shown}"
+
+
 def _claim(config: TrainConfig) -> Claim | None:
     """The folder of a new run, if it is to be kept."""
     if config.run.run_dir is None:
@@ -91,7 +106,7 @@ def _claim(config: TrainConfig) -> Claim | None:
     return Claim(
         config.run.run_dir,
         overwrite=config.run.overwrite,
-        spare=config.text.data,
+        spare=(*config.text.data, *filter(None, [config.from_run])),
         resumes=True,
     )
 

@@ -56,7 +56,7 @@ def engine_of(config: TrainConfig) -> EngineChoice:
             rows=config.optimizer.batch,
             hidden=config.model.hidden,
             dtype=config.model.dtype,
-            inputs=not cell.projects,
+            inputs=config.model.tie_embedding or not cell.projects,
             masks=config.regularizer.in_loop,
             cell=cell,
         )
@@ -92,13 +92,16 @@ def build_model(config: TrainConfig, vocab: Vocabulary) -> LanguageModel:
         remat=model.remat,
         regularizer=config.regularizer,
         top_only=model.top_only,
+        tie_embedding=model.tie_embedding,
         cell=cell_of(model),
     )
 
 
-def first_state(config: TrainConfig, vocab: Vocabulary) -> TrainState:
-    """The state of a run before its first step."""
-    model = build_model(config, vocab)
+def first_state(
+    config: TrainConfig, vocab: Vocabulary, start: LanguageModel | None = None
+) -> TrainState:
+    """The state of a run before its first step, with a new model or with `start`."""
+    model = build_model(config, vocab) if start is None else start
     carry = model.initial_state(config.optimizer.batch)
     key = seed_key(config.run.seed)
     return init_state(model, build_optimizer(config), carry, key)
@@ -136,6 +139,7 @@ class Setup:
         schedule: when the run ends, and the learning rate until then.
         optimizer: the optax chain.
         engine: what runs the recurrence, and why.
+        start: the model to begin with; None for a new one.
     """
 
     config: TrainConfig
@@ -145,19 +149,26 @@ class Setup:
     schedule: Schedule
     optimizer: optax.GradientTransformation
     engine: EngineChoice
+    start: LanguageModel | None = None
 
     def first_state(self) -> TrainState:
         """Make the state before the first step."""
-        return first_state(self.config, self.vocab)
+        return first_state(self.config, self.vocab, self.start)
 
 
-def set_up(config: TrainConfig, corpus: Corpus, vocab: Vocabulary) -> Setup:
+def set_up(
+    config: TrainConfig,
+    corpus: Corpus,
+    vocab: Vocabulary,
+    start: LanguageModel | None = None,
+) -> Setup:
     """Make what a run is made of.
 
     Args:
         config: the settings, which have been through `fit_to`.
         corpus: what to learn from.
         vocab: its vocabulary.
+        start: the model to begin with; None for a new one.
 
     Raises:
         InputError: the engine asked for by name can't run here.
@@ -166,7 +177,7 @@ def set_up(config: TrainConfig, corpus: Corpus, vocab: Vocabulary) -> Setup:
     task = dataclasses.replace(text_task(config, corpus), items=symbols_of(vocab))
     schedule = schedule_of(config, task.steps_per_epoch)
     optimizer = build_optimizer(config)
-    return Setup(config, corpus, vocab, task, schedule, optimizer, engine)
+    return Setup(config, corpus, vocab, task, schedule, optimizer, engine, start)
 
 
 def text_task(config: TrainConfig, corpus: Corpus) -> Task:

@@ -4,6 +4,7 @@ A callback is told of every row of history, and may end the run by saying why.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from lstm_jax.training.history import HistoryRow, out_of_patience
 
@@ -31,6 +32,15 @@ class Callback:
 
         Returns:
             Why the run is to end here, or None.
+        """
+
+    def on_phase(self, phase: str) -> None:
+        """Take note of what the run is at: compiling, training or validating."""
+
+    def on_validation(self, row: HistoryRow, model: Any) -> None:  # noqa: ANN401
+        """Take note of a row that was validated, and of the model as it is.
+
+        The model is valid until this returns.
         """
 
     def end(self) -> None:

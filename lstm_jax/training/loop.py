@@ -26,7 +26,7 @@ from lstm_jax.distributed.mesh import (
     shard_params,
     shard_rows,
 )
-from lstm_jax.distributed.multihost import broadcast_number
+from lstm_jax.distributed.multihost import broadcast_number, primary_decides
 from lstm_jax.errors import InputError
 from lstm_jax.metrics.losses import LossSums
 from lstm_jax.training.compiled import CompiledSteps
@@ -34,6 +34,8 @@ from lstm_jax.training.history import HistoryRow, Metrics
 from lstm_jax.training.schedule import Schedule
 from lstm_jax.training.step import Loss, TrainState
 from lstm_jax.typing import Model
+
+_MOST_VALIDATING = 0.25  # of a time budget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Timer:
     """Seconds of a run: in the loop, and how much of them went where.
 
     `spent` is what was spent before a resume; `final` is the evaluation after the
-    loop, which the loop's own seconds leave out. `saving` is how long checkpoints held
+    loop, which the loop's own seconds leave out. `shortest_evaluation` is one that had
+    nothing to compile, once there were two. `saving` is how long checkpoints held
     up the loop, not how long they were written beside it. No clock that is set changes
     any of these.
     """
@@ -80,6 +83,7 @@ class Timer:
     spent: float = 0.0
     compiling: float = 0.0
     evaluating: float = 0.0
+    shortest_evaluation: float = 0.0
     saving: float = 0.0
     final: float = 0.0
     started: float = dataclasses.field(default_factory=time.perf_counter)
@@ -129,6 +133,7 @@ def fit(
     devices: Devices = None,
     shard_model: bool = False,
     compiled: CompiledSteps | None = None,
+    on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Iterator[tuple[TrainState, HistoryRow]]:
     """Train until the plan is over.
 
@@ -146,6 +151,7 @@ def fit(
         devices: how many to use, or "all"; None for as many as pay.
         shard_model: spread parameters and optimizer state over them.
         compiled: those of this loss and optimizer that another run has compiled.
+        on_phase: is told what it is at: compiling, training, validating.
 
     Yields:
         The state, valid until the generator is resumed, and a line of history.
@@ -174,10 +180,12 @@ def fit(
     # Not of each call by itself: time passes between them too, when a line is read.
     passed = math.floor(schedule.progress(step, now()) * evaluations)
     batches = prepare(step)
+    on_phase("compiling")
     with ThreadPoolExecutor(1) as ahead:
         while timer.running:
             advance, compiling = compiled.for_shapes(state, batches)
             timer.compiling += compiling
+            on_phase("training")
             started = now()
             # The line before was not the last one, however late its reader comes back.
             count = max(
@@ -198,7 +206,11 @@ def fit(
             if not schedule.steps_left(step, seconds, pace):
                 timer.stop()
             mark = math.floor(schedule.progress(step, seconds) * evaluations)
-            due, passed = mark > passed or not timer.running, mark
+            due = mark > passed and has_time_to_validate(timer, schedule, seconds)
+            due = due or not timer.running
+            passed = mark if due else passed
+            if due and task.evaluate:
+                on_phase("validating")
             measured = _validate(task, state.eval_model, timer) if due else ({}, {})
             yield (
                 state,
@@ -217,6 +229,19 @@ def fit(
             )
 
 
+def has_time_to_validate(timer: Timer, schedule: Schedule, seconds: float) -> bool:
+    """Whether a validation leaves most of a time budget to training.
+
+    One that has to wait is made as soon as it does, the last one in any case. Where the
+    number of steps is given, validations are never put off: a run is then repeatable.
+    """
+    if schedule.max_seconds is None:
+        return True
+    left = schedule.max_seconds - seconds
+    share = timer.evaluating <= _MOST_VALIDATING * seconds
+    return primary_decides(share and timer.shortest_evaluation < left)
+
+
 def _validate(task: Task, model: Model, timer: Timer) -> tuple[Metrics, Metrics]:
     """Measure the training data and what was held out, if anything was."""
     if task.evaluate is None:
@@ -225,6 +250,7 @@ def _validate(task: Task, model: Model, timer: Timer) -> tuple[Metrics, Metrics]
     validation = task.evaluate(model).values()
     training = task.evaluate_training(model).values() if task.evaluate_training else {}
     seconds = time.perf_counter() - started
+    timer.shortest_evaluation = min(timer.shortest_evaluation or seconds, seconds)
     if timer.running:
         timer.evaluating += seconds
     else:

@@ -115,6 +115,9 @@ def train_model(
         for state, line in () if over else attempts:
             recorder.append(line)
             ended = tell_all(callbacks, line)
+            if line.val:
+                for callback in callbacks:
+                    callback.on_validation(line, state.eval_model)
             answers = recorder.is_best(line), recorder.is_due(line)
             asked = ended is not None, ended == INTERRUPTED
             stop, interrupted, best, save = settle(asked, answers)
@@ -193,6 +196,11 @@ def _attempts(
 ) -> Iterator[tuple[TrainState, HistoryRow]]:
     """The loop; with --on-nan backoff, the loop again from the last good state."""
     back_off = BackOff(recorder)
+
+    def on_phase(phase: str) -> None:
+        for callback in callbacks:
+            callback.on_phase(phase)
+
     while True:
         scale = broadcast_number(recorder.rate_scale)
         try:
@@ -207,6 +215,7 @@ def _attempts(
                 devices=run.devices,
                 shard_model=run.shard_model,
                 compiled=compiled,
+                on_phase=on_phase,
             )
             return
         except NotFinite as why:

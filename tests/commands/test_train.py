@@ -163,6 +163,31 @@ def test_a_preset_needs_a_text_and_a_name(place: Path) -> None:
     assert_refused(unknown, "--preset: expected one of shakespeare-3min", "found iliad")
 
 
+def test_samples_are_shown_and_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    flags = ("--data", "text.txt", *SMALL, "--epochs", 1, "--evaluations", 2)
+    plain = call("train", *flags, "--run-dir", "plain", cwd=tmp_path)
+    shown = call(
+        *("train", *flags, "--run-dir", "shown", "--sample-every", 2), cwd=tmp_path
+    )
+    assert_done(shown)
+    lines = shown.stdout.splitlines()
+    (start,) = (k for k, line in enumerate(lines) if line.startswith("--- step"))
+    assert lines[start] == f"--- step {STEPS_PER_EPOCH}"
+    assert len(lines[start + 1]) > 50
+    assert "--- step" not in plain.stdout
+    assert re.search(r"^  layer 1 +b \[64\], w_h \[16 x 64\]", plain.stdout, re.M)
+    assert re.search(r"^[\d,]+ parameters$", plain.stdout, re.M)
+    losses = [
+        [
+            (line["train_loss"], line.get("val_loss"))
+            for line in metrics(tmp_path / name)
+        ]
+        for name in ("plain", "shown")
+    ]
+    assert losses[0] == losses[1]
+
+
 def test_help_shows_the_defaults_for_a_text_of_ones_own(tmp_path: Path) -> None:
     shown = call("train", "--help", cwd=tmp_path).stdout
     assert re.search(r"--batch N[^-]*default: 32", shown)

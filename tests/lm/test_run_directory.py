@@ -70,7 +70,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Tra
     run.start(CONFIG, vocab)
     setup = set_up(CONFIG, corpus, vocab)
     reporter = Reporter(setup)
-    outcome = train_text(setup, run, callbacks=[reporter.progress()])
+    outcome = train_text(setup, run, callbacks=[*reporter.callbacks()])
     during = outcome.timer.final  # the validation after the last step
     reporter.finish(outcome, run)
     assert outcome.timer.final > during > 0, "the last evaluation is timed too"

@@ -30,7 +30,7 @@ from lstm_jax.report.run import report_run
 from lstm_jax.training.callbacks import INTERRUPTED, Callback
 from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.history import HistoryFile, HistoryRow
-from lstm_jax.training.loop import Task, Timer, fit
+from lstm_jax.training.loop import Task, Timer, fit, has_time_to_validate
 from lstm_jax.training.optimizer import make_optimizer
 from lstm_jax.training.recorder import open_checkpoints
 from lstm_jax.training.schedule import Schedule
@@ -38,6 +38,7 @@ from lstm_jax.training.states import resume_state
 from lstm_jax.training.step import TrainState, init_state, train_step
 from lstm_jax.training.trainer import Trained, train_model
 from lstm_jax.typing import Model
+from tests.helpers.clocks import tick_by_reading
 from tests.helpers.tiny_runs import StopAfter, assert_same
 
 RATE = 0.05
@@ -153,6 +154,78 @@ def test_the_best_model_is_kept(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["best_step"], summary["steps"], summary["parameters"]) == (8, 12, 3)
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "spent", "shortest", "expected"),
+    [
+        (100.0, 40.0, 10.0, 2.0, True),
+        (100.0, 40.0, 10.1, 2.0, False),  # more than a quarter of the time
+        (100.0, 99.0, 10.0, 2.0, False),  # it would end after the budget
+        (100.0, 0.5, 0.0, 0.0, True),  # the first one
+        (None, 40.0, 39.0, 2.0, True),  # a run of so many steps is repeatable
+    ],
+)
+def test_validations_leave_most_of_a_time_budget_to_training(
+    limit: float | None, seconds: float, spent: float, shortest: float, expected: bool
+) -> None:
+    timer = Timer(evaluating=spent, shortest_evaluation=shortest)
+    schedule = Schedule(1000, limit, RATE, warmup=0.0, final_rate=1.0)
+    assert has_time_to_validate(timer, schedule, seconds) is expected
+
+
+def test_a_validation_that_has_to_wait_is_made_as_soon_as_it_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By this clock: it ticks when it is read, and a step takes a few ticks."""
+    tick_by_reading(monkeypatch)
+    timer, shared = Timer(started=0.0), compiled()
+    rows = []
+
+    def may(timer: Timer, schedule: Schedule, seconds: float) -> bool:
+        return len(rows) != 5
+
+    monkeypatch.setattr("lstm_jax.training.loop.has_time_to_validate", may)
+    loop = fit(
+        regression(lambda model: loss_sums(*jnp.ones(2))),
+        shared.optimizer,
+        first_state(),
+        Schedule(12, 1e6, RATE, warmup=0.0, final_rate=1.0),
+        timer,
+        steps_per_call=1,
+        evaluations=2,
+        compiled=shared,
+    )
+    for _, line in loop:
+        rows.append(line)
+    assert [line.step for line in rows if line.val] == [7, 12]
+
+
+def test_callbacks_are_told_what_a_run_is_at() -> None:
+    told: list[str] = []
+
+    class Told(Callback):
+        def on_phase(self, phase: str) -> None:
+            told.append(phase)
+
+        def on_row(self, row: HistoryRow) -> None:
+            told.append(f"row {row.step}")
+
+        def on_validation(self, row: HistoryRow, model: Model) -> None:
+            assert model["w"].shape == (3,)
+            told.append(f"model {row.step}")
+
+    train_model(
+        regression(lambda model: loss_sums(*jnp.ones(2))),
+        first_state,
+        SCHEDULE,
+        compiled(),
+        settings(evaluations=1),
+        callbacks=[Told()],
+    )
+    assert told[:4] == ["compiling", "training", "row 1", "training"]
+    assert told[-4:] == ["training", "validating", "row 12", "model 12"]
+    assert told.count("validating") == told.count("compiling") == 1
 
 
 def test_no_validation_is_lost_between_calls() -> None:
