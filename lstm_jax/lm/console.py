@@ -78,7 +78,7 @@ class Reporter:
         """Say what an interrupted run left behind."""
         if run and is_primary():
             if run.history.read():
-                _draw(run)
+                _draw(run, self._setup.config.text.vocab)
             from lstm_jax.report.page.write import try_to_report
 
             try_to_report(run.path, command_of(self._setup.config))

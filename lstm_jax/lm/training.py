@@ -71,7 +71,7 @@ def fit_text(
         progress = [Progress(setup.schedule, items)] if shown else []
         trained = train_text(setup, run, callbacks=[*callbacks, *progress])
         if run:
-            _try_to_draw(run)
+            _try_to_draw(run, config.text.vocab)
     return TextModel(config, vocab, trained.model, tuple(trained.history))
 
 
@@ -97,14 +97,14 @@ def _somebody_looks_on() -> bool:
     return interactive or (sys.stdout is not None and sys.stdout.isatty())
 
 
-def _try_to_draw(run: RunDirectory) -> None:
+def _try_to_draw(run: RunDirectory, vocab: str) -> None:
     """Draw the curves, if there is what draws them."""
     try:
-        from lstm_jax.report.curves import draw_curves
+        from lstm_jax.report.curves import draw_curves, unit_of_text
     except ModuleNotFoundError:
         warn("no curves.png: expected matplotlib, found none")
     else:
-        draw_curves(run.history.read(), run.path / "curves.png")
+        draw_curves(run.history.read(), run.path / "curves.png", unit_of_text(vocab))
 
 
 def train_text(
