@@ -5,7 +5,10 @@ one runs every command, and every application, in a process of its own.
 """
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import experiments
 from lstm_jax.config import RegularizerConfig
 from lstm_jax.decoding.autoregressive import generate_ids
 from lstm_jax.decoding.config import SamplingConfig
@@ -23,6 +27,7 @@ from lstm_jax.nn.layers import StackedLSTM
 from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.optimizer import make_optimizer
 from lstm_jax.training.step import init_state, train_steps
+from tests.helpers.commands import environment
 from tests.models.test_any_cell import NETWORKS
 
 
@@ -146,3 +151,62 @@ def test_ids_are_made_and_scored_as_ever() -> None:
     assert [a.dtype.name for a in beams] == ["int32", "int32", "float32"]
     assert found.dtype == expected.dtype
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+# The slow part: processes of their own.
+
+ENVIRONMENTS: dict[str, dict[str, str]] = {
+    "float64": {"JAX_ENABLE_X64": "1"},
+    "ranks": {"JAX_NUMPY_RANK_PROMOTION": "raise"},
+    "nans": {"JAX_DEBUG_NANS": "1"},
+    "no compilation": {"JAX_DISABLE_JIT": "1"},
+    "narrow": {"COLUMNS": "4"},
+    "ascii": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "homeless": {"HOME": "", "JAX_COMPILATION_CACHE_DIR": ""},
+}
+TINY = ("--layers", 1, "--hidden", 8, "--batch", 2, "--length", 8)
+APPLICATIONS = sorted(
+    path.parent.name for path in Path(experiments.__path__[0]).glob("*/__main__.py")
+)
+
+
+def process(module: str, *given: object, **variables: str) -> None:
+    """Run a module to its end, which has to be a good one."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, given)],
+        env=environment() | variables,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, f"{module}: {done.stderr[-2000:]}"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_command_works(name: str, tmp_path: Path) -> None:
+    """And models go from a process with the switch to one without, and back."""
+    switch = ENVIRONMENTS[name]
+    text, run, usual = (tmp_path / part for part in ("text.txt", "run", "usual"))
+    text.write_text("the cat sat on the mat. \u00e4 " * 9, encoding="utf-8")
+    given = ("--data", text, *TINY)
+    process("lstm_jax.train", *given, "--epochs", 1, "--run-dir", usual)
+    process("lstm_jax.train", *given, "--epochs", 1, "--run-dir", run, **switch)
+    process("lstm_jax.train", "--run-dir", run, "--resume", "--epochs", 2, **switch)
+    process("lstm_jax.train", "--run-dir", usual, "--resume", "--epochs", 2, **switch)
+    folds = ("--data", text, "--hidden", 8, "--folds", 2, "--epochs", 1)
+    process("lstm_jax.crossval", *folds, "--run-dir", tmp_path / "folds", **switch)
+    for variables, path in ((switch, run), (switch, usual), ({}, run)):
+        process("lstm_jax.evaluate", path, "--dynamic", "--json", **variables)
+        process("lstm_jax.inspect", path, "--json", **variables)
+        for how in (("--top-p", 0.9), ("--beam", 2, "--stop", "at", ".")):
+            process("lstm_jax.generate", path, "--length", 9, *how, **variables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["float64", "ranks", "nans"])
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_every_application_works(application: str, name: str, tmp_path: Path) -> None:
+    given = ("--smoke", "--run-dir", tmp_path / "run")
+    process(f"experiments.{application}", *given, **ENVIRONMENTS[name])

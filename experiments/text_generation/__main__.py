@@ -408,7 +408,7 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a text file, found none")
     found = {}
-    for run_dir in sorted(options.run_dir.glob("seed-*")):
+    for run_dir in _runs_in(options.run_dir):
         trained = lstm_jax.lm.load_text(run_dir)
         text = read_text([options.data], trained.config.text.vocab)
         found[run_dir.name] = lstm_jax.evaluate_text(trained, text)
@@ -417,16 +417,24 @@ def evaluate(options: EvaluateOptions) -> None:
             for protocol, scores in found[run_dir.name].items()
         )
         print(f"{run_dir.name}: loss, nats per symbol: {losses}")
-    if not found:
-        raise lstm_jax.InputError(f"{options.run_dir}: expected a run, found no seeds")
     if options.json:
         print(json.dumps(found))
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The runs of all seeds, or the folder itself if it is a run of lstm_jax.train."""
+    seeds = sorted(folder.glob("seed-*"))
+    if not seeds and (folder / "vocab.json").exists():
+        return [folder]
+    if not seeds:
+        raise lstm_jax.InputError(f"{folder}: expected a run, found no seeds")
+    return seeds
 
 
 def predict(options: PredictOptions) -> None:
     """Print the beginning and what the first model makes of it."""
     check_bounds(options)
-    trained = lstm_jax.lm.load_text(options.run_dir / "seed-0")
+    trained = lstm_jax.lm.load_text(_runs_in(options.run_dir)[0])
     made = lstm_jax.generate_text(
         trained,
         options.prompt,

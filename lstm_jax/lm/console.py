@@ -77,6 +77,8 @@ class Reporter:
     def interrupted(self, run: RunDirectory | None) -> None:
         """Say what an interrupted run left behind."""
         if run and is_primary():
+            if run.history.read():
+                _draw(run, self._setup.config.text.vocab)
             from lstm_jax.report.page.write import try_to_report
 
             try_to_report(run.path, command_of(self._setup.config))

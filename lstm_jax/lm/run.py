@@ -45,8 +45,18 @@ def refuse_changes(kept: TrainConfig, asked: TrainConfig) -> None:
         )
 
 
-def begin_run(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
-    """Read the text and open a new run; nothing is written before all was checked."""
+def begin_run(
+    config: TrainConfig,
+    held: contextlib.ExitStack,
+    given: str | bytes = HELLO_WORLD_TEXT,
+) -> Begun:
+    """Read the text and open a new run; nothing is written before all was checked.
+
+    Args:
+        config: the settings.
+        held: what is to be closed when the run is over.
+        given: the text, if there are no files.
+    """
     text, claim = config.text, _claim(config)
     if claim:
         claim.check()
@@ -64,7 +74,7 @@ def begin_run(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
         corpus = encode_files(text.data, survey, run.corpus_path)
     else:
         corpus, vocab = encode_text(
-            HELLO_WORLD_TEXT, text.vocab, text.validation_fraction, text.vocab_size
+            given, text.vocab, text.validation_fraction, text.vocab_size
         )
         fitted = _fitted(config, corpus.train_size)
         run = _open(claim, held)

@@ -23,6 +23,7 @@ from lstm_jax.lm.task import (
 )
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.ops.seeds import seed_key
+from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.loop import Timer
 from lstm_jax.training.recorder import RunRecorder, open_checkpoints
 from lstm_jax.training.step import init_state
@@ -30,11 +31,21 @@ from lstm_jax.training.step import init_state
 
 @dataclasses.dataclass(frozen=True)
 class TextModel:
-    """A trained model with all that is needed to use it."""
+    """A trained model with all that is needed to use it.
+
+    Attributes:
+        config: its settings.
+        vocab: symbols and ids.
+        model: the network.
+        history: what was measured while it was trained, if that was just now.
+    """
 
     config: TrainConfig
     vocab: Vocabulary
     model: LanguageModel
+    history: tuple[HistoryRow, ...] = dataclasses.field(
+        default=(), repr=False, compare=False
+    )
 
     def __str__(self) -> str:
         """Say what it is."""

@@ -1,34 +1,110 @@
 """Training a language model on a text: a run from its first step to its best model."""
 
+import contextlib
+import dataclasses
+import sys
 from collections.abc import Sequence
 
+import numpy as np
+
 from lstm_jax.data.text import encode_text
+from lstm_jax.errors import InputError, warn
 from lstm_jax.lm.config import TrainConfig, check
-from lstm_jax.lm.run_directory import RunDirectory, refuse_links
+from lstm_jax.lm.run import Begun, begin_run, continue_run, refuse_changes
+from lstm_jax.lm.run_directory import RunDirectory, open_run, refuse_links
 from lstm_jax.lm.sizing import fit_to
 from lstm_jax.lm.task import Setup, set_up
 from lstm_jax.lm.text_model import TextModel
+from lstm_jax.report.progress import Progress
 from lstm_jax.training.callbacks import Callback
 from lstm_jax.training.compiled import CompiledSteps
 from lstm_jax.training.history import HistoryRow
+from lstm_jax.training.tensorboard import require_tensorboard
 from lstm_jax.training.trainer import Trained, train_model
 
 
-def fit_text(text: str, config: TrainConfig | None = None) -> TextModel:
+def fit_text(
+    text: str | bytes,
+    config: TrainConfig | None = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+    show: bool | None = None,
+) -> TextModel:
     """Train a language model on a text.
+
+    On a CPU all cores that pay are used, if JAX has not been used before.
+
+    Args:
+        text: what to learn; bytes where the vocabulary is one of bytes.
+        config: the settings. With a `run_dir` the run is kept there, as that of the
+            command is: settings, text, history, checkpoints, `curves.png`; `resume`
+            continues it and `overwrite` replaces it.
+        callbacks: are told of every line of history, and may end the run.
+        show: print how far it is; None: where somebody looks on, in a notebook, an
+            interactive session or a terminal.
+
+    Returns:
+        The best model by validation loss. Its `history` has what was measured.
 
     Raises:
         InputError: the text is too short, or a setting makes no sense.
     """
     config = config or TrainConfig()
     check(config)
-    given = config.text
-    corpus, vocab = encode_text(
-        text, given.vocab, given.validation_fraction, given.vocab_size
+    if not isinstance(text, str) and config.text.vocab != "byte":
+        raise InputError(f"text: expected a str, found {type(text).__name__}")
+    if config.cluster.coordinator is not None:
+        raise InputError("--coordinator: expected none, for fit_text is one process")
+    if config.run.run_dir is None and (config.run.resume or config.run.tensorboard):
+        flag = "--resume" if config.run.resume else "--tensorboard"
+        raise InputError(f"{flag}: expected --run-dir, found none")
+    if config.run.tensorboard:
+        require_tensorboard()
+    own = dataclasses.replace(config.text, data=())
+    config = dataclasses.replace(config, text=own)
+    with contextlib.ExitStack() as held:
+        begin = _go_on if config.run.resume else begin_run
+        config, corpus, vocab, run = begin(config, held, text)
+        setup = set_up(config, corpus, vocab)
+        shown = _somebody_looks_on() if show is None else show
+        items = setup.task.items
+        progress = [Progress(setup.schedule, items)] if shown else []
+        trained = train_text(setup, run, callbacks=[*callbacks, *progress])
+        if run:
+            _try_to_draw(run, config.text.vocab)
+    return TextModel(config, vocab, trained.model, tuple(trained.history))
+
+
+def _go_on(config: TrainConfig, held: contextlib.ExitStack, text: str | bytes) -> Begun:
+    """Continue the run of the same text and settings in `run_dir`."""
+    assert config.run.run_dir, "fit_text has asked for it"
+    kept = open_run(config.run.run_dir).config()
+    corpus, _ = encode_text(
+        text, kept.text.vocab, kept.text.validation_fraction, kept.text.vocab_size
     )
-    config = fit_to(config, corpus.train_size - 1)
-    trained = train_text(set_up(config, corpus, vocab))
-    return TextModel(config, vocab, trained.model)
+    asked = fit_to(config, corpus.train_size - 1)
+    same = dataclasses.replace(asked.text, data=kept.text.data)
+    refuse_changes(kept, dataclasses.replace(asked, text=same))
+    begun = continue_run(dataclasses.replace(kept, run=config.run), held)
+    if not np.array_equal(begun[1].ids, corpus.ids):
+        raise InputError(f"{config.run.run_dir}: expected the text of the run")
+    return begun
+
+
+def _somebody_looks_on() -> bool:
+    """Whether this is a notebook, an interactive session or a terminal."""
+    interactive = hasattr(sys, "ps1") or "ipykernel" in sys.modules
+    return interactive or (sys.stdout is not None and sys.stdout.isatty())
+
+
+def _try_to_draw(run: RunDirectory, vocab: str) -> None:
+    """Draw the curves, if there is what draws them."""
+    try:
+        from lstm_jax.report.curves import draw_curves, unit_of_text
+    except ModuleNotFoundError:
+        warn("no curves.png: expected matplotlib, found none")
+    else:
+        draw_curves(run.history.read(), run.path / "curves.png", unit_of_text(vocab))
 
 
 def train_text(

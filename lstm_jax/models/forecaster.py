@@ -80,6 +80,7 @@ class ForecastModel(nnx.Module):
         self.w_out = nnx.Param(jnp.zeros(shape, jnp.float32))
         self.b_out = nnx.Param(jnp.zeros(len(levels), jnp.float32))
 
+    @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
         past: Past,

@@ -297,7 +297,6 @@ class LanguageModel(nnx.Module):
         return jax.tree.map(lambda a: a.astype(self.dtype), params)
 
 
-@jax.numpy_rank_promotion("allow")
 def with_more_symbols(model: LanguageModel, symbols: int, like: int) -> LanguageModel:
     """A model of more symbols, the new ones as one that it has.
 
@@ -328,6 +327,7 @@ def with_more_symbols(model: LanguageModel, symbols: int, like: int) -> Language
     return wider
 
 
+@jax.numpy_rank_promotion("allow")
 def language_loss(
     model: LanguageModel, states: States, batch: dict[str, Array], key: PRNGKey | None
 ) -> tuple[LossSums, States]:

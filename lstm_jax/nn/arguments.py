@@ -18,8 +18,9 @@ from jax.typing import ArrayLike
 
 from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.cells.protocol import Cell, Params, State
+from lstm_jax.typing import Size
 
-Shape = tuple[int, ...]
+Shape = tuple[Size, ...]
 
 
 class Sequences(NamedTuple):
@@ -227,7 +228,7 @@ def _of(given: Any) -> tuple[dataclasses.Field, ...]:  # noqa: ANN401
     return dataclasses.fields(given)
 
 
-def _read_lengths(who: str, given: object, batch: Shape, steps: int) -> Array:
+def _read_lengths(who: str, given: object, batch: Shape, steps: Size) -> Array:
     """Lengths [B]; those that are known already are between 0 and T."""
     lengths = _whole(who, "lengths", given, flags=False)
     if lengths.shape != batch:

@@ -250,6 +250,7 @@ def interrupted(
     assert "--resume" in stdout.splitlines()[-1]
     found = metrics(path)
     assert found[-1]["ended"] == "interrupted"
+    assert (path / "curves.png").exists()
     steps = {saved.name for saved in (path / "checkpoints").iterdir()}
     assert str(found[-1]["step"]) in steps
     return found
