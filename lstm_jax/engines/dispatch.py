@@ -21,8 +21,13 @@ from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.engine import run_native, unsupported_by_native
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
-from lstm_jax.engines.spec import RecurrenceSpec, explicit_sharding, inside_shard_map
-from lstm_jax.typing import Hidden
+from lstm_jax.engines.spec import (
+    RecurrenceSpec,
+    explicit_sharding,
+    has_symbols,
+    inside_shard_map,
+)
+from lstm_jax.typing import Hidden, Size
 
 AUTO = "auto"
 _FEW = 64  # steps times rows, for which it does not pay to pack the weights
@@ -52,6 +57,7 @@ class Engine:
             seconds, so it is asked of an engine that is to run, and of no other.
         takes_inputs: it takes xs and `LSTMParams` in the place of z and w_h.
         takes_masks: it lets regularizers into the loop.
+        takes_symbols: it can be exported for any number of steps and rows.
     """
 
     run_of: Callable[[Cell], Run | None]
@@ -60,6 +66,7 @@ class Engine:
     why_absent: Callable[[], str | None] = _is_there
     takes_inputs: bool = False
     takes_masks: bool = False
+    takes_symbols: bool = False
 
     def lacks(self, spec: RecurrenceSpec) -> str | None:
         """Why it can't run a request; None if it can."""
@@ -67,6 +74,8 @@ class Engine:
             return f"has no loop for the cell {spec.cell.name}"
         if spec.masks and not self.takes_masks:
             return _NO_MASKS
+        if has_symbols(spec) and not self.takes_symbols:
+            return "needs to know steps and rows; found symbols"
         return self.unsupported(spec)
 
 
@@ -86,11 +95,16 @@ def _scan(cell: Cell) -> Run:
 
 
 ENGINES: dict[str, Engine] = {
-    "fused": Engine(_fused, "the fastest one of XLA's own, on every platform"),
+    "fused": Engine(
+        _fused,
+        "the fastest one of XLA's own, on every platform",
+        takes_symbols=True,
+    ),
     "scan": Engine(
         _scan,
         "the reference, with every cell and forward mode",
         takes_masks=True,
+        takes_symbols=True,
     ),
     "native": Engine(
         _lstm_only(run_native),
@@ -189,8 +203,8 @@ def _automatic_on_cpu(spec: RecurrenceSpec) -> tuple[str, str]:
 def explain_engine(
     engine: str = AUTO,
     *,
-    steps: int,
-    rows: int,
+    steps: Size,
+    rows: Size,
     hidden: int,
     dtype: DTypeLike = jnp.float32,
     lengths: bool = False,
@@ -206,8 +220,8 @@ def explain_engine(
 
     Args:
         engine: the name `lstm` is given.
-        steps: T, time steps.
-        rows: B, rows of the batch.
+        steps: T, time steps; a number, or a symbol of `jax.export`.
+        rows: B, rows of the batch, likewise.
         hidden: H, units.
         dtype: type of the weights.
         lengths: whether `lstm` is given lengths.

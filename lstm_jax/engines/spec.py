@@ -6,6 +6,7 @@ import jax
 
 from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.protocol import Cell
+from lstm_jax.typing import Size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,8 +16,8 @@ class RecurrenceSpec:
     Attributes:
         platform: "cpu", "tpu", "cuda" or "rocm".
         dtype: type of the weights and of the arithmetic.
-        steps: T, time steps.
-        rows: B, rows of the batch.
+        steps: T, time steps; a number, or a symbol of `jax.export`.
+        rows: B, rows of the batch, likewise.
         hidden: H, units.
         lengths: whether rows end early.
         mask: whether a row's real steps may begin late, or have holes.
@@ -32,8 +33,8 @@ class RecurrenceSpec:
 
     platform: str
     dtype: str
-    steps: int
-    rows: int
+    steps: Size
+    rows: Size
     hidden: int
     lengths: bool = False
     mask: bool = False
@@ -45,6 +46,11 @@ class RecurrenceSpec:
     devices: int = 1
     explicit: bool = False
     cell: Cell = LSTM_CELL
+
+
+def has_symbols(spec: RecurrenceSpec) -> bool:
+    """Whether a size is a symbol, in a program that is exported for any."""
+    return not (isinstance(spec.steps, int) and isinstance(spec.rows, int))
 
 
 def inside_shard_map() -> bool:

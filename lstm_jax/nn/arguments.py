@@ -18,8 +18,9 @@ from jax.typing import ArrayLike
 
 from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.cells.protocol import Cell, Params, State
+from lstm_jax.typing import Size
 
-Shape = tuple[int, ...]
+Shape = tuple[Size, ...]
 
 
 class Sequences(NamedTuple):
@@ -48,7 +49,7 @@ class Sequences(NamedTuple):
         hs = jnp.swapaxes(hs, 0, 1) if self.time_last else hs
         if len(self.batch) == 1:
             return hs
-        steps = len(self.inputs)
+        steps = self.inputs.shape[0]
         shape = (*self.batch, steps) if self.time_last else (steps, *self.batch)
         return hs.reshape(*shape, hs.shape[-1])
 
@@ -66,7 +67,7 @@ class Sequences(NamedTuple):
         def joined(mask: Array) -> Array:
             if mask.shape[1:-1] != self.batch:
                 return mask
-            return mask.reshape(len(mask), -1, mask.shape[-1])
+            return mask.reshape(mask.shape[0], -1, mask.shape[-1])
 
         return jax.tree.map(joined, masks)
 
@@ -227,7 +228,7 @@ def _of(given: Any) -> tuple[dataclasses.Field, ...]:  # noqa: ANN401
     return dataclasses.fields(given)
 
 
-def _read_lengths(who: str, given: object, batch: Shape, steps: int) -> Array:
+def _read_lengths(who: str, given: object, batch: Shape, steps: Size) -> Array:
     """Lengths [B]; those that are known already are between 0 and T."""
     lengths = _whole(who, "lengths", given, flags=False)
     if lengths.shape != batch:
@@ -271,7 +272,8 @@ def _check_shape(
 def _joined(array: Array, batch: Shape, time_last: bool) -> Array:
     """[T, *batch, N] or [*batch, T, N] to [T, B, N]."""
     if len(batch) > 1:
-        steps = array.shape[-2] if time_last else len(array)
-        shape = (-1, steps) if time_last else (steps, -1)
+        steps = array.shape[-2 if time_last else 0]
+        rows = math.prod(batch)
+        shape = (rows, steps) if time_last else (steps, rows)
         array = array.reshape(*shape, array.shape[-1])
     return jnp.swapaxes(array, 0, 1) if time_last else array

@@ -38,6 +38,7 @@ from lstm_jax.typing import (
     LayerHidden,
     LayerInputs,
     PRNGKey,
+    Size,
 )
 
 Held = Any  # an nnx.Param, an nnx.List of them, or None
@@ -176,7 +177,7 @@ class LSTM(nnx.Module):
         return without_noise("LSTM", outcome) if noisy and key is None else outcome
 
     def regularize(
-        self, key: PRNGKey | None, w_h: jax.Array, steps: tuple[int, ...]
+        self, key: PRNGKey | None, w_h: jax.Array, steps: tuple[Size, ...]
     ) -> tuple[jax.Array, LoopMasks | None]:
         """The recurrent weights and the masks for one reading of [T, B] = `steps`."""
         rates = self.regularizer

@@ -266,7 +266,7 @@ def _walk(
     way: Way,
 ) -> tuple[Hidden, State]:
     """Run an engine, with lengths and resets as the masks it takes."""
-    valid = real_steps(given.lengths, len(given.inputs))
+    valid = real_steps(given.lengths, given.inputs.shape[0])
     holes = given.mask is not None
     if given.mask is not None:
         valid = given.mask if valid is None else valid & given.mask
