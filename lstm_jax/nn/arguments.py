@@ -238,7 +238,7 @@ def _read_lengths(who: str, given: object, batch: Shape, steps: Size) -> Array:
             f"found {list(lengths.shape)}"
         )
     if not isinstance(lengths, jax.core.Tracer) and lengths.is_fully_addressable:
-        values = np.asarray(lengths)
+        values = np.asarray(given)  # before 64 bits were made 32
         wrong = values[(values < 0) | (values > steps)]
         if wrong.size:
             raise ValueError(
@@ -249,11 +249,14 @@ def _read_lengths(who: str, given: object, batch: Shape, steps: Size) -> Array:
 
 def _whole(who: str, name: str, given: object, flags: bool = True) -> Array:
     """An array of whole numbers, or of truth values for `flags`."""
-    array = jnp.asarray(given)
     kinds = (jnp.integer, jnp.bool_) if flags else (jnp.integer,)
+    wanted = f"{name} of {'bool or ' if flags else ''}whole numbers"
+    try:
+        array = jnp.asarray(given)
+    except (TypeError, ValueError):  # text, or rows of several lengths
+        raise ValueError(f"{who}: expected {wanted}, found {given!r:.60}") from None
     if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds) and array.size:
-        wanted = "bool or whole numbers" if flags else "whole numbers"
-        raise ValueError(f"{who}: expected {name} of {wanted}, found {array.dtype}")
+        raise ValueError(f"{who}: expected {wanted}, found {array.dtype}")
     return array
 
 
