@@ -110,6 +110,7 @@ Count = Int[Array, ""]
 PRNGKey = Key[Array, ""]
 PRNGKeys = Key[Array, " B"]
 
+Size = Any  # of an axis: an int, or a symbol of jax.export
 Model = Any  # a pytree of parameters, an NNX module for one
 Carry = Any  # what a task hands from batch to batch: states, or ()
 Batch = Any  # a pytree of arrays

@@ -222,8 +222,8 @@ def explain_engine(
 
     Args:
         engine: the name `lstm` is given.
-        steps: T, time steps.
-        rows: B, rows of the batch.
+        steps: T, time steps; a number, or a symbol of `jax.export`.
+        rows: B, rows of the batch, likewise.
         hidden: H, units.
         dtype: type of the weights.
         lengths: whether `lstm` is given lengths.

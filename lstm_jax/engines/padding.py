@@ -45,9 +45,10 @@ def sequence_starts(
     if not reverse:
         return starts
     # The next real step that is walked from, seen from each: whether it is a start.
-    steps = jnp.arange(len(valid))[:, None]
-    next_real = jax.lax.cummin(jnp.where(valid, steps, len(valid)), reverse=True)
-    next_real = jnp.roll(next_real, -1, axis=0).at[-1].set(len(valid))
+    count = valid.shape[0]
+    steps = jnp.arange(count)[:, None]
+    next_real = jax.lax.cummin(jnp.where(valid, steps, count), reverse=True)
+    next_real = jnp.roll(next_real, -1, axis=0).at[-1].set(count)
     padded = jnp.concatenate([starts, jnp.zeros_like(starts[:1])])
     return jnp.take_along_axis(padded, next_real, axis=0) & valid
 

@@ -19,8 +19,8 @@ class RecurrenceSpec:
     Attributes:
         platform: "cpu", "tpu", "cuda" or "rocm".
         dtype: type of the weights and of the arithmetic.
-        steps: T, time steps.
-        rows: B, rows of the batch.
+        steps: T, time steps; a number, or a symbol of `jax.export`.
+        rows: B, rows of the batch, likewise.
         hidden: H, units.
         lengths: whether rows end early.
         mask: whether a row's real steps may begin late, or have holes.

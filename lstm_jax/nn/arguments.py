@@ -49,7 +49,7 @@ class Sequences(NamedTuple):
         hs = jnp.swapaxes(hs, 0, 1) if self.time_last else hs
         if len(self.batch) == 1:
             return hs
-        steps = len(self.inputs)
+        steps = self.inputs.shape[0]
         shape = (*self.batch, steps) if self.time_last else (steps, *self.batch)
         return hs.reshape(*shape, hs.shape[-1])
 
@@ -67,7 +67,7 @@ class Sequences(NamedTuple):
         def joined(mask: Array) -> Array:
             if mask.shape[1:-1] != self.batch:
                 return mask
-            return mask.reshape(len(mask), -1, mask.shape[-1])
+            return mask.reshape(mask.shape[0], -1, mask.shape[-1])
 
         return jax.tree.map(joined, masks)
 
@@ -238,7 +238,7 @@ def _read_lengths(who: str, given: object, batch: Shape, steps: Size) -> Array:
             f"found {list(lengths.shape)}"
         )
     if not isinstance(lengths, jax.core.Tracer) and lengths.is_fully_addressable:
-        values = np.asarray(lengths)
+        values = np.asarray(given)  # before 64 bits were made 32
         wrong = values[(values < 0) | (values > steps)]
         if wrong.size:
             raise ValueError(
@@ -249,11 +249,14 @@ def _read_lengths(who: str, given: object, batch: Shape, steps: Size) -> Array:
 
 def _whole(who: str, name: str, given: object, flags: bool = True) -> Array:
     """An array of whole numbers, or of truth values for `flags`."""
-    array = jnp.asarray(given)
     kinds = (jnp.integer, jnp.bool_) if flags else (jnp.integer,)
+    wanted = f"{name} of {'bool or ' if flags else ''}whole numbers"
+    try:
+        array = jnp.asarray(given)
+    except (TypeError, ValueError):  # text, or rows of several lengths
+        raise ValueError(f"{who}: expected {wanted}, found {given!r:.60}") from None
     if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds) and array.size:
-        wanted = "bool or whole numbers" if flags else "whole numbers"
-        raise ValueError(f"{who}: expected {name} of {wanted}, found {array.dtype}")
+        raise ValueError(f"{who}: expected {wanted}, found {array.dtype}")
     return array
 
 
@@ -272,7 +275,8 @@ def _check_shape(
 def _joined(array: Array, batch: Shape, time_last: bool) -> Array:
     """[T, *batch, N] or [*batch, T, N] to [T, B, N]."""
     if len(batch) > 1:
-        steps = array.shape[-2] if time_last else len(array)
-        shape = (-1, steps) if time_last else (steps, -1)
+        steps = array.shape[-2 if time_last else 0]
+        rows = math.prod(batch)
+        shape = (rows, steps) if time_last else (steps, rows)
         array = array.reshape(*shape, array.shape[-1])
     return jnp.swapaxes(array, 0, 1) if time_last else array

@@ -397,15 +397,17 @@ class StackedLSTM(nnx.Module):
 
 def _widths(hidden: int | Sequence[int], count: int | None) -> tuple[int, ...]:
     """The width of every layer."""
-    if not isinstance(hidden, Sequence):
+    if isinstance(hidden, int):
         if count is None:
             raise ValueError("StackedLSTM: expected num_layers, or a width for each")
+        if count < 1:
+            raise ValueError(f"StackedLSTM: expected 1 layer or more, got {count}")
         hidden = (hidden,) * count
     elif count not in (None, len(hidden)):
         raise ValueError(
             f"StackedLSTM: expected {count} widths, one for each layer, "
             f"found {len(hidden)}"
         )
-    if not hidden:
+    if len(hidden) == 0:
         raise ValueError("StackedLSTM: expected 1 layer or more, got 0")
-    return tuple(hidden)
+    return tuple(map(int, hidden))

@@ -91,6 +91,18 @@ def refused(message: str, call: Callable) -> Any:  # noqa: ANN401
             lambda: lstm(PARAMS, XS, lengths=[1.0, 2.0, 0.5, 0.0]),
         ),
         refused(
+            "lstm: expected lengths from 0 to T = 5, found 1099511627776",
+            lambda: lstm(PARAMS, XS, lengths=np.array([1, 2, 2**40, 0])),
+        ),
+        refused(
+            "lstm: expected mask of bool or whole numbers, found [[1], [1, 0]]",
+            lambda: lstm(PARAMS, XS, mask=[[1], [1, 0]]),
+        ),
+        refused(
+            "StackedLSTM: expected 1 layer or more, got -1",
+            lambda: StackedLSTM(D, H, -1, rngs=nnx.Rngs(0)),
+        ),
+        refused(
             "lstm: expected lengths of whole numbers, found bool",
             lambda: lstm(PARAMS, XS, lengths=[True, True, True, True]),
         ),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -17,6 +18,7 @@ import pytest
 from flax import nnx
 
 from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.engines.dispatch import explain_engine
 from lstm_jax.nn.layers import LSTM, Bidirectional, StackedLSTM
 from lstm_jax.nn.recurrence import lstm, unroll
 from tests.helpers.reference_lstm import Array, assert_close, random_case
@@ -419,3 +421,27 @@ def test_initial_parameters_of_ones_own(cell: str) -> None:
     kept = make("LSTM", cell=cell, kernel_init=options["kernel_init"])
     plain = make("LSTM", cell=cell)
     assert_close((kept.w_h[...], kept.b[...]), (plain.w_h[...], plain.b[...]), 0)
+
+
+# Exported programs.
+
+
+@pytest.mark.parametrize("engine", ["auto", "scan"])
+def test_exported_for_any_batch_and_length(engine: str) -> None:
+    """With lengths, a mask and resets; "auto" is an engine that can."""
+    layer = make("Bidirectional", engine=engine)
+
+    def along(xs: Array, lengths: Array, mask: Array) -> Array:
+        return layer(xs, lengths=lengths, mask=mask, resets=mask)[0]
+
+    rows, steps = jax.export.symbolic_shape("rows, steps")
+    types = (
+        jax.ShapeDtypeStruct((rows, steps, D), "float32"),
+        jax.ShapeDtypeStruct((rows,), "int32"),
+        jax.ShapeDtypeStruct((rows, steps), bool),
+    )
+    exported = jax.export.export(jax.jit(along))(*types)
+    given = XS, LENGTHS, RESETS
+    assert_close(exported.call(*given), jax.jit(along)(*given), 2e-6)
+    with pytest.raises(ValueError, match="needs to know steps and rows; found symbols"):
+        explain_engine("native", steps=steps, rows=rows, hidden=H)
