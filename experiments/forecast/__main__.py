@@ -72,7 +72,7 @@ class Options(RunOptions):
             series, in rows or in columns.
         smoke: run in seconds, on a generated sample.
         validate: score the last points of the training part, to choose settings by.
-        origins: the points held out of a CSV file are so many horizons.
+        origins: number of forecast horizons held out at the end of each series.
         frame: what a forecast looks at, and how far ahead it reaches.
         hidden: units of each LSTM.
         layers: of each LSTM.
