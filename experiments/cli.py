@@ -1,6 +1,7 @@
 """What the applications' commands share: learn, evaluate, predict."""
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import lstm_jax
 from experiments.runs import RunOptions, kept_options, refuse_changes
+from lstm_jax import InputError
 from lstm_jax.cli import parse, peek, require_package
 
 _NOT_SHOWN = ("run_dir", "overwrite", "resume", "tensorboard")
@@ -38,16 +40,18 @@ def run_experiment(
         The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    about = [(description or "").split("\n\n")[0]]
+    about = [(description or "").split("\n\n")[0], "With what a run has left:"]
     about += [f"    python -m experiments.{name} {verb} --help" for verb in verbs]
     text = "\n\n".join(about)
     kind, work = learn
     if words and words[0] in verbs:
         kind, work = verbs[words[0]]
-        text = (kind.__doc__ or "").split("\n\n")[0]
+        text = inspect.cleandoc(kind.__doc__ or "").split("\n\nArgs:")[0]
         name, words = f"{name} {words[0]}", words[1:]
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
     options = parse(kind, name, text, words, kept, package="experiments")
+    if isinstance(options, RunOptions) and options.fetch:
+        options = _with_fetched(name, options)
     if kept is not None:
         refuse_changes(kept, options)
     if isinstance(options, RunOptions):
@@ -56,6 +60,25 @@ def run_experiment(
         with lstm_jax.report.activity("evaluating", None):
             return work(options)
     return work(options)
+
+
+def _with_fetched(name: str, options: RunOptions) -> RunOptions:
+    """The options with the benchmark's data, which are fetched unless they are there.
+
+    Raises:
+        InputError: other data are named, too; or see `fetch`.
+    """
+    from experiments.fetch import fetch_for
+
+    given: dict[str, Any] = {"data": getattr(options, "data", None), "smoke": False}
+    given["smoke"] = getattr(options, "smoke", False)
+    for flag, value in given.items():
+        if value:
+            raise InputError(f"--fetch: expected no --{flag} beside it")
+    paths = tuple(fetch_for(name))
+    several = isinstance(given["data"], tuple)
+    changes: dict[str, Any] = {"data": paths if several else paths[0], "fetch": False}
+    return dataclasses.replace(options, **changes)
 
 
 @dataclasses.dataclass(frozen=True)

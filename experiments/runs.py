@@ -52,6 +52,9 @@ class RunOptions(Configuration):
     """Floating-point precision. mixed uses bfloat16 only for the factors of matrix
     products, and only on hardware that multiplies them faster. Default: float32, or
     that of the preset."""
+    fetch: bool = False
+    """Use the benchmark's data as --data, downloaded into data/ unless they are there;
+    `python -m experiments.fetch` lists data sets and licences."""
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
 

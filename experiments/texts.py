@@ -16,9 +16,10 @@ from lstm_jax.data import (
     read_table,
     unpacked_name,
 )
-from lstm_jax.storage import replace_file
+from lstm_jax.storage import replace_file, writing
 
 STDIN = Path("-")
+TEXT = "text"  # the column of texts, unless another is asked for
 _TABLES = (".csv", ".tsv")
 
 
@@ -73,13 +74,15 @@ def _names_a_file(word: str) -> bool:
 def read_texts(path: Path, text_column: str, otherwise: str | None = None) -> list[str]:
     """The texts of a table, or the lines of another file, as many as there are.
 
-    The standard input is a table if its first line names the column.
+    The standard input is a table if its first line names the column, or if another
+    column than usual is asked for.
 
     Raises:
         InputError: the file is missing or no text, or the table has no such column.
     """
     text = text_of(path, otherwise)
-    if not is_table(path) or (path == STDIN and not _has_column(text, text_column)):
+    plain = path == STDIN and text_column == TEXT and not _has_column(text, TEXT)
+    if plain or not is_table(path):
         return [line.strip() for line in plain_lines(text)] if text else []
     return [cell for (cell,) in columns_of(path, text, (text_column,))[1]]
 
@@ -170,11 +173,21 @@ def write_rows(
 
 
 def write_text(out: Path | None, text: str) -> None:
-    """Write a text into a file, whole or not at all, or to the standard output."""
+    """Write a text into a file, whole or not at all, or to the standard output.
+
+    A pipe or a device, /dev/stdout for one, is written to and not replaced.
+
+    Raises:
+        InputError: it could not be written.
+    """
+    raw = text.encode(errors="backslashreplace")
     if out is None or out == STDIN:
         sys.stdout.write(text)
+    elif out.exists() and not out.is_file():
+        with writing(out), open(out, "wb") as file:
+            file.write(raw)
     else:
-        replace_file(out, text.encode(errors="backslashreplace"))
+        replace_file(out, raw)
 
 
 def check_out(out: Path | None) -> None:

@@ -1,6 +1,6 @@
 """The commands: `python -m lstm_jax` lists them, `python -m lstm_jax train` runs one.
 
-Each is a module too, `python -m lstm_jax.train`.
+Each is a module too, `python -m lstm_jax.train`; and `lstm-jax train` is the same.
 """
 
 import importlib
@@ -35,5 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     return importlib.import_module(f"lstm_jax.{words[0]}").main(words[1:])
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run as a program: `lstm-jax`, once the package is installed."""
     cli.run_command(main)
+
+
+if __name__ == "__main__":
+    run()

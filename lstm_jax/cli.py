@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from lstm_jax.config import expanded
-from lstm_jax.errors import InputError, Interrupted, device_trouble, warn
-from lstm_jax.usage import SPELLED, flags_of, help_text, refuse_mistakes
-
 try:
     import tyro
 except ModuleNotFoundError:
     raise SystemExit("error: the commands need tyro: pip install tyro") from None
+
+from lstm_jax.config import expanded
+from lstm_jax.errors import InputError, Interrupted, device_trouble, warn
+from lstm_jax.usage import SPELLED, flags_of, help_text, joined, refuse_mistakes
 
 Options = TypeVar("Options")
 # What the library does without, and the commands do not.
@@ -57,7 +57,7 @@ def parse(
         cli = functools.partial(
             *(tyro.cli, kind),
             prog=program,
-            args=_by_their_fields(words),
+            args=_by_their_fields(joined(flags, words)),
             config=_STYLE,
         )
         found = cli() if default is None else cli(default=default)
@@ -105,12 +105,13 @@ def peek(
 
     Whatever else is on the command line is left to `parse`, --help too.
     """
-    refuse_mistakes(flags_of(kind), argv, others=True)
+    flags = flags_of(kind)
+    refuse_mistakes(flags, argv, others=True)
     with _in_one_line():
         found, _ = tyro.cli(
             kind,
             prog=f"python -m {package}.{command}",
-            args=_by_their_fields(argv),
+            args=_by_their_fields(joined(flags, argv)),
             config=_STYLE,
             add_help=False,
             return_unknown_args=True,
@@ -145,6 +146,18 @@ def require_package(name: str, purpose: str) -> None:
         raise InputError(
             f"{purpose}: expected the package {name}, found none; pip install {name}"
         )
+
+
+@contextlib.contextmanager
+def unless_refused(lost: str) -> Iterator[None]:
+    """Go on without what can't be written, into a folder that is read-only for one.
+
+    What was found out is printed all the same; a note says what is lost, and why.
+    """
+    try:
+        yield
+    except (OSError, InputError) as error:
+        warn(f"{lost}: {error}")
 
 
 def run_command(command: Callable[[], int | None]) -> None:

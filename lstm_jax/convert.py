@@ -6,6 +6,9 @@ folder of a run. What TARGET is its ending says, or --to: lstm_jax, torch, keras
 nnx, haiku, equinox or onnx. Both are run on random input, and what was converted is
 printed with the largest error between them. Nothing in a file is executed, and nothing
 is overwritten.
+
+A text generator, the folder of its run, becomes a program with --to numpy (a folder),
+c, html (a page for a browser) or stablehlo (for JAX alone).
 """
 
 import dataclasses
@@ -32,6 +35,8 @@ class ConvertOptions:
     """Which layers, where SOURCE has several; the message names them."""
     keep_biases: bool = False
     """Keep both biases of an LSTM of PyTorch in our file, bit for bit."""
+    int8: bool = False
+    """Write weights of eight bits into a file of C; a page has them always."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.to,
         name=options.name,
         keep_biases=options.keep_biases,
+        int8=options.int8,
     ):
         print(line)
 

@@ -5,9 +5,9 @@ precision, recall and F1 averaged over the characters, under two protocols: wind
 reads consecutive windows of 256 characters, each from the zero state; stream reads the
 whole text once and carries its state. With --dynamic it also goes on learning from what
 it has read (dynamic evaluation), a protocol of its own. RUN_DIR/confusion.png shows
-what each character was taken for (stream). Without --data the text that the run held
-out is scored, or its training text if nothing was. What the numbers mean is in
-docs/evaluation.md.
+what each character was taken for (stream), confusion-NAME.png that of another text.
+Without --data the text that the run held out is scored, or its training text if nothing
+was. What the numbers mean is in docs/evaluation.md.
 """
 
 import dataclasses
@@ -36,7 +36,6 @@ _ROWS = (
     ("calibration_error", "calibration error"),
 )
 _AVERAGES = ("micro", "macro", "weighted")
-_PICTURE = "confusion.png"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for protocol, each in found.items()
     }
     _show(source, cards, symbols_of(trained.vocab))
-    _draw(cards["stream"], names, source, options.run_dir / _PICTURE)
+    with cli.unless_refused("no confusion matrix"):
+        _draw(cards["stream"], names, source, options.run_dir / _picture(options))
     if options.json:
         print(json.dumps({"source": source, **cards}))
 
@@ -97,6 +97,11 @@ def _text(options: EvaluateOptions, trained: "TextModel") -> tuple[str, "np.ndar
     if corpus.has_validation:
         return "the held-out text", corpus.validation
     return "the training text", corpus.train
+
+
+def _picture(options: EvaluateOptions) -> str:
+    """Its name; that of another text leaves the run's own alone."""
+    return f"confusion-{options.data.name}.png" if options.data else "confusion.png"
 
 
 def _corpus(options: EvaluateOptions, trained: "TextModel") -> "Corpus":
@@ -148,10 +153,7 @@ def _draw(card: "Fields", names: Sequence[str], source: str, path: Path) -> None
         print(f"no confusion matrix: {len(names)} different symbols are too many")
         return
     matrix = np.array(card["confusion"])
-    try:
-        draw_confusion(matrix, names, path, f"{source}, stream")
-    except OSError as error:
-        raise InputError(f"{path}: expected to write there: {error}") from None
+    draw_confusion(matrix, names, path, f"{source}, stream")
     print(f"confusion matrix in {path}")
 
 

@@ -15,10 +15,14 @@ their layers and their batches are batch-major, [B, T, ...]. The annotations are
 while the tests run and cost nothing otherwise. `*n` stands for any leading dimensions.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key
+from numpy.typing import NDArray
+
+Size = Any  # of T or B: a whole number, or a symbol of `jax.export`
 
 # One step of the cell: any leading dimensions, none included.
 StepInput = Float[Array, "*n D"]
@@ -39,6 +43,14 @@ BatchInputs = Float[Array, "B T D"]
 BatchHidden = Float[Array, "B T H"]
 BatchFlags = Bool[Array, "B T"]
 
+# What callers may give: any number of batch axes, and lists or arrays of NumPy's.
+AnyInputs = Float[Array, "T *B D"] | NDArray[Any]
+AnyHidden = Float[Array, "T *B H"]
+LayerInputs = Float[Array, "*B T D"] | NDArray[Any]
+LayerHidden = Float[Array, "*B T H"]
+AnyLengths = Int[Array, "*B"] | NDArray[Any] | Sequence[Any]
+AnyFlags = Bool[Array, "..."] | Int[Array, "..."] | NDArray[Any] | Sequence[Any]
+
 # Attention, batch first: queries over keys [B, S, A] and values [B, S, C].
 Queries = Float[Array, "B T A"]
 Keys = Float[Array, "B S A"]
@@ -52,6 +64,7 @@ GateBias = Float[Array, " G"]
 
 # Time series, batch first like the layers that read them.
 Past = Float[Array, "B P"]
+Covariates = Float[Array, "B R C"]
 Future = Float[Array, "B F"]
 Quantiles = Float[Array, "B F Q"]
 Forecasts = Float[Array, "E B F Q"]

@@ -47,11 +47,20 @@ PAGES = sorted((ROOT / "experiments").rglob("*.py"))
 
 # The parts a library may be imported in, where they are few.
 IMPORTERS = {
-    "flax": {"nn", "models", "lm", "interop"},
+    "flax": {"cells", "nn", "models", "lm", "interop"},
     "matplotlib": {"report"},
     "tyro": {"cli", "usage", *COMMANDS},
 }
-WITHOUT_JAX = {"data", "config", "cli", "usage", "errors", "_lazy", *COMMANDS}
+WITHOUT_JAX = {
+    "data",
+    "config",
+    "cli",
+    "usage",
+    "repeated_flags",
+    "errors",
+    "_lazy",
+    *COMMANDS,
+}
 HEAVY = {"jax", "jaxlib", "flax", "optax", "matplotlib"}
 
 

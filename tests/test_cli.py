@@ -34,7 +34,7 @@ class Few:
         ("--help", Few()),
         ("--hidden -3 --no-variational -h --resume", Few(resume=True)),
         ("--data a b --hidden 3", Few(data=(Path("a"), Path("b")))),
-        ("--run_dir=x --data c --run-dir y", Few((Path("c"),), Path("y"))),
+        ("--run_dir=x --data c", Few((Path("c"),), Path("x"))),
         ("--run-dir=~/x", Few(run_dir=Path.home() / "x")),
         ("--data --resume", Few(resume=True)),
     ],
@@ -242,7 +242,7 @@ def test_the_package_lists_its_commands(
 ) -> None:
     commands(words)
     lines = capsys.readouterr().out.splitlines()
-    for name in ("train", "evaluate", "generate", "inspect", "crossval"):
+    for name in ("train", "evaluate", "generate", "inspect", "crossval", "convert"):
         (line,) = (line for line in lines if line.split()[:1] == [name])
         assert len(line.split()) > 3 and "`" not in line
 
@@ -316,3 +316,65 @@ def test_xla_out_of_memory_is_a_trouble_of_the_device() -> None:
     with pytest.raises(RuntimeError) as raised:
         jnp.zeros(2**46).block_until_ready()
     assert "--batch" in (device_trouble(raised.value) or "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Many:
+    """Options of every kind."""
+
+    run_dir: cli.RunDir
+    data: tuple[Path, ...] = ()
+    stop: tuple[str, ...] = ()
+    rates: tuple[float, ...] = ()
+    hidden: int | None = None
+    prompt: str = ""
+    json: bool = False
+    learning_rate: float = 0.1
+    part: Part = dataclasses.field(default_factory=Part)
+
+
+def many(**given: object) -> Many:
+    return Many(Path("run"), **given)  # pyrefly: ignore
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--data", "a", "--data", "b"], many(data=(Path("a"), Path("b")))),
+        (["--stop=a", "--stop", "b", "c"], many(stop=("a", "b", "c"))),
+        (["--stop", "--json", "--stop", "b"], many(json=True, stop=("b",))),
+        (["--rates", "-1", "--rates=-2.5"], many(rates=(-1.0, -2.5))),
+        (["--hidden", "3", "--json", "--json"], many(hidden=3, json=True)),
+        (["--hidden", "3", "--hidden=3"], many(hidden=3)),
+        (["--prompt", "- a b", "--stop", "- x", "--json"], None),
+        (["--learning-rate", "1e-3", "--learning_rate=1e-3"], many(learning_rate=1e-3)),
+        (["--devices", "all"], many(part=Part(devices="all"))),
+    ],
+)
+def test_a_flag_given_twice_loses_nothing(
+    words: list[str], expected: Many | None
+) -> None:
+    expected = expected or many(prompt="- a b", stop=("- x",), json=True)
+    assert cli.parse(Many, "train", "", ["run", *words]) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--hidden 3 --hidden 4", "--hidden: expected one value, found 3 and 4"),
+        ("--prompt a --prompt=b", "--prompt: expected one value, found a and b"),
+        ("--cell-name gru --cell_name lstm", "--cell-name: expected one value, found"),
+        ("--stop=-a --stop b", "--stop: expected it once, found it twice"),
+        ("--json --no-json", "--no-json: expected it or --json, found both"),
+    ],
+)
+def test_a_flag_given_twice_with_two_values_is_refused(
+    words: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        cli.parse(Many, "train", "", ["run", *words.split()])
+
+
+def test_a_flag_given_twice_counts_in_the_first_pass() -> None:
+    found = cli.peek(Few, "train", "--data a --hidden 3 --data b --rate 1".split())
+    assert found == Few(data=(Path("a"), Path("b")))

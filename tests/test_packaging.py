@@ -1,6 +1,5 @@
 """What is built and said for people who install the package."""
 
-import importlib
 import os
 import re
 import subprocess
@@ -73,6 +72,13 @@ def test_the_wheel_has_all_of_the_library_and_nothing_else(
     words = ["-m", "lstm_jax.generate", "--help"]
     done = run(words, tmp_path / "empty", tmp_path / "installed")
     assert done.returncode == 0 and "RUN_DIR" in done.stdout
+
+
+def test_the_command_that_is_installed_is_there() -> None:
+    module, _, function = PROJECT["scripts"]["lstm-jax"].partition(":")
+    code = f"import {module} as it, sys; sys.argv[1:] = ['nothing']; it.{function}()"
+    done = run(["-c", code], ROOT, ROOT)
+    assert done.returncode == 2 and done.stderr.startswith("error: expected one of tr")
 
 
 def test_an_index_shows_a_page_without_broken_links(built: Path) -> None:
@@ -195,7 +201,7 @@ def test_packages_that_draw_are_asked_for_before_training(
         assert not (tmp_path / "run").exists()
 
     def command() -> None:
-        importlib.import_module("matplotlib.figure")
+        raise ModuleNotFoundError("no such module", name="matplotlib.figure")
 
     with pytest.raises(SystemExit) as ended:
         cli.run_command(command)

@@ -33,7 +33,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -43,9 +43,9 @@ from experiments.anomaly.config import DetectorConfig
 from experiments.anomaly.data import (
     Series,
     describe_benchmark,
-    points_of,
     read_benchmark,
 )
+from experiments.anomaly.lines import LineSpec, points_of
 from experiments.anomaly.scoring import Report, report_on
 from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
@@ -53,6 +53,7 @@ from experiments.results import DataFile, Result, write_result
 from experiments.runs import RunOptions, begun, check_options
 from lstm_jax.cli import run_command
 from lstm_jax.config import Positive, RunConfig, check_bounds
+from lstm_jax.data import decode_table
 from lstm_jax.training import interruptible
 
 NAME = "anomaly"
@@ -107,11 +108,13 @@ class PredictOptions:
         run_dir: folder of a training run.
         data: a file of lines timestamp,value; - is the standard input.
         alarm: score from which on a point is an alarm. Default: that of the run.
+        lines: how they are read.
     """
 
     run_dir: RunDir
     data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CSV")]
     alarm: Positive | None = None
+    lines: LineSpec = dataclasses.field(default_factory=LineSpec)
 
 
 def generated() -> list[Series]:
@@ -243,11 +246,12 @@ def predict(options: PredictOptions) -> None:
     stream = Stream(detector.models)
     print("timestamp,value,score,alarm", flush=True)
     name = "standard input" if options.data == Path("-") else str(options.data)
-    for point in points_of(lines_of(options.data), name):
+    for point in points_of(lines_of(options.data), name, options.lines):
         verdict = stream.judge(point.seconds, point.value)
         flag = int(verdict.news >= alarm)
         score = f"{verdict.score:.4f}"
-        print(f"{point.time},{point.value:.10g},{score},{flag}", flush=True)
+        time = f'"{point.time}"' if "," in point.time else point.time
+        print(f"{time},{point.value:.10g},{score},{flag}", flush=True)
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
@@ -258,12 +262,16 @@ def lines_of(path: Path) -> Iterator[bytes]:
         yield from sys.stdin.buffer
         return
     try:
-        file: IO[bytes] = path.open("rb")
+        file = path.open("rb")
     except OSError as error:
         raise lstm_jax.InputError(
             f"{path}: expected a CSV file, found: {error.strerror}"
         ) from None
     with file:
+        if file.peek(4)[:4].startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, UTF-32
+            text = decode_table(file.read(), path)
+            yield from (line.encode() for line in text.split("\n"))
+            return
         yield from file
 
 

@@ -7,20 +7,19 @@ A benchmark is laid out as NAB is: `data/GROUP/NAME.csv` of timestamps and value
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
 import json
 import lzma
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.anomaly.lines import points_of, seconds_of
 from experiments.results import DataFile
 from lstm_jax import InputError
 
@@ -32,14 +31,6 @@ _UNREADABLE = (
 )
 Window = tuple[int, int]  # first and last point
 Contents = dict[str, bytes]
-
-
-class Point(NamedTuple):
-    """A line of a table: the time as it was written, in seconds, and the value."""
-
-    time: str
-    seconds: float
-    value: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,63 +119,6 @@ def read_points(
     return seconds, values
 
 
-def points_of(lines: Iterable[bytes], name: str) -> Iterator[Point]:
-    """Read `timestamp,value`, line by line as they come.
-
-    A first line of neither a time nor a value is a heading; empty lines are none.
-
-    Args:
-        lines: of the table.
-        name: of the file, for the message.
-
-    Raises:
-        InputError: naming the line.
-    """
-    first = True
-    for number, raw in enumerate(lines, 1):
-        line = raw.decode("utf-8-sig", "replace").strip()
-        if not line:
-            continue
-        time, _, value = line.partition(",")
-        is_heading, first = first and not _is_number(value), False
-        try:
-            seconds = _seconds(time)
-        except ValueError:
-            if is_heading:
-                continue
-            raise InputError(
-                f"{name}: line {number}: expected a time like 2014-04-01 00:05:00, "
-                f"found {time!r:.60}"
-            ) from None
-        yield Point(time, seconds, _number(value, f"{name}: line {number}"))
-
-
-def _seconds(time: str) -> float:
-    """Seconds since 1970, of a time that has no zone as if it were UTC."""
-    moment = datetime.datetime.fromisoformat(time.strip())
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return moment.timestamp()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(text: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or abs(value) > 1e150:
-        raise InputError(f"{place}: expected a finite value, found {text!r:.60}")
-    return value
-
-
 def _contents(path: Path) -> Contents:
     """The files of a benchmark by their names inside of it."""
     try:
@@ -222,7 +156,7 @@ def _positions(
     """Windows of times as windows of points."""
     try:
         assert isinstance(windows, list)
-        ends = [tuple(_seconds(time[:19]) for time in window) for window in windows]
+        ends = [tuple(seconds_of(time[:19]) for time in window) for window in windows]
         found = [tuple(int(np.flatnonzero(seconds == s)[0]) for s in e) for e in ends]
         pairs = [(first, last) for first, last in found]
         assert all(first <= last for first, last in pairs)

@@ -1,1 +1,1 @@
-"""How fast it is, and how it scales."""
+"""How fast it is, how it scales, and how exactly weights are converted."""

@@ -10,7 +10,8 @@ Protocol  Official: sMAPE, MASE (m = 24) and OWA at the one origin the competiti
           training points, which --validate scores; then the model is trained on all
           training points, and the test part is scored once.
 Command   python -m experiments.forecast --data FOLDER
-          python -m experiments.forecast --data my.csv --horizon 24 --seasons 24 168
+          python -m experiments.forecast --data my.csv --horizon 24
+          python -m experiments.forecast --data my.csv --target load --covariates price
           python -m experiments.forecast --resume --run-dir RUN_DIR
           python -m experiments.forecast evaluate RUN_DIR --data my.csv
           python -m experiments.forecast predict RUN_DIR my.csv
@@ -33,16 +34,38 @@ import tyro
 import lstm_jax
 from experiments.cli import command_line, run_experiment
 from experiments.forecast.baseline import baseline_scores
-from experiments.forecast.metrics import score_intervals, score_points
+from experiments.forecast.data import (
+    Data,
+    Scaling,
+    Series,
+    check_asked,
+    choose_window,
+    read_own,
+)
+from experiments.forecast.metrics import (
+    score_intervals,
+    score_points,
+    weights_of,
+    worded,
+)
 from experiments.known_data import described
 from experiments.results import Result, describe_file, write_result
 from experiments.runs import RunOptions, begun, check_options
 from lstm_jax.cli import run_command
-from lstm_jax.config import CellName, OneOrMore, Positive, RunConfig, check_bounds
+from lstm_jax.config import (
+    CellName,
+    OneOrMore,
+    Positive,
+    RunConfig,
+    check_bounds,
+    flag_of,
+    read_section,
+)
 from lstm_jax.data import (
+    Panel,
+    SeriesSpec,
     WindowSpec,
     all_positive,
-    check_window_spec,
     hold_out,
     need_points,
     read_series,
@@ -57,7 +80,6 @@ if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not w
     from lstm_jax.models import ModelSpec
     from lstm_jax.training import TrainState
 
-Series = dict[str, np.ndarray]
 Word = tyro.conf.Positional[Path]
 M4_FILES = ("Hourly-train.csv", "Hourly-test.csv")
 NAME = "forecast"
@@ -73,7 +95,10 @@ class Options(RunOptions):
         smoke: run in seconds, on a generated sample.
         validate: score the last points of the training part, to choose settings by.
         origins: number of forecast horizons held out at the end of each series.
-        frame: what a forecast looks at, and how far ahead it reaches.
+        table: how a CSV file is read, where it does not say it itself.
+        frame: what a forecast looks at, and how far ahead it reaches. The seasons of a
+            file with dates are by default those that its steps usually have, 7 of days;
+            without dates, 24 and 168.
         hidden: units of each LSTM.
         layers: of each LSTM.
         cell: what a layer repeats over time.
@@ -89,7 +114,10 @@ class Options(RunOptions):
     smoke: bool = False
     validate: bool = False
     origins: OneOrMore = 1
-    frame: WindowSpec = dataclasses.field(default_factory=WindowSpec)
+    table: SeriesSpec = dataclasses.field(default_factory=SeriesSpec)
+    frame: WindowSpec = dataclasses.field(
+        default_factory=lambda: WindowSpec(seasons=(), reads=0)
+    )
     hidden: OneOrMore = 64
     layers: OneOrMore = 1
     cell: CellName = "lstm"
@@ -102,6 +130,30 @@ class Options(RunOptions):
             run_dir=Path("runs/forecast"), steps_per_call=8
         )
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecaster:
+    """A trained ensemble, and what it takes series to be.
+
+    Attributes:
+        model: the ensemble.
+        log: whether it forecasts logarithms.
+        scaling: of the covariates it reads.
+        target: the series that were chosen by name; none if all were.
+        step: between the dates it was trained on, in words; "" if there were none.
+    """
+
+    model: ForecastModel
+    log: bool
+    scaling: Scaling = dataclasses.field(default_factory=Scaling)
+    target: tuple[str, ...] = ()
+    step: str = ""
+
+    def panel(self, data: Data) -> Panel:
+        """The known parts of series as the models see them."""
+        beside = data.beside(self.scaling)
+        return scale_series(data.known, self.model.frame, self.log, beside)
 
 
 SMOKE = {
@@ -118,12 +170,17 @@ class EvaluateOptions:
         run_dir: folder of a training run.
         data: a CSV file; the last points of each series are forecast and scored.
         origins: so many horizons are forecast, one after the other.
+        out: the forecasts, if they are wanted; a picture goes beside them.
+        table: how the file is read. The covariates are by default those of the run, and
+            the series to be forecast too, if they were chosen by name.
         json: end with one line of JSON.
     """
 
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
     data: Path | None = None
     origins: OneOrMore = 1
+    out: Path | None = None
+    table: SeriesSpec = dataclasses.field(default_factory=SeriesSpec)
     json: bool = False
 
 
@@ -135,30 +192,47 @@ class PredictOptions:
         run_dir: folder of a training run.
         data: the file.
         out: the forecasts; a picture goes beside them.
+        table: how the file is read. The covariates are by default those of the run, and
+            the series to be forecast too, if they were chosen by name.
     """
 
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
     data: Annotated[Word, tyro.conf.arg(metavar="CSV")]
     out: Path = Path("forecasts.csv")
+    table: SeriesSpec = dataclasses.field(default_factory=SeriesSpec)
 
 
-def load(options: Options) -> tuple[Series, Series]:
+def load(options: Options) -> Data:
     """What is known, and what is to be forecast."""
     held_out = options.origins * options.frame.horizon
+    if options.smoke or (options.data and options.data.is_dir()):
+        for name, value in vars(options.table).items():
+            if value != getattr(SeriesSpec, name):
+                flag = flag_of(name)
+                raise lstm_jax.InputError(f"{flag}: expected --data of a CSV file")
     if options.smoke:
-        return hold_out(generated(), held_out)
+        return Data(*hold_out(generated(), held_out))
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a path, found none (or --smoke)")
     if options.data.is_dir():
-        train, test = (options.data / name for name in M4_FILES)
-        known, truth = (read_series(file, "rows") for file in (train, test))
-        if list(known) != list(truth) or {*map(len, truth.values())} != {held_out}:
-            raise lstm_jax.InputError(
-                f"{test}: expected {held_out} points of each series of {train}"
-            )
+        data = read_m4(options.data, held_out)
     else:
-        known, truth = hold_out(read_series(options.data), held_out)
-    return hold_out(known, held_out) if options.validate else (known, truth)
+        data = read_own(options.data, options.table, held_out)
+    if options.validate:
+        known, truth = hold_out(data.known, held_out)
+        return dataclasses.replace(data, known=known, truth=truth)
+    return data
+
+
+def read_m4(folder: Path, held_out: int) -> Data:
+    """The competition's own two files."""
+    train, test = (folder / name for name in M4_FILES)
+    known, truth = (read_series(file, "rows") for file in (train, test))
+    if list(known) != list(truth) or {*map(len, truth.values())} != {held_out}:
+        raise lstm_jax.InputError(
+            f"{test}: expected {held_out} points of each series of {train}"
+        )
+    return Data(known, truth)
 
 
 def files_of(options: Options) -> list[DataFile]:
@@ -180,22 +254,36 @@ def generated() -> Series:
     return series
 
 
-def model_spec(options: Options) -> ModelSpec:
+def model_spec(options: Options, frame: WindowSpec) -> ModelSpec:
     """Describe the ensemble of a run."""
-    sizes = {
-        **{"window": options.frame, "hidden_size": options.hidden},
+    sizes: dict[str, Any] = {
+        **{"window": frame, "hidden_size": options.hidden},
         **{"num_layers": options.layers, "cell": options.cell},
     }
+    if count := len(options.table.covariates):
+        sizes["covariates"] = count
     return lstm_jax.models.ModelSpec("forecaster", sizes, options.members)
+
+
+def settings_of(options: Options, data: Data, log: bool) -> dict[str, Any]:
+    """What else it takes to use the models, as JSON."""
+    settings: dict[str, Any] = {"log": log}
+    if options.table.target:
+        settings["target"] = options.table.target
+    if options.table.covariates:
+        settings["covariates"] = dataclasses.asdict(data.scaling())
+    if data.step:
+        settings["step"] = str(data.step)
+    return settings
 
 
 def train(
     options: Options,
-    known: Series,
-    log: bool,
+    frame: WindowSpec,
+    data: Data,
     yardstick: tuple[float, float],
     stop: Stop,
-) -> tuple[ForecastModel, float]:
+) -> tuple[Forecaster, float]:
     """Train the ensemble; with --patience the best step of it, else the last.
 
     Returns:
@@ -203,16 +291,18 @@ def train(
     """
     from experiments.forecast.task import forecast_task
 
-    run, frame = options.run, options.frame
+    run, known, log = options.run, data.known, all_positive(data.known)
     assert run.run_dir is not None
-    spec = model_spec(options)
+    spec, scaling = model_spec(options, frame), data.scaling()
     if lstm_jax.distributed.is_primary():
-        lstm_jax.models.write_spec(run.run_dir, NAME, spec, {"log": log})
-    whole, held_out = scale_series(known, frame, log), None
+        settings = settings_of(options, data, log)
+        lstm_jax.models.write_spec(run.run_dir, NAME, spec, settings)
+    beside = data.beside(scaling)
+    whole, held_out = scale_series(known, frame, log, beside), None
     learned = whole
     if run.patience:
         before, _ = hold_out(known, frame.horizon)
-        learned, held_out = scale_series(before, frame, log), whole
+        learned, held_out = scale_series(before, frame, log, beside), whole
     task = forecast_task(
         learned,
         frame,
@@ -242,6 +332,7 @@ def train(
             members=options.members,
             seed=run.seed,
             cell=options.cell,
+            covariates=len(scaling.names),
         )
         key = lstm_jax.ops.seed_key(run.seed)
         return lstm_jax.init_state(models, optimizer, (), key)
@@ -256,7 +347,7 @@ def train(
         callbacks=[stop, lstm_jax.report.Progress(schedule, task.items)],
     )
     lstm_jax.report.report_run(run.run_dir, trained, task)
-    return trained.model, trained.timer.seconds()
+    return Forecaster(trained.model, log, scaling), trained.timer.seconds()
 
 
 def compare(
@@ -278,44 +369,45 @@ def learn(options: Options) -> None:
     check_options(options, validated=True)
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
-    frame = check_window_spec(options.frame)
-    known, truth = load(options)
+    check_asked(options.frame)
+    data = load(options)
     horizons = 2 if options.run.patience else 1  # one of them held out
-    need_points(known, frame.context + horizons * frame.horizon)
+    frame = choose_window(options.frame, data, horizons)
     files = files_of(options)
     spare, rows = [options.data] if options.data else [], options.batch
     with begun(NAME, options, rows=rows, files=files, spare=spare):
-        learn_from(options, known, truth, files)
+        learn_from(options, frame, data, files)
 
 
 def learn_from(
-    options: Options, known: Series, truth: Series, files: Sequence[DataFile]
+    options: Options, frame: WindowSpec, data: Data, files: Sequence[DataFile]
 ) -> None:
     """The run, in its folder."""
-    frame, season = options.frame, options.frame.seasons[0]
     run_dir = options.run.run_dir
     assert run_dir is not None
-    log = all_positive(known)
     # Errors weigh as in OWA, with what Naive2 reaches at the end of the training part.
-    before = hold_out(known, frame.horizon)
-    naive2 = baseline_scores(*before, frame.horizon, season)["Naive2"]
-    print(f"{len(known)} series", flush=True)
+    before = hold_out(data.known, frame.horizon)
+    naive2 = baseline_scores(*before, frame.horizon, frame.seasons[0])["Naive2"]
+    print(f"{len(data.known)} series", flush=True)
     with interruptible() as stop:
-        model, seconds = train(options, known, log, naive2.means(), stop)
+        yardstick = weights_of(naive2.means())
+        forecaster, seconds = train(options, frame, data, yardstick, stop)
     stop.check(
         f"the last model is kept in {run_dir}, unfinished, not scored; --resume goes on"
     )
     if not lstm_jax.distributed.is_primary():
         return
     points = options.origins * frame.horizon
-    quantiles, scores = score_all(model, known, truth, points, log)
-    keep(run_dir / "forecasts.csv", known, model, quantiles, truth)
-    row = result(options, scores, seconds / 60, len(known), files)
+    quantiles, scores = score_all(forecaster, data, points)
+    keep(run_dir / "forecasts.csv", forecaster, data, quantiles)
+    resolved = dataclasses.replace(options, frame=frame)
+    row = result(resolved, scores, seconds / 60, len(data.known), files)
+    row = dataclasses.replace(row, command=command_line(NAME, options))
     write_result(run_dir, row)
 
 
 def score_all(
-    model: ForecastModel, known: Series, truth: Series, points: int, log: bool
+    forecaster: Forecaster, data: Data, points: int
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Forecast what is known to come, and hold it against simple methods.
 
@@ -325,32 +417,30 @@ def score_all(
     """
     from experiments.forecast.task import rolling_forecast
 
+    model, known, truth = forecaster.model, data.known, data.truth
     frame, season = model.frame, model.frame.seasons[0]
-    panel = scale_series(known, frame, log)
+    panel = forecaster.panel(data)
     whole, middle = panel.extended(truth), model.levels.index(0.5)
     for stride in (1, frame.horizon):  # rolling one step ahead, then many
         quantiles = rolling_forecast(model, whole, panel.known, points, stride)
         scores = compare(known, truth, quantiles[..., middle], stride, season)
     low, high = quantiles[..., 0], quantiles[..., -1]
     band = score_intervals(low, high, truth.values(), known.values(), season)
-    print(f"95 % intervals: {band.coverage:.1%} of points inside, MSIS {band.msis:.3f}")
+    msis = worded(band.msis, 3)
+    print(f"95 % intervals: {band.coverage:.1%} of points inside, MSIS {msis}")
     return quantiles, scores
 
 
-def keep(
-    path: Path,
-    known: Series,
-    model: ForecastModel,
-    quantiles: np.ndarray,
-    truth: Series | None = None,
-) -> None:
+def keep(path: Path, forecaster: Forecaster, data: Data, quantiles: np.ndarray) -> None:
     """Write forecasts as a table and as a picture."""
     from experiments.forecast.plots import draw_forecasts
 
-    write_forecasts(path, list(known), model.levels, quantiles)
-    past, picture = model.frame.seasons[-1], path.with_suffix(".png")
-    draw_forecasts(picture, known, quantiles, model.levels, past, truth)
-    print(f"{len(known)} series: {path}, {picture}")
+    names, levels = list(data.known), forecaster.model.levels
+    dates = data.dates(quantiles.shape[1])
+    write_forecasts(path, names, levels, quantiles, dates)
+    picture = path.with_suffix(".png")
+    draw_forecasts(picture, data, quantiles, levels, forecaster.model.frame)
+    print(f"{len(names)} series: {path}, {picture}")
 
 
 def result(
@@ -379,14 +469,56 @@ def result(
     )
 
 
-def load_forecaster(run_dir: Path) -> tuple[ForecastModel, bool]:
-    """Load the models of a run, and whether they forecast logarithms.
+def load_forecaster(run_dir: Path) -> Forecaster:
+    """Load the models of a run, and what they take series to be.
 
     Raises:
         InputError: there are none, or they are damaged.
     """
     saved = lstm_jax.models.load_model(run_dir, NAME)
-    return saved.model, bool(saved.settings.get("log"))
+    kept = saved.settings
+    target, step = kept.get("target", []), kept.get("step", "")
+    scaling = read_section(Scaling, kept.get("covariates", {}), str(run_dir))
+    sizes = {len(scaling.names), len(scaling.means), len(scaling.spreads)}
+    if sizes != {saved.model.covariates} or not isinstance(target, list):
+        raise lstm_jax.InputError(
+            f"{run_dir}: expected {saved.model.covariates} covariates, found {scaling}"
+        )
+    log = bool(kept.get("log"))
+    return Forecaster(saved.model, log, scaling, tuple(map(str, target)), str(step))
+
+
+def check_out(path: Path | None) -> None:
+    """Refuse a table by the name of the picture beside it.
+
+    Raises:
+        InputError: it has that name.
+    """
+    if path and path == path.with_suffix(".png"):
+        raise lstm_jax.InputError(f"--out: expected the name of a table, found {path}")
+
+
+def own_data(
+    forecaster: Forecaster, path: Path, asked: SeriesSpec, held_out: int
+) -> Data:
+    """Read series for a trained model: with the covariates that it has learned from."""
+    names = forecaster.scaling.names
+    if asked.covariates and asked.covariates != names:
+        raise lstm_jax.InputError(
+            f"--covariates: expected those of the run, {', '.join(names) or 'none'}, "
+            f"found {', '.join(asked.covariates)}"
+        )
+    target = asked.target or forecaster.target
+    table = dataclasses.replace(asked, covariates=names, target=target)
+    data = read_own(path, table, held_out)
+    step = str(data.step or "")
+    if step and forecaster.step and step != forecaster.step:
+        raise lstm_jax.InputError(
+            f"{path}: expected dates {forecaster.step} apart, as in training, found "
+            f"{step}"
+        )
+    need_points(data.known, forecaster.model.frame.context)
+    return data
 
 
 def evaluate(options: EvaluateOptions) -> None:
@@ -394,26 +526,28 @@ def evaluate(options: EvaluateOptions) -> None:
     check_bounds(options)
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a CSV file, found none")
-    model, log = load_forecaster(options.run_dir)
-    frame, points = model.frame, options.origins * model.frame.horizon
-    known, truth = hold_out(read_series(options.data), points)
-    need_points(known, frame.context)
-    _, scores = score_all(model, known, truth, points, log)
+    check_out(options.out)
+    forecaster = load_forecaster(options.run_dir)
+    points = options.origins * forecaster.model.frame.horizon
+    data = own_data(forecaster, options.data, options.table, points)
+    quantiles, scores = score_all(forecaster, data, points)
+    if options.out:
+        keep(options.out, forecaster, data, quantiles)
     if options.json:
-        print(json.dumps({"series": len(known), "points": points, "OWA": scores}))
+        print(json.dumps({"series": len(data.known), "points": points, "OWA": scores}))
 
 
 def predict(options: PredictOptions) -> None:
     """Forecast what nobody knows yet."""
     from experiments.forecast.task import forecast
 
+    check_out(options.out)
     lstm_jax.distributed.enable_compilation_cache()
-    model, log = load_forecaster(options.run_dir)
-    series = read_series(options.data)
-    need_points(series, model.frame.context)
-    panel = scale_series(series, model.frame, log)
-    quantiles = forecast(model, panel, panel.known)
-    keep(options.out, series, model, quantiles)
+    forecaster = load_forecaster(options.run_dir)
+    data = own_data(forecaster, options.data, options.table, 0)
+    panel = forecaster.panel(data)
+    quantiles = forecast(forecaster.model, panel, panel.known)
+    keep(options.out, forecaster, data, quantiles)
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:

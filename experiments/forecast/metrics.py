@@ -11,6 +11,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from lstm_jax.data import seasonal_change
+
+_LEAST = 1e-6  # below it a share of the yardstick is no longer a weight
+
 
 @dataclasses.dataclass(frozen=True)
 class PointScores:
@@ -24,21 +28,56 @@ class PointScores:
     mase: np.ndarray
 
     def means(self) -> tuple[float, float]:
-        """Mean sMAPE and mean MASE."""
-        return float(np.mean(self.smape)), float(np.nanmean(self.mase))
+        """Mean sMAPE and mean MASE; NaN if no series has a MASE."""
+        known = self.mase[~np.isnan(self.mase)]
+        mase = float(np.nanmean(self.mase)) if known.size else math.nan
+        return float(np.mean(self.smape)), mase
 
-    def owa(self, yardstick: tuple[float, float]) -> float:
+    def owa(self, yardstick: tuple[float, float]) -> float | None:
         """Overall weighted average: the means as shares of a yardstick's, averaged.
 
-        M4's yardstick is what Naive2 reached.
+        M4's yardstick is what Naive2 reached. None if it is no yardstick, see `reason`.
         """
+        if reason(yardstick):
+            return None
         ours = zip(self.means(), yardstick, strict=True)
         return sum(mean / theirs for mean, theirs in ours) / 2
 
     def described(self, yardstick: tuple[float, float]) -> str:
-        """OWA, and in brackets what it consists of."""
+        """OWA, and in brackets what it consists of; where there is none, why."""
         smape, mase = self.means()
-        return f"{self.owa(yardstick):.4f} (sMAPE {smape:.3f}, MASE {mase:.3f})"
+        owa, why = self.owa(yardstick), reason(yardstick)
+        return (
+            f"{worded(owa, 4)} (sMAPE {smape:.3f}, MASE {worded(mase, 3)}"
+            f"{f'; {why}' if why else ''})"
+        )
+
+
+def worded(number: float | None, digits: int) -> str:
+    """A number in words: — where there is none."""
+    missing = number is None or not math.isfinite(number)
+    return "—" if missing else f"{number:.{digits}f}"
+
+
+def reason(yardstick: tuple[float, float]) -> str | None:
+    """Why there is no OWA by a yardstick, Naive2's sMAPE and MASE; None if there is."""
+    smape, mase = yardstick
+    if math.isnan(mase):
+        return "MASE has no scale, every series repeats itself exactly"
+    if smape <= 0 or mase <= 0:
+        return "OWA has no yardstick, Naive2 makes no error"
+    return None
+
+
+def weights_of(yardstick: tuple[float, float]) -> tuple[float, float]:
+    """The yardstick that errors are weighed by while training.
+
+    Where Naive2 makes no error, or MASE has no scale, what is usual stands for it.
+    """
+    usual = (10.0, 1.0)  # percent, and seasonal changes
+    pairs = zip(yardstick, usual, strict=True)
+    smape, mase = (mine if mine > _LEAST else other for mine, other in pairs)
+    return smape, mase
 
 
 def score_points(
@@ -57,7 +96,7 @@ def score_points(
     """
     pairs = list(zip(forecasts, truths, strict=True))
     errors = [np.abs(truth - forecast).mean() for forecast, truth in pairs]
-    scales = np.array([seasonal_change(points, season) for points in known])
+    scales = np.array([mase_scale(points, season) for points in known])
     return PointScores(
         smape=np.array([smape(*pair) for pair in pairs]), mase=errors / scales
     )
@@ -73,14 +112,17 @@ def smape(forecast: np.ndarray, truth: np.ndarray) -> float:
     return float(200 * np.mean(error / np.where(size > 0, size, 1)))
 
 
-def seasonal_change(points: np.ndarray, season: int) -> float:
-    """The scale of MASE: mean |y_t - y_(t-m)| of the training part; NaN if it is 0."""
-    return float(np.mean(np.abs(points[season:] - points[:-season]))) or math.nan
+def mase_scale(points: np.ndarray, season: int) -> float:
+    """The mean seasonal change of the training part; NaN if there is none."""
+    return seasonal_change(points, season) or math.nan
 
 
 @dataclasses.dataclass(frozen=True)
 class IntervalScores:
-    """Of intervals: the share of points inside, and the mean scaled interval score."""
+    """Of intervals: the share of points inside, and the mean scaled interval score.
+
+    The latter is NaN if no series has a scale.
+    """
 
     coverage: float
     msis: float
@@ -104,5 +146,6 @@ def score_intervals(
         inside.append(np.mean((low <= truth) & (truth <= high)))
         outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
         cost = np.mean(high - low + 2 / (1 - share) * outside)
-        costs.append(cost / seasonal_change(points, season))
-    return IntervalScores(float(np.mean(inside)), float(np.nanmean(costs)))
+        costs.append(cost / mase_scale(points, season))
+    msis = float(np.nanmean(costs)) if not np.isnan(costs).all() else math.nan
+    return IntervalScores(float(np.mean(inside)), msis)

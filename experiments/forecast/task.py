@@ -42,11 +42,15 @@ def window_batch(
     past, level = panel.windows(rows, ends, window)
     future = panel.futures(rows, ends, level, window.horizon)
     shape = (batch, members)
-    return {
+    found = {
         "past": past.reshape(*shape, -1),
         "future": future.reshape(*shape, -1),
         "weight": panel.importance(rows, level, yardstick).reshape(shape),
     }
+    beside = panel.covariates(rows, ends, window.reads)
+    if beside is not None:
+        found["covariates"] = beside.reshape(*shape, *beside.shape[1:])
+    return found
 
 
 def forecast_task(
@@ -110,6 +114,9 @@ def last_windows(
     future = panel.futures(rows, ends, level, window.horizon)
     weight = panel.importance(rows, level, yardstick)
     parts = {"past": past, "future": future, "weight": weight}
+    beside = panel.covariates(rows, ends, window.reads)
+    if beside is not None:
+        parts["covariates"] = beside
     return {name: np.stack([part] * members, axis=1) for name, part in parts.items()}
 
 
@@ -171,7 +178,11 @@ def _forecast(
     for start in range(0, len(rows), _ROWS):
         part = slice(start, start + _ROWS)
         past, level = panel.windows(rows[part], ends[part], models.frame)
-        padded = np.pad(past, ((0, _ROWS - len(past)), (0, 0)))
-        units = np.asarray(_each_forecast(models, padded))[:, : len(past)]
+        spare = (0, _ROWS - len(past))
+        inputs = [np.pad(past, (spare, (0, 0)))]
+        beside = panel.covariates(rows[part], ends[part], models.frame.reads)
+        if beside is not None:
+            inputs += [np.pad(beside, (spare, (0, 0), (0, 0)))]
+        units = np.asarray(_each_forecast(models, *inputs))[:, : len(past)]
         parts.append(panel.restore(np.median(units, axis=0), rows[part], level))
     return np.concatenate(parts)

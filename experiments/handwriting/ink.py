@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -24,7 +24,7 @@ from xml.parsers import expat
 import numpy as np
 
 from experiments.handwriting.strokes import FARTHEST, Points
-from experiments.tables import open_table
+from experiments.tables import read_numbers
 from lstm_jax import InputError
 
 _LARGEST = 16 * 2**20  # bytes of a file
@@ -109,27 +109,30 @@ def _from_json(raw: bytes) -> tuple[list, bool]:
 def _from_csv(raw: bytes) -> tuple[list, bool]:
     columns = ["stroke", "x", "y"]
     try:
-        table = open_table(_text(raw))
-        names = [*(table.fieldnames or [])]
-        if set(columns) - set(names):
-            raise _Refused(f"the columns {names}, not {columns}")
-        strokes: list[list] = []
-        last = None
-        for number, row in enumerate(table, 1):
-            if strokes and row["stroke"] == last:
-                strokes[-1].append(_numbers([row["x"], row["y"]], f"row {number}"))
-            else:
-                strokes.append([_numbers([row["x"], row["y"]], f"row {number}")])
-            last = row["stroke"]
+        table = read_numbers(_text(raw))
+        if set(columns) - set(table.names):
+            raise _Refused(f"the columns {[*table.names]}, not {columns}")
+        points = table.numbers(["x", "y"])
     except csv.Error as error:
         raise _Refused(f"no table: {error}") from None
+    except _Refused:
+        raise
+    except ValueError as error:
+        raise _Refused(str(error)) from None
+    strokes: list[list] = []
+    last = None
+    for row, point in zip(table.rows, points, strict=True):
+        if strokes and row["stroke"] == last:
+            strokes[-1].append(point)
+        else:
+            strokes.append([point])
+        last = row["stroke"]
     return strokes, True
 
 
-def _numbers(words: Iterable[str | None], where: str) -> list[float]:
-    words = list(words)
+def _numbers(words: Sequence[str], where: str) -> list[float]:
     try:
-        return [float(word or "nothing") for word in words]
+        return [float(word) for word in words]
     except ValueError:
         raise _Refused(f"{words!r:.60} for a point in {where}") from None
 

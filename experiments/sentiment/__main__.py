@@ -39,7 +39,7 @@ from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result
 from experiments.runs import Clock, RunOptions, begun, check_options
-from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
+from experiments.sentiment.baseline import fit_naive_bayes
 from experiments.sentiment.config import ClassifierConfig
 from experiments.sentiment.data import (
     OLD,
@@ -55,7 +55,7 @@ from experiments.sentiment.evaluation import confusion, report
 from experiments.texts import check_out, given_texts, write_rows
 from lstm_jax.cli import RunDir, run_command
 from lstm_jax.config import Range, RunConfig, ZeroOrMore
-from lstm_jax.data import stratified_folds, tokens
+from lstm_jax.data import stratified_folds
 from lstm_jax.training import (
     FoldOutcome,
     Stop,
@@ -170,7 +170,7 @@ class PredictOptions:
 
     run_dir: RunDir
     texts: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[TEXT ...]")
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TEXT")
     ] = ()
     data: tuple[Path, ...] = ()
     text_column: str = "text"
@@ -236,11 +236,11 @@ def cross_validate(
     parts: Parts, options: Options, compiled: CompiledSteps, stop: Stop
 ) -> CrossValidation:
     """Fit both methods to the training part of every fold, and test them."""
-    from experiments.sentiment.task import predict_proba
+    from experiments.sentiment.task import predict_proba, terms_of
 
     assert options.run.run_dir is not None
     data, folder = parts.train, options.run.run_dir / "folds"
-    terms = [with_pairs(tokens(text, "word")) for text in data.texts]
+    terms = terms_of(data.texts)
 
     def fit_and_predict(train: np.ndarray, test: np.ndarray, k: int) -> FoldOutcome:
         labels = data.labels[train]
@@ -349,13 +349,10 @@ def predictions_of(
     classifier: TextClassifier, parts: Parts
 ) -> dict[str, NDArray[np.integer]]:
     """The classes of the test part by both methods."""
-    from experiments.sentiment.task import predict_proba
+    from experiments.sentiment.task import predict_proba, terms_of
 
     assert parts.test is not None
-    train, test = (
-        [with_pairs(tokens(text, "word")) for text in data.texts]
-        for data in (parts.train, parts.test)
-    )
+    train, test = (terms_of(data.texts) for data in (parts.train, parts.test))
     bayes = fit_naive_bayes(train, parts.train.labels, len(parts.train.classes))
     return {
         OURS: predict_proba(classifier, parts.test.texts).argmax(axis=1),
@@ -450,7 +447,9 @@ def write_result(
             percent(name, each[name], result if where == "folds" else None)
             for where, each in scores.items()
         ]
-        return "; test part ".join(found)
+        with_bayes = name == OURS and options.recipe.bayes
+        also = " and naive Bayes" if with_bayes else ""
+        return "; test part ".join(found).replace(OURS, OURS + also)
 
     run_dir = options.run.run_dir
     assert run_dir is not None

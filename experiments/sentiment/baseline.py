@@ -8,10 +8,15 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lstm_jax import InputError
+from lstm_jax.storage import read_json, write_json
+
+_LARGEST = 1 << 30  # bytes of the table as a file
 Terms = Sequence[str | tuple[str, str]]
 
 
@@ -39,6 +44,43 @@ class NaiveBayes:
                 for terms in documents
             ]
         )
+
+    def log_proba(self, documents: Iterable[Terms]) -> NDArray[np.float64]:
+        """Ln P(class | document), [N, classes]."""
+        scores = self.scores(documents)
+        return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+
+    def save(self, path: Path) -> None:
+        """Write the table, whole or not at all."""
+        terms = {
+            term if isinstance(term, str) else " ".join(term): chances.tolist()
+            for term, chances in self.log_chance.items()
+        }
+        write_json(path, {"prior": np.exp(self.log_prior).tolist(), "terms": terms})
+
+
+def load_naive_bayes(path: Path, classes: int) -> NaiveBayes:
+    """Read what `NaiveBayes.save` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged, or of other classes.
+    """
+    record = read_json(path, "a naive Bayes", _LARGEST)
+    prior, terms = record.get("prior"), record.get("terms")
+    try:
+        assert isinstance(terms, dict)
+        table = {_term(name): np.array(row, float) for name, row in terms.items()}
+        with np.errstate(divide="ignore"):  # ln 0: a class without examples
+            log_prior = np.log(np.array(prior, float))
+        assert all(row.shape == (classes,) for row in (log_prior, *table.values()))
+    except (AssertionError, TypeError, ValueError):
+        raise InputError(f"{path}: expected chances of {classes} classes") from None
+    return NaiveBayes(table, log_prior)
+
+
+def _term(name: str) -> str | tuple[str, str]:
+    first, space, second = name.partition(" ")
+    return (first, second) if space else name
 
 
 def with_pairs(words: Sequence[str]) -> Terms:

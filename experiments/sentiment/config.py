@@ -38,6 +38,9 @@ class ClassifierConfig(Configuration):
     """Share of activations dropped of words, between layers and before the softmax."""
     word_dropout: Share = 0.4
     """Share of words that are not shown."""
+    bayes: Share = 0.0
+    """Weight of naive Bayes, on words and pairs of words, in the log-probabilities of
+    the classes; 0 leaves it out."""
     label_smoothing: Share = 0.0
     """Share of each label spread evenly over all classes."""
     weight_decay: Amount = 0.0

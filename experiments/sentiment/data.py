@@ -80,9 +80,10 @@ def read_labelled(
         rows = [(text.strip(), composed(label)) for text, label in rows if text.strip()]
     classes = tuple(sorted({label for _, label in rows}))
     if len(classes) < fewest:
+        wanted = "a class" if fewest < 2 else "two classes"
         raise InputError(
-            f"{_listed(paths)}: expected texts of two classes or more, found "
-            f"{len(rows)} of {len(classes)}"
+            f"{_listed(paths)}: expected texts of {wanted} or more, found {len(rows)} "
+            f"of {len(classes)}"
         )
     labels = np.array([classes.index(label) for _, label in rows], np.int64)
     return LabelledTexts([text for text, _ in rows], labels, classes)

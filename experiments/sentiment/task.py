@@ -3,13 +3,20 @@
 import dataclasses
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.sentiment.baseline import (
+    NaiveBayes,
+    Terms,
+    fit_naive_bayes,
+    load_naive_bayes,
+    with_pairs,
+)
 from experiments.sentiment.config import ClassifierConfig
 from experiments.sentiment.data import LabelledTexts, padded_batch
 from experiments.training import train_network
@@ -17,12 +24,14 @@ from lstm_jax import InputError, Task, make_optimizer
 from lstm_jax.config import Precision, RegularizerConfig, RunConfig
 from lstm_jax.data import (
     BucketedBatches,
+    Picked,
     WordTokenizer,
     common_words,
     length_buckets,
     load_tokenizer,
     pick_epoch,
     save_tokenizer,
+    tokens,
 )
 from lstm_jax.distributed import bounded_jit, is_primary
 from lstm_jax.metrics import LossSums
@@ -39,16 +48,27 @@ from lstm_jax.typing import BatchIds, LabelLogits, Lengths, Model
 
 _LOSS = ensemble_loss(classifier_loss)
 _ROWS = 100  # texts classified at a time
-_NAME, _TOKENIZER = "sentiment", "tokenizer.json"
+_SHORTEST = 8  # steps that a shorter text is padded to
+_NAME, _TOKENIZER, _BAYES = "sentiment", "tokenizer.json", "bayes.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class TextClassifier:
-    """What it takes to classify a text: symbols, classes and stacked models."""
+    """What it takes to classify a text: symbols, classes and stacked models.
+
+    Attributes:
+        words: the table of symbols.
+        classes: their names.
+        models: the networks, stacked.
+        bayes: what has a say beside them.
+        weight: of `bayes` in the log-probabilities.
+    """
 
     words: WordTokenizer
     classes: tuple[str, ...]
     models: Model
+    bayes: NaiveBayes | None = None
+    weight: float = 0.0
 
 
 def classifier_spec(recipe: ClassifierConfig, classes: int) -> ModelSpec:
@@ -147,9 +167,12 @@ def train_classifier(
             task, evaluate=functools.partial(evaluate_texts, words, held_out)
         )
     spec = classifier_spec(recipe, len(data.classes))
+    bayes = _bayes_of(data) if recipe.bayes else None
     if folder and is_primary():
         folder.mkdir(parents=True, exist_ok=True)
         save_tokenizer(words, folder / _TOKENIZER)
+        if bayes:
+            bayes.save(folder / _BAYES)
     assert run.epochs is not None, "Options has a default"
     trained = train_network(
         _NAME,
@@ -161,11 +184,22 @@ def train_classifier(
         steps=run.epochs * task.steps_per_epoch,
         learning_rate=recipe.learning_rate,
         warmup=0.1,
-        settings={"classes": data.classes},
+        settings={"classes": data.classes} | ({"bayes": recipe.bayes} if bayes else {}),
         callbacks=callbacks,
         show=show,
     )
-    return TextClassifier(words, data.classes, trained.model), trained
+    classifier = TextClassifier(words, data.classes, trained.model, bayes, recipe.bayes)
+    return classifier, trained
+
+
+def _bayes_of(data: LabelledTexts) -> NaiveBayes:
+    """Naive Bayes fitted to the texts that the networks learn from."""
+    return fit_naive_bayes(terms_of(data.texts), data.labels, len(data.classes))
+
+
+def terms_of(texts: Sequence[str]) -> list[Terms]:
+    """The words of each text, and its pairs of neighbours."""
+    return [with_pairs(tokens(text, "word")) for text in texts]
 
 
 def _kept_words(folder: Path) -> WordTokenizer | None:
@@ -198,21 +232,44 @@ def predict_proba(
 ) -> NDArray[np.float32]:
     """The probability of every class for each text, [N, classes].
 
-    They do not depend on which texts are classified together.
+    They do not depend on which texts are classified together, to the last bit: each is
+    padded to the next power of two, and always has as many neighbours.
     """
     sequences = [classifier.words.encode(text) for text in texts]
     nothing = np.zeros(len(texts), int)
     chances = np.zeros((len(texts), len(classifier.classes)), np.float32)
     if not texts:
         return chances
-    rows = min(_ROWS, len(texts))
     models = jax.device_put(classifier.models)
-    for picked in pick_epoch(length_buckets(sequences), rows, seed=0, epoch=0):
+    for picked in _alike([len(sequence) for sequence in sequences]):
         batch = padded_batch(sequences, nothing, picked)
         logs = np.asarray(_logits(models, batch["inputs"], batch["lengths"]))
         real = picked.rows >= 0
         chances[picked.rows[real]] = np.exp(logs[real])
-    return chances
+    return _with_bayes(classifier, texts, chances)
+
+
+def _alike(lengths: Sequence[int]) -> Iterator[Picked]:
+    """Which texts are read together, _ROWS at a time, and what they are padded to."""
+    steps = np.array([max(_SHORTEST, 1 << (n - 1).bit_length()) for n in lengths])
+    for shape in np.unique(steps):
+        members = np.flatnonzero(steps == shape)
+        members = np.pad(members, (0, -len(members) % _ROWS), constant_values=-1)
+        for rows in members.reshape(-1, _ROWS):
+            yield Picked((int(shape),), rows)
+
+
+def _with_bayes(
+    classifier: TextClassifier, texts: Sequence[str], chances: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The probabilities in which naive Bayes has its say: a weighted geometric mean."""
+    if classifier.bayes is None:
+        return chances
+    tiny = np.finfo(np.float32).tiny
+    logs = (1 - classifier.weight) * np.log(np.maximum(chances, tiny))
+    logs += classifier.weight * classifier.bayes.log_proba(terms_of(texts))
+    logs -= np.logaddexp.reduce(logs, axis=1, keepdims=True)
+    return np.exp(logs).astype(np.float32)
 
 
 @bounded_jit
@@ -230,4 +287,8 @@ def load_classifier(run_dir: Path) -> TextClassifier:
     words, classes = load_tokenizer(run_dir / _TOKENIZER), saved.settings.get("classes")
     if not isinstance(words, WordTokenizer) or not isinstance(classes, list):
         raise InputError(f"{run_dir}: expected a table of words and its classes")
-    return TextClassifier(words, tuple(map(str, classes)), saved.model)
+    names, weight = tuple(map(str, classes)), saved.settings.get("bayes", 0.0)
+    if not isinstance(weight, float) or not 0 <= weight < 1:
+        raise InputError(f"{run_dir}: expected a weight below 1, found {weight!r:.60}")
+    bayes = load_naive_bayes(run_dir / _BAYES, len(names)) if weight else None
+    return TextClassifier(words, names, saved.model, bayes, weight)

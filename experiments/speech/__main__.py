@@ -126,7 +126,7 @@ def learn_from(
     left_out = [] if options.validate or len(speakers) == 1 else list(speakers)
     teach = Teacher(options, 2 + 2 * len(left_out))
     known, tested = official_split(recordings, options.validate)
-    print(f"official split, {len(known)} recordings to learn from")
+    print(f"{len(known)} recordings to learn from, {len(tested)} to test with")
     with interruptible() as stop:
         networks = teach(known, run_dir, stop)
         official = compare(networks, known, tested, rounds=5)

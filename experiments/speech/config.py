@@ -21,16 +21,16 @@ class Options(RunOptions):
     """Folder with the recordings, FSDD's or your own: DIGIT_SPEAKER_NUMBER.wav files,
     or zips of them."""
     transcripts: Path | None = None
-    """Table of your own recordings: a line for each, with columns `file` and
-    `transcript`, as CSV. They are looked for in --data, by default the table's folder;
-    then not digits are learned but what the transcripts say, see --units."""
+    """CSV table of your own recordings, with columns `file` and `transcript`, to train
+    on instead of digits; see --units. Files are looked up in --data, by default the
+    table's folder."""
     units: Unit = "characters"
-    """What --transcripts are read as: characters, for anything that can be said; or
-    words, each transcript a class of its own, for a list of commands."""
+    """How to read --transcripts: as characters, for free speech (CTC), or as words,
+    each whole transcript being a class, for a fixed list of commands."""
     test_fraction: Share = 0.1
-    """Share of the recordings of --transcripts that is held out to score the result."""
+    """Share of the recordings of --transcripts held out as the test."""
     longest: Annotated[float, Range(0.1, 600.0)] = 20.0
-    """Seconds of a recording of --transcripts; longer ones are left out."""
+    """Longest recording of --transcripts, in seconds; longer ones are left out."""
     validate: bool = False
     """How the settings were chosen: only the official split, with recordings 5 to 9 as
     the test and 0 to 4 left alone."""

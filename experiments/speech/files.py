@@ -40,13 +40,16 @@ def sound_files(folder: Path, left_out: list[str]) -> Iterator[SoundFile]:
     Endings count in capitals too. What is packed in another way is not read.
 
     Args:
-        folder: where to look.
+        folder: where to look; or a zip.
         left_out: is told of archives that are not read.
 
     Raises:
         InputError: there is no such folder, a file can't be read, or one of the zips is
             damaged, encrypted, or unpacks to more than sounds do.
     """
+    if folder.is_file() and folder.suffix.lower() == ".zip":
+        yield from _zipped(folder, left_out)
+        return
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of sounds, found none")
     # Names like these are what macOS keeps beside a file: no sounds.

@@ -167,6 +167,8 @@ def learn_transcribed(options: Options, clock: Clock) -> None:
         )
         with interruptible() as stop:
             model = fit(options, vocabulary, known, stop)
+        if not tested:
+            print("nothing held out, so there is no result")
         if not tested or not lstm_jax.distributed.is_primary():
             return
         ours = examine(model, vocabulary, tested)

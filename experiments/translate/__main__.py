@@ -162,7 +162,7 @@ class PredictOptions:
 
     run_dir: RunDir
     sentences: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[SENTENCE ...]")
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SENTENCE")
     ] = ()
     data: tuple[Path, ...] = ()
     text_column: str = "text"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_jax.report import new_figure, save_figure
+from lstm_jax.report import drawable, new_figure, save_figure
 
 _INCHES = 0.42  # per symbol
 
@@ -48,4 +48,4 @@ def _shown(symbols: Sequence[str]) -> list[str]:
 
 def _with_hyphen(symbol: str) -> str:
     inside = not symbol.startswith(" ") and symbol[0].isalnum()
-    return "-" + symbol if inside else symbol.strip()
+    return drawable("-" + symbol if inside else symbol.strip())

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.tables import open_table
+from experiments.tables import read_numbers
 from experiments.video.skeleton import JOINTS, Frames
 from lstm_jax import InputError
 from lstm_jax.data import bytes_of, unpacked_name
@@ -263,25 +263,23 @@ def _column(
 def _from_csv(raw: bytes, path: Path) -> _Read:
     """The same of a table with a row per frame."""
     try:
-        table = open_table(raw.decode("utf-8-sig"))
-        missing = [name for name in _COLUMNS if name not in (table.fieldnames or [])]
-        rows = [] if missing else list(table)
+        table = read_numbers(raw.decode("utf-8-sig"))
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a table, found: {error}") from None
-    if missing:
+    if missing := [name for name in _COLUMNS if name not in table.names]:
         raise InputError(
             f"{path}: expected columns {_COLUMNS[0]} to {_COLUMNS[-1]}, found no "
             f"{missing[0]}"
         )
+    try:
+        frames = np.array(table.numbers(_COLUMNS)).reshape(-1, len(JOINTS), 3)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: expected {len(_COLUMNS)} numbers in every row, found {error}"
+        ) from None
     sequences: dict[str, list[NDArray]] = {}
     names: dict[str, str] = {}
-    for number, row in enumerate(rows, start=1):
-        try:
-            joints = np.array([float(row[name]) for name in _COLUMNS])
-        except (TypeError, ValueError):
-            raise InputError(
-                f"{path}: expected {len(_COLUMNS)} numbers in row {number}"
-            ) from None
+    for number, (row, joints) in enumerate(zip(table.rows, frames, strict=True), 1):
         key = row.get("sequence") or ""
         action = _name(row.get("action") or "")
         if names.setdefault(key, action) != action:
@@ -289,8 +287,8 @@ def _from_csv(raw: bytes, path: Path) -> _Read:
                 f"{path}: expected one action of a sequence, found "
                 f"{names[key]!r} and {action!r} in row {number}"
             )
-        sequences.setdefault(key, []).append(joints.reshape(len(JOINTS), 3))
-    found = [np.stack(frames) for frames in sequences.values()]
+        sequences.setdefault(key, []).append(joints)
+    found = [np.stack(each) for each in sequences.values()]
     return found, list(names.values()), [-1] * len(found), [True] * len(found)
 
 

@@ -17,7 +17,7 @@ from experiments.video.skeleton import (
     resampled,
     turn,
 )
-from lstm_jax.report import drawable, new_figure, save_figure
+from lstm_jax.report import add_fallback_fonts, drawable, new_figure, save_figure
 from lstm_jax.storage import replace_file
 
 _SIDES = {"left": "#0072b2", "right": "#d55e00"}  # Okabe and Ito, for every eye
@@ -86,6 +86,7 @@ def write_movie(
     _draw_chances(below, chances, classes)
     now = below.axvline(1, color="0.5")
     figure.suptitle(_title(chances[-1], classes, done), fontsize="medium")
+    add_fallback_fonts(figure)
     writer = PillowWriter(fps=_PER_SECOND)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.gif"

@@ -1,4 +1,4 @@
-"""One time step, as equations. No loop, no Flax, no device."""
+"""One time step, as equations. No loop, no device."""
 
 from typing import TYPE_CHECKING
 

@@ -28,10 +28,11 @@ from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import GATES, LSTMState, apply_gates, zero_lstm_state
 from lstm_jax.cells.protocol import Cell, add_bias
+from lstm_jax.cells.pytrees import register_arrays
 from lstm_jax.typing import PRNGKey, StepGates, StepInput
 
 
-@jax.tree_util.register_dataclass
+@register_arrays
 @dataclasses.dataclass(frozen=True)
 class ConvLSTMParams:
     """Kernels of one layer: `w_x` [K, K, E, 4F], `w_h` [K, K, F, 4F], and `b` [4F]."""

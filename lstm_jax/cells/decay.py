@@ -27,12 +27,13 @@ from lstm_jax.cells.lstm import (
     zero_lstm_state,
 )
 from lstm_jax.cells.protocol import Cell, add_bias
+from lstm_jax.cells.pytrees import register_arrays
 from lstm_jax.typing import PRNGKey, StepGates, StepInput
 
 _RATE = 0.1  # of the first W_γ, below Glorot's: a memory that starts out lasting
 
 
-@jax.tree_util.register_dataclass
+@register_arrays
 @dataclasses.dataclass(frozen=True)
 class DecayParams:
     """Weights of one layer: an LSTM's, and `w_decay` [G, H] and `b_decay` [H]."""

@@ -22,13 +22,14 @@ from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import draw_blocks
 from lstm_jax.cells.protocol import Cell, add_bias, check_shapes
+from lstm_jax.cells.pytrees import register_arrays
 from lstm_jax.typing import PRNGKey, RecurrentWeights, StepGates, StepInput
 
 BLOCKS = ("r", "z", "n")
 LoopWeights = tuple[RecurrentWeights, Array | None]  # with the bias within the reset
 
 
-@jax.tree_util.register_dataclass
+@register_arrays
 @dataclasses.dataclass(frozen=True)
 class GRUParams:
     """Weights of one layer: `w_x` [D, 3H], `w_h` [H, 3H], `b` [3H] and `b_hn` [H].
@@ -42,7 +43,7 @@ class GRUParams:
     b_hn: Array | None = None
 
 
-@jax.tree_util.register_dataclass
+@register_arrays
 @dataclasses.dataclass(frozen=True)
 class GRUState:
     """What a layer remembers, and shows: `h` [..., H]."""

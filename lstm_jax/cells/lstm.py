@@ -29,6 +29,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from lstm_jax.cells.protocol import Cell, add_bias
+from lstm_jax.cells.pytrees import register_arrays
 from lstm_jax.typing import (
     PRNGKey,
     RecurrentWeights,
@@ -40,7 +41,7 @@ from lstm_jax.typing import (
 GATES = ("i", "f", "g", "o")
 
 
-@jax.tree_util.register_dataclass
+@register_arrays
 @dataclasses.dataclass(frozen=True)
 class LSTMParams:
     """Weights of one layer: `w_x` [D, 4H], `w_h` [H, 4H] and `b` [4H] or None."""
@@ -50,7 +51,7 @@ class LSTMParams:
     b: Array | None = None
 
 
-@jax.tree_util.register_dataclass
+@register_arrays
 @dataclasses.dataclass(frozen=True)
 class LSTMState:
     """What a layer remembers: `h` [..., H], shown outside, and `c` [..., H], not."""

@@ -26,10 +26,11 @@ from lstm_jax.cells.lstm import (
     zero_lstm_state,
 )
 from lstm_jax.cells.protocol import Cell, add_bias
+from lstm_jax.cells.pytrees import register_arrays
 from lstm_jax.typing import PRNGKey, StepGates, StepInput
 
 
-@jax.tree_util.register_dataclass
+@register_arrays
 @dataclasses.dataclass(frozen=True)
 class MogrifierParams:
     """Weights of one layer: those of an LSTM, and a matrix for each round.

@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import jax
 from jax import Array
 
 from lstm_jax.cells.protocol import State
+from lstm_jax.cells.pytrees import register_arrays
 
 
-@jax.tree_util.register_dataclass
+@register_arrays
 @dataclasses.dataclass(frozen=True)
 class LoopMasks:
     """What is done inside the loop, over all its steps; None for what is not.

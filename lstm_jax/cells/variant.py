@@ -30,6 +30,7 @@ from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import GATES, LSTMState, draw_blocks, zero_lstm_state
 from lstm_jax.cells.protocol import Cell, add_bias, check_shapes
+from lstm_jax.cells.pytrees import register_arrays
 from lstm_jax.typing import PRNGKey, StepGates, StepInput
 
 Activation = Callable[[Array], Array] | str
@@ -48,7 +49,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@jax.tree_util.register_dataclass
+@register_arrays
 @dataclasses.dataclass(frozen=True)
 class VariantParams:
     """Weights of one layer; N blocks of columns, 4 or, with coupled gates, 3.

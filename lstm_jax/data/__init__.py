@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lstm_jax.data.series import hold_out as hold_out
     from lstm_jax.data.series import need_points as need_points
     from lstm_jax.data.series import scale_series as scale_series
+    from lstm_jax.data.series import seasonal_change as seasonal_change
     from lstm_jax.data.series_csv import SeriesSpec as SeriesSpec
     from lstm_jax.data.series_csv import SeriesTable as SeriesTable
     from lstm_jax.data.series_csv import read_series as read_series
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from lstm_jax.data.special_ids import START as START
     from lstm_jax.data.table import Table as Table
     from lstm_jax.data.table import read_table as read_table
+    from lstm_jax.data.table_numbers import DecimalSign as DecimalSign
+    from lstm_jax.data.table_numbers import decimal_sign as decimal_sign
     from lstm_jax.data.table_numbers import is_missing as is_missing
     from lstm_jax.data.table_numbers import quantity_of as quantity_of
     from lstm_jax.data.table_rows import decode_table as decode_table

@@ -196,7 +196,8 @@ def notations_of(text: str, date_format: str | None = None) -> list[DateNotation
         return []
     else:
         formats = [each for each in _formats(text) if _shape(each).fullmatch(text)]
-        found = [_quarters(text), _weeks(text), *map(_by_format, formats)]
+        found = [_quarters(text), _weeks(text)]
+        found += [_by_format(each, text) for each in formats]
     return [each for each in found if _parses(each, text)]
 
 
@@ -329,8 +330,7 @@ def _even(
         )
     shown, step, places, _ = fits[0]
     first = moments[0].astimezone(zone) if zone and shown is moments else shown[0]
-    if notation.write(moments[-1]) != labels[-1]:
-        notation = _iso(notation, moments, "T" if "T" in labels[-1] else " ")
+    notation = _as_written(notation, moments, labels)
     axis = TimeAxis(
         first.replace(tzinfo=zone), step, places[-1] + 1, _anchor(moments), notation
     )
@@ -393,9 +393,14 @@ def _anchor_time(moments: Sequence[Moment]) -> bool:
     return len({moment.time() for moment in moments}) == 1
 
 
-def _by_format(date_format: str) -> DateNotation:
+def _by_format(date_format: str, example: str = "") -> DateNotation:
+    """A notation of `strptime`; fractions of a second as long as the example's are."""
+    fraction = re.search(r":\d\d[.,](\d{1,6})", example)
+    digits = len(fraction[1]) if fraction else 6
+
     def write(moment: Moment) -> str:
-        return moment.strftime(date_format)
+        part = f"{moment.microsecond:06}"[:digits]
+        return moment.strftime(date_format.replace("%f", part))
 
     def parse(text: str) -> Moment:
         if len(text) == size:  # ten times as fast
@@ -504,14 +509,28 @@ def _epoch(units: int) -> DateNotation:
     return DateNotation(parse, write)
 
 
-def _iso(
-    notation: DateNotation, moments: Sequence[Moment], between: str
+def _as_written(
+    notation: DateNotation, moments: Sequence[Moment], labels: Sequence[str]
 ) -> DateNotation:
-    """The same dates, written as ISO 8601 has them."""
-    whole = all(not (m.hour or m.minute or m.second or m.microsecond) for m in moments)
-    if whole and all(moment.tzinfo is None for moment in moments):
-        return DateNotation(notation.parse, lambda moment: moment.date().isoformat())
-    return DateNotation(notation.parse, lambda moment: moment.isoformat(between))
+    """The notation that writes dates as they are written, or else as ISO 8601 does."""
+
+    def without(zeros: str) -> Callable[[Moment], str]:
+        return lambda moment: re.sub(zeros, "", notation.write(moment))
+
+    hour = r"(?<=[ T])0(?=\d:)"
+    day = r"(?<![\d:.])0(?=\d(?:[^\d:]|$))|(?<=\d\.)0(?=\d\.)"
+    written = (notation.write, *map(without, (day, hour, f"{day}|{hour}")))
+    whole = _anchor_time(moments) and moments[0].time() == datetime.time()
+    plain = whole and all(moment.tzinfo is None for moment in moments)
+    between = "T" if "T" in labels[-1] else " "
+
+    def iso(moment: Moment) -> str:
+        return moment.date().isoformat() if plain else moment.isoformat(between)
+
+    for write in written:
+        if all(write(m) == label for m, label in zip(moments, labels, strict=True)):
+            return DateNotation(notation.parse, write)
+    return DateNotation(notation.parse, iso)
 
 
 def _parses(notation: DateNotation, text: str) -> bool:

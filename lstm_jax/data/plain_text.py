@@ -9,7 +9,7 @@ import codecs
 from pathlib import Path
 
 from lstm_jax.data.text import bytes_of
-from lstm_jax.errors import InputError
+from lstm_jax.errors import InputError, warn
 
 # Those of UTF-32 come first: UTF-16's is how one of them begins.
 _MARKS = (
@@ -56,6 +56,8 @@ def decode_plain(raw: bytes, where: str, otherwise: str | None = None) -> str:
                 f"found other data at byte {error.start}"
             ) from None
         text = raw.decode(otherwise)
+        if "\0" not in text:  # which is refused below
+            warn(f"{where}: no UTF-8 text, read as {otherwise}")
     text = text.replace("\r\n", "\n")
     if "\n" not in text:
         text = text.replace("\r", "\n")

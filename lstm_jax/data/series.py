@@ -16,6 +16,7 @@ import numpy as np
 from lstm_jax.config import Configuration, OneOrMore, check_bounds
 from lstm_jax.errors import InputError
 
+_ROUNDING = 1e-12  # of a float64, relative, after some arithmetic
 Named = Mapping[str, np.ndarray]  # series by name, float64, oldest point first
 
 
@@ -26,10 +27,11 @@ class WindowSpec(Configuration):
     horizon: OneOrMore = 48
     """Points to be forecast at once."""
     seasons: tuple[int, ...] = (24, 168)
-    """Periods after which a series resembles itself, the shortest first: of hourly
-    points, a day and a week."""
+    """Periods after which a series resembles itself, in points, the shortest first.
+    Default: 24 and 168, a day and a week of hours, or what the dates of a file say."""
     reads: int = 168
-    """Points of the past that the network reads one by one."""
+    """Points of the past that the network reads one by one. Default: 168, or fewer
+    where seasons or series are short."""
 
     @property
     def context(self) -> int:
@@ -91,6 +93,8 @@ class Panel:
         change: [N], the same of the series themselves, the scale of MASE.
         known: [N], how many points the scale was taken from.
         log: whether to work with logarithms, where a change is a share.
+        beside: the covariates of each series, [T, C], as a model sees them; they reach
+            at least as far as it does.
     """
 
     values: tuple[np.ndarray, ...]
@@ -98,6 +102,7 @@ class Panel:
     change: np.ndarray
     known: np.ndarray
     log: bool
+    beside: tuple[np.ndarray, ...] | None = None
 
     def windows(
         self, rows: np.ndarray, ends: np.ndarray, window: WindowSpec
@@ -119,6 +124,19 @@ class Panel:
         level = past[:, -window.seasons[-1] :].mean(axis=1)
         units = (past - level[:, None]) / self.scale[rows][:, None]
         return units.astype(np.float32), level
+
+    def covariates(
+        self, rows: np.ndarray, ends: np.ndarray, reads: int
+    ) -> np.ndarray | None:
+        """What stood beside the points that are read, [B, reads, C]; None if nothing.
+
+        Nothing that comes after the end of a window is in it.
+        """
+        if self.beside is None:
+            return None
+        pairs = zip(rows, ends, strict=True)
+        beside = [self.beside[row][end - reads : end] for row, end in pairs]
+        return np.stack(beside).astype(np.float32)
 
     def futures(
         self, rows: np.ndarray, ends: np.ndarray, level: np.ndarray, horizon: int
@@ -164,17 +182,28 @@ class Panel:
         return dataclasses.replace(self, values=longer)
 
 
-def scale_series(series: Named, window: WindowSpec, log: bool) -> Panel:
+def scale_series(
+    series: Named,
+    window: WindowSpec,
+    log: bool,
+    beside: tuple[np.ndarray, ...] | None = None,
+) -> Panel:
     """Scale every series by its mean absolute change from one season to the next.
 
     The shortest season counts. That is how far the seasonal naive forecast errs on
     average, so errors in these units are those of MASE (of the logarithm, if `log`).
+
+    Args:
+        series: N of them.
+        window: says what the seasons are.
+        log: whether to take their logarithms.
+        beside: their covariates, see `Panel`.
     """
     values, season = _transformed(series, log), window.seasons[0]
     scale = np.array([_unit(points, season) for points in values])
     change = np.array([_unit(points, season) for points in series.values()])
     known = np.array([len(points) for points in values])
-    return Panel(values, scale, change, known, log)
+    return Panel(values, scale, change, known, log, beside)
 
 
 def all_positive(series: Named) -> bool:
@@ -194,7 +223,14 @@ def _transformed(series: Named, log: bool) -> tuple[np.ndarray, ...]:
     return tuple(np.log(points) for points in series.values())
 
 
-def _unit(points: np.ndarray, season: int) -> float:
+def seasonal_change(points: np.ndarray, season: int) -> float:
+    """The mean of |y_t - y_(t-m)|, the scale of MASE; 0 for what is mere rounding."""
     change = float(np.mean(np.abs(points[season:] - points[:-season])))
-    # A series that repeats itself exactly, or never moves, still needs a unit.
-    return change or float(np.std(points)) or 1.0
+    return change if change > _ROUNDING * float(np.abs(points).max()) else 0.0
+
+
+def _unit(points: np.ndarray, season: int) -> float:
+    """Of a series that repeats itself exactly, or never moves, too."""
+    spread = float(np.std(points))
+    known = spread > _ROUNDING * float(np.abs(points).max())
+    return seasonal_change(points, season) or (spread if known else 1.0)

@@ -24,7 +24,7 @@ from lstm_jax.data.table_numbers import (
     plain_numbers,
     quantity_of,
 )
-from lstm_jax.data.table_rows import Row, read_table
+from lstm_jax.data.table_rows import Row, read_table, refuse_pairs
 from lstm_jax.errors import InputError
 
 Fill = Literal["none", "linear", "previous", "zero"]
@@ -117,6 +117,8 @@ def read_series_table(path: Path, spec: SeriesSpec | None = None) -> SeriesTable
     """
     spec = spec or SeriesSpec()
     rows, separator = read_table(path, spec.decimal)
+    if separator == "," and spec.decimal == spec.header == "auto":
+        refuse_pairs(rows, path)
     grid = take_apart(rows, separator, path, header=spec.header, dates=spec.dates)
     layout = choose_layout(grid, spec.layout, path)
     named = _in_columns(grid, path) if layout == "columns" else _in_rows(grid)
@@ -179,16 +181,16 @@ def _in_columns(grid: Grid, path: Path) -> list[tuple[str, Cells]]:
                 f"{path}: line {row.line}: expected {grid.width} cells, found "
                 f"{len(row.cells)}"
             )
-    above = grid.names_above()
+    above = grid.names_above(rows=False)
     names = [name if grid.header else str(n) for n, (_, name) in enumerate(above, 1)]
     return [(name, _column(grid, k)) for name, (k, _) in zip(names, above, strict=True)]
 
 
 def _in_rows(grid: Grid) -> list[tuple[str, Cells]]:
-    points = [k for k in range(grid.width) if k != grid.labels]
+    points = [k for k, _ in grid.names_above(rows=True)]
     rows = [row for row in grid.body if not row.blank]
     names = [
-        str(n) if grid.labels is None else grid.label(row)
+        str(n) if grid.labels is None else " ".join(grid.names(row))
         for n, row in enumerate(rows, 1)
     ]
     return [(name, _row(row, points)) for name, row in zip(names, rows, strict=True)]
@@ -249,7 +251,7 @@ def _times(grid: Grid, layout: Layout) -> Cells | None:
         return None if grid.labels is None else _column(grid, grid.labels)
     if grid.header is None:
         return None
-    return _row(grid.header, [k for k, _ in grid.names_above()])
+    return _row(grid.header, [k for k, _ in grid.names_above(rows=True)])
 
 
 def _time(

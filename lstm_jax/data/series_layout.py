@@ -79,6 +79,8 @@ class Grid(NamedTuple):
         body: the rows below, blank ones too.
         labels: the column of names or dates; None if there is none.
         index: whether these are numbers in even steps.
+        more: the columns of words right after the labels, parts of a name if series are
+            rows.
         separator: of the cells.
     """
 
@@ -86,6 +88,7 @@ class Grid(NamedTuple):
     body: list[Row]
     labels: int | None
     index: bool
+    more: tuple[int, ...]
     separator: str
 
     @property
@@ -100,10 +103,20 @@ class Grid(NamedTuple):
         at = self.labels
         return "" if at is None or at >= len(row.cells) else row.cells[at]
 
-    def names_above(self) -> list[tuple[int, str]]:
-        """The columns of points: which, and what stands above."""
+    def names(self, row: Row) -> list[str]:
+        """The label of a row, and the other words after it that are not empty."""
+        more = [row.cells[k] for k in self.more if k < len(row.cells)]
+        return [self.label(row), *filter(None, more)]
+
+    def names_above(self, *, rows: bool) -> list[tuple[int, str]]:
+        """The columns of points: which, and what stands above.
+
+        Args:
+            rows: whether series are rows.
+        """
         cells = self.header.cells if self.header else [""] * self.width
-        return [(k, cell) for k, cell in enumerate(cells) if k != self.labels]
+        left_out = {self.labels, *(self.more if rows else ())}
+        return [(k, cell) for k, cell in enumerate(cells) if k not in left_out]
 
     @property
     def width(self) -> int:
@@ -151,7 +164,8 @@ def take_apart(
     if head:
         _refuse_wide(head, rest, separator, source)
     labels, index = _find_labels(head, rest, source, dates)
-    return Grid(head, rest, labels, index, separator)
+    more = () if labels != 0 or index else _more_words(rest, 1)
+    return Grid(head, rest, labels, index, more, separator)
 
 
 def choose_layout(grid: Grid, layout: Layout, source: object) -> Layout:
@@ -160,14 +174,15 @@ def choose_layout(grid: Grid, layout: Layout, source: object) -> Layout:
     Raises:
         InputError: it can't be told.
     """
-    across, down = grid.width - (grid.labels is not None), len(grid.body)
+    words = len(grid.more) + (grid.labels is not None)
+    across, down = grid.width - words, len(grid.body)
     if layout != "auto":
         return layout
     if across <= 1:
         return "columns"
     if down == 1 and not grid.index:
         return "rows"
-    above = [name for _, name in grid.names_above()] if grid.header else []
+    above = [name for _, name in grid.names_above(rows=True)] if grid.header else []
     if grid.labels is None:
         if above and not _numbered(above):
             return "columns"
@@ -317,7 +332,7 @@ def _find_labels(
             return 0, False
         if _steps(columns[0]) or above == "":
             return 0, True
-    counted = above is None or above in NAME_WORDS or len(above) < 2
+    counted = above is None or above in NAME_WORDS
     if 0 not in words and counted and len(rest) > 2 and _counts(columns[0]):
         return 0, True
     dated = [k for k in words if _all_dates(columns[k])]
@@ -330,6 +345,17 @@ def _find_labels(
     if dated:
         return dated[0], False
     return (0, False) if 0 in words else (None, False)
+
+
+def _more_words(rest: Sequence[Row], first: int) -> tuple[int, ...]:
+    """The columns of words from this one on, up to the first of numbers or dates."""
+    found = []
+    for k in range(first, _width(rest)):
+        cells = [_cell(row, k) for row in rest if not row.blank]
+        if not _is_words(cells) or _all_dates(cells):
+            break
+        found.append(k)
+    return tuple(found)
 
 
 def _cell(row: Row, k: int) -> str:

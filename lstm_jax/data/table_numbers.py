@@ -99,7 +99,9 @@ def decimal_sign(cells: Iterable[str], separator: str, source: object) -> str:
     """
     # Most tables have nothing that needs a second look.
     doubtful = {cell for cell in cells if "," in cell or "." in cell}
-    if separator in ("", ",") and not any("," in cell for cell in doubtful):
+    if separator in ("", ",") and not any(
+        "," in cell or cell.count(".") > 1 for cell in doubtful
+    ):
         return "."
     read = {cell: (quantity_of(cell, "."), quantity_of(cell, ",")) for cell in doubtful}
     point = {cell for cell, (one, other) in read.items() if one and not other}

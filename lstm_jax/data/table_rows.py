@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from lstm_jax.data.plain_text import decode_plain
 from lstm_jax.data.table_numbers import is_missing, is_number
 from lstm_jax.data.text import bytes_of
 from lstm_jax.errors import InputError
@@ -21,11 +22,6 @@ from lstm_jax.errors import InputError
 SEPARATORS = ("\t", ";", "|", ",")  # where all fit, the first: the comma has other uses
 _NO_SEPARATOR = "\x1f"
 _SAMPLE = 200  # rows that decide which separator it is
-_BOMS = (
-    *((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\x00\x00", "utf-32")),
-    *((b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16")),
-    (b"\xfe\xff", "utf-16"),
-)
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of Excel, today's and former
 
 
@@ -93,21 +89,15 @@ def decode_table(raw: bytes, source: object) -> str:
         raise InputError(
             f"{source}: expected a CSV file, found a spreadsheet; save it as CSV"
         )
-    encoding = next((name for bom, name in _BOMS if raw.startswith(bom)), "utf-8")
-    if b"\0" in raw and encoding in ("utf-8", "utf-8-sig"):
-        # Without a mark: text of few letters has its zeros all on one side.
-        encoding = "utf-16-le" if b"\0" not in raw[::2] else "utf-16-be"
     try:
-        text = raw.decode(encoding)
+        text = decode_plain(raw, str(source), "cp1252")
     except UnicodeDecodeError as error:
-        if encoding != "utf-8":
-            raise InputError(f"{source}: expected a CSV file, found: {error}") from None
-        text = raw.decode("cp1252", "replace")
-    if found := re.search(r"[\0-\x08\x0e-\x1f\ufffd]", text):
+        raise InputError(f"{source}: expected a CSV file, found: {error}") from None
+    if found := re.search(r"[\0-\x08\x0e-\x1f]", text):
         raise InputError(
             f"{source}: expected a CSV file, found other data, {found[0]!r}"
         )
-    return text.removeprefix("\ufeff")
+    return text
 
 
 def find_separator(text: str, decimal: str = "auto") -> str:
@@ -159,6 +149,24 @@ def _rows(text: str, separator: str) -> Iterator[Row]:
     for cells in reader:
         yield Row(line, [cell.strip() for cell in cells])
         line = reader.line_num + 1
+
+
+def refuse_pairs(rows: list[Row], path: Path) -> None:
+    """Refuse a table of lines like 1,5: two numbers, or one with a decimal comma.
+
+    Raises:
+        InputError: it is one.
+    """
+    filled = [row for row in rows if not row.blank]
+    pairs = all(
+        len(row.cells) == 2 and all(cell.isdecimal() for cell in row.cells)
+        for row in filled
+    )
+    if pairs and len(filled) > 1:
+        raise InputError(
+            f"--decimal: expected . or , because {path} does not say whether "
+            f"{','.join(filled[0].cells)} is one number or two"
+        )
 
 
 def _refuse_spaces(rows: list[Row], path: Path) -> None:

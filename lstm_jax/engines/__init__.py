@@ -10,8 +10,8 @@ For a cell, an engine is a function
                         rows that no step advances
     resets  [T, B]      or None: rows whose state is zeroed before step t
     valid   [T, B]      or None: rows that step t advances; others keep their state.
-                        The steps of a row that count come first. Inputs are those of
-                        zeros, or zeros, where not valid
+                        The steps of a row that count come first, unless the spec has
+                        a mask. Inputs are those of zeros, or zeros, where not valid
     reverse             walk from t = T-1 to t = 0
 
     hs      [T, B, H]   the hidden state after each step; any number where not valid

@@ -35,6 +35,7 @@ def unsupported_by_cudnn(spec: RecurrenceSpec) -> str | None:
             ("a CUDA device", spec.platform, spec.platform == "cuda"),
             ("float32", spec.dtype, spec.dtype == "float32"),
             ("one sequence per row", "resets", not spec.resets),
+            ("lengths", "a mask", not spec.mask),
             ("the inputs", "only their share of the gates", spec.inputs),
         )
         if not holds

@@ -21,8 +21,13 @@ from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.engine import run_native, unsupported_by_native
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
-from lstm_jax.engines.spec import RecurrenceSpec, explicit_sharding, inside_shard_map
-from lstm_jax.typing import Hidden
+from lstm_jax.engines.spec import (
+    RecurrenceSpec,
+    being_exported,
+    explicit_sharding,
+    inside_shard_map,
+)
+from lstm_jax.typing import Hidden, Size
 
 AUTO = "auto"
 _FEW = 64  # steps times rows, for which it does not pay to pack the weights
@@ -52,6 +57,7 @@ class Engine:
             seconds, so it is asked of an engine that is to run, and of no other.
         takes_inputs: it takes xs and `LSTMParams` in the place of z and w_h.
         takes_masks: it lets regularizers into the loop.
+        takes_symbols: T and B may be symbols, as `jax.export` has them.
     """
 
     run_of: Callable[[Cell], Run | None]
@@ -60,6 +66,7 @@ class Engine:
     why_absent: Callable[[], str | None] = _is_there
     takes_inputs: bool = False
     takes_masks: bool = False
+    takes_symbols: bool = False
 
     def lacks(self, spec: RecurrenceSpec) -> str | None:
         """Why it can't run a request; None if it can."""
@@ -67,6 +74,8 @@ class Engine:
             return f"has no loop for the cell {spec.cell.name}"
         if spec.masks and not self.takes_masks:
             return _NO_MASKS
+        if spec.symbolic and not self.takes_symbols:
+            return "needs sizes that are numbers, not symbols of jax.export"
         return self.unsupported(spec)
 
 
@@ -86,11 +95,16 @@ def _scan(cell: Cell) -> Run:
 
 
 ENGINES: dict[str, Engine] = {
-    "fused": Engine(_fused, "the fastest one of XLA's own, on every platform"),
+    "fused": Engine(
+        _fused,
+        "the fastest one of XLA's own, on every platform",
+        takes_symbols=True,
+    ),
     "scan": Engine(
         _scan,
         "the reference, with every cell and forward mode",
         takes_masks=True,
+        takes_symbols=True,
     ),
     "native": Engine(
         _lstm_only(run_native),
@@ -178,6 +192,8 @@ def _automatic_on_cpu(spec: RecurrenceSpec) -> tuple[str, str]:
     """What "auto" stands for on a CPU, and why."""
     native = ENGINES["native"]
     why_not = native.lacks(spec)
+    if why_not is None and spec.exported:
+        why_not = "is a custom call, which jax.export refuses"
     if why_not is None and spec.steps * spec.rows < _FEW:
         why_not = f"packs the weights, for no more than {spec.steps} x {spec.rows} rows"
     why_not = why_not or native.why_absent()
@@ -189,11 +205,12 @@ def _automatic_on_cpu(spec: RecurrenceSpec) -> tuple[str, str]:
 def explain_engine(
     engine: str = AUTO,
     *,
-    steps: int,
-    rows: int,
+    steps: Size,
+    rows: Size,
     hidden: int,
     dtype: DTypeLike = jnp.float32,
     lengths: bool = False,
+    mask: bool = False,
     resets: bool = False,
     reverse: bool = False,
     inputs: bool = True,
@@ -210,10 +227,11 @@ def explain_engine(
         hidden: H, units.
         dtype: type of the weights.
         lengths: whether `lstm` is given lengths.
+        mask: whether it is given a mask.
         resets: whether it is given resets.
         reverse: whether time is walked backwards.
         inputs: False for `unroll_projected`, which a language model uses.
-        masks: whether it is given masks: recurrent dropout or zoneout.
+        masks: whether it is given loop masks: recurrent dropout or zoneout.
         platform: "cpu", "tpu", "cuda" or "rocm"; None for the one JAX uses here. Any
             other is taken to have one device, and of TPUs the one with least VMEM.
         cell: what is repeated.
@@ -228,6 +246,7 @@ def explain_engine(
         rows=rows,
         hidden=hidden,
         lengths=lengths,
+        mask=mask,
         resets=resets,
         reverse=reverse,
         inputs=inputs,
@@ -235,6 +254,7 @@ def explain_engine(
         device_kind="" if platform else _devices()[0].device_kind,
         devices=1 if platform or inside_shard_map() else len(_devices()),
         explicit=explicit_sharding(),
+        exported=being_exported(),
         cell=cell,
     )
     return choose_engine(engine, spec)

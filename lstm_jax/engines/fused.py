@@ -113,7 +113,7 @@ def forward_loop(
     scale, shift = opening(len(w_h), c.dtype)
     z = z * scale.astype(z.dtype)
     times_w_h = loop_matmul(
-        w_h * scale.astype(w_h.dtype), len(h), static.factors, c.dtype
+        w_h * scale.astype(w_h.dtype), h.shape[0], static.factors, c.dtype
     )
 
     def step(before: tuple, inputs: tuple) -> tuple[tuple, tuple]:
@@ -164,7 +164,7 @@ def backward_loop(
         ],
         axis=-1,
     )
-    times_w_h_transposed = loop_matmul(w_h.T, len(c), static.factors, c.dtype)
+    times_w_h_transposed = loop_matmul(w_h.T, c.shape[0], static.factors, c.dtype)
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         dh_next, dc_next = carry

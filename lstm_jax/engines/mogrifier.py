@@ -119,7 +119,7 @@ def _forward_loop(
     scale, shift = opening(h.shape[-1], c.dtype)
 
     def prepared(w: Array) -> Callable[[Array], Array]:
-        return loop_matmul(w, len(h), static.factors, c.dtype)
+        return loop_matmul(w, h.shape[0], static.factors, c.dtype)
 
     by_round = [prepared(0.5 * q) for q in weights.rounds]
     by_gates = prepared(weights.gates * scale.astype(weights.gates.dtype))
@@ -174,7 +174,7 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     f, dc_per_dh, slope = _slopes(gates, cs, c_before, static.capped)
 
     def prepared(w: Array) -> Callable[[Array], Array]:
-        return loop_matmul(w.T, len(h), static.factors, c.dtype)
+        return loop_matmul(w.T, h.shape[0], static.factors, c.dtype)
 
     by_round = [prepared(q) for q in weights.rounds]
     by_gates = prepared(weights.gates)

@@ -53,7 +53,9 @@ def _walk(
     reverse: bool,
 ) -> tuple[Hidden, State]:
     """Chunk after chunk; the steps that fill no chunk are a shorter one at the end."""
-    steps = len(sequences[0])
+    steps = sequences[0].shape[0]
+    if not isinstance(steps, int):
+        raise ValueError(f"remat: expected a number of time steps, found {steps}")
     length = math.isqrt(steps)
     whole = steps - steps % length
     chunks = jax.tree.map(lambda a: _cut(a[:whole], length), sequences)

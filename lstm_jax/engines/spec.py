@@ -1,11 +1,15 @@
 """What is asked of an engine, as far as it is known before tracing."""
 
 import dataclasses
+import sys
 
 import jax
+import jax.export
+import numpy as np
 
 from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.protocol import Cell
+from lstm_jax.typing import Size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +23,7 @@ class RecurrenceSpec:
         rows: B, rows of the batch.
         hidden: H, units.
         lengths: whether rows end early.
+        mask: whether a row's real steps may begin late, or have holes.
         resets: whether sequences begin inside a row.
         reverse: whether time is walked backwards.
         inputs: whether the inputs are there, or only their share of the gates.
@@ -26,15 +31,17 @@ class RecurrenceSpec:
         device_kind: JAX's name for the kind of device; empty if not known.
         devices: over how many of them XLA may spread the rows.
         explicit: whether where arrays lie is part of their types.
+        exported: whether `jax.export` asks, which refuses custom calls.
         cell: what is repeated.
     """
 
     platform: str
     dtype: str
-    steps: int
-    rows: int
+    steps: Size
+    rows: Size
     hidden: int
     lengths: bool = False
+    mask: bool = False
     resets: bool = False
     reverse: bool = False
     inputs: bool = True
@@ -42,7 +49,27 @@ class RecurrenceSpec:
     device_kind: str = ""
     devices: int = 1
     explicit: bool = False
+    exported: bool = False
     cell: Cell = LSTM_CELL
+
+    @property
+    def symbolic(self) -> bool:
+        """Whether T or B is a symbol of `jax.export`, and no number."""
+        return not all(isinstance(n, int | np.integer) for n in (self.steps, self.rows))
+
+
+def being_exported() -> bool:
+    """Whether `jax.export` is tracing.
+
+    JAX tells it to the rules of lowering only, which come after the choice of an
+    engine, so it is read from who has called.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == jax.export.export.__module__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def inside_shard_map() -> bool:

@@ -43,10 +43,9 @@ def needed(module: str, what: str) -> Any:  # noqa: ANN401 - a module
     try:
         return importlib.import_module(module)
     except ImportError:
-        extra = _EXTRAS[module]
         raise InputError(
-            f"{what}: expected {module}, which is not installed: "
-            f"pip install 'lstm-jax[{extra}]'"
+            f"{what}: expected the package {module}, found none; pip install {module} "
+            f"(extra {_EXTRAS[module]})"
         ) from None
 
 
@@ -79,7 +78,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
 def new_file(target: Path) -> Iterator[Path]:
     """Give a path to write at, and put what was written in its place at the end.
 
-    Nothing is at the target before, and nothing if anything fails.
+    A file or a folder of files. Nothing is at the target before, and nothing if
+    anything fails.
 
     Raises:
         InputError: there is something already, or it could not be written.
@@ -93,8 +93,9 @@ def new_file(target: Path) -> Iterator[Path]:
     ):
         draft = Path(folder) / target.name
         yield draft
-        with open(draft, "rb") as file:
-            os.fsync(file.fileno())
+        for path in draft.iterdir() if draft.is_dir() else [draft]:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
         refuse_existing(target)
         os.replace(draft, target)
         sync_folder(target.parent)
@@ -233,6 +234,8 @@ def tensors_of(tree: Mapping[Any, Any], above: str = "") -> dict[str, Array]:
             found |= tensors_of(value, f"{name}.")
         elif hasattr(value, "detach"):
             found[name] = array_of(value.detach(), name)
+        elif isinstance(value, np.ndarray):
+            found[name] = value
     return found
 
 
@@ -389,14 +392,12 @@ def write_keras(path: Path, records: Sequence[Record]) -> None:
     """Write a `Sequential` model as .keras, or its weights as .weights.h5.
 
     Raises:
-        InputError: another ending, or numbers that HDF5 does not have.
+        InputError: numbers that HDF5 does not have.
     """
     import h5py
 
     if any(a.dtype == ml_dtypes.bfloat16 for each in records for a in each.weights):
         raise InputError(f"{path.suffix}: expected float16 to float64, found bfloat16")
-    if path.suffix != ".keras" and not path.name.endswith(".weights.h5"):
-        raise InputError(f"expected a name in .keras or .weights.h5, found {path.name}")
     raw = io.BytesIO()
     with h5py.File(raw, "w") as h5:
         _write_h5(h5, records)

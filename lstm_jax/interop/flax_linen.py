@@ -102,19 +102,30 @@ def find(tree: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
         if match := _CELL.fullmatch(path):
             place = match[1].strip("/")
             cells.setdefault(place, {})[f"{match[2]}/{match[3]}"] = array
-    found = {
-        path: cell
-        for path, cell in cells.items()
-        if any(set(_kernels(kind)) <= set(cell) for kind in BLOCKS)
-    }
+    found = {path: cell for path, cell in cells.items() if _is_cell(path, cell)}
     stacks = grouped(found, _style_of)
     for name, stack in stacks.items():
         _refuse_unclear(name, stack)
     return stacks
 
 
-def _kernels(kind: str) -> list[str]:
-    return [f"{side}{gate}/kernel" for side in "ih" for gate in BLOCKS[kind]]
+def _is_cell(path: str, arrays: Arrays) -> bool:
+    """Whether there are all the kernels of a cell.
+
+    Raises:
+        InputError: there are most of them.
+    """
+    for blocks in BLOCKS.values():
+        kernels = {f"{side}{gate}/kernel" for side in "ih" for gate in blocks}
+        missing = kernels - set(arrays)
+        if not missing:
+            return True
+        if len(missing) < len(kernels) / 2:
+            raise InputError(
+                f"{path}: expected {' and '.join(sorted(missing))} too, found "
+                f"{', '.join(sorted(arrays))}"
+            )
+    return False
 
 
 def _style_of(arrays: Arrays) -> Style:

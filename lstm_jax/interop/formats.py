@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.errors import InputError
-from lstm_jax.interop import ours
+from lstm_jax.interop import exports, onnx_models, ours
 from lstm_jax.interop.equinox import EQUINOX
 from lstm_jax.interop.files import (
     READERS,
@@ -48,6 +48,7 @@ from lstm_jax.interop.weights import (
     Weights,
     describe,
     dtype_of,
+    features,
     flattened,
 )
 from lstm_jax.storage.checkpoints import Checkpoints
@@ -71,12 +72,14 @@ class Request:
         target: what is to be written.
         name: which layers, where the source has several.
         keep_biases: our file has both biases of an LSTM that had two.
+        int8: weights of eight bits, where there is a choice.
     """
 
     source: Path
     target: Path
     name: str = ""
     keep_biases: bool = False
+    int8: bool = False
 
 
 class Format(NamedTuple):
@@ -204,16 +207,16 @@ def write_layers(system: System, request: Request) -> list[str]:
     """
     refuse_existing(request.target)
     ending = request.target.suffix.lower()
-    if ending not in endings_of(system):
+    if not request.target.name.lower().endswith(tuple(endings_of(system))):
         known = " or ".join(endings_of(system))
         raise InputError(
             f"{request.target}: expected a name in {known} for {system.title}, found "
-            f"{ending or 'no ending'}"
+            f"{request.target.name}"
         )
     check_installed(request.target)
     found = find_layers(request.source, request.name)
-    weights = found.weights()
     with reading(request.source, f"weights for {system.title}"):
+        weights = found.weights()
         stack = system.write(weights)
     if system is OURS and request.keep_biases:
         stack = weights.map(lambda one: ours.outward_apart(weights.style, one))
@@ -222,6 +225,11 @@ def write_layers(system: System, request: Request) -> list[str]:
         written = find_layers(draft)
         error = prove(found, written)
     lines = [f"{found.system.title}: {describe(weights)}"]
+    if request.source.name.lower().endswith(".weights.h5"):
+        lines.append(
+            "no configuration in the file: the layers are taken to lie on top of each "
+            "other, with the activations that Keras has as defaults"
+        )
     if found.rest:
         lines.append(f"left out: {', '.join(found.rest)}")
     sides = " and ".join(map(_side, (found.system, written.system)))
@@ -259,6 +267,24 @@ def prove(one: Found, other: Found) -> float:
     return error
 
 
+def can_hold(system: System, weights: Weights) -> bool:
+    """Whether a system has layers of this kind."""
+    return features(weights) <= system.holds
+
+
+def agreement(system: System, weights: Weights) -> float:
+    """Run weights in a system and in our layers, and compare as `prove` does.
+
+    Returns:
+        The largest error, over max(1, the value).
+
+    Raises:
+        InputError: one of the two can't hold them, or they do not agree.
+    """
+    mine = Found(OURS, OURS.write(weights), "", [])
+    return prove(Found(system, system.write(weights), "", []), mine)
+
+
 def _shape(weights: Weights) -> list[list[tuple[int, int, int]]]:
     """The sizes of every layer and direction."""
     return [[one.sizes for one in layer] for layer in weights.layers]
@@ -284,9 +310,8 @@ def _side(system: System) -> str:
 
 def endings_of(system: System) -> list[str]:
     """How the names of files may end that a system's layers are written to."""
-    own = [ending for ending, owner in _OWN_FILES.items() if owner is system]
-    if own:
-        return [ending for ending in own if ending in WRITERS]
+    if system in _OWN_FILES.values():
+        return list(FORMATS[system.name].endings)
     arrays = [".safetensors", ".npz"]
     special = {"torch": [".pt", ".pth", ".bin"], "equinox": [".eqx"]}
     if system in (LINEN, NNX):
@@ -302,12 +327,37 @@ def _layers(system: System, about: str, *endings: str) -> Format:
 FORMATS: dict[str, Format] = {
     "lstm_jax": _layers(OURS, "our layers", ".safetensors"),
     "torch": _layers(TORCH, "a state dict of PyTorch", ".pt", ".pth", ".bin"),
-    "keras": _layers(KERAS, "a model or weights of Keras 3", ".keras", ".h5"),
+    "keras": _layers(KERAS, "a model or weights of Keras 3", ".keras", ".weights.h5"),
     "linen": _layers(LINEN, "parameters of Flax linen"),
     "nnx": _layers(NNX, "parameters of Flax NNX"),
     "haiku": _layers(HAIKU, "parameters of Haiku"),
     "equinox": _layers(EQUINOX, "cells of Equinox", ".eqx"),
     "onnx": _layers(ONNX, "operators of ONNX", ".onnx"),
+    "onnx-model": Format(
+        "the whole network of a run as an ONNX graph",
+        (),
+        lambda request: onnx_models.write_model(request.source, request.target),
+    ),
+    "numpy": Format(
+        "a text generator in NumPy, a folder",
+        (),
+        lambda request: exports.write_numpy(request.source, request.target),
+    ),
+    "c": Format(
+        "a text generator in C99, one file",
+        (".c",),
+        lambda request: exports.write_c(request.source, request.target, request.int8),
+    ),
+    "html": Format(
+        "a page that generates text in a browser",
+        (".html",),
+        lambda request: exports.write_html(request.source, request.target),
+    ),
+    "stablehlo": Format(
+        "a text generator for JAX alone, serialized",
+        (".stablehlo",),
+        lambda request: exports.write_stablehlo(request.source, request.target),
+    ),
 }
 
 
@@ -318,8 +368,9 @@ def convert_file(
     *,
     name: str = "",
     keep_biases: bool = False,
+    int8: bool = False,
 ) -> list[str]:
-    """Convert recurrent layers from one system to another, with proof.
+    """Convert recurrent layers, or a text generator, to something else, with proof.
 
     Args:
         source: a file of any system, or the folder of a run of ours.
@@ -327,6 +378,7 @@ def convert_file(
         to: a name of `FORMATS`; "" if the target's ending says it.
         name: which layers, where the source has several.
         keep_biases: our file has both biases of an LSTM that had two.
+        int8: weights of eight bits, for C.
 
     Returns:
         Lines that say what was converted, and the largest error between both.
@@ -334,12 +386,12 @@ def convert_file(
     Raises:
         InputError: it can't be done, and why; nothing is written then.
     """
-    ending = target.suffix.lower()
-    by_ending = {e: key for key, each in FORMATS.items() for e in each.endings}
-    to = to or by_ending.get(ending, "")
+    ends_as = target.name.lower().endswith
+    fitting = (key for key, each in FORMATS.items() if ends_as(each.endings))
+    to = to or next(fitting, "")
     if to not in FORMATS:
         raise InputError(
             f"--to: expected one of {', '.join(FORMATS)}, found {to or 'nothing'} for "
             f"{target.name}"
         )
-    return FORMATS[to].make(Request(source, target, name, keep_biases))
+    return FORMATS[to].make(Request(source, target, name, keep_biases, int8))

@@ -19,6 +19,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.interop.system import Feed, Outcome, State, System, cut, sigmoid
 from lstm_jax.interop.weights import (
     ANY_LAYERS,
+    BLOCKS,
     GRU,
     Array,
     Arrays,
@@ -256,16 +257,39 @@ def _direction(
     for key, value in wanted.items():
         if not cudnn and (found := config.get(key, value)) != value:
             raise InputError(f"{name}: expected {key} {value}, found {found!r}")
+    count = 3 if config.get("use_bias", True) else 2
+    if len(weights) != count:
+        raise InputError(
+            f"{name}: expected {count} arrays, found {len(weights)}"
+            f"{'' if weights else ': build the model first'}"
+        )
+    arrays = dict(zip(_NAMES, weights, strict=False))
+    if arrays.get("bias", weights[0]).shape == (2 * weights[1].shape[-1],):
+        arrays, cudnn = _from_cudnn(arrays, _KINDS[kind]), True
     reset_after = bool(config.get("reset_after", np.ndim(weights[-1]) == 2)) or cudnn
     style = Style(
         _KINDS[kind],
         reset_after=reset_after or _KINDS[kind] == "lstm",
         backward=bool(config.get("go_backwards", False)),
     )
-    count = 3 if config.get("use_bias", True) else 2
-    if len(weights) != count:
-        raise InputError(f"{name}: expected {count} arrays, found {len(weights)}")
-    return style, dict(zip(_NAMES, weights, strict=False))
+    return style, arrays
+
+
+def _from_cudnn(arrays: Arrays, kind: str) -> Arrays:
+    """Read what Keras 2 kept of `CuDNNLSTM` and `CuDNNGRU`: each gate as cuDNN has it.
+
+    A gate's matrix lies as [H, D] row by row, whatever shape it is given, and the two
+    biases behind each other (`_convert_rnn_weights` in Keras 2).
+    """
+    count = len(BLOCKS[kind])
+
+    def turned(kernel: Array) -> Array:
+        gates = np.split(kernel, count, axis=-1)
+        return np.hstack([gate.reshape(gate.shape[::-1]).T for gate in gates])
+
+    kernel, recurrent, bias = (arrays[name] for name in _NAMES)
+    matrices = {"kernel": turned(kernel), "recurrent_kernel": turned(recurrent)}
+    return {**matrices, "bias": bias.reshape(2, -1)}
 
 
 def inward(style: Style, arrays: Arrays) -> Direction:

@@ -32,6 +32,7 @@ _ACTIVATIONS = {"lstm": ["sigmoid", "tanh", "tanh"], "gru": ["sigmoid", "tanh"]}
 _GATES = {"lstm": 4, "gru": 3}
 # Operators that hand on the outputs of a layer, arranged otherwise.
 _ARRANGE = ("Transpose", "Reshape", "Squeeze", "Identity", "Dropout", "Cast", "Concat")
+_REPEAT = ("Expand", "Tile", "Slice", "Unsqueeze", "Gather")
 _IR_VERSION, _OPSET = 8, 17  # read by every runtime of the last years
 
 
@@ -105,14 +106,12 @@ def find(model: Any) -> dict[str, Stack[Arrays]]:  # noqa: ANN401 - ONNX is opti
     constants = _constants(model.graph)
     made_by = {name: node for node in model.graph.node for name in node.output}
     stacks: dict[str, Stack[Arrays]] = {}
-    ends: dict[
-        str, str
-    ] = {}  # the stack that a node is the top of, by its first output
+    ends: dict[str, str] = {}  # by its outputs, the stack that a node is the top of
     for number, node in enumerate(model.graph.node):
         if node.op_type not in ("LSTM", "GRU"):
             continue
         name = node.name or f"{node.op_type}_{number}"
-        style, layer = _layer_of(node, name, constants)
+        style, layer = _layer_of(node, name, constants, made_by)
         below = ends.pop(_source(node.input[0], made_by), None)
         if below is not None and stacks[below].style == style:
             stacks[below] = Stack(style, (*stacks[below].layers, layer))
@@ -146,6 +145,7 @@ def _layer_of(
     node: Any,  # noqa: ANN401
     name: str,
     constants: Mapping[str, Array],
+    made_by: Mapping[str, Any],
 ) -> tuple[Style, tuple[Arrays, ...]]:
     """What an operator computes, and the arrays of its directions."""
     from onnx import helper
@@ -181,15 +181,40 @@ def _layer_of(
         if given
     }
     for key, given in zip(("initial_h", "initial_c"), inputs[5:7], strict=True):
-        if given in constants and constants[given].any():
+        if any(array.any() for array in _behind(given, constants, made_by)):
             raise InputError(
                 f"{name}: expected {key} to be zero or an input of the graph, found "
                 "other constants, which are no weights"
             )
+    if inputs[4] in constants:
+        raise InputError(
+            f"{name}: expected sequence_lens to be an input of the graph, found "
+            "constants, which are no weights"
+        )
     shapes = {key: list(array.shape) for key, array in arrays.items()}
     if {shape[0] if shape else 0 for shape in shapes.values()} != {ways}:
         raise InputError(f"{name}: expected {ways} directions, found shapes {shapes}")
     return style, tuple({k: a[way] for k, a in arrays.items()} for way in range(ways))
+
+
+def _behind(
+    name: str, constants: Mapping[str, Array], made_by: Mapping[str, Any]
+) -> list[Array]:
+    """The constants whose numbers a value consists of: those expanded, for one."""
+    from onnx import helper, numpy_helper
+
+    if name in constants:
+        return [constants[name]]
+    if name not in made_by:
+        return []
+    node = made_by[name]
+    if node.op_type == "ConstantOfShape":
+        given = [helper.get_attribute_value(each) for each in node.attribute]
+        return [numpy_helper.to_array(value) for value in given]
+    if node.op_type not in (*_ARRANGE, *_REPEAT):
+        return []
+    inputs = node.input if node.op_type == "Concat" else node.input[:1]
+    return [array for each in inputs for array in _behind(each, constants, made_by)]
 
 
 def _constant(name: str, what: str, constants: Mapping[str, Array]) -> Array:

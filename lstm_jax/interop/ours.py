@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lstm_jax.cells.gru import GRUState
-from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.cells.gru import GRUCell, GRUState
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMCell, LSTMState
+from lstm_jax.cells.peephole import PeepholeCell
+from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.variant import CoupledCell, VariantCell
 from lstm_jax.errors import InputError, warn
 from lstm_jax.interop.system import (
     Feed,
@@ -31,7 +34,6 @@ from lstm_jax.interop.weights import (
     Stack,
     Style,
     Weights,
-    bias_of,
     check_weights,
     dtype_of,
     flattened,
@@ -41,63 +43,94 @@ from lstm_jax.interop.weights import (
 from lstm_jax.nn.layers import LSTM, Bidirectional, StackedLSTM
 
 Layer = LSTM | Bidirectional | StackedLSTM
-_KINDS = {frozenset(("w_x", "w_h", "b")): "lstm"}
-_KINDS |= {frozenset(("w_x", "w_h", "b", "p")): "lstm"}
-_KINDS |= {frozenset(("w_x", "w_h", "b", "b_hn")): "gru"}
-_KINDS |= {frozenset(("w_x", "w_h", "b_ih", "b_hh")): "lstm"}
-_KINDS |= {frozenset(("w_x", "w_h", "b_ih", "b_hh", "p")): "lstm"}
+_ARRAYS = {"w_x", "w_h", "b", "b_ih", "b_hh", "b_hn", "p", "w_hr"}
+# What is called `layers` in our files is an LSTM, or a GRU with a bias b_hn. Of others
+# the arrays alone do not say what they are.
+_MARKS = {
+    "coupled": Style(coupled=True),
+    "gru": Style("gru"),
+    "gru_reset_first": Style("gru", reset_after=False),
+}
 
 
 def inward(style: Style, arrays: Arrays) -> Direction:
     """Read our arrays; a bias that was kept in two parts stays so."""
-    b, b_h = arrays.get("b"), arrays.get("b_hh")
-    if b is None:
-        b = arrays["b_ih"]
-    if style.kind == "gru":
-        hidden = len(arrays["b_hn"])
-        b_h = np.concatenate([np.zeros(2 * hidden, b.dtype), arrays["b_hn"]])
-    return Direction(arrays["w_x"], arrays["w_h"], b, b_h, arrays.get("p"))
+    if style.coupled:
+        arrays = {name: _with_input_gate(name, a) for name, a in arrays.items()}
+    w_x, w_h = arrays["w_x"], arrays["w_h"]
+    b, b_h = arrays.get("b", arrays.get("b_ih")), arrays.get("b_hh")
+    if "b_hn" in arrays:
+        inside = arrays["b_hn"]
+        b_h = np.concatenate([np.zeros(2 * len(inside), inside.dtype), inside])
+    return Direction(w_x, w_h, b, b_h, arrays.get("p"), arrays.get("w_hr"))
 
 
 def outward(style: Style, one: Direction) -> Arrays:
     """Write our arrays, with one bias."""
-    one = one_bias(style.kind, one)
-    arrays = {"w_x": one.w_x, "w_h": one.w_h, "b": bias_of(one)}
-    if one.p is not None:
-        arrays["p"] = one.p
-    if style.kind == "gru":
+    one = one_bias(style.kind, one, style.reset_after)
+    found = {"w_x": one.w_x, "w_h": one.w_h, "b": one.b, "p": one.p, "w_hr": one.proj}
+    arrays = {name: array for name, array in found.items() if array is not None}
+    if style.coupled:
+        return {name: _without_input_gate(name, a) for name, a in arrays.items()}
+    if style.kind == "gru" and style.reset_after and one.b is not None:
         arrays["b_hn"] = hidden_bias_of(one)[-one.sizes[1] :]
     return arrays
+
+
+def _with_input_gate(name: str, array: Array) -> Array:
+    """The block i = 1 - f of coupled gates: σ(-z) = 1 - σ(z)."""
+    if name == "w_hr":
+        return array
+    f, *rest = np.split(array, 2 if name == "p" else 3, axis=-1)
+    return np.concatenate([-f, np.zeros_like(f), *rest], axis=-1)
+
+
+def _without_input_gate(name: str, array: Array) -> Array:
+    """The inverse of `_with_input_gate`."""
+    if name == "w_hr":
+        return array
+    i, _, *rest = np.split(array, 3 if name == "p" else 4, axis=-1)
+    return np.concatenate([-i, *rest], axis=-1)
 
 
 def outward_apart(style: Style, one: Direction) -> Arrays:
     """Write our arrays, with the two biases of an LSTM as they are."""
     arrays = outward(style, one)
-    if style.kind == "lstm" and one.b is not None and one.b_h is not None:
+    plain = style.kind == "lstm" and not style.coupled
+    if plain and one.b is not None and one.b_h is not None:
         del arrays["b"]
         arrays |= {"b_ih": one.b, "b_hh": one.b_h}
     return arrays
 
 
 def step(style: Style, arrays: Arrays, x: Array, state: State) -> State:
-    """The equations of `cells/lstm.py`, `cells/peephole.py` and `cells/gru.py`."""
-    b = arrays["b"] if "b" in arrays else arrays["b_ih"] + arrays["b_hh"]
+    """The equations of `cells/lstm.py`, `cells/variant.py` and `cells/gru.py`."""
+    b = arrays.get("b", 0)
+    if "b_ih" in arrays:
+        b = arrays["b_ih"] + arrays["b_hh"]
     z = x @ arrays["w_x"] + b
     if style.kind == "gru":
-        return _gru_step(arrays, z, state[0])
+        return _gru_step(style, arrays, z, state[0])
     h, c = state
-    i, f, g, o = np.split(z + h @ arrays["w_h"], 4, axis=-1)
-    p_i, p_f, p_o = np.split(arrays.get("p", np.zeros(3, c.dtype)), 3)
-    c_new = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * np.tanh(g)
-    return sigmoid(o + p_o * c_new) * np.tanh(c_new), c_new
+    blocks = np.split(z + h @ arrays["w_h"], 3 if style.coupled else 4, axis=-1)
+    *gates, g, o = blocks
+    p = arrays.get("p", np.zeros((len(blocks) - 1) * c.shape[-1], c.dtype))
+    *seen, p_o = np.split(p, len(blocks) - 1)
+    opened = [sigmoid(z + p * c) for z, p in zip(gates, seen, strict=True)]
+    i, f = (1 - opened[0], opened[0]) if style.coupled else opened
+    c = f * c + i * np.tanh(g)
+    h = sigmoid(o + p_o * c) * np.tanh(c)
+    return (h @ arrays["w_hr"] if "w_hr" in arrays else h), c
 
 
-def _gru_step(arrays: Arrays, z: Array, h: Array) -> State:
+def _gru_step(style: Style, arrays: Arrays, z: Array, h: Array) -> State:
     x_r, x_z, x_n = np.split(z, 3, axis=-1)
-    h_r, h_z, h_n = np.split(h @ arrays["w_h"], 3, axis=-1)
-    n = np.tanh(x_n + sigmoid(x_r + h_r) * (h_n + arrays["b_hn"]))
-    kept = sigmoid(x_z + h_z)
-    return ((1 - kept) * n + kept * h,)
+    w_r, w_z, w_n = np.split(arrays["w_h"], 3, axis=-1)
+    r, kept = sigmoid(x_r + h @ w_r), sigmoid(x_z + h @ w_z)
+    inside = (r * h) @ w_n
+    if style.reset_after:
+        inside = r * (h @ w_n + arrays.get("b_hn", 0))
+    return ((1 - kept) * np.tanh(x_n + inside) + kept * h,)
 
 
 def find(arrays: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
@@ -105,16 +138,42 @@ def find(arrays: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
     cells = {
         path: cell
         for path, cell in parents(flattened(arrays)).items()
-        if frozenset(cell) in _KINDS
+        if {"w_x", "w_h"} <= set(cell) <= _ARRAYS
     }
-    return grouped(cells, lambda cell: Style(_KINDS[frozenset(cell)]))
+    styles = {id(cell): _style_of(path, cell) for path, cell in cells.items()}
+    return grouped(cells, lambda cell: styles[id(cell)])
+
+
+def _style_of(path: str, arrays: Arrays) -> Style:
+    """What a cell computes, by its arrays and by where they lie.
+
+    Raises:
+        InputError: it may be a coupled LSTM or a GRU.
+    """
+    if "b_hn" in arrays:
+        return Style("gru")
+    for mark in set(path.split("/")) & set(_MARKS):
+        return _MARKS[mark]
+    shape = arrays["w_h"].shape
+    hidden = len(arrays.get("w_hr", arrays["w_h"]))
+    if len(shape) == 2 and shape[1] == 3 * hidden:
+        raise InputError(
+            f"{path}: expected 4 blocks of columns, or b_hn, found 3 blocks: what has "
+            "them is told apart in files of convert alone, where it lies under "
+            f"{' or '.join(_MARKS)}"
+        )
+    return Style()
 
 
 def assemble(stack: Stack[Arrays]) -> Arrays:
     """Name the arrays as `StackedLSTM` does: layers/0/forward/w_x."""
+    style = dataclasses.replace(stack.style, backward=False)
+    above = next((mark for mark, each in _MARKS.items() if each == style), "layers")
+    if any("b_hn" in arrays for layer in stack.layers for arrays in layer):
+        above = "layers"
     return {
         f"{place}/{name}": array
-        for place, arrays in places(stack)
+        for place, arrays in places(stack, above)
         for name, array in arrays.items()
     }
 
@@ -123,30 +182,77 @@ def to_weights(layer: Layer) -> Weights:
     """The weights of a layer of ours in the common form.
 
     Raises:
-        InputError: a cell that no other system has.
+        InputError: a cell or an option that no other system has.
     """
-    stack = layer.layers if isinstance(layer, StackedLSTM) else [layer]
-    rows = [
-        (each.forward, each.backward) if isinstance(each, Bidirectional) else (each,)
-        for each in stack
-    ]
-    cells = {one.cell.name for row in rows for one in row}
-    if len(cells) > 1 or not cells <= {"lstm", "peephole", "gru"}:
+    if getattr(layer, "residual", False):
         raise InputError(
-            f"cell: expected one of lstm, peephole, gru, found {' and '.join(cells)}"
+            "residual: expected layers without, found residual connections"
         )
-    style = Style("gru" if cells == {"gru"} else "lstm")
-    weights = Stack(
-        style,
-        tuple(
-            tuple(
-                inward(style, {n: np.asarray(a) for n, a in vars(one.params).items()})
-                for one in row
-            )
-            for row in rows
-        ),
+    stack = layer.layers if isinstance(layer, StackedLSTM) else [layer]
+    rows: list[tuple[LSTM, ...]] = []
+    for each in stack:
+        if not isinstance(each, Bidirectional):
+            rows.append((each,))
+            continue
+        if (merge := getattr(each, "merge", "concat")) != "concat":
+            raise InputError(f"merge: expected concat, found {merge}")
+        rows.append((each.forward, each.backward))
+    styles = {_style_of_layer(one) for row in rows for one in row}
+    if len(styles) > 1:
+        raise InputError("cell: expected one in all layers, found several")
+    style = styles.pop()
+    layers = tuple(
+        tuple(inward(style, _arrays_of_layer(one)) for one in row) for row in rows
     )
-    return check_weights(weights)
+    return check_weights(Stack(style, layers))
+
+
+def _arrays_of_layer(layer: LSTM) -> Arrays:
+    held = vars(layer.params).items()
+    return {name: np.asarray(array) for name, array in held if array is not None}
+
+
+def _style_of_layer(layer: LSTM) -> Style:
+    """What a layer computes.
+
+    Raises:
+        InputError: what `Style` has no word for.
+    """
+    cell, rates = layer.cell, layer.regularizer
+    if rates.zoneout_hidden or rates.zoneout_cell:
+        raise InputError(
+            "zoneout: expected none, found some, which acts in evaluation too"
+        )
+    if isinstance(cell, GRUCell):
+        return Style("gru", reset_after=cell.reset_after)
+    if isinstance(cell, LSTMCell):
+        return Style()
+    plain = VariantCell()
+    changed = [
+        field.name
+        for field in dataclasses.fields(VariantCell)
+        if field.name not in ("peepholes", "proj_size")
+        and getattr(cell, field.name, None) != getattr(plain, field.name)
+    ]
+    if not isinstance(cell, VariantCell) or changed:
+        what = f" with {', '.join(changed)}" if isinstance(cell, VariantCell) else ""
+        raise InputError(
+            "cell: expected an LSTM, with peepholes, a projection or coupled gates at "
+            f"most, or a GRU, found {cell.name}{what}"
+        )
+    return Style(coupled=isinstance(cell, CoupledCell))
+
+
+def cell_of(style: Style, arrays: Arrays) -> Cell:
+    """The cell of ours that computes with these arrays."""
+    if style.kind == "gru":
+        return GRUCell(style.reset_after)
+    proj = arrays["w_hr"].shape[-1] if "w_hr" in arrays else 0
+    if style.coupled:
+        return CoupledCell(peepholes="p" in arrays, proj_size=proj)
+    if proj:
+        return VariantCell(peepholes="p" in arrays, proj_size=proj)
+    return PeepholeCell() if "p" in arrays else LSTM_CELL
 
 
 def to_layer(weights: Weights) -> Layer:
@@ -178,14 +284,17 @@ def to_layer(weights: Weights) -> Layer:
         lambda: StackedLSTM(1, 1, len(layers), rngs=nnx.Rngs(0))
     )
     stack.layers = nnx.List(layers)
+    stack.out_features = layers[-1].out_features
     return stack
 
 
 def _one(style: Style, arrays: Arrays) -> LSTM:
     """One direction of one layer."""
-    cell = "gru" if style.kind == "gru" else "peephole" if "p" in arrays else "lstm"
-    sizes = len(arrays["w_x"]), len(arrays["w_h"])
-    layer: LSTM = jax.eval_shape(lambda: LSTM(*sizes, cell=cell, rngs=nnx.Rngs(0)))
+    cell = cell_of(style, arrays)
+    sizes = len(arrays["w_x"]), arrays["w_h"].shape[-1] // len(cell.blocks)
+    layer: LSTM = jax.eval_shape(
+        lambda: LSTM(*sizes, cell=cell, use_bias="b" in arrays, rngs=nnx.Rngs(0))
+    )
     for name, array in arrays.items():
         setattr(layer, name, nnx.Param(jnp.asarray(array)))
     return layer
@@ -194,6 +303,7 @@ def _one(style: Style, arrays: Arrays) -> LSTM:
 def _both(forward: LSTM, backward: LSTM) -> Bidirectional:
     layer: Bidirectional = jax.eval_shape(lambda: Bidirectional(1, 1, rngs=nnx.Rngs(0)))
     layer.forward, layer.backward = forward, backward
+    layer.out_features = 2 * forward.out_features
     return layer
 
 
@@ -233,7 +343,14 @@ OURS = System(
     name="lstm_jax",
     title="lstm_jax",
     library="lstm_jax",
-    holds=ANY_LAYERS | GRU | {"peepholes"},
+    holds=ANY_LAYERS
+    | GRU
+    | {
+        "peepholes",
+        "a projection",
+        "coupled gates (f = 1 - i)",
+        "a reset before the product",
+    },
     inward=inward,
     outward=outward,
     step=step,

@@ -75,20 +75,46 @@ def find(arrays: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
     """Find LSTMs and GRUs in a state dict, by their prefixes; cells as stacks of one.
 
     Raises:
-        InputError: a recurrent network of another kind.
+        InputError: a recurrent network of another kind, or a part of one.
     """
     cells: dict[str, Arrays] = {}
+    depths: dict[str, set[int]] = {}
     for name, array in flattened(arrays).items():
         match = _NAME.fullmatch(name)
         if match is None:
             continue
+        if match["depth"] is None and f"{match['above']}bias" in arrays:
+            continue  # a cell of Equinox, which has one bias
         depth, above = match["depth"], match["above"].removesuffix(".")
         place = above if depth is None else f"{above}.{depth}".removeprefix(".")
         way = ".backward" if match["back"] else ""
+        depths.setdefault(above, set()).add(int(depth or 0))
         cells.setdefault(place + way, {})[match["which"]] = array
-    return grouped(
-        {path: cell for path, cell in cells.items() if "weight_hh" in cell}, _style_of
-    )
+    for above, there in depths.items():
+        if there != set(range(len(there))):
+            raise InputError(
+                f"{above or 'layers'}: expected layers 0 to {len(there) - 1}, found "
+                f"{', '.join(map(str, sorted(there)))}"
+            )
+    for path, cell in cells.items():
+        _check_whole(path, cell)
+    return grouped(cells, _style_of)
+
+
+def _check_whole(path: str, arrays: Arrays) -> None:
+    """Refuse a direction of which arrays are missing.
+
+    Raises:
+        InputError: naming them.
+    """
+    names = {"weight_ih", "weight_hh"}
+    if {"bias_ih", "bias_hh"} & set(arrays):
+        names |= {"bias_ih", "bias_hh"}
+    if missing := sorted(names - set(arrays)):
+        found = ", ".join(sorted(arrays))
+        raise InputError(
+            f"{path or 'layer'}: expected {' and '.join(missing)} too, found {found}"
+        )
 
 
 def _style_of(arrays: Arrays) -> Style:
@@ -102,7 +128,7 @@ def _style_of(arrays: Arrays) -> Style:
     for kind, blocks in BLOCKS.items():
         if len(hh) == len(blocks) * hidden:
             return Style(kind)
-    what = "nn.RNN, which lstm_jax hasn't" if len(hh) == hidden else "other sizes"
+    what = "nn.RNN, which we do not have" if len(hh) == hidden else "other sizes"
     raise InputError(
         f"weight_hh: expected {4 * hidden} rows, an LSTM, or {3 * hidden}, a GRU, for "
         f"{hidden} units, found {len(hh)}: {what}"

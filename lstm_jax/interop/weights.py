@@ -171,7 +171,7 @@ def check_held(weights: Weights, title: str, holds: Iterable[str]) -> None:
     if missing := sorted(features(weights) - set(holds)):
         raise InputError(
             f"expected weights that {title} can hold, found {' and '.join(missing)}, "
-            "which it doesn't have"
+            "which it does not have"
         )
 
 
@@ -266,14 +266,15 @@ def cast(weights: Weights, dtype: np.dtype) -> Weights:
 def flattened(tree: Mapping[Any, Any], above: str = "") -> dict[str, Array]:
     """The arrays of nested dictionaries by their paths, joined by "/".
 
-    What is no array is left out; NNX' own path of a variable ends in no `value`.
+    What is no array of numbers is left out, a generator of NNX for one, and so is the
+    `value` that the paths of NNX' variables may end in.
     """
     found: dict[str, Array] = {}
     for key, value in tree.items():
         name = f"{above}/{key}" if above else str(key)
         if isinstance(value, Mapping):
             found |= flattened(value, name)
-        elif hasattr(value, "shape") and hasattr(value, "dtype"):
+        elif isinstance(getattr(value, "dtype", None), np.dtype):
             found[name.removesuffix("/value")] = np.asarray(value)
     return found
 

@@ -55,14 +55,15 @@ _CHECKPOINTS = (
 _TRAINED = (
     *_BEGINNING,
     *("metrics.jsonl", "summary.json", "samples.txt", "curves.png", "report.html"),
-    *("confusion.png", "confusion.json"),
+    *("confusion.png", "confusion.json", "confusion-*.png", "confusion-*.json"),
     *_CHECKPOINTS,
     "tensorboard/events.out.tfevents.*",
     *_inside("inspect", ("gates.png", "lags.png", "units.png")),
 )
 _FOLDS = ("crossval.json", "predictions.npz")
 _PLAN = "folds/crossval-plan.json"
-_TOKENIZERS = ("tokenizer.json", "source.json", "target.json")
+# And what else is counted before the first step.
+_TOKENIZERS = ("tokenizer.json", "source.json", "target.json", "bayes.json")
 _LEARNED = (
     *("experiment.json", "seconds.json", "config.json", *_TOKENIZERS),
     *("metrics.jsonl", "summary.json", "curves.png", "result.json", "report.html"),
@@ -438,7 +439,7 @@ def _beginning() -> re.Pattern[str]:
     states = _inside("checkpoints/*", _STATE)
     folds = _inside("folds/seed-*/fold-*", (_CONFIG, *states))
     folds += _inside("isolated", (_CONFIG, *states))
-    folds += _inside("folds/fold-*", (_CONFIG, *states))
+    folds += _inside("folds/fold-*", (_CONFIG, *_TOKENIZERS, *states))
     programs = _inside("folds/program-*", states)
     return _pattern((*names, *states, *folds, *programs), r"(\.draft)?")
 

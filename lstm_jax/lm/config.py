@@ -60,8 +60,8 @@ class ModelConfig(Configuration):
     layers: Annotated[int, Range(1, 1000)] = 2  # more is a damaged file
     """Number of recurrent layers."""
     cell: CellName = "lstm"
-    """Type of recurrent cell: the textbook LSTM, a GRU, an LSTM with peepholes, or a
-    Mogrifier LSTM with 5 rounds."""
+    """Type of recurrent cell: the textbook LSTM, a GRU, an LSTM with peepholes, a
+    Mogrifier LSTM with 5 rounds, or an LSTM with coupled gates (i = 1 - f)."""
     hidden: Annotated[int, Range(1, 2**20)] | None = None
     """Hidden units per layer. Default: derived from the size of the text and
     --max-seconds."""
@@ -82,6 +82,10 @@ class ModelConfig(Configuration):
     LSTM step; 0 disables them. Uses an embedding for the first layer."""
     top_only: bool = False
     """Feed the softmax from the last layer only, instead of from every layer."""
+    tie_embedding: bool = False
+    """Share one embedding matrix between the input and the softmax, in place of the
+    first layer's table and the softmax's weights; the softmax then reads the last
+    layer only."""
     capped_gate: bool = False
     """Cap the input gate of an LSTM at 1 - f, f being the forget gate. Uses an
     embedding for the first layer."""

@@ -11,6 +11,7 @@ from lstm_jax.data.text import Corpus
 from lstm_jax.data.tokenizers.vocabulary import symbols_of
 from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.distributed.multihost import gather_replicated, is_primary
+from lstm_jax.lm.command_line import command_of
 from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig, layers_of
 from lstm_jax.lm.evaluation import evaluate_ids
 from lstm_jax.lm.generation import generate_text
@@ -78,7 +79,7 @@ class Reporter:
         if run and is_primary():
             from lstm_jax.report.page.write import try_to_report
 
-            try_to_report(run.path)
+            try_to_report(run.path, command_of(self._setup.config))
         kept = f"; --resume continues {run.path}" if run else "; nothing was kept"
         self._say(f"interrupted{kept}")
 
@@ -119,7 +120,7 @@ class Reporter:
             run.write_summary(self._summary(outcome, part, results))
             with activity("writing samples", self._say):
                 run.write_samples(_samples(best, corpus))
-            _draw(run)
+            _draw(run, config.text.vocab)
             from lstm_jax.lm.looking import try_to_report_text
 
             with activity("writing the report", self._say):
@@ -193,8 +194,8 @@ def _prompt(trained: TextModel, corpus: Corpus) -> str:
     return "" if trained.vocab.unknown(text) else text
 
 
-def _draw(run: RunDirectory) -> None:
+def _draw(run: RunDirectory, vocab: str) -> None:
     # Matplotlib takes as long to import as JAX: runs that keep nothing do without.
-    from lstm_jax.report.curves import draw_curves
+    from lstm_jax.report.curves import draw_curves, unit_of_text
 
-    draw_curves(run.history.read(), run.path / "curves.png")
+    draw_curves(run.history.read(), run.path / "curves.png", unit_of_text(vocab))

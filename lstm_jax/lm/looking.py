@@ -1,6 +1,7 @@
 """A look inside a trained text generator: what is measured, and the page it goes on."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from lstm_jax.cells.protocol import State
 from lstm_jax.data.text import Corpus
 from lstm_jax.errors import InputError, warn
+from lstm_jax.lm.command_line import command_of
 from lstm_jax.lm.loading import load_text
 from lstm_jax.lm.run_directory import RunDirectory, open_run
 from lstm_jax.lm.text_model import TextModel
@@ -21,6 +23,7 @@ from lstm_jax.report.inspection import (
     find,
     gradient_by_lag,
     layers_of,
+    symbols_in_time,
     table_of,
 )
 from lstm_jax.report.page.network import describe_network
@@ -30,6 +33,7 @@ from lstm_jax.storage.files import read_json
 from lstm_jax.storage.lock import is_locked
 
 _STEPS, _ROWS = 256, 32  # of the excerpts that are measured
+_FEWEST_ROWS = 4
 _EVERY = 3.0  # seconds between two pages of a run that goes on
 
 
@@ -50,16 +54,19 @@ def text_to_look_at(corpus: Corpus) -> tuple[str, np.ndarray]:
     return "the training text", np.asarray(corpus.train)
 
 
-def look_inside(run: RunDirectory, trained: TextModel, ids: np.ndarray) -> Look:
+def look_inside(
+    run: RunDirectory, trained: TextModel, ids: np.ndarray, rows: int = _ROWS
+) -> Look:
     """Measure gates, memory and gradients on excerpts of a text.
 
     Args:
         run: whose history the advice is about, too.
         trained: the model.
         ids: the text.
+        rows: how many excerpts.
     """
     optimizer = trained.config.optimizer
-    some = excerpts(ids, max(_STEPS, 2 * optimizer.length), _ROWS)
+    some = excerpts(ids, _steps(trained), rows)
     layers = layers_of(trained.model, some[:-1])
     lags = gradient_by_lag(trained.model, some)
     findings = find(layers, lags)
@@ -70,6 +77,17 @@ def look_inside(run: RunDirectory, trained: TextModel, ids: np.ndarray) -> Look:
         clip_norm=optimizer.clip_norm,
     )
     return Look(layers, lags, findings, advice)
+
+
+def _steps(trained: TextModel) -> int:
+    """How long an excerpt is: gradients are to be seen beyond where training ends."""
+    return max(_STEPS, 2 * trained.config.optimizer.length)
+
+
+def _rows_in_time(trained: TextModel) -> int:
+    """How many excerpts of a wide network are enough, for a page must not cost much."""
+    symbols = symbols_in_time(trained.model, passes=3)
+    return min(max(symbols // _steps(trained), _FEWEST_ROWS), _ROWS)
 
 
 def write_text_report(
@@ -85,7 +103,7 @@ def write_text_report(
         run: where to.
         trained: its best model.
         corpus: its text.
-        look: what was measured already.
+        look: what was measured already; else, of a wide network, on fewer excerpts.
         given: ids of a text to show it reading, in the place of the run's.
 
     Returns:
@@ -95,7 +113,7 @@ def write_text_report(
         InputError: it can't be written.
     """
     source, ids = text_to_look_at(corpus)
-    look = look or look_inside(run, trained, ids)
+    look = look or look_inside(run, trained, ids, _rows_in_time(trained))
     length = trained.config.optimizer.length
     if len(given):
         source, ids = "the text given", np.asarray(given)
@@ -103,7 +121,9 @@ def write_text_report(
     reading = describe_reading(trained.model, ids, vocab.decode, vocab.names(), source)
     table = table_of(look.findings)
     network = describe_network(look.layers, look.lags, look.findings, table, length)
-    return write_report(run.path, {**reading, "network": network}, look.advice)
+    panels = {**reading, "network": network}
+    command = command_of(trained.config)
+    return write_report(run.path, panels, look.advice, command=command)
 
 
 def try_to_report_text(run: RunDirectory, trained: TextModel, corpus: Corpus) -> None:
@@ -112,7 +132,7 @@ def try_to_report_text(run: RunDirectory, trained: TextModel, corpus: Corpus) ->
         write_text_report(run, trained, corpus)
     except Exception as error:
         warn(f"{run.path / REPORT}: written without a look inside: {error}")
-        try_to_report(run.path)
+        try_to_report(run.path, command_of(trained.config))
 
 
 def is_of_text(folder: Path) -> bool:
@@ -140,18 +160,20 @@ def watch_run(folder: Path, every: float = _EVERY) -> None:
         InputError: it is no folder of a run, or the page can't be written.
     """
     of_text = is_of_text(folder)
-    path = write_report(folder, reload=every if is_locked(folder) else None)
+    command = command_of(open_run(folder).config()) if of_text else ""
+    write = functools.partial(write_report, folder, command=command)
+    path = write(reload=every if is_locked(folder) else None)
     print(f"report in {path}; open it in a browser", flush=True)
     try:
         while is_locked(folder):
-            write_report(folder, reload=every)
+            write(reload=every)
             time.sleep(every)
     except KeyboardInterrupt:
-        write_report(folder)  # one that doesn't wait for another
+        write()  # one that doesn't wait for another
         raise
     if of_text and (folder / "checkpoints").is_dir():
         trained, run = load_text(folder), open_run(folder)
         write_text_report(run, trained, run.corpus(trained.config, trained.vocab))
     else:
-        write_report(folder)
+        write()
     print("the run is over", flush=True)

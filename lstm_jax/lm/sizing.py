@@ -49,12 +49,12 @@ def square_matrices(model: ModelConfig) -> int:
     """How many matrices of H x H weights a network has, each multiplied once a symbol.
 
     Four blocks, of a GRU three, read what comes from below and what was before; a table
-    serves the first layer's inputs. A Mogrifier has no table, and a matrix more for
-    each round.
+    serves the first layer's inputs. A Mogrifier has no table, nor has a tied embedding,
+    and a Mogrifier has a matrix more for each round.
     """
     blocks = 3 if model.cell in ("gru", "coupled") else 4
     rounds = model.mogrifier or (5 if model.cell == "mogrifier" else 0)
-    table = not (rounds or model.capped_gate)
+    table = not (rounds or model.capped_gate or model.tie_embedding)
     return model.layers * (2 * blocks + rounds) - (blocks if table else 0)
 
 

@@ -56,7 +56,7 @@ def engine_of(config: TrainConfig) -> EngineChoice:
             rows=config.optimizer.batch,
             hidden=config.model.hidden,
             dtype=config.model.dtype,
-            inputs=not cell.projects,
+            inputs=config.model.tie_embedding or not cell.projects,
             masks=config.regularizer.in_loop,
             cell=cell,
         )
@@ -92,6 +92,7 @@ def build_model(config: TrainConfig, vocab: Vocabulary) -> LanguageModel:
         remat=model.remat,
         regularizer=config.regularizer,
         top_only=model.top_only,
+        tie_embedding=model.tie_embedding,
         cell=cell_of(model),
     )
 

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 from lstm_jax._lazy import lazy
 
 if TYPE_CHECKING:
+    from lstm_jax.metrics.agreement import average_f_beta as average_f_beta
+    from lstm_jax.metrics.agreement import cohen_kappa as cohen_kappa
+    from lstm_jax.metrics.agreement import f_beta as f_beta
+    from lstm_jax.metrics.agreement import matthews_correlation as matthews_correlation
     from lstm_jax.metrics.calibration import Reliability as Reliability
     from lstm_jax.metrics.calibration import brier_score as brier_score
     from lstm_jax.metrics.calibration import reliability as reliability
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from lstm_jax.metrics.classification import Confusion as Confusion
     from lstm_jax.metrics.classification import class_report as class_report
     from lstm_jax.metrics.classification import confusion as confusion
+    from lstm_jax.metrics.classification import top_correct as top_correct
     from lstm_jax.metrics.edit_distance import Edits as Edits
     from lstm_jax.metrics.edit_distance import count_all_edits as count_all_edits
     from lstm_jax.metrics.edit_distance import count_edits as count_edits

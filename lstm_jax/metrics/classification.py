@@ -128,8 +128,10 @@ def class_counts(
     )
 
 
-def top_correct(logits: LabelLogits, targets: Labels, counted: LabelMask) -> Array:
-    """How often the target was among the `TOP` highest logits.
+def top_correct(
+    logits: LabelLogits, targets: Labels, counted: LabelMask, k: int = TOP
+) -> Array:
+    """How often the target was among the `k` highest logits.
 
     Of equal logits the one of the lower id ranks higher, as for `argmax`; a score that
     is not a number ranks above all, so that it never helps.
@@ -138,7 +140,7 @@ def top_correct(logits: LabelLogits, targets: Labels, counted: LabelMask) -> Arr
     score = jnp.take_along_axis(logits, target, axis=-1)
     symbols = jnp.arange(logits.shape[-1], dtype=targets.dtype)
     above = ~(logits <= score) | ((logits == score) & (symbols < target))
-    return jnp.sum((jnp.sum(above, axis=-1) < TOP) & counted, dtype=jnp.int32)
+    return jnp.sum((jnp.sum(above, axis=-1) < k) & counted, dtype=jnp.int32)
 
 
 def calibration(
@@ -195,20 +197,20 @@ def class_report(counts: ClassCounts) -> ClassReport:
     predicted = np.asarray(counts.predicted, np.int64)
     correct = np.asarray(counts.correct, np.int64)
     found = {
-        "precision": _ratio(correct, predicted),
-        "recall": _ratio(correct, support),
-        "f1": _ratio(2 * correct, support + predicted),
+        "precision": ratio(correct, predicted),
+        "recall": ratio(correct, support),
+        "f1": ratio(2 * correct, support + predicted),
     }
     occurs = (support + predicted > 0).astype(np.int64)
-    accuracy = float(_ratio(correct.sum(), support.sum()))
+    accuracy = float(ratio(correct.sum(), support.sum()))
     return ClassReport(
         **found,
         support=support,
         predicted=predicted,
         averages={
             "micro": dict.fromkeys(found, accuracy),
-            "macro": {name: _mean(each, occurs) for name, each in found.items()},
-            "weighted": {name: _mean(each, support) for name, each in found.items()},
+            "macro": {name: mean_by(each, occurs) for name, each in found.items()},
+            "weighted": {name: mean_by(each, support) for name, each in found.items()},
         },
     )
 
@@ -221,14 +223,15 @@ def calibration_error(found: Calibration) -> float:
     """
     count = np.asarray(found.count, np.float64)
     gap = np.abs(np.asarray(found.confidence, np.float64) - np.asarray(found.correct))
-    return float(_ratio(gap.sum(), count.sum()))
+    return float(ratio(gap.sum(), count.sum()))
 
 
-def _mean(values: NDArray, weights: NDArray) -> float:
-    return float(_ratio((values * weights).sum(), weights.sum()))
+def mean_by(values: NDArray, weights: NDArray) -> float:
+    """The mean of values by their weights, and 0 where those are 0."""
+    return float(ratio((values * weights).sum(), weights.sum()))
 
 
-def _ratio(above: ArrayLike, below: ArrayLike) -> NDArray:
+def ratio(above: ArrayLike, below: ArrayLike) -> NDArray:
     """Above / below, and 0 where below is 0."""
     below = np.asarray(below)
     return np.where(below > 0, np.asarray(above) / np.maximum(below, 1), 0.0)

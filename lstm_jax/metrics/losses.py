@@ -99,7 +99,7 @@ class LossSums(Additive):
         return {name: self.metrics[name].value() for name in names}
 
 
-def loss_sums(loss: Array, weight: Array, **means: Array) -> LossSums:
+def loss_sums(loss: Array, weight: Array | float, **means: Array) -> LossSums:
     """Name the totals of a batch that are all divided by the same weight.
 
     Args:
@@ -107,7 +107,7 @@ def loss_sums(loss: Array, weight: Array, **means: Array) -> LossSums:
         weight: what it is divided by, the count of positions for one.
         means: totals of other metrics, by name.
     """
-    totals = {"loss": loss, **means}
+    totals, weight = {"loss": loss, **means}, jnp.asarray(weight)
     return LossSums({name: Mean(total, weight) for name, total in totals.items()})
 
 

@@ -132,7 +132,7 @@ class SequenceClassifier(nnx.Module):
         xs = self._embed(inputs, keys[0], keys[1])
         hs, states = self.stack(xs, lengths=lengths, key=keys[2])
         if lengths is None:
-            lengths = jnp.full(len(xs), xs.shape[1])
+            lengths = jnp.full(xs.shape[:1], xs.shape[1], jnp.int32)
         pooled = pool(hs, lengths, states[-1], self.pooling)
         if keys[3] is not None:
             pooled = dropout(keys[3], pooled, self.dropout)

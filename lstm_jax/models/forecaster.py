@@ -6,6 +6,9 @@
             it sees what the same phase of each season was, and how far ahead it is
     out     per step the median and the distances to the other quantiles
 
+Covariates, other series that stand beside it, are read with the past and only there:
+nothing is assumed about what they do over the horizon.
+
 All steps of the horizon are forecast at once (directly, not one from the other). To the
 writer's median a learned mix of the seasonal points it saw is added: an untrained
 model is a seasonal naive forecast, and the recurrence learns what that misses.
@@ -24,7 +27,14 @@ from lstm_jax.data.series import WindowSpec
 from lstm_jax.metrics.losses import LossSums, loss_sums
 from lstm_jax.nn.layers import StackedLSTM
 from lstm_jax.ops.seeds import seed_key
-from lstm_jax.typing import Forecasts, Future, Past, PRNGKey, Quantiles
+from lstm_jax.typing import (
+    Covariates,
+    Forecasts,
+    Future,
+    Past,
+    PRNGKey,
+    Quantiles,
+)
 
 LEVELS = (0.025, 0.25, 0.5, 0.75, 0.975)  # M4's intervals hold 95 %
 
@@ -40,6 +50,7 @@ class ForecastModel(nnx.Module):
         levels: of the quantiles, rising, the median among them.
         dropout: see `StackedLSTM`.
         cell: of every layer, see `LSTM`.
+        covariates: how many stand beside each point of the past.
     """
 
     def __init__(
@@ -52,6 +63,7 @@ class ForecastModel(nnx.Module):
         levels: Sequence[float] = LEVELS,
         dropout: float = 0.0,
         cell: Cell | str = LSTM_CELL,
+        covariates: int = 0,
     ) -> None:
         if 0.5 not in levels or list(levels) != sorted(levels):
             raise ValueError(f"levels: expected to rise through 0.5, got {levels}")
@@ -60,18 +72,38 @@ class ForecastModel(nnx.Module):
         self.frame = window
         self.levels = tuple(levels)
         kinds = {"rngs": rngs, "dropout": dropout, "cell": cell}
-        self.reader = StackedLSTM(1 + seasons, *sizes, **kinds)
+        self.covariates = covariates
+        self.reader = StackedLSTM(1 + seasons + covariates, *sizes, **kinds)
         self.writer = StackedLSTM(2 + 2 * seasons, *sizes, **kinds)
         self.mix = nnx.Param(jnp.full(2 * seasons, 0.5 / seasons, jnp.float32))
         shape = (self.writer.out_features, len(levels))
         self.w_out = nnx.Param(jnp.zeros(shape, jnp.float32))
         self.b_out = nnx.Param(jnp.zeros(len(levels), jnp.float32))
 
-    @jax.numpy_rank_promotion("allow")
-    def __call__(self, past: Past, key: PRNGKey | None = None) -> Quantiles:
-        """Quantiles [B, horizon, Q], never crossing. No key, no dropout."""
+    def __call__(
+        self,
+        past: Past,
+        key: PRNGKey | None = None,
+        covariates: Covariates | None = None,
+    ) -> Quantiles:
+        """Quantiles [B, horizon, Q], never crossing. No key, no dropout.
+
+        Args:
+            past: the known points, [B, context].
+            key: of the dropout.
+            covariates: what stood beside those that are read, [B, reads, C].
+
+        Raises:
+            ValueError: there are not as many covariates as the model was built for.
+        """
         keys = (None, None) if key is None else jax.random.split(key)
-        _, states = self.reader(recent(past, self.frame), key=keys[0])
+        read = recent(past, self.frame)
+        found = 0 if covariates is None else covariates.shape[2]
+        if found != self.covariates:
+            raise ValueError(f"covariates: expected {self.covariates}, got {found}")
+        if covariates is not None:
+            read = jnp.concatenate([read, covariates], axis=-1)
+        _, states = self.reader(read, key=keys[0])
         seasonal = same_phase(past, self.frame)
         hs, _ = self.writer(self._shown(past, seasonal), states, key=keys[1])
         out = hs @ self.w_out[...] + self.b_out[...]
@@ -138,7 +170,8 @@ def forecast_loss(
     Args:
         models: E models stacked, see `build_ensemble`.
         carry: nothing.
-        batch: `past` [B, E, P], `future` [B, E, F] and `weight` [B, E] of each row.
+        batch: `past` [B, E, P], `future` [B, E, F] and `weight` [B, E] of each row; and
+            `covariates` [B, E, reads, C] if there are any.
         key: for dropout, or None.
 
     Returns:
@@ -154,13 +187,15 @@ def forecast_loss(
         future: Future,
         weight: Array,
         key: PRNGKey | None,
+        covariates: Covariates | None,
     ) -> Array:
-        points = pinball(model(past, key), future, model.levels)
+        points = pinball(model(past, key, covariates), future, model.levels)
         return jnp.sum(weight[:, None] * points)
 
-    over = (0, 1, 1, 1, None if keys is None else 0)
+    beside = batch.get("covariates")
+    over = (0, 1, 1, 1, None if keys is None else 0, None if beside is None else 1)
     rows = (batch["past"], batch["future"], batch["weight"])
-    losses = jax.vmap(member, over)(models, *rows, keys)
+    losses = jax.vmap(member, over)(models, *rows, keys, beside)
     points = batch["future"].shape[0] * batch["future"].shape[2]
     return loss_sums(losses.sum(), jnp.float32(points)), carry
 
@@ -173,16 +208,20 @@ def build_ensemble(
     members: int,
     seed: int,
     cell: Cell | str = LSTM_CELL,
+    covariates: int = 0,
 ) -> ForecastModel:
     """Models of one shape as a single pytree, their parameters stacked: [E, ...]."""
     sizes = (window, hidden_size, num_layers)
+    kinds = {"cell": cell, "covariates": covariates}
     models = [
-        ForecastModel(*sizes, rngs=nnx.Rngs(seed_key(seed + k)), cell=cell)
+        ForecastModel(*sizes, rngs=nnx.Rngs(seed_key(seed + k)), **kinds)
         for k in range(members)
     ]
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *models)
 
 
-def each_forecast(models: ForecastModel, past: Past) -> Forecasts:
+def each_forecast(
+    models: ForecastModel, past: Past, covariates: Covariates | None = None
+) -> Forecasts:
     """The quantiles of every member of an ensemble, [E, B, F, Q]."""
-    return jax.vmap(lambda model: model(past))(models)
+    return jax.vmap(lambda model: model(past, None, covariates))(models)

@@ -4,7 +4,8 @@
 
 A one-hot symbol times w_x is a row of w_x. So the embedding and the input weights of
 the first layer are one table [V, 4H], read row by row, without a matrix product. (Only
-a cell that scales its inputs, as the Mogrifier does, needs an embedding [V, H].) The
+a cell that scales its inputs, as the Mogrifier does, needs an embedding [V, H], and so
+does a model whose softmax shares it, the tied embedding of Press & Wolf 2017.) The
 outputs of every layer reach the softmax (Graves 2013), so the lower layers learn
 directly and the logits of the next symbol are a function of the state alone.
 """
@@ -66,8 +67,13 @@ class LanguageModel(nnx.Module):
         remat: see `lstm_jax.lstm`.
         regularizer: more than dropout; the training loss obeys it.
         top_only: the softmax sees the last layer alone.
+        tie_embedding: symbols are read from and scored by one matrix [V, H]; the
+            softmax then sees the last layer alone.
         cell: of every layer: the textbook LSTM, or another, or its name.
     """
+
+    w_out: Any  # an nnx.Param, or None where the embedding is in its place
+    embedding: Any  # an nnx.Param, or None where there is a table
 
     def __init__(
         self,
@@ -82,10 +88,11 @@ class LanguageModel(nnx.Module):
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
         top_only: bool = False,
+        tie_embedding: bool = False,
         cell: Cell | str = LSTM_CELL,
     ) -> None:
         self.cell = as_cell(cell)
-        has_table = self.cell.projects
+        has_table = self.cell.projects and not tie_embedding
         width = self.cell.output_size(hidden_size)
         self.layers = nnx.List(
             LSTM(
@@ -108,6 +115,14 @@ class LanguageModel(nnx.Module):
             first[...] = _TABLE_SCALE * jax.random.normal(
                 rngs.params(), first.shape, jnp.float32
             )
+        elif tie_embedding:
+            # Its rows have length 1, about, which suits a softmax; the weights that
+            # read them begin so that the gates are as with a table.
+            embedding = jax.random.normal(rngs.params(), (vocab_size, width))
+            self.embedding = nnx.Param(embedding.astype(jnp.float32) / width**0.5)
+            first[...] = _TABLE_SCALE * jax.random.normal(
+                rngs.params(), first.shape, jnp.float32
+            )
         else:
             # Its numbers are larger than a layer's outputs, so the weights of the
             # first layer begin smaller: Glorot's for all gates as one matrix.
@@ -117,7 +132,9 @@ class LanguageModel(nnx.Module):
             self.embedding = nnx.Param(embedding)
             first[...] = glorot(rngs.params(), first.shape)
         readout = ((1 if top_only else num_layers) * width, vocab_size)
-        self.w_out = nnx.Param(glorot(rngs.params(), readout))
+        self.w_out = (
+            None if tie_embedding else nnx.Param(glorot(rngs.params(), readout))
+        )
         self.b_out = nnx.Param(jnp.zeros(vocab_size, jnp.float32))
         self.dropout = check_rate("dropout", dropout)
         self.dtype = jnp.dtype(dtype)
@@ -231,7 +248,9 @@ class LanguageModel(nnx.Module):
 
     def logits(self, hs: Array) -> Array:
         """The softmax layer: outputs [..., LH], or the last H of them, to [..., V]."""
-        w_out, b_out = self._cast((self.w_out[...], self.b_out[...]))
+        tied = self.w_out is None
+        weights = self.embedding[...].T if tied else self.w_out[...]
+        w_out, b_out = self._cast((weights, self.b_out[...]))
         return matmul(hs[..., -len(w_out) :], w_out) + b_out
 
     def initial_state(self, batch: int) -> States:
@@ -261,12 +280,13 @@ class LanguageModel(nnx.Module):
 
     def _fed(self, params: Params, depth: int, below: Array) -> Array:
         """What a layer's steps are given: z, or x if the cell does not project."""
-        if depth:
-            z = below @ params.w_x
-            return add_bias(z, params.b) if self.cell.projects else below
-        if self.embedding is not None:
-            return self._cast(self.embedding[...])[below]
-        return add_bias(params.w_x[below], params.b)
+        if depth == 0 and self.embedding is None:
+            return add_bias(params.w_x[below], params.b)
+        if depth == 0:
+            below = self._cast(self.embedding[...])[below]
+        if not self.cell.projects:
+            return below
+        return add_bias(below @ params.w_x, params.b)
 
     def _key(self, key: PRNGKey | None, place: int) -> PRNGKey | None:
         """A key of its own for a place, if anything is to be drawn there."""

@@ -4,15 +4,17 @@ The modules hold nothing but parameters and sizes, so `jax.jit`, `jax.grad`,
 `jax.vmap`, `jax.lax.scan` and optax take them as the plain pytrees they are. Dropout
 asks for a key and is absent without one: no hidden random state, no train/eval mode.
 
-Batch-major, [B, T, D], as Flax layers are; the recurrence below is time-major.
+Batch-major, [*batch, T, D], as Flax layers are; the recurrence below is time-major.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import LSTM_CELL
@@ -21,7 +23,9 @@ from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.cells.protocol import Cell, Params, State
 from lstm_jax.config import PLAIN, RegularizerConfig, check_bounds
 from lstm_jax.engines.dispatch import check_engine_name
-from lstm_jax.nn.recurrence import unroll
+from lstm_jax.nn.arguments import read_sequences, read_states
+from lstm_jax.nn.forgotten_key import without_noise
+from lstm_jax.nn.recurrence import Way, unroll_sequences
 from lstm_jax.nn.regularizers import (
     check_rate,
     drop_connect,
@@ -29,18 +33,33 @@ from lstm_jax.nn.regularizers import (
     loop_masks,
 )
 from lstm_jax.typing import (
-    BatchFlags,
-    BatchHidden,
-    BatchInputs,
-    Lengths,
+    AnyFlags,
+    AnyLengths,
+    LayerHidden,
+    LayerInputs,
     PRNGKey,
+    Size,
 )
 
-Held = Any  # an nnx.Param, or an nnx.List of them
+Held = Any  # an nnx.Param, an nnx.List of them, or None
+Merge = Literal["concat", "sum", "mul", "ave", "none"]
+
+
+class LayerOptions(TypedDict, total=False):
+    """What every layer takes besides its sizes; see `LSTM`."""
+
+    dtype: DTypeLike
+    engine: str
+    remat: bool
+    cell: Cell | str
+    use_bias: bool
+    kernel_init: Initializer | None
+    recurrent_init: Initializer | None
+    bias_init: Initializer | None
 
 
 class LSTM(nnx.Module):
-    """One layer over sequences [B, T, D]: the textbook LSTM, or any other cell.
+    """One layer over sequences [*batch, T, D]: the textbook LSTM, or any other cell.
 
     The parameters stand in it by the names that the cell's `Params` has for them:
     `w_x`, `w_h` and `b`, and what else there is.
@@ -57,6 +76,11 @@ class LSTM(nnx.Module):
             `zoneout_hidden` and `zoneout_cell`, and of `variational` what they do.
         cell: what is repeated over time, or its name, "gru" for one.
         use_bias: False for a layer without biases: `b` is then None.
+        kernel_init: draws each gate's block of `w_x`, [D, H], in the place of what the
+            cell's `init` has: a function of a key, a shape and a type, such as
+            `jax.nn.initializers` has.
+        recurrent_init: the same for `w_h`, [H, H] by gate.
+        bias_init: the same for the biases, [H] by gate; a forget bias of 1 goes too.
 
     Attributes:
         out_features: the width of the outputs.
@@ -81,14 +105,23 @@ class LSTM(nnx.Module):
         regularizer: RegularizerConfig = PLAIN,
         cell: Cell | str = LSTM_CELL,
         use_bias: bool = True,
+        kernel_init: Initializer | None = None,
+        recurrent_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
     ) -> None:
         self.cell = as_cell(cell)
         self.hidden_features = hidden_features
         self.out_features = self.cell.output_size(hidden_features)
         params = self.cell.init(rngs.params(), in_features, hidden_features, dtype)
+        inits = dict.fromkeys(self.cell.biases, bias_init)
+        inits |= {"w_x": kernel_init, "w_h": recurrent_init}
         for name, value in vars(params).items():
-            absent = not use_bias and name in self.cell.biases
-            setattr(self, name, None if absent else _kept(value))
+            init = inits.get(name)
+            if not use_bias and name in self.cell.biases:
+                value = None
+            elif init is not None and value is not None:
+                value = _drawn(init, rngs.params(), value, params.w_h, self.cell)
+            setattr(self, name, _kept(value))
         self.engine = check_engine_name(
             engine, masks=regularizer.in_loop, cell=self.cell
         )
@@ -107,36 +140,44 @@ class LSTM(nnx.Module):
     @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
-        xs: BatchInputs,
+        xs: LayerInputs,
         state: State | None = None,
         *,
-        lengths: Lengths | None = None,
-        resets: BatchFlags | None = None,
+        lengths: AnyLengths | None = None,
+        mask: AnyFlags | None = None,
+        resets: AnyFlags | None = None,
         reverse: bool = False,
         key: PRNGKey | None = None,
-    ) -> tuple[BatchHidden, State]:
-        """Outputs [B, T, H] and the last state; the arguments are those of `lstm`.
+    ) -> tuple[LayerHidden, State]:
+        """Outputs [*batch, T, H] and the last state; the arguments are those of `lstm`.
 
-        Without a key there is no noise.
+        Only that time comes after the batch in `mask` and `resets` too. Without a key
+        there is no noise.
         """
         params = self.params
-        w_h, masks = self.regularize(key, params.w_h, (xs.shape[1], xs.shape[0]))
-        ys, state = unroll(
+        input_size, _ = self.cell.sizes(params)
+        given = read_sequences(
+            type(self).__name__,
+            xs,
+            input_size,
+            lengths=lengths,
+            mask=mask,
+            resets=resets,
+            time_last=True,
+        )
+        w_h, masks = self.regularize(key, params.w_h, given.inputs.shape[:2])
+        outcome = unroll_sequences(
             self.cell,
             dataclasses.replace(params, w_h=w_h),
-            jnp.swapaxes(xs, 0, 1),
+            given,
             state,
-            lengths=lengths,
-            resets=None if resets is None else resets.T,
-            reverse=reverse,
-            engine=self.engine,
-            remat=self.remat,
-            masks=masks,
+            Way(reverse, self.engine, self.remat, masks),
         )
-        return jnp.swapaxes(ys, 0, 1), state
+        noisy = self.regularizer.in_loop or self.regularizer.weight_drop
+        return without_noise("LSTM", outcome) if noisy and key is None else outcome
 
     def regularize(
-        self, key: PRNGKey | None, w_h: jax.Array, steps: tuple[int, ...]
+        self, key: PRNGKey | None, w_h: jax.Array, steps: tuple[Size, ...]
     ) -> tuple[jax.Array, LoopMasks | None]:
         """The recurrent weights and the masks for one reading of [T, B] = `steps`."""
         rates = self.regularizer
@@ -148,6 +189,16 @@ class LSTM(nnx.Module):
         return w_h, loop_masks(
             inner, (*steps, self.hidden_features), rates, self.out_features
         )
+
+
+def _drawn(
+    init: Initializer, key: PRNGKey, like: jax.Array, w_h: jax.Array, cell: Cell
+) -> jax.Array:
+    """An array drawn anew, block by block as `w_h` has them."""
+    units = w_h.shape[-1] // len(cell.blocks)
+    keys = jax.random.split(key, like.shape[-1] // units)
+    blocks = [init(each, (*like.shape[:-1], units), jnp.float32) for each in keys]
+    return jnp.concatenate(blocks, axis=-1).astype(like.dtype)
 
 
 def _kept(value: jax.Array | tuple[jax.Array, ...] | None) -> Held:
@@ -178,7 +229,18 @@ def _check_zoneout(cell: Cell, rates: RegularizerConfig) -> None:
 
 
 class Bidirectional(nnx.Module):
-    """Two layers, one reading each way; outputs side by side, [B, T, 2H]."""
+    """Two layers, one reading each way.
+
+    Args:
+        in_features: D, the width of the inputs.
+        hidden_features: H, the width of each direction.
+        rngs: as for `LSTM`.
+        merge: how the two outputs become one: side by side, [*batch, T, 2H], or their
+            "sum", product ("mul") or mean ("ave"), [*batch, T, H]; with "none" they
+            are returned as a pair.
+        regularizer: as for `LSTM`.
+        options: as for `LSTM`.
+    """
 
     def __init__(
         self,
@@ -186,50 +248,57 @@ class Bidirectional(nnx.Module):
         hidden_features: int,
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
-        engine: str = "auto",
-        remat: bool = False,
+        merge: Merge = "concat",
         regularizer: RegularizerConfig = PLAIN,
-        cell: Cell | str = LSTM_CELL,
-        use_bias: bool = True,
+        **options: Unpack[LayerOptions],
     ) -> None:
-        def layer() -> LSTM:
-            return LSTM(
-                in_features,
-                hidden_features,
-                rngs=rngs,
-                dtype=dtype,
-                engine=engine,
-                remat=remat,
-                regularizer=regularizer,
-                cell=cell,
-                use_bias=use_bias,
-            )
-
-        self.forward = layer()
-        self.backward = layer()
-        self.out_features = 2 * self.forward.out_features
+        if merge not in get_args(Merge):
+            known = ", ".join(get_args(Merge))
+            raise ValueError(f"merge: expected one of {known}, found {merge!r}")
+        sizes, rest = (in_features, hidden_features), {"regularizer": regularizer}
+        self.forward = LSTM(*sizes, rngs=rngs, **rest, **options)
+        self.backward = LSTM(*sizes, rngs=rngs, **rest, **options)
+        self.merge = merge
+        self.out_features = self.forward.out_features * (2 if merge == "concat" else 1)
 
     @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
-        xs: BatchInputs,
-        state: tuple[State, State] | None = None,
+        xs: LayerInputs,
+        state: State | None = None,
         *,
-        lengths: Lengths | None = None,
-        resets: BatchFlags | None = None,
+        lengths: AnyLengths | None = None,
+        mask: AnyFlags | None = None,
+        resets: AnyFlags | None = None,
         key: PRNGKey | None = None,
-    ) -> tuple[BatchHidden, tuple[State, State]]:
-        """Outputs [B, T, 2H] and each direction's last state, forward first."""
-        before = (None, None) if state is None else state
+    ) -> tuple[LayerHidden | tuple[LayerHidden, LayerHidden], tuple[State, State]]:
+        """Outputs [*batch, T, 2H] and each direction's last state, forward first.
+
+        `state` is such a pair.
+        """
+        before = read_states("Bidirectional", state, 2, "direction")
         keys = (None, None) if key is None else jax.random.split(key)
-        ahead, last = self.forward(
-            xs, before[0], lengths=lengths, resets=resets, key=keys[0]
-        )
-        back, first = self.backward(
-            xs, before[1], lengths=lengths, resets=resets, reverse=True, key=keys[1]
-        )
-        return jnp.concatenate([ahead, back], axis=-1), (last, first)
+        options = {"lengths": lengths, "mask": mask, "resets": resets}
+        ahead, last = self.forward(xs, before[0], key=keys[0], **options)
+        back, first = self.backward(xs, before[1], reverse=True, key=keys[1], **options)
+        return _merged(self.merge, ahead, back), (last, first)
+
+
+def _merged(
+    merge: Merge, ahead: jax.Array, back: jax.Array
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+    """The outputs of two directions as one, or as a pair."""
+    match merge:
+        case "concat":
+            return jnp.concatenate([ahead, back], axis=-1)
+        case "sum":
+            return ahead + back
+        case "mul":
+            return ahead * back
+        case "ave":
+            return (ahead + back) / 2
+        case _:
+            return ahead, back
 
 
 class StackedLSTM(nnx.Module):
@@ -237,76 +306,106 @@ class StackedLSTM(nnx.Module):
 
     Args:
         in_features: D, the width of the inputs.
-        hidden_features: H, the width of every layer.
-        num_layers: how many.
+        hidden_features: H, the width of every layer, or a sequence of widths, one for
+            each.
+        num_layers: how many; it may be left out where the widths say it.
         dropout: the share of activations dropped between layers, at each step anew.
         bidirectional: every layer reads both ways, and is 2H wide.
+        merge: as for `Bidirectional`, but not "none".
+        residual: every layer but the first adds what it read to what it makes (Wu et
+            al. 2016); dropout is not applied to what is added.
         regularizer: as for `LSTM`; besides, `input_dropout` is the share dropped of
             what the first layer reads, and `variational` masks serve all steps.
-        cell: as for `LSTM`, of every layer.
-        use_bias: as for `LSTM`, of every layer.
+        options: as for `LSTM`, of every layer.
+
+    Attributes:
+        out_features: the width of the top layer's outputs.
+
+    Raises:
+        ValueError: no layer, or widths that do not fit what is asked for.
     """
 
     def __init__(
         self,
         in_features: int,
-        hidden_features: int,
-        num_layers: int,
+        hidden_features: int | Sequence[int],
+        num_layers: int | None = None,
         *,
         rngs: nnx.Rngs,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        dtype: DTypeLike = jnp.float32,
-        engine: str = "auto",
-        remat: bool = False,
+        merge: Merge = "concat",
+        residual: bool = False,
         regularizer: RegularizerConfig = PLAIN,
-        cell: Cell | str = LSTM_CELL,
-        use_bias: bool = True,
+        **options: Unpack[LayerOptions],
     ) -> None:
-        if num_layers < 1:
-            raise ValueError(f"StackedLSTM: expected 1 layer or more, got {num_layers}")
-        kind = Bidirectional if bidirectional else LSTM
+        if merge == "none":
+            raise ValueError("StackedLSTM: expected outputs that merge, found 'none'")
+        rest: dict[str, Any] = {"rngs": rngs, "regularizer": regularizer, **options}
         self.layers = nnx.List()
         self.out_features = in_features
-        for _ in range(num_layers):
-            layer = kind(
-                self.out_features,
-                hidden_features,
-                rngs=rngs,
-                dtype=dtype,
-                engine=engine,
-                remat=remat,
-                regularizer=regularizer,
-                cell=cell,
-                use_bias=use_bias,
-            )
-            self.layers.append(layer)
+        for width in _widths(hidden_features, num_layers):
+            below = self.out_features
+            if bidirectional:
+                layer = Bidirectional(below, width, merge=merge, **rest)
+            else:
+                layer = LSTM(below, width, **rest)
             self.out_features = layer.out_features
+            if residual and self.layers and self.out_features != below:
+                raise ValueError(
+                    "StackedLSTM: expected layers of one width for residual "
+                    f"connections, found {self.out_features} above {below}"
+                )
+            self.layers.append(layer)
+        self.residual = residual
         self.dropout = check_rate("dropout", dropout)
         self.regularizer = regularizer
 
     @jax.numpy_rank_promotion("allow")
     def __call__(
         self,
-        xs: BatchInputs,
-        state: tuple | None = None,
+        xs: LayerInputs,
+        state: State | None = None,
         *,
-        lengths: Lengths | None = None,
-        resets: BatchFlags | None = None,
+        lengths: AnyLengths | None = None,
+        mask: AnyFlags | None = None,
+        resets: AnyFlags | None = None,
         key: PRNGKey | None = None,
-    ) -> tuple[BatchHidden, tuple]:
-        """The top layer's outputs and every layer's state. No key, no dropout."""
-        before = (None,) * len(self.layers) if state is None else state
-        after = []
+    ) -> tuple[LayerHidden, tuple]:
+        """The top layer's outputs and every layer's state. No key, no dropout.
+
+        `state` is a tuple with that of every layer.
+        """
+        before = read_states("StackedLSTM", state, len(self.layers), "layer")
+        options = {"lengths": lengths, "mask": mask, "resets": resets}
+        ys, after = jnp.asarray(xs), []
         for depth, layer in enumerate(self.layers):
-            rate = self.dropout if depth else self.regularizer.input_dropout
-            inner = None
+            below, inner = ys, None
             if key is not None:
-                time_axis = 1 if self.regularizer.variational else None
-                xs = dropout(jax.random.fold_in(key, depth), xs, rate, time_axis)
+                rate = self.dropout if depth else self.regularizer.input_dropout
+                time_axis = -2 if self.regularizer.variational else None
+                ys = dropout(jax.random.fold_in(key, depth), ys, rate, time_axis)
                 inner = jax.random.fold_in(key, len(self.layers) + depth)
-            xs, state_of_layer = layer(
-                xs, before[depth], lengths=lengths, resets=resets, key=inner
-            )
+            ys, state_of_layer = layer(ys, before[depth], key=inner, **options)
+            ys = ys + below if self.residual and depth else ys
             after.append(state_of_layer)
-        return xs, tuple(after)
+        outcome = ys, tuple(after)
+        noisy = self.regularizer.input_dropout or (self.dropout and len(after) > 1)
+        forgotten = noisy and key is None
+        return without_noise("StackedLSTM", outcome) if forgotten else outcome
+
+
+def _widths(hidden: int | Sequence[int], count: int | None) -> tuple[int, ...]:
+    """The width of every layer."""
+    if not isinstance(hidden, Sequence):
+        if count is None:
+            raise ValueError("StackedLSTM: expected num_layers, or a width for each")
+        hidden = (hidden,) * count
+    elif count not in (None, len(hidden)):
+        raise ValueError(
+            f"StackedLSTM: expected {count} widths, one for each layer, "
+            f"found {len(hidden)}"
+        )
+    if not hidden:
+        raise ValueError("StackedLSTM: expected 1 layer or more, got 0")
+    return tuple(hidden)

@@ -1,5 +1,7 @@
 """A cell over a sequence: `unroll`, and `lstm` for the textbook's, by an engine."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -9,54 +11,92 @@ from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
 from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.cells.protocol import Cell, LoopWeights, Params, State, add_bias
 from lstm_jax.engines.dispatch import ENGINES, Run, explain_engine
-from lstm_jax.engines.padding import read_real, real_steps
+from lstm_jax.engines.forward_mode import run_without_forward_mode
+from lstm_jax.engines.padding import read_real, real_steps, sequence_starts
 from lstm_jax.engines.remat import in_chunks
+from lstm_jax.nn.arguments import (
+    Sequences,
+    check_params,
+    read_sequences,
+    read_state,
+)
 from lstm_jax.ops.matmul import matmul
-from lstm_jax.typing import Flags, Gates, Hidden, Inputs, Lengths, RecurrentWeights
+from lstm_jax.typing import (
+    AnyFlags,
+    AnyHidden,
+    AnyInputs,
+    AnyLengths,
+    Flags,
+    Gates,
+    Hidden,
+    Inputs,
+    Lengths,
+    RecurrentWeights,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How a recurrence is run: see `lstm`."""
+
+    reverse: bool = False
+    engine: str = "auto"
+    remat: bool = False
+    masks: LoopMasks | None = None
 
 
 def lstm(
     params: LSTMParams,
-    xs: Inputs,
-    state: LSTMState | None = None,
+    xs: AnyInputs,
+    state: State | None = None,
     *,
-    lengths: Lengths | None = None,
-    resets: Flags | None = None,
+    lengths: AnyLengths | None = None,
+    mask: AnyFlags | None = None,
+    resets: AnyFlags | None = None,
     reverse: bool = False,
     engine: str = "auto",
     remat: bool = False,
     masks: LoopMasks | None = None,
-) -> tuple[Hidden, LSTMState]:
+) -> tuple[AnyHidden, LSTMState]:
     """Run one LSTM layer over a batch of sequences.
 
     Args:
         params: the layer's weights. The arithmetic is done in their type; with
             bfloat16 or float16 weights the cell state stays float32.
-        xs: inputs [T, B, D], time first.
-        state: what the layer remembers from before, h and c [B, H]; zeros if None.
-        lengths: [B], how many steps of each row are real, the rest being padding at
-            the end. Outputs there are zero and the state is left alone, so a row of
+        xs: inputs [T, *batch, D], time first; here and below a batch is one axis B, or
+            several.
+        state: what the layer remembers from before, an `LSTMState` of h and c
+            [*batch, H], or a tuple (h, c); zeros if None.
+        lengths: [*batch], how many steps of each row are real, the rest being padding
+            at the end. Outputs there are zero and the state is left alone, so a row of
             length 0 returns the state it was given. Whatever stands in the padding,
             NaN included, changes no result and no gradient.
-        resets: [T, B], True where x_t begins a new sequence: the state is zeroed
+        mask: [T, *batch], True where a step is real; for padding on the left, or steps
+            left out in the middle. What is said of padding holds for all other steps:
+            the state is handed through, and the output is zero.
+        resets: [T, *batch], True where x_t begins a new sequence: the state is zeroed
             between it and its neighbour t-1, in whichever direction time is walked.
             Several sequences packed in one row then never see each other.
         reverse: walk from the last step to the first. Outputs keep their places.
-        engine: "auto", "fused" (XLA's fastest; reverse-mode gradients), "scan" (also
-            forward mode), "native" (our kernel for CPUs, for
-            float32), "cudnn" (NVIDIA's kernel, for float32 without resets) or
+        engine: "auto", "fused" (XLA's fastest), "scan" (the reference, the one with
+            forward-mode derivatives), "native" (our kernel for CPUs, for float32),
+            "cudnn" (NVIDIA's kernel, for float32 without resets or a mask) or
             "pallas_tpu" (weights and state in a TPU's fastest memory). The results
-            are the same; `explain_engine` tells what "auto" is.
+            are the same; `explain_engine` tells what "auto" is. First derivatives are
+            everyone's; "scan", "fused" and "native" also have second ones, by reverse
+            mode or by forward mode over reverse mode, as in `jax.hessian`. Under
+            `jax.export`, with T and B known or not, "auto" is an engine that can be
+            exported: "fused" or "scan".
         remat: keep √T states for the gradient instead of all T steps, and compute the
             rest again: far less memory in training, for one more forward pass.
         masks: regularizers inside the loop, of `loop_masks`; "auto" is then "scan",
             the one engine that can have them.
 
     Returns:
-        The outputs [T, B, H], and the state after the last real step walked.
+        The outputs [T, *batch, H], and the state after the last real step walked.
 
     Raises:
-        ValueError: shapes that do not fit together, an unknown engine, or one that
+        ValueError: arguments that do not fit together, an unknown engine, or one that
             can't run this.
     """
     return unroll(
@@ -65,6 +105,7 @@ def lstm(
         xs,
         state,
         lengths=lengths,
+        mask=mask,
         resets=resets,
         reverse=reverse,
         engine=engine,
@@ -73,29 +114,31 @@ def lstm(
     )
 
 
-@jax.numpy_rank_promotion("allow")
 def unroll(
     cell: Cell,
     params: Params,
-    xs: Inputs,
+    xs: AnyInputs,
     state: State | None = None,
     *,
-    lengths: Lengths | None = None,
-    resets: Flags | None = None,
+    lengths: AnyLengths | None = None,
+    mask: AnyFlags | None = None,
+    resets: AnyFlags | None = None,
     reverse: bool = False,
     engine: str = "auto",
     remat: bool = False,
     masks: LoopMasks | None = None,
-) -> tuple[Hidden, State]:
+) -> tuple[AnyHidden, State]:
     """Run one layer of any cell over a batch of sequences.
 
     Args:
         cell: what is repeated.
         params: the layer's weights, of the cell's `Params`.
-        xs: inputs [T, B, D], time first.
-        state: what the layer remembers from before, arrays [B, H]; zeros if None.
-        lengths: [B]; this and what follows is as for `lstm`.
-        resets: [T, B].
+        xs: inputs [T, *batch, D], time first.
+        state: what the layer remembers from before, arrays [*batch, H], also as a tuple
+            in the order of their names; zeros if None.
+        lengths: [*batch]; this and what follows is as for `lstm`.
+        mask: [T, *batch].
+        resets: [T, *batch].
         reverse: walk from the last step to the first.
         engine: "scan" can run every cell, "fused" the LSTM and the Mogrifier, the
             others the LSTM alone.
@@ -103,26 +146,38 @@ def unroll(
         masks: regularizers inside the loop.
 
     Returns:
-        The outputs [T, B, H], and the state after the last real step walked.
+        The outputs [T, *batch, H], and the state after the last real step walked.
 
     Raises:
-        ValueError: shapes that do not fit together, an unknown engine, or one that
+        ValueError: arguments that do not fit together, an unknown engine, or one that
             can't run this.
     """
-    input_size, hidden_size = cell.sizes(params)
-    if xs.ndim != 3 or xs.shape[-1] != input_size:
-        raise ValueError(
-            f"{cell.name}: expected inputs [T, B, {input_size}], time first, "
-            f"found {list(xs.shape)}"
-        )
-    dtype = params.w_h.dtype
-    name = _choose(
-        cell, engine, xs, hidden_size, dtype, lengths, resets, reverse, True, masks
+    check_params(cell.name, cell, params)
+    input_size, _ = cell.sizes(params)
+    given = read_sequences(
+        cell.name, xs, input_size, lengths=lengths, mask=mask, resets=resets
     )
-    xs = xs.astype(params.w_x.dtype)
-    state = _complete(cell, state, xs, hidden_size, params.w_h)
+    way = Way(reverse, engine, remat, given.loop_masks(masks))
+    return unroll_sequences(cell, params, given, state, way)
+
+
+@jax.numpy_rank_promotion("allow")
+def unroll_sequences(
+    cell: Cell,
+    params: Params,
+    given: Sequences,
+    state: object,
+    way: Way,
+) -> tuple[AnyHidden, State]:
+    """`unroll`, of what `read_sequences` made of its arguments, in their layout."""
+    _, hidden_size = cell.sizes(params)
+    xs = given.inputs.astype(params.w_x.dtype)
+    given = given._replace(inputs=xs)
+    start = _start(cell, state, given, hidden_size, params.w_h)
+    name = _choose(cell, given, hidden_size, params.w_h.dtype, way, inputs=True)
     run = _from_inputs(name, cell)
-    return _walk(run, xs, params, state, lengths, resets, reverse, remat, masks)
+    hs, last = _walk(run, name, given, params, start, way)
+    return given.outputs(hs), given.last(last)
 
 
 @jax.numpy_rank_promotion("allow")
@@ -147,50 +202,36 @@ def unroll_projected(
     are those of `unroll`; "cudnn" needs the inputs.
     """
     hidden_size = z.shape[-1] // len(cell.blocks)
-    name = _choose(
-        cell, engine, z, hidden_size, w_h.dtype, lengths, resets, reverse, False, masks
-    )
-    state = _complete(cell, state, z, hidden_size, w_h)
-    run = _run_of(name, cell)
-    return _walk(run, z, weights, state, lengths, resets, reverse, remat, masks)
+    given = read_sequences(cell.name, z, z.shape[-1], lengths=lengths, resets=resets)
+    way = Way(reverse, engine, remat, masks)
+    name = _choose(cell, given, hidden_size, w_h.dtype, way, inputs=False)
+    start = _start(cell, state, given, hidden_size, w_h)
+    return _walk(_run_of(name, cell), name, given, weights, start, way)
 
 
 def _choose(
     cell: Cell,
-    engine: str,
-    inputs_or_z: Array,
+    given: Sequences,
     hidden_size: int,
     dtype: DTypeLike,
-    lengths: Array | None,
-    resets: Array | None,
-    reverse: bool,
+    way: Way,
+    *,
     inputs: bool,
-    masks: LoopMasks | None,
 ) -> str:
-    """The name of the engine; the sequence options are checked on the way."""
-    steps, rows, _ = inputs_or_z.shape
-    if steps == 0:
-        raise ValueError(f"{cell.name}: expected at least one time step, found 0")
-    if lengths is not None and lengths.shape != (rows,):
-        raise ValueError(
-            f"{cell.name}: expected lengths [B] = [{rows}], found {list(lengths.shape)}"
-        )
-    if resets is not None and resets.shape != (steps, rows):
-        raise ValueError(
-            f"{cell.name}: expected resets [T, B] = [{steps}, {rows}], "
-            f"found {list(resets.shape)}"
-        )
+    """The name of the engine."""
+    steps, rows, _ = given.inputs.shape
     return explain_engine(
-        engine,
+        way.engine,
         steps=steps,
         rows=rows,
         hidden=hidden_size,
         dtype=dtype,
-        lengths=lengths is not None,
-        resets=resets is not None,
-        reverse=reverse,
+        lengths=given.lengths is not None,
+        mask=given.mask is not None,
+        resets=given.resets is not None,
+        reverse=way.reverse,
         inputs=inputs,
-        masks=masks is not None,
+        masks=way.masks is not None,
         cell=cell,
     ).name
 
@@ -220,46 +261,46 @@ def _from_inputs(name: str, cell: Cell) -> Run:
 
 def _walk(
     run: Run,
-    inputs: Array,
+    name: str,
+    given: Sequences,
     weights: Params | LoopWeights,
     state: State,
-    lengths: Lengths | None,
-    resets: Flags | None,
-    reverse: bool,
-    remat: bool,
-    masks: LoopMasks | None,
+    way: Way,
 ) -> tuple[Hidden, State]:
     """Run an engine, with lengths and resets as the masks it takes."""
-    valid = real_steps(lengths, len(inputs))
-    resets = resets if resets is None or valid is None else resets & valid
-    if resets is not None and reverse:
-        # Walking backwards, a sequence is entered at its end: where the next begins.
-        resets = jnp.roll(resets, -1, axis=0).at[-1].set(False)
-    run = in_chunks(run) if remat else run
-    extra = () if masks is None else (masks,)  # most engines know of none
+    valid = real_steps(given.lengths, given.inputs.shape[0])
+    holes = given.mask is not None
+    if given.mask is not None:
+        valid = given.mask if valid is None else valid & given.mask
+    resets = given.resets
+    if resets is not None:
+        resets = sequence_starts(resets, valid, way.reverse, holes)
+    run = in_chunks(run) if way.remat else run
+    extra = () if way.masks is None else (way.masks,)  # most engines know of none
 
     def read(inputs: Array, state: State) -> tuple[Hidden, State]:
-        return run(inputs, weights, state, resets, valid, reverse, *extra)
+        def walk(inputs: Array, weights: Params, state: State) -> tuple[Hidden, State]:
+            return run(inputs, weights, state, resets, valid, way.reverse, *extra)
 
-    return read_real(read, inputs, state, valid)
+        operands = inputs, weights, state
+        if name == "scan":
+            return walk(*operands)
+        reason = (
+            f"engine {name!r}: expected no forward-mode derivative, found one "
+            "(jvp, jacfwd, linearize); engines that can: scan"
+        )
+        return run_without_forward_mode(walk, operands, reason)
+
+    return read_real(read, given.inputs, state, valid)
 
 
-def _complete(
-    cell: Cell, state: State | None, inputs: Array, hidden_size: int, w_h: Array
+def _start(
+    cell: Cell, state: object, given: Sequences, hidden_size: int, w_h: Array
 ) -> State:
     """The state to start from: the one given, in the right types, or zeros."""
     # Made from data, not from shapes: they lie on the same devices, and a scan may
     # carry them under explicit sharding.
-    zeros = jnp.zeros_like(inputs[0, :, :1]) + jnp.zeros_like(w_h, shape=hidden_size)
+    first = given.inputs[0, :, :1]
+    zeros = jnp.zeros_like(first) + jnp.zeros_like(w_h, shape=hidden_size)
     blank = cell.initial_state(zeros.astype(w_h.dtype))
-    if state is None:
-        return blank
-    expected = {name: array.shape for name, array in vars(blank).items()}
-    found = {name: array.shape for name, array in vars(state).items()}
-    if found != expected:
-        wanted, shapes = (
-            " and ".join(f"{name} {list(shape)}" for name, shape in each.items())
-            for each in (expected, found)
-        )
-        raise ValueError(f"{cell.name}: expected a state {wanted}, found {shapes}")
-    return jax.tree.map(lambda given, zero: given.astype(zero.dtype), state, blank)
+    return blank if state is None else read_state(cell, state, blank, given)

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from lstm_jax.typing import Size
+
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
@@ -59,7 +61,7 @@ def typed_matmul(a: Array, b: Array, factors: DTypeLike, dtype: DTypeLike) -> Ar
 
 
 def loop_matmul(
-    w: Array, rows: int, factors: DTypeLike, dtype: DTypeLike
+    w: Array, rows: Size, factors: DTypeLike, dtype: DTypeLike
 ) -> Callable[[Array], Array]:
     """The product [rows, K] @ w of a loop, w being laid out once, before the loop.
 
@@ -71,7 +73,8 @@ def loop_matmul(
     fixed = jax.lax.optimization_barrier
     plain = functools.partial(typed_matmul, factors=factors, dtype=dtype)
     as_given = fixed(w.astype(factors))
-    narrow = min(w.shape) < _WIDE or rows < _SEVERAL_ROWS
+    few = not isinstance(rows, int) or rows < _SEVERAL_ROWS  # or a symbol, any number
+    narrow = min(w.shape) < _WIDE or few
     if narrow or factors == jnp.bfloat16:
         return lambda hs: plain(hs, as_given)
     transposed = fixed(w.T)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lstm_jax.report.run import report_run as report_run
     from lstm_jax.report.style import TRAINING as TRAINING
     from lstm_jax.report.style import VALIDATION as VALIDATION
+    from lstm_jax.report.style import add_fallback_fonts as add_fallback_fonts
     from lstm_jax.report.style import check_picture as check_picture
     from lstm_jax.report.style import drawable as drawable
     from lstm_jax.report.style import new_figure as new_figure

@@ -1,5 +1,6 @@
 """The confusion matrix as a picture, for 2 classes and for hundreds."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lstm_jax.report.style import drawable, new_figure, save_figure
 
 _MOST = 100  # classes with a row of their own
 _NUMBERED = 12  # up to so many the cells hold numbers
-_LISTED = 15  # mistakes
+_LISTED = 15  # mistakes, and more where the picture is high
 _NAME = 14  # characters of a name that are shown
 
 
@@ -50,7 +51,7 @@ def draw_confusion(
     kept = describe_confusion(matrix, names, title, examples)
     write_confusion(kept, path.with_suffix(".json"))
     shown, left_out = _shown(matrix)
-    size = float(np.clip(0.115 * len(shown) + 1.5, 4.5, 13))
+    size = float(np.clip(0.16 * len(shown) + 1.5, 4.5, 18))
     names = [drawable(name)[:_NAME] for name in names]
     longest = max((len(names[k]) for k in shown), default=0)
     # Names stand at both sides of the matrix and, twice in a line, in the list.
@@ -60,11 +61,12 @@ def draw_confusion(
     _cells(axes, matrix, shown, names)
     if left_out:
         title = f"{title}\nthe {len(shown)} most frequent of {len(shown) + left_out}"
-    axes.set_title(title.strip("\n"), fontsize="medium")
+    lines = map(drawable, title.strip("\n").split("\n"))
+    axes.set_title("\n".join(lines), fontsize="medium")
     figure.colorbar(axes.images[0], ax=axes, label="share of the row", shrink=0.5)
     beside.set_axis_off()
     beside.set_title("most frequent mistakes", fontsize="medium", loc="left")
-    text = _listed(matrix, names)
+    text = _listed(matrix, names, max(_LISTED, int(4.5 * size)))
     beside.text(0, 1, text, family="monospace", va="top", fontsize=9)
     save_figure(figure, path, dpi=100)
 
@@ -86,12 +88,12 @@ def _cells(axes: Axes, matrix: NDArray, shown: NDArray, names: Sequence[str]) ->
     axes.imshow(shares, cmap="Blues", norm=scale, interpolation="nearest")
     few = len(shown) <= _NUMBERED
     labels = [names[k] for k in shown]
-    font = {"fontsize": 9 if few else 6, "family": "monospace"}
+    font = {"fontsize": 9 if few else 8, "family": "monospace"}
     axes.set_xticks(range(len(shown)), labels, **font)
     axes.set_yticks(range(len(shown)), labels, **font)
     axes.tick_params(length=0, pad=2, labeltop=not few, labelright=not few)
     for label in axes.get_xticklabels():
-        label.set_rotation(90 if not few and len(label.get_text()) > 1 else 0)
+        label.set_rotation(90 if not few and len(label.get_text()) > 2 else 0)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     for (row, column), share in np.ndenumerate(shares) if few else ():
@@ -107,9 +109,9 @@ def _cells(axes: Axes, matrix: NDArray, shown: NDArray, names: Sequence[str]) ->
             )
 
 
-def _listed(matrix: NDArray, names: Sequence[str]) -> str:
+def _listed(matrix: NDArray, names: Sequence[str], most: int) -> str:
     """A line per mistake: true, predicted, count, share of the row."""
-    mistakes = worst_mistakes(matrix, _LISTED)
+    mistakes = worst_mistakes(matrix, most)
     if not mistakes:
         return "none"
     rows = [("true", "predicted", "count", "share")]
@@ -117,7 +119,19 @@ def _listed(matrix: NDArray, names: Sequence[str]) -> str:
         (names[m.target], names[m.predicted], f"{m.count:,}", f"{m.share:.1%}")
         for m in mistakes
     ]
-    first, second, third = (max(len(row[k]) for row in rows) for k in range(3))
+    first, second = (max(_width(row[k]) for row in rows) for k in range(2))
+    third = max(len(row[2]) for row in rows)
     return "\n".join(
-        f"{a:<{first}}  {b:<{second}}  {c:>{third}}  {d:>6}" for a, b, c, d in rows
+        f"{_padded(a, first)}  {_padded(b, second)}  {c:>{third}}  {d:>6}"
+        for a, b, c, d in rows
     )
+
+
+def _padded(name: str, width: int) -> str:
+    return name + " " * (width - _width(name))
+
+
+def _width(name: str) -> int:
+    """Columns of a drawable name: its escapes have none, Chinese characters two."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in name)
+    return len(name) + wide - name.count(r"\$")

@@ -1,6 +1,7 @@
 """Pictures of a run."""
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from lstm_jax.report.style import TRAINING, VALIDATION, new_figure, save_figure
 from lstm_jax.training.history import (
     HistoryRow,
+    Metrics,
     best_validation,
     overfitting_began,
     validations,
@@ -23,7 +25,9 @@ def draw_curves(
     """Draw loss, accuracy, learning rate and gradient norm over epochs and steps.
 
     The best validation is marked, and where overfitting began if it did. In the place
-    of the accuracy is whatever else the task measures first, or nothing.
+    of the accuracy is whatever else the task measures first, or else the speed. The
+    loss is shown from the first tenth of the run on, if what came before would squeeze
+    that.
 
     Args:
         lines: the history; of none there is no picture.
@@ -43,7 +47,9 @@ def draw_curves(
         compared[accuracies] = others[0]
         accuracies.set_ylabel(others[0].replace("_", " "))
     else:
-        accuracies.set_axis_off()
+        _trace(accuracies, lines, "items_per_second")
+        accuracies.set_ylabel("items per second")
+        accuracies.set_ylim(bottom=0)
     _trace(rates, lines, "learning_rate")
     rates.set_ylabel("learning rate")
     _trace(norms, lines, "gradient_norm")
@@ -55,10 +61,21 @@ def draw_curves(
         _mark(axes, lines)
         axes.legend(frameon=False, fontsize="small")
         _steps_above(axes, lines)
+    _frame_losses(losses, lines)
     for axes in (rates, norms):
         axes.set_ylim(bottom=0)
         axes.set_xlabel("epoch")
     save_figure(figure, path, dpi=110)
+
+
+def unit_of_text(vocab: str) -> str:
+    """Say what the loss of a text generator is counted in.
+
+    Args:
+        vocab: what its symbols are.
+    """
+    symbol = {"char": "character", "byte": "byte"}.get(vocab, "token")
+    return f"nats per {symbol}"
 
 
 def _trace(axes: Axes, lines: Sequence[HistoryRow], quantity: str) -> None:
@@ -77,14 +94,14 @@ def _compare(axes: Axes, lines: Sequence[HistoryRow], quantity: str) -> None:
     measured = validations(lines)
     curves = {
         "train": ("training, as it went", _FAINT, "-"),
-        "train_eval": ("training, without dropout", TRAINING, "o-"),
+        "train_eval": ("training, measured like validation", TRAINING, "o-"),
         "val": ("validation", VALIDATION, "o-"),
     }
     if not measured:
         curves = {"train": ("training", TRAINING, "-")}
     for part, (label, color, style) in curves.items():
         points = [(line.epoch, getattr(line, part).get(quantity)) for line in lines]
-        known = [point for point in points if point[1] is not None]
+        known = [(epoch, x) for epoch, x in points if x is not None and isfinite(x)]
         if known:
             axes.plot(
                 *zip(*known, strict=True),
@@ -94,6 +111,23 @@ def _compare(axes: Axes, lines: Sequence[HistoryRow], quantity: str) -> None:
                 markersize=4,
                 label=label,
             )
+
+
+def _frame_losses(axes: Axes, lines: Sequence[HistoryRow]) -> None:
+    """Leave out of sight how high the first losses were, if they squeeze the others."""
+    start = lines[-1].epoch / 10
+    parts = [(line.epoch, part.get("loss")) for line in lines for part in _parts(line)]
+    known = [(epoch, x) for epoch, x in parts if x is not None and isfinite(x)]
+    later = [x for epoch, x in known if epoch > start]
+    if not later:
+        return
+    low, high = min(x for _, x in known), max(later)
+    if max(x for _, x in known) > high + 0.5 * (high - low) > low:
+        axes.set_ylim(low - 0.06 * (high - low), high + 0.15 * (high - low))
+
+
+def _parts(line: HistoryRow) -> tuple[Metrics, Metrics, Metrics]:
+    return line.train, line.train_eval, line.val
 
 
 def _mark(axes: Axes, lines: Sequence[HistoryRow]) -> None:

@@ -20,6 +20,7 @@ from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.typing import Gates, Hidden, Ids
 
 CLOSED, OPEN = 0.1, 0.9  # a gate below or above is saturated
+_OPERATIONS = 20_000_000_000  # of about a second on two cores
 DEAD = 0.01  # a unit whose |h| never reaches this is
 GATE_NAMES = {"i": "input", "f": "forget", "o": "output", "r": "reset", "z": "update"}
 
@@ -65,6 +66,18 @@ class Layer:
     def _part(self, name: str) -> Array:
         blocks = self.cell.blocks
         return jnp.split(self.z, len(blocks), axis=-1)[blocks.index(name)]
+
+
+def symbols_in_time(model: LanguageModel, passes: int) -> int:
+    """How many symbols a CPU reads in about a second, so that looking stays cheap.
+
+    Args:
+        model: that reads.
+        passes: how often a weight is used per symbol: once forward, three times if
+            there is a gradient.
+    """
+    recurrent = sum(2 * layer.w_h[...].size for layer in model.layers)
+    return _OPERATIONS // (2 * passes * (recurrent + model.w_out[...].size))
 
 
 def excerpts(ids: np.ndarray, steps: int, rows: int) -> Ids:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lstm_jax.cells.protocol import State
 from lstm_jax.report.inspection import (
@@ -63,6 +64,11 @@ def _memory(axes: Axes, constants: np.ndarray) -> None:
     median = np.median(finite)
     axes.axvline(median, color=VALIDATION, linestyle="--", label=f"median {median:.1f}")
     axes.set_xscale("log")
+    # Within a decade or two the default also names 2, 3, 4... which then overlap.
+    wide = edges[-1] / edges[0] > 100
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("memory")
     axes.set_xlabel("time constant, symbols")
     axes.set_ylabel("units")
@@ -82,7 +88,9 @@ def draw_lags(lags: Sequence[State], length: int, path: Path) -> None:
             norms[norms == 0] = np.nan  # the last c has no say in the scores
             axes.plot(norms, style, color=color, label=f"layer {depth}, {name}")
     top = cell_norms(lags).max()
-    axes.axhline(0.01 * top, color="0.6", linewidth=1, label="1 % of the largest")
+    memory = "c" if hasattr(lags[0], "c") else "h"
+    share = f"1 % of the largest of {memory}, all layers together"
+    axes.axhline(0.01 * top, color="0.6", linewidth=1, label=share)
     axes.axvline(
         length, color=VALIDATION, linestyle="--", label=f"cut off in training: {length}"
     )
@@ -138,6 +146,8 @@ def _heat(
     axes.set_yticks(range(len(units)), names, fontsize=7)
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
+    for label in axes.get_xticklabels():  # there is room for one character
+        label.set_rotation(90 if len(label.get_text().lstrip("\\")) > 1 else 0)
     return image
 
 

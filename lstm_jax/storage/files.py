@@ -57,6 +57,8 @@ def replace_parts(path: Path, parts: Iterable[bytes | memoryview]) -> str:
         InputError: it could not be written; what was there before is still there.
     """
     draft = path.with_name(f"{path.name}.draft")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: could not be written: no regular file")
     with writing(path):
         draft.unlink(missing_ok=True)
         try:

@@ -123,7 +123,9 @@ def _place_of(name: str, entry: object) -> tuple[Stored, int]:
         short, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         known = isinstance(short, str) and short in _TYPES
         if known and _are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2:
-            return Stored(_TYPES[short], tuple(shape)), offsets[0]
+            stored = Stored(_TYPES[short], tuple(shape))
+            if offsets[1] - offsets[0] == stored.nbytes:
+                return stored, offsets[0]
     raise ValueError(f"{name} as {entry!r:.80}")
 
 

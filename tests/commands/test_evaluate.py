@@ -86,3 +86,32 @@ def test_evaluation_refuses_what_is_no_text(
     name: str, trained: Trained, place: Path
 ) -> None:
     assert_refused(call("evaluate", trained.path, "--data", name, cwd=place), name)
+
+
+def test_the_picture_of_another_text_leaves_the_own_one_alone(copied: Path) -> None:
+    assert_done(call("evaluate", copied, cwd=copied.parent))
+    before = contents(copied)
+    (copied.parent / "unheard.txt").write_text(TEXT[:300], encoding="utf-8")
+    done = call("evaluate", copied, "--data", "unheard.txt", cwd=copied.parent)
+    assert_done(done)
+    assert f"confusion matrix in {copied / 'confusion-unheard.txt.png'}" in done.stdout
+    after = contents(copied)
+    assert {name: after[name] for name in before} == before
+    assert {*after} - {*before} >= {"confusion-unheard.txt.png"}
+
+
+@pytest.mark.parametrize("command", ["evaluate", "inspect"])
+def test_what_was_found_is_printed_though_nothing_can_be_written(
+    command: str, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table, the JSON and a note; nobody may write there, not even root."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "somewhere")
+
+    for name in ("lstm_jax.report.style.replace_file", "pathlib.Path.mkdir"):
+        monkeypatch.setattr(name, refuse)
+    done = call(command, copied, "--json", cwd=copied.parent)
+    assert done.returncode == 0 and last_json(done)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("note: no ") and "Permission denied" in line

@@ -187,7 +187,7 @@ def test_an_unknown_character_is_named(trained: Trained, tmp_path: Path) -> None
     ],
 )
 def test_generation_refuses_nonsense(flag: str, value: str, trained: Trained) -> None:
-    given = [trained.path, "--prompt", "the", "--length", 3, flag, value]
+    given = [trained.path, "--prompt", "the", flag, value]
     if flag != "--temperature":
         given += ["--temperature", 1]
     done = call("generate", *given, cwd=trained.path.parent)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lstm_jax.errors import InputError
-from lstm_jax.lm import looking
+from lstm_jax.lm import looking, save
 from lstm_jax.lm.looking import watch_run
 from lstm_jax.storage.lock import is_locked, locked
 from tests.helpers.commands import (
@@ -21,6 +21,7 @@ from tests.helpers.commands import (
     started,
     wait_for_a_line,
 )
+from tests.helpers.tiny_models import untrained
 from tests.report.test_page import data_of
 
 # Inspection.
@@ -127,3 +128,16 @@ def test_ctrl_c_ends_the_watching_and_leaves_a_page_that_waits_for_nothing(
     assert process.returncode == 130 and complained == ""
     assert re.fullmatch(r"report in .*report\.html; open it in a browser\n", said)
     assert "reload" not in data_of(path)
+
+
+def test_a_model_that_was_kept_without_its_text_is_inspected(tmp_path: Path) -> None:
+    """With one that is given, short or in a file; without one it says what it needs."""
+    run, file = tmp_path / "kept", tmp_path / "other.txt"
+    save(untrained("the cat sat"), run)
+    file.write_text("the cat sat on the hat" * 9, encoding="utf-8")
+    assert_refused(call("inspect", run, cwd=tmp_path), "expected --data")
+    for given in (("--text", "the cat"), ("--data", file)):
+        done = call("inspect", run, *given, "--json", cwd=tmp_path)
+        assert_done(done)
+        assert last_json(done)["layers"][0]["units"] == 16
+        assert (run / "inspect" / "units.png").exists()

@@ -46,6 +46,16 @@ def test_windows_are_what_a_slow_loop_says(log: bool) -> None:
         assert level[k] == pytest.approx(middle)
 
 
+def test_covariates_of_a_window_end_with_it() -> None:
+    beside = tuple(np.arange(2.0 * n).reshape(n, 2) for n in (30, 20))
+    panel = scale_series(some_series(), WINDOW, False, beside)
+    found = panel.covariates(np.array([1, 0]), np.array([9, 30]), WINDOW.reads)
+    assert found is not None and found.dtype == np.float32
+    np.testing.assert_array_equal(found, [beside[1][4:9], beside[0][25:30]])
+    alone = scale_series(some_series(), WINDOW, False)
+    assert alone.covariates(np.array([1]), np.array([9]), WINDOW.reads) is None
+
+
 @pytest.mark.parametrize("log", [False, True])
 def test_futures_come_back_as_they_were(log: bool) -> None:
     series = some_series()
@@ -98,10 +108,18 @@ def test_scales_know_nothing_of_what_came_after() -> None:
 
 
 @pytest.mark.parametrize(
-    ("points", "unit"), [(np.tile([1.0, 2.0], 9), 0.5), (np.ones(9), 1.0)]
+    ("points", "unit"),
+    [
+        (np.tile([1.0, 2.0], 9), 0.5),
+        (np.ones(9), 1.0),
+        (5 + np.cos(np.arange(48) * np.pi), 1.0),
+        (np.log(np.full(48, 5.0)), 1.0),
+    ],
 )
 def test_series_that_never_change_have_a_unit(points: np.ndarray, unit: float) -> None:
-    assert scale_series({"a": points}, WINDOW, log=False).scale[0] == unit
+    assert scale_series({"a": points}, WINDOW, log=False).scale[0] == pytest.approx(
+        unit
+    )
 
 
 def test_logarithms_are_refused_where_there_are_none() -> None:

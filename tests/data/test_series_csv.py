@@ -58,11 +58,17 @@ def panel(stores: int, weeks: int, head: str, corner: str = "store") -> str:
         (",0,1\n0,5,7\n1,6,8\n", {"0": [5, 6], "1": [7, 8]}),  # as pandas writes it
         # columns that are no series
         (",load\n0,5\n1,6\n2,7\n", {"load": [5, 6, 7]}),
-        ("k,load\n1,5\n2,6\n3,4\n", {"load": [5, 6, 4]}),
+        ("id,load\n1,5\n2,6\n3,4\n", {"load": [5, 6, 4]}),
+        ("x,y\n1,5\n2,6\n3,4\n", {"x": [1, 2, 3], "y": [5, 6, 4]}),
         ("time,x\n0.0,5\n0.1,6\n0.2,7\n", {"x": [5, 6, 7]}),
         ("year,x\n1990,5\n1991,6\n", {"x": [5, 6]}),
         ("load,date\n5,2024-01-01\n6,2024-01-02\n", {"load": [5, 6]}),
         ("x,,y\n1,,2\n3,,4\n", {"x": [1, 3], "y": [2, 4]}),
+        (
+            "store,item,2024-01,2024-02\nA,x,1,2\nA,y,4,5\n",
+            {"A x": [1, 2], "A y": [4, 5]},
+        ),
+        ("load\n1.234.567\n2.345\n", {"load": [1234567, 2345]}),
         # begins late, ends early
         ("x,y\n-,2\n1,3\n2,n/a\n", {"x": [1, 2], "y": [2, 3]}),
         ("x\n5 %\n6%\n", {"x": [5, 6]}),
@@ -188,6 +194,7 @@ def test_a_blank_line_is_a_gap(tmp_path: Path) -> None:
         ("date,load\n2024-01-01,1,5\n2024-01-02,2,5\n", "line 2: .*quotation marks"),
         ("a,\n1,2\n3,4\n", "line 2, column 2: expected .*|line 2: expected 1 cells"),
         ("load\n1,234\n2,345\n", "--decimal: .*1,234 is 1234 or 1.234"),
+        ("1,5\n2,5\n3,5\n", "--decimal: .*1,5 is one number or two"),
         ('x,y\n"1,234",5\n"2,345",5\n', "--decimal"),
         ("a;b\n1.234;2\n3.456;1\n", "--decimal"),
         ("x;y\n1,5;2.5\n2;3\n", "expected a number"),
@@ -282,8 +289,10 @@ def test_no_other_file_is_taken_for_a_table(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv: expected a CSV file"):
         read_series(tmp_path / "none.csv")
     for content, message in (
-        (b"\xff\xfe\x00", "expected a CSV file"),
-        (b"\x00\x01\x02\x03", "expected a CSV file"),
+        (b"\xff\xfe\x00", "expected UTF-16 text"),
+        (b"\x00\x01\x02\x03", "expected text, found a NUL"),
+        (b"x\n\x01\n", "expected a CSV file"),
+        (b"x\n\x81\xff\n", "expected a CSV file"),
         (b"PK\x03\x04 and more", "found a spreadsheet; save it as CSV"),
     ):
         with pytest.raises(InputError, match=message):

@@ -141,8 +141,8 @@ def use_anomaly(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def use_forecasts(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points = forecast.generated()["S3"]
     (run_dir.parent / "own.csv").write_text("load\n" + "\n".join(map(str, points)))
-    words = [run_dir, run_dir.parent / "own.csv", run_dir.parent / "f.csv"]
-    forecast.predict(forecast.PredictOptions(*words))
+    own, out = run_dir.parent / "own.csv", run_dir.parent / "f.csv"
+    forecast.predict(forecast.PredictOptions(run_dir, own, out))
     assert len((run_dir.parent / "f.csv").read_text().splitlines()) == 1 + 6
 
 

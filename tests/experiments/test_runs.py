@@ -45,12 +45,18 @@ def test_all_attempts_of_a_run_are_counted(
             pass
 
 
-@pytest.mark.parametrize("inner", ["isolated", "folds/fold-0"])
+@pytest.mark.parametrize(
+    ("name", "inner"),
+    [
+        ("handwriting", "isolated"),
+        ("healthcare", "folds/fold-0"),
+        ("sentiment", "folds/fold-0"),
+    ],
+)
 def test_a_first_network_that_took_no_step_leaves_nothing(
-    inner: str, tmp_path: Path
+    name: str, inner: str, tmp_path: Path
 ) -> None:
     """Its run can be begun again without --overwrite."""
-    name = "healthcare" if "/" in inner else "handwriting"
     options = RunOptions(run=RunConfig(run_dir=tmp_path / "run"))
     with pytest.raises(InputError, match="no time"):
         with run_folder(name, options):
@@ -58,5 +64,7 @@ def test_a_first_network_that_took_no_step_leaves_nothing(
             (place / "checkpoints" / "0").mkdir(parents=True)
             for file in ("config.json", "checkpoints/0/model.safetensors"):
                 (place / file).write_bytes(b"")
+            if name == "sentiment":
+                (place / "tokenizer.json").write_bytes(b"")
             raise InputError("no time")
     assert not (tmp_path / "run").exists()

@@ -27,6 +27,10 @@ _WORDS = (
 )
 
 
+class Refused(Exception):
+    """The browser did not do what it was asked, of a page that is gone for one."""
+
+
 class Browser:
     """One page, and all that it complained of or asked a network for.
 
@@ -57,7 +61,8 @@ class Browser:
         while True:
             found = self._receive()
             if found.get("id") == self._count:
-                assert "error" not in found, found["error"]
+                if "error" in found:
+                    raise Refused(found["error"]["message"])
                 return found["result"]
             self._note(found)
 
@@ -86,7 +91,11 @@ class Browser:
     def wait_for(self, condition: str) -> None:
         """Wait until an expression holds."""
         until = time.monotonic() + _PATIENCE
-        while not self.run(condition):
+        while True:
+            # A page that loads itself anew can't answer for a moment.
+            with contextlib.suppress(Refused):
+                if self.run(condition):
+                    return
             assert time.monotonic() < until, condition
             time.sleep(0.02)
 

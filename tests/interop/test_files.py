@@ -13,15 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import lstm_jax
 from lstm_jax import convert
+from lstm_jax.cells.variant import VariantCell
+from lstm_jax.config import RegularizerConfig
 from lstm_jax.errors import InputError
 from lstm_jax.interop import files, formats
 from lstm_jax.interop.formats import SYSTEMS, convert_file, find_layers
+from lstm_jax.interop.keras import Record
 from lstm_jax.interop.ours import to_layer, to_weights
 from lstm_jax.interop.system import Outcome, draw, largest_error, unrolled
-from lstm_jax.interop.weights import Arrays, Weights
+from lstm_jax.interop.weights import Arrays, Weights, reordered
 from tests.helpers.random_layers import LAYERS
 
 ERROR = r"largest error \d\.\de-0[678] between "
@@ -124,9 +128,53 @@ def test_the_type_of_the_numbers_is_kept(dtype: str, tmp_path: Path) -> None:
     assert {array.dtype.name for array in found.values()} == {dtype}
 
 
-@pytest.mark.parametrize("name", ["two directions", "widths", "peepholes", "gru"])
+OURS = ["two directions", "widths", "peepholes", "coupled", "gru", "gru reset before"]
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_our_layers_are_built_and_read_again(name: str) -> None:
-    assert same(LAYERS[name], to_weights(to_layer(LAYERS[name])))
+    assert same(LAYERS[name], to_weights(to_layer(LAYERS[name])), 1e-6)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_our_files_say_what_they_hold(name: str, tmp_path: Path) -> None:
+    """To the bit, but for the sum of two biases, and for a block that is not used."""
+    system, weights = SYSTEMS["lstm_jax"], LAYERS[name]
+    path = tmp_path / "a.safetensors"
+    files.write_safetensors(path, system.assemble(system.write(weights)))
+    again = find_layers(path).weights()
+    assert again.style == weights.style
+    feed = draw(weights)
+    outcomes = [
+        unrolled(system.step, system.write(each), feed) for each in (weights, again)
+    ]
+    assert largest_error(*outcomes) == 0
+
+
+def test_three_blocks_without_a_name_are_refused(tmp_path: Path) -> None:
+    arrays = {"a/w_x": numbers(5, 12), "a/w_h": numbers(4, 12), "a/b": numbers(12)}
+    files.write_safetensors(tmp_path / "a.safetensors", arrays)
+    with pytest.raises(InputError, match="expected 4 blocks of columns, or b_hn"):
+        find_layers(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cell": "mogrifier"}, "or a GRU, found mogrifier"),
+        ({"cell": VariantCell(cell_clip=1.0)}, "found variant with cell_clip"),
+        (
+            {"regularizer": RegularizerConfig(zoneout_cell=0.1)},
+            "zoneout: expected none",
+        ),
+    ],
+)
+def test_what_we_have_and_nobody_else_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    layer = jax.eval_shape(lambda: lstm_jax.LSTM(3, 4, rngs=nnx.Rngs(0), **options))
+    with pytest.raises(InputError, match=message):
+        to_weights(layer)
 
 
 def test_a_layer_from_a_state_dict_computes_what_it_should() -> None:
@@ -217,6 +265,9 @@ def changed(**arrays: np.ndarray | None) -> Callable[[Path], None]:
     return write
 
 
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
 def numbers(*shape: int) -> np.ndarray:
     return np.full(shape, 0.5, np.float32)
 
@@ -232,7 +283,11 @@ def numbers(*shape: int) -> np.ndarray:
         (changed(bias_ih_l0=numbers(15)), "expected b of shape"),
         (changed(bias_ih_l0=numbers(16).astype("float16")), "expected one type"),
         (changed(bias_ih_l0=numbers(16) * np.nan), "expected finite numbers"),
-        (changed(weight_ih_l0=None), "expected the arrays of PyTorch"),
+        (changed(weight_ih_l0=None), "rnn.0: expected weight_ih too, found bias_hh"),
+        (changed(weight_hh_l1=None), "expected weight_hh too"),
+        (changed(bias_hh_l0=None), "expected bias_hh too"),
+        (changed(weight_hh_l0_reverse=numbers(16, 4)), "expected weight_ih too"),
+        (changed(**{f"{n}_l3": numbers(16, 4) for n in NAMES}), "layers 0 to 2"),
         (
             lambda path: files.write_safetensors(path, {"a": numbers(3)}),
             "expected LSTM or GRU layers, found a",
@@ -313,6 +368,22 @@ def test_linen_cells_whose_names_say_nothing_are_refused(tmp_path: Path) -> None
         find_layers(tmp_path / "b.msgpack")
 
 
+def test_a_cell_of_which_an_array_is_missing_is_refused(tmp_path: Path) -> None:
+    """And not passed over for the other layers."""
+    tree = SYSTEMS["linen"].assemble(SYSTEMS["linen"].write(LAYERS["lstm"]))
+    del tree["params"]["layers_0"]["cell"]["if"]
+    files.write_msgpack(tmp_path / "a.msgpack", tree)
+    with pytest.raises(InputError, match="layers_0/cell: expected if/kernel too"):
+        find_layers(tmp_path / "a.msgpack")
+
+
+def test_a_cell_of_equinox_is_none_of_pytorch_without_biases(tmp_path: Path) -> None:
+    (layer,) = SYSTEMS["equinox"].write(LAYERS["lstm"]).layers[0]
+    files.write_npz(tmp_path / "a.npz", layer)
+    found = find_layers(tmp_path / "a.npz")
+    assert found.system.name == "equinox" and not found.rest
+
+
 KERAS_LSTM: dict[str, Any] = {"name": "rnn", "units": 4, "use_bias": True}
 
 
@@ -385,6 +456,87 @@ def test_what_keras_has_and_we_have_not_is_refused(
         convert_file(path, tmp_path / "out.npz", "torch")
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_layers_that_keras_2_had_from_cudnn_are_read(kind: str) -> None:
+    """A gate is W [H, D], row by row, in the shape [D, H]; biases of x, then of h."""
+    weights = LAYERS["both biases" if kind == "LSTM" else "gru both biases"]
+    system, one = SYSTEMS["keras"], weights.layers[0][0]
+    order = "ifgo" if kind == "LSTM" else "rzn"
+    wanted = "ifgo" if kind == "LSTM" else "zrn"
+
+    def kept(array: np.ndarray) -> np.ndarray:
+        gates = np.split(reordered(array, -1, order, wanted), len(order), -1)
+        return np.hstack([gate.T.reshape(gate.shape) for gate in gates])
+
+    assert one.b is not None and one.b_h is not None
+    biases = [reordered(b, -1, order, wanted) for b in (one.b, one.b_h)]
+    arrays = [kept(one.w_x), kept(one.w_h), np.concatenate(biases)]
+    record = Record(f"CuDNN{kind}", {"name": "rnn"}, arrays)
+    found = system.read(system.find([record])["rnn"], "rnn").layers[0][0]
+    for name in ("w_x", "w_h", "b", "b_h"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(one, name))
+
+
+@pytest.mark.filterwarnings("default")
+def test_keras_loads_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras")
+    system, weights = SYSTEMS["keras"], LAYERS["gru both biases"]
+    records = system.assemble(system.write(weights))
+    for name in ("a.keras", "a.weights.h5"):
+        files.write_keras(tmp_path / name, records)
+    model = keras.models.load_model(tmp_path / "a.keras")
+    model.save(tmp_path / "b.h5")
+    xs = draw(weights).xs
+    ys = np.asarray(model(xs))
+    ours = jnp.asarray(xs)
+    for name in ("a.keras", "b.h5"):
+        layer = lstm_jax.interop.from_keras(tmp_path / name)
+        np.testing.assert_allclose(layer(ours)[0], ys, atol=1e-6)
+    layer = lstm_jax.interop.from_keras(model)
+    for each, kept in zip(model.layers, lstm_jax.interop.to_keras(layer), strict=True):
+        each.set_weights([np.zeros_like(array) for array in kept])
+    model.load_weights(tmp_path / "a.weights.h5")
+    np.testing.assert_array_equal(np.asarray(model(xs)), ys)
+    with pytest.raises(InputError, match="found 0: build the model first"):
+        lstm_jax.interop.from_keras(keras.layers.LSTM(3))
+
+
+def test_equinox_loads_what_was_written(tmp_path: Path) -> None:
+    eqx = pytest.importorskip("equinox")
+    cells = [eqx.nn.LSTMCell(n, 4, key=jax.random.key(n)) for n in (5, 4)]
+    eqx.tree_serialise_leaves(tmp_path / "a.eqx", cells)
+    convert_file(tmp_path / "a.eqx", tmp_path / "b.npz", "torch")
+    convert_file(tmp_path / "b.npz", tmp_path / "c.eqx")
+    again = eqx.tree_deserialise_leaves(tmp_path / "c.eqx", cells)
+    for mine, theirs in zip(
+        jax.tree.leaves(again), jax.tree.leaves(cells), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    layer = lstm_jax.interop.from_equinox(cells)
+    for mine, theirs in zip(lstm_jax.interop.to_equinox(layer), cells, strict=True):
+        np.testing.assert_array_equal(mine.weight_hh, theirs.weight_hh)
+
+
+def test_modules_of_flax_are_read_and_filled() -> None:
+    rnn = nnx.RNN(nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0)))
+    layer = lstm_jax.interop.from_nnx(nnx.state(rnn))
+    xs = jax.random.normal(jax.random.key(0), (2, 6, 3))
+    np.testing.assert_allclose(layer(xs)[0], rnn(xs), atol=1e-6)
+    cell: Any = nnx.OptimizedLSTMCell(3, 4, rngs=nnx.Rngs(1))
+    nnx.update(cell, lstm_jax.interop.to_nnx(layer)["layers"]["0"]["cell"])
+    np.testing.assert_allclose(layer(xs)[0], nnx.RNN(cell)(xs), atol=1e-6)
+    tree = lstm_jax.interop.to_linen(layer)
+    again = lstm_jax.interop.from_linen(tree)
+    assert isinstance(layer, lstm_jax.LSTM) and isinstance(again, lstm_jax.LSTM)
+    np.testing.assert_array_equal(again.w_x[...], layer.w_x[...])
+    tree = lstm_jax.interop.to_haiku(layer)
+    again = lstm_jax.interop.from_haiku(tree)
+    np.testing.assert_allclose(again(xs)[0], layer(xs)[0], atol=1e-6)
+
+
 def test_a_layer_between_recurrent_ones_ends_a_stack(tmp_path: Path) -> None:
     path = keras_file(
         tmp_path / "m.keras",
@@ -422,6 +574,48 @@ def test_what_onnx_has_and_we_have_not_is_refused(
         convert_file(path, tmp_path / "out.npz", "torch")
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_initial_states_inside_a_graph_have_to_be_zero(
+    value: float, tmp_path: Path
+) -> None:
+    """Also where they are expanded to the rows of a batch."""
+    onnx = pytest.importorskip("onnx")
+    model = SYSTEMS["onnx"].assemble(SYSTEMS["onnx"].write(LAYERS["no bias"]))
+    graph, path = model.graph, tmp_path / "m.onnx"
+    node = next(node for node in graph.node if node.op_type == "LSTM")
+    start = np.full((1, 1, 4), value, np.float32)
+    graph.initializer.append(onnx.numpy_helper.from_array(start, "start"))
+    shape = onnx.numpy_helper.from_array(np.array([1, 2, 4]), "shape")
+    graph.initializer.append(shape)
+    node.input[5] = "expanded"
+    expand = onnx.helper.make_node("Expand", ["start", "shape"], ["expanded"])
+    graph.node.insert(0, expand)
+    path.write_bytes(model.SerializeToString())
+    if value:
+        with pytest.raises(InputError, match="expected initial_h to be zero or an"):
+            find_layers(path)
+    else:
+        assert find_layers(path).rest == ["Expand", "Transpose", "Reshape"]
+
+
+def test_a_run_is_read_by_its_best_checkpoint(tmp_path: Path) -> None:
+    spec = lstm_jax.models.ModelSpec(
+        "language", {"vocab_size": 5, "hidden_size": 4, "num_layers": 2}
+    )
+    model = jax.jit(spec.build)(jax.random.key(0))
+    lstm_jax.models.save_model(tmp_path / "run", "text", spec, model)
+    lines = convert_file(tmp_path / "run", tmp_path / "a.npz", "torch")
+    assert "LSTM, 2 layers, one direction, 5 inputs, 4 units" in lines[0]
+    assert lines[1].startswith("left out: b_out")
+    layer = lstm_jax.interop.from_torch(files.read_npz(tmp_path / "a.npz"))
+    assert isinstance(layer, lstm_jax.StackedLSTM)
+    np.testing.assert_array_equal(layer.layers[1].w_h[...], model.layers[1].w_h[...])
+    (damaged,) = (tmp_path / "run").glob("checkpoints/*/model.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match="expected the checksum in"):
+        convert_file(tmp_path / "run", tmp_path / "b.npz", "torch")
+
+
 def test_what_is_not_installed_is_said_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -436,10 +630,10 @@ def test_what_is_not_installed_is_said_with_its_extra(
     ):
         (tmp_path / f"m{ending}").write_bytes(b"x")
         with pytest.raises(
-            InputError, match=rf"not installed: pip install 'lstm-jax\[{extra}\]'"
+            InputError, match=rf"found none; pip install \w+ \(extra {extra}\)"
         ):
             find_layers(tmp_path / f"m{ending}")
-    with pytest.raises(InputError, match=r"pip install 'lstm-jax\[torch\]'"):
+    with pytest.raises(InputError, match=r"pip install torch \(extra torch\)"):
         convert_file(source, tmp_path / "out.pt")
-    with pytest.raises(InputError, match=r"pip install 'lstm-jax\[interop\]'"):
+    with pytest.raises(InputError, match=r"pip install \w+ \(extra interop\)"):
         convert_file(source, tmp_path / "out.onnx")

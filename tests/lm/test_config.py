@@ -41,6 +41,7 @@ UNUSUAL = TrainConfig(
         remat=True,
         mogrifier=4,
         top_only=True,
+        tie_embedding=True,
         capped_gate=True,
     ),
     optimizer=OptimizerConfig(

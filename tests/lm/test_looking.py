@@ -8,6 +8,7 @@ import pytest
 from lstm_jax.data.text import encode_text
 from lstm_jax.lm import looking
 from lstm_jax.lm.looking import try_to_report_text, write_text_report
+from lstm_jax.lm.run_directory import RunDirectory
 from tests.helpers.tiny_models import create_run, untrained
 from tests.report.test_page import data_of
 
@@ -80,3 +81,24 @@ def test_a_look_inside_that_fails_leaves_the_rest_of_the_page(
     assert "report.html: written without a look inside: a fault" in caplog.text
     data = data_of(run.path / "report.html")
     assert "reading" not in data and data["facts"]
+
+
+def test_of_a_wide_network_less_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page must not cost much: 32 excerpts of the small one, fewer of this one."""
+    seen = []
+
+    def look(run: object, trained: object, ids: object, rows: int) -> None:
+        seen.append(rows)
+        raise StopIteration
+
+    monkeypatch.setattr(looking, "look_inside", look)
+    text = "the cat sat. " * 100
+    trained = untrained(text)
+    corpus, _ = encode_text(text, "char", 0.5)
+    # Of 16 units: 2 * 16 * 64 weights in the recurrence, 16 * 9 in the softmax.
+    ten = 2 * 3 * (2 * 16 * 64 + 16 * 9) * 10 * 256
+    for operations in (2 * 10**10, ten, 1):
+        monkeypatch.setattr("lstm_jax.report.inspection._OPERATIONS", operations)
+        with pytest.raises(StopIteration):
+            write_text_report(RunDirectory(Path("none")), trained, corpus)
+    assert seen == [32, 10, 4]

@@ -287,3 +287,46 @@ def test_training_finds_the_quantiles_of_noise() -> None:
     least = loss(jnp.repeat(jnp.float32(best)[:, None], WINDOW.horizon, axis=1))
     assert loss(read(member(trained, 0), jnp.asarray(past))) < 1.05 * least
     assert loss(read(member(fresh, 0), jnp.asarray(past))) > 1.2 * least
+
+
+def test_covariates_are_read_where_there_are_any() -> None:
+    """Every one of them, at every step that is read; and as many as were promised."""
+    model = ForecastModel(WINDOW, 6, rngs=nnx.Rngs(0), covariates=2)
+    model.w_out[...] = jnp.ones_like(model.w_out[...])
+    rng = np.random.default_rng(0)
+    beside = jnp.asarray(rng.normal(size=(4, WINDOW.reads, 2)), jnp.float32)
+
+    def total(beside: jax.Array) -> jax.Array:
+        return jnp.sum(model(some_past(), None, beside))
+
+    slope = jax.jit(jax.grad(total))(beside)
+    assert slope.shape == beside.shape and bool(jnp.all(slope != 0))
+    for wrong in (None, beside[..., :1]):
+        with pytest.raises(ValueError, match="covariates: expected 2, got"):
+            model(some_past(), None, wrong)
+
+
+def test_an_ensemble_learns_from_each_windows_own_covariates() -> None:
+    """The loss of a batch is that of its rows, each beside its own covariates."""
+    beside = tuple(np.random.default_rng(k).normal(size=(60, 2)) for k in range(4))
+    panel = scale_series(some_series(), WINDOW, True, beside)
+    models = build_ensemble(WINDOW, 6, 1, members=2, seed=0, covariates=2)
+    models.w_out[...] = jnp.ones_like(models.w_out[...])
+    batch = windows(panel, 0, 3, 2)
+    assert batch["covariates"].shape == (3, 2, WINDOW.reads, 2)
+    whole = jax.jit(lambda b: forecast_loss(models, (), b, None)[0])(batch)
+    total = 0.0
+    for k in range(2):
+        quantiles = member(models, k)(
+            jnp.asarray(batch["past"][:, k]),
+            None,
+            jnp.asarray(batch["covariates"][:, k]),
+        )
+        points = pinball(quantiles, jnp.asarray(batch["future"][:, k]), LEVELS)
+        total += float(jnp.sum(batch["weight"][:, k, None] * points))
+    assert float(whole.loss) == pytest.approx(total, rel=1e-5)
+    ends = np.full(4, 60)
+    found = forecast(models, panel, ends)
+    assert found.shape == (4, WINDOW.horizon, len(LEVELS))
+    other = scale_series(some_series(), WINDOW, True, tuple(b + 1 for b in beside))
+    assert np.any(found != forecast(models, other, ends))

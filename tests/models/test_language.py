@@ -12,6 +12,7 @@ from flax import nnx
 from lstm_jax.data.special_ids import IGNORED
 from lstm_jax.metrics.losses import loss_sums
 from lstm_jax.models.language import LanguageModel, States, language_loss
+from lstm_jax.nn.recurrence import lstm
 from lstm_jax.ops import lookup
 from lstm_jax.ops.lookup import embedding_lookup
 from lstm_jax.training.optimizer import make_optimizer
@@ -260,3 +261,41 @@ def test_the_softmax_may_see_the_last_layer_alone() -> None:
     loud = jax.tree.map(lambda a: a, model)
     loud.w_out[...] *= 2  # nothing else reaches the scores
     assert_close(forward(loud, IDS)[0], 2 * expected)
+
+
+def test_a_tied_embedding_reads_and_scores() -> None:
+    """Its gradient is the sum of those of two matrices that are not tied."""
+    model = LanguageModel(V, H, L, rngs=nnx.Rngs(0), tie_embedding=True)
+    assert model.w_out is None and model.embedding is not None
+    model.b_out[...] = jnp.linspace(-1, 1, V)
+    assert model.embedding.shape == (V, H)
+
+    def apart(table: jax.Array, readout: jax.Array) -> jax.Array:
+        xs = table[IDS.T]
+        for layer in model.layers:
+            xs, _ = lstm(layer.params, xs, engine="scan")
+        return (xs @ readout + model.b_out[...]).swapaxes(0, 1)
+
+    shared = model.embedding[...]
+    logits, states = forward(model, IDS)
+    assert_close(logits, jax.jit(apart)(shared, shared.T))
+    assert_close(model.next_logits(states), logits[:, -1])
+    assert_close(model.step(IDS[:, -1], forward(model, IDS[:, :-1])[1]), states)
+
+    @jax.jit
+    def slopes(model: LanguageModel) -> tuple:
+        tied = jax.grad(lambda model: (model(IDS)[0] ** 2).sum())(model)
+        two = jax.grad(lambda *pair: (apart(*pair) ** 2).sum(), argnums=(0, 1))
+        return tied.embedding[...], two(shared, shared.T)
+
+    tied, (reading, scoring) = slopes(model)
+    assert_close(tied, reading + scoring.T, 1e-4)
+
+
+@pytest.mark.parametrize("cell", ["gru", "mogrifier", "coupled"])
+def test_a_tied_embedding_with_any_cell(cell: str) -> None:
+    model = LanguageModel(V, H, L, rngs=nnx.Rngs(0), tie_embedding=True, cell=cell)
+    logits, states = forward(model, IDS)
+    assert_close(model.next_logits(states), logits[:, -1])
+    assert_close(model.step(IDS[:, -1], forward(model, IDS[:, :-1])[1]), states)
+    assert float(jnp.abs(logits).max()) < 3  # nobody is sure of anything yet

@@ -160,7 +160,7 @@ def test_engine_reaches_every_layer(kind: str) -> None:
         return jax.jvp(lambda xs: distance(layer, xs), (XS,), (XS,))[1]
 
     jax.jit(along).lower(make(kind, engine="scan"))
-    with pytest.raises(TypeError, match="forward-mode"):
+    with pytest.raises(ValueError, match=r"engine 'fused': .* can: scan"):
         jax.jit(along).lower(make(kind, engine="fused"))
     with pytest.raises(ValueError, match="found 'fast'"):
         make(kind, engine="fast")
@@ -174,7 +174,7 @@ def test_stack_refuses_to_be_empty() -> None:
 @each_kind
 def test_inputs_of_another_width(kind: str) -> None:
     with pytest.raises(
-        ValueError, match=r"expected inputs \[T, B, 3\].*found \[6, 4, 2"
+        ValueError, match=r"expected inputs \[B, T, 3\].*found \[4, 6, 2"
     ):
         make(kind)(XS[..., :2])
 
@@ -260,7 +260,8 @@ def test_inside_another_module() -> None:
     The key reaches the stack inside.
     """
     tagger = Tagger(nnx.Rngs(0))
-    loss, gradient = jax.jit(jax.value_and_grad(tagging_loss))(tagger)
+    with pytest.warns(UserWarning, match="no key was given"):
+        loss, gradient = jax.jit(jax.value_and_grad(tagging_loss))(tagger)
     assert tagging_loss(tagger, jax.random.key(0)) != loss
     optimizer = nnx.Optimizer(tagger, optax.adam(1e-2), wrt=nnx.Param)
 
@@ -270,7 +271,8 @@ def test_inside_another_module() -> None:
         optimizer.update(tagger, gradient)
         return loss, gradient
 
-    same = fit(tagger, optimizer)
+    with pytest.warns(UserWarning, match="no key was given"):
+        same = fit(tagger, optimizer)
     assert_close(same, (loss, nnx.state(gradient)), 2e-6)
     assert tagging_loss(tagger) < loss
 
@@ -354,3 +356,66 @@ def test_no_bias_in_any_cell(cell: str) -> None:
     zeros = dataclasses.replace(params, b=jnp.zeros(params.w_h.shape[-1]))
     same, _ = unroll(layer.cell, zeros, XS.swapaxes(0, 1))
     assert_close(same.swapaxes(0, 1), ys, 2e-6)
+
+
+# Widths, merged directions, residual connections, initial parameters.
+
+
+@pytest.mark.parametrize(
+    ("merge", "joined"),
+    [
+        ("sum", lambda a, b: a + b),
+        ("mul", lambda a, b: a * b),
+        ("ave", lambda a, b: (a + b) / 2),
+        ("none", lambda a, b: (a, b)),
+    ],
+)
+def test_directions_are_merged(merge: str, joined: Callable) -> None:
+    layer = shaken(make("Bidirectional", merge=merge))
+    ys, _ = read(layer, XS, lengths=LENGTHS)
+    ahead, _ = read(layer.forward, XS, lengths=LENGTHS)
+    back, _ = read(layer.backward, XS, lengths=LENGTHS, reverse=True)
+    assert_close(ys, joined(ahead, back), 2e-6)
+    assert layer.out_features == H
+
+
+def test_layers_of_their_own_widths() -> None:
+    """And merged outputs go into the next layer."""
+    stack = StackedLSTM(D, (4, 7, 2), bidirectional=True, merge="sum", rngs=nnx.Rngs(0))
+    assert [len(layer.forward.w_x) for layer in stack.layers] == [D, 4, 7]
+    ys, states = read(stack, XS)
+    assert ys.shape == (B, T, 2)
+    assert [state[1].c.shape[-1] for state in states] == [4, 7, 2]
+    same, _ = read(stack, XS, states)
+    assert same.shape == ys.shape
+
+
+def test_residual_connections() -> None:
+    """What a layer reads is added whole to what it makes, whatever is dropped of it."""
+    plain = shaken(make("StackedLSTM", dropout=0.5))
+    adding = shaken(make("StackedLSTM", dropout=0.5, residual=True))
+    below, _ = read(plain.layers[0], XS)
+    for options in ({}, {"key": jax.random.key(0)}):
+        ys, states = read(plain, XS, **options)
+        assert_close(read(adding, XS, **options), (ys + below, states), 2e-6)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "coupled"])
+def test_initial_parameters_of_ones_own(cell: str) -> None:
+    """Each is drawn by gate; the others are those of the cell."""
+    orthogonal = jax.nn.initializers.orthogonal(2.0)
+    options = {
+        "kernel_init": jax.nn.initializers.constant(3.0),
+        "recurrent_init": orthogonal,
+        "bias_init": jax.nn.initializers.constant(0.25),
+    }
+    layer = make("LSTM", cell=cell, **options)
+    blocks = jnp.split(layer.w_h[...], len(layer.cell.blocks), -1)
+    for block in blocks:
+        assert_close(block.T @ block, 4 * jnp.eye(H), 1e-5)
+    assert len({block.tobytes() for block in map(np.asarray, blocks)}) == len(blocks)
+    assert (layer.w_x[...] == 3).all()
+    assert (layer.b[...] == 0.25).all()
+    kept = make("LSTM", cell=cell, kernel_init=options["kernel_init"])
+    plain = make("LSTM", cell=cell)
+    assert_close((kept.w_h[...], kept.b[...]), (plain.w_h[...], plain.b[...]), 0)

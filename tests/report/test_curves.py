@@ -1,12 +1,14 @@
 """Pictures: what is drawn, read from the figure before it becomes pixels."""
 
+import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lstm_jax.report.curves import draw_curves
+from lstm_jax.report.curves import draw_curves, unit_of_text
 from lstm_jax.training.history import HistoryRow
 from tests.helpers.figures import drawn
 
@@ -64,7 +66,7 @@ def test_curves_are_those_of_the_history(
     curves = drawn(figure, panel)
     for name, label in (
         ("train", "training, as it went"),
-        ("train_eval", "training, without dropout"),
+        ("train_eval", "training, measured like validation"),
         ("val", "validation"),
     ):
         metrics = [(x.epoch, getattr(x, name).get(quantity)) for x in lines]
@@ -104,3 +106,48 @@ def test_a_run_without_validation_has_curves_too(
 def test_no_history_has_no_picture(tmp_path: Path) -> None:
     draw_curves([], tmp_path / "curves.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_no_number_has_no_line_in_the_legend(
+    figure: Figure, tmp_path: Path
+) -> None:
+    lines = [
+        dataclasses.replace(line, train_eval={"loss": math.nan} if line.val else {})
+        for line in history(validated=True, overfitting=False)
+    ]
+    draw_curves(lines, tmp_path / "curves.png")
+    assert "training, measured like validation" not in labels(figure, 0)
+
+
+def test_without_another_metric_the_speed_is_shown(
+    figure: Figure, tmp_path: Path
+) -> None:
+    lines = [
+        dataclasses.replace(line, train={"loss": 1.0}, train_eval={}, val={})
+        for line in history(validated=False, overfitting=False)
+    ]
+    draw_curves(lines, tmp_path / "curves.png")
+    (points,) = drawn(figure, 1).values()
+    np.testing.assert_allclose(points[:, 1], 40.0)
+    assert figure.axes[1].get_ylabel() == "items per second"
+
+
+@pytest.mark.parametrize(("first", "clipped"), [(30.0, True), (2.2, False)])
+def test_a_high_first_loss_does_not_squeeze_the_others(
+    first: float, clipped: bool, figure: Figure, tmp_path: Path
+) -> None:
+    lines = history(validated=False, overfitting=False)
+    for k, line in enumerate(lines):
+        lines[k] = dataclasses.replace(line, train={"loss": 2 - k / 11})
+    start = dataclasses.replace(lines[0], epoch=0.1, train={"loss": first})
+    draw_curves([start, *lines], tmp_path / "curves.png")
+    low, high = figure.axes[0].get_ylim()
+    assert low < 1 and 2 < high < 3
+    assert (first > high) == clipped
+
+
+@pytest.mark.parametrize(
+    ("vocab", "unit"), [("char", "character"), ("byte", "byte"), ("word", "token")]
+)
+def test_a_loss_is_counted_in_what_a_symbol_is(vocab: str, unit: str) -> None:
+    assert unit_of_text(vocab) == f"nats per {unit}"

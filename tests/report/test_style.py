@@ -1,11 +1,13 @@
 """Pictures are written whole, in a format that can be drawn, or not at all."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lstm_jax import InputError
-from lstm_jax.report import check_picture, new_figure, save_figure
+from lstm_jax.report import check_picture, drawable, new_figure, save_figure
+from lstm_jax.report.style import fallback_fonts
 
 
 @pytest.mark.parametrize("name", ["a.doc", "a", "png", "a.png.txt", "a.pgf"])
@@ -34,3 +36,29 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
         save_figure(figure, tmp_path / "old.png", dpi=50)
     assert (tmp_path / "old.png").read_bytes() == b"old"
     assert {path.name for path in tmp_path.iterdir()} == {"dir.png", "old.png"}
+
+
+@pytest.fixture
+def another_font(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A system with one more font: it has a combining ring, and no Chinese."""
+    monkeypatch.setattr("lstm_jax.report.style._FALLBACKS", ("none", "STIXGeneral"))
+    fallback_fonts.cache_clear()
+    yield
+    fallback_fonts.cache_clear()
+
+
+def test_a_font_of_the_system_draws_what_the_usual_one_lacks(
+    another_font: None, tmp_path: Path
+) -> None:
+    assert drawable("a\u20dd漢$") == "a\u20ddU+6F22\\$"
+    figure = new_figure(2, 2)
+    axes = figure.subplots()
+    axes.set_title(drawable("a\u20dd"))
+    axes.set_xticks([0, 1], [drawable("\u20dd"), "b"], family="monospace")
+    # A character that no font had would be warned of, and a warning is an error here.
+    save_figure(figure, tmp_path / "a.png", dpi=50)
+    assert axes.title.get_fontfamily() == ["sans-serif", "STIXGeneral"]
+    save_figure(figure, tmp_path / "b.png", dpi=50)
+    assert axes.title.get_fontfamily() == ["sans-serif", "STIXGeneral"]
+    raw = [(tmp_path / name).read_bytes() for name in ("a.png", "b.png")]
+    assert raw[0] == raw[1]

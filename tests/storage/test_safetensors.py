@@ -1,5 +1,6 @@
 """Our safetensors files against the package that the format is from."""
 
+import json
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import pytest
 from safetensors import numpy as official
 
 from lstm_jax.storage.arrays import Stored
-from lstm_jax.storage.safetensors import parts_of, read_arrays
+from lstm_jax.storage.safetensors import parts_of, read_all, read_arrays
 
 SHAPES = ((), (0,), (5,), (3, 1, 4))
 TYPES = (
@@ -53,3 +54,23 @@ def test_we_read_files_of_the_official_package(dtype: str, tmp_path: Path) -> No
     wanted = {name: Stored(a.dtype.name, a.shape) for name, a in arrays.items()}
     with open(path, "rb") as file:
         assert_same(read_arrays(file, wanted), arrays)
+    with open(path, "rb") as file:
+        assert_same(read_all(file), arrays)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"shape": [2**40], "data_offsets": [0, 2**42]}, "to byte 4,39.* in a file of"),
+        ({"shape": [2], "data_offsets": [0, 4]}, "a as "),
+        ({"shape": [1], "data_offsets": [8, 12]}, "to byte"),
+    ],
+)
+def test_no_more_is_read_than_there_is(
+    entry: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    header = json.dumps({"a": {"dtype": "F32"} | entry}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with open(path, "rb") as file, pytest.raises(ValueError, match=message):
+        read_all(file)

@@ -153,7 +153,7 @@ def _parsed(text: str, where: str) -> "Tokenizer":
     except ImportError:
         raise InputError(
             f"{where}: expected the package tokenizers, found none; "
-            "pip install 'lstm-jax[tokenizers]'"
+            "pip install tokenizers"
         ) from None
     try:
         found = Tokenizer.from_str(text)

@@ -108,7 +108,7 @@ function browse(root, count, nearest, choose) {
 }
 
 function lineChart({ title, xName, series, marks = [], shades = [], logY = false, tall = false }) {
-  const [width, height] = [480, tall ? 300 : 270];
+  const [width, height] = [window.innerWidth < 560 ? 340 : 480, tall ? 300 : 270];
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}` });
   const kept = series.map((each) => ({ ...each, points: each.points.filter(([, value]) => !logY || value > 0) }));
   const all = kept.flatMap(({ points }) => points);

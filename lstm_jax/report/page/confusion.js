@@ -10,12 +10,12 @@ function confusionMatrix({ title, names, totals, cells, examples, note }) {
   const count = names.length;
   const counts = new Map(cells.map(([row, column, n]) => [row * count + column, n]));
   const numbered = count <= 12;
-  const size = numbered ? 44 : Math.max(7, Math.min(22, Math.floor(640 / count)));
+  const size = numbered ? (count <= 5 ? 64 : 48) : Math.max(7, Math.min(22, Math.floor(640 / count)));
   const longest = Math.min(14, Math.max(...names.map((name) => [...name].length)));
   const margin = (size >= 9 ? 7.5 * longest : 0) + 34;
   const side = margin + size * count + 8;
   const root = svg("svg", { viewBox: `0 0 ${side} ${side}`, tabindex: "0", role: "img", "aria-label": `Confusion matrix: ${title}. Arrow keys choose a cell.` });
-  root.style.maxWidth = `${Math.max(300, Math.min(1.15 * side, 704))}px`;
+  root.style.flexBasis = `${Math.min(side, 704)}px`;
   root.append(svg("text", { x: margin + (size * count) / 2, y: 13, "text-anchor": "middle" }, "predicted"),
     svg("text", { x: 0, y: 0, "text-anchor": "middle", transform: `translate(13 ${margin + (size * count) / 2}) rotate(-90)` }, "true"));
   names.forEach((name, k) => {

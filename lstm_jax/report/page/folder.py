@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lstm_jax.errors import InputError
 from lstm_jax.report.advice import Advice, advise_on_history
+from lstm_jax.report.curves import unit_of_text
 from lstm_jax.report.page.confusions import read_confusion
 from lstm_jax.report.page.curves import describe_history
 from lstm_jax.report.page.pictures import describe_pictures
@@ -20,7 +21,6 @@ _TEXTS = ("samples.txt", "test_translations.txt", "results.md", "ablation.md")
 _CONFUSION = "confusion*.json"
 _LONGEST = 20_000  # characters of a text
 _RESULT = {
-    "task": "task",
     "metric": "metric",
     "ours": "this run",
     "floor": "simple method",
@@ -33,7 +33,11 @@ _RESULT = {
 
 
 def describe(
-    folder: Path, advice: Sequence[Advice] | None = None, *, running: bool = False
+    folder: Path,
+    advice: Sequence[Advice] | None = None,
+    *,
+    running: bool = False,
+    command: str = "",
 ) -> Fields:
     """Describe a run by the files in its folder.
 
@@ -42,6 +46,7 @@ def describe(
         advice: what a closer look at the network has to say; without it, what the
             history says.
         running: whether the run still goes on.
+        command: that began it, unless its result has that.
     """
     said: list[str] = []
     files = {name: _read(folder / f"{name}.json", said) for name in _OBJECTS}
@@ -73,7 +78,7 @@ def describe(
         "confusion": [read for _, read in confusion if read],
         "pictures": describe_pictures(pictures),
         "texts": _texts(folder),
-        "facts": _facts(files, said),
+        "facts": _facts(files, said, command),
         "parts": _parts(folder),
     }
 
@@ -112,7 +117,8 @@ def _as_text(value: object) -> str:
 
 def _usual_unit(config: Fields) -> str:
     """That of a text generator whose run is not over."""
-    return "nats per symbol" if "text" in config else ""
+    text = config.get("text")
+    return unit_of_text(str(text.get("vocab"))) if isinstance(text, dict) else ""
 
 
 def _about(files: dict[str, Fields]) -> str:
@@ -200,12 +206,13 @@ def _parts(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in inner)
 
 
-def _facts(files: dict[str, Fields], said: list[str]) -> list[Fields]:
+def _facts(files: dict[str, Fields], said: list[str], command: str) -> list[Fields]:
     """Everything else that the records say, in groups."""
     summary, experiment = files["summary"], files["experiment"]
     config, result = files["config"], files["result"]
+    asked = result.get("command") or command
     groups: list[tuple[str, list[tuple[str, object]]]] = [
-        ("Command", [("command", result["command"])] if "command" in result else []),
+        ("Command", [("command", asked)] if asked else []),
         ("Data", _data(result.get("files") or experiment.get("files"))),
         ("Settings", _rows(experiment.get("options") or config)),
         ("Network", _rows(config) if experiment.get("options") else []),

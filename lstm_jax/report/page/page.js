@@ -165,7 +165,9 @@ function gateCharts(layer, depth) {
 function picturesSection() {
   const list = make("div", { className: "pictures" });
   for (const { name, alt, width, height, source, left } of DATA.pictures) {
-    const image = source ? make("img", { src: source, alt: alt || name, width, height, loading: "lazy" }) : make("p", { className: "note", text: left });
+    const image = source
+      ? make("div", { className: "frame", tabindex: "0", role: "group", "aria-label": name }, make("img", { src: source, alt: alt || name, width, height }))
+      : make("p", { className: "note", text: left });
     const caption = make("figcaption", {}, make("span", { className: "mono", text: name }));
     list.append(make("figure", {}, caption, alt ? make("p", { className: "note", text: alt }) : null, image));
   }

@@ -13,7 +13,7 @@ from jax import Array
 
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.models.language import LanguageModel, States
-from lstm_jax.report.inspection import GATE_NAMES, Layer
+from lstm_jax.report.inspection import GATE_NAMES, Layer, symbols_in_time
 from lstm_jax.report.page.confusions import Example, describe_confusion
 from lstm_jax.report.page.patterns import find_units
 from lstm_jax.storage.files import Fields
@@ -96,17 +96,20 @@ class Excerpt:
         return self.ids.T.reshape(-1)
 
 
-def choose_excerpt(text: np.ndarray, units: int, quantities: int) -> Excerpt:
+def choose_excerpt(
+    text: np.ndarray, units: int, quantities: int, most: int = _SYMBOLS
+) -> Excerpt:
     """Choose how much of a text is read, so that a page stays small.
 
     Args:
         text: ids, at least one.
         units: of all layers together.
         quantities: that are kept of each unit.
+        most: symbols that are read, unless the shown ones are more.
     """
     steps = int(np.clip(_CELLS // (units * quantities), _FEWEST, _STEPS))
     steps = min(steps, len(text))
-    rows = max(1, min(_SYMBOLS, len(text)) // steps)
+    rows = max(1, min(most, len(text)) // steps)
     if rows == 1 and len(text) < 2 * steps:
         return Excerpt(np.asarray(text[:steps])[:, None])
     return Excerpt(np.asarray(text[: steps * rows]).reshape(rows, steps).T)
@@ -139,7 +142,8 @@ def describe_reading(
         symbol = decode([k])
         return names[k] if not symbol or "\ufffd" in symbol else symbol
 
-    excerpt = choose_excerpt(text, units, quantities)
+    most = min(_SYMBOLS, symbols_in_time(model, passes=1))
+    excerpt = choose_excerpt(text, units, quantities, most)
     ids = excerpt.ids
     seen = jax.device_get(see(model, jnp.asarray(ids, jnp.int32)))
     alphabet = {int(k): written(int(k)) for k in np.unique(ids)}

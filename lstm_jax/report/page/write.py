@@ -17,6 +17,7 @@ def write_report(
     panels: Fields | None = None,
     advice: Sequence[Advice] | None = None,
     reload: float | None = None,
+    command: str = "",
 ) -> Path:
     """Write the page of a run from the files in its folder.
 
@@ -24,6 +25,7 @@ def write_report(
         folder: of the run.
         panels: `reading`, `network` and `confusion`, of whoever has the network.
         advice: what a closer look at it has to say.
+        command: that began it, unless its result has that.
         reload: seconds after which the page looks for a newer one, while a run goes on.
 
     Returns:
@@ -32,7 +34,7 @@ def write_report(
     Raises:
         InputError: it can't be written.
     """
-    data = describe(folder, advice, running=reload is not None)
+    data = describe(folder, advice, running=reload is not None, command=command)
     if reload is not None:
         data |= {"status": "running", "mood": "live", "reload": reload}
     path = folder / REPORT
@@ -40,9 +42,9 @@ def write_report(
     return path
 
 
-def try_to_report(folder: Path) -> None:
+def try_to_report(folder: Path, command: str = "") -> None:
     """Write the page of a run that is over; if that fails, say so and go on."""
     try:
-        write_report(folder)
+        write_report(folder, command=command)
     except Exception as error:
         warn(f"{folder / REPORT}: could not be written: {error}")

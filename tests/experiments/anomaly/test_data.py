@@ -12,12 +12,12 @@ from scipy.stats import norm
 from experiments.anomaly.baseline import autoregression_errors, windowed_gaussian
 from experiments.anomaly.data import (
     LABELS,
-    Point,
     describe_benchmark,
-    points_of,
     probation_of,
     read_benchmark,
 )
+from experiments.anomaly.lines import LineSpec, Point, points_of
+from lstm_jax.config import read_section
 from lstm_jax.errors import InputError
 
 TABLE = "timestamp,value\n" + "".join(
@@ -100,6 +100,65 @@ def test_a_bad_line_is_named(line: str, said: str) -> None:
     with pytest.raises(InputError, match=f"^x.csv: line 3: expected {said}") as raised:
         list(points_of((each.encode() for each in lines), "x.csv"))
     assert "\n" not in str(raised.value)
+
+
+def values_of(text: str, **spec: str) -> list[float]:
+    known = read_section(LineSpec, spec, "here")
+    lines = (line.encode() for line in text.split("\n"))
+    return [point.value for point in points_of(lines, "x", known)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("time;value\n2024-01-01;1,5\n2024-01-02;1.234,5", [1.5, 1234.5]),
+        ("2024-01-01\t5\n2024-01-02\t1,25\n", [5, 1.25]),
+        ("a|b\n2024-01-01|1.25", [1.25]),
+        ('2024-01-01,"1,234.5"\n2024-01-02,2', [1234.5, 2]),
+        ('"time","value"\n"2024-01-01","3"', [3]),
+        ("2024-01-01,5%\n2024-01-02,6 %", [5, 6]),
+    ],
+)
+def test_lines_are_read_as_people_write_them(text: str, expected: list) -> None:
+    assert values_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["15.01.2024 01:00", "01/15/2024 1:00 AM", "1705280400", "15 Jan 2024 01:00"],
+)
+def test_dates_are_those_of_the_first_line(date: str) -> None:
+    (found,) = points_of([f"{date};1".encode()], "x")
+    assert found == Point(date, 1705280400.0, 1.0)
+    lines = [f"{date};1".encode(), b"yesterday;2"]
+    with pytest.raises(InputError, match="x: line 2: expected a time"):
+        list(points_of(lines, "x"))
+
+
+def test_what_the_lines_do_not_say_is_asked_for() -> None:
+    with pytest.raises(InputError, match=r"--decimal: .* x: line 2 says how 1,234"):
+        values_of("2024-01-01;1\n2024-01-02;1,234")
+    assert values_of("2024-01-01;1,5\n2024-01-02;1,234") == [1.5, 1.234]
+    assert values_of("2024-01-01;1,234", decimal=",") == [1.234]
+    assert values_of("2024-01-01;1,234", decimal=".") == [1234]
+    with pytest.raises(InputError, match=r"--date-format: .* 01/02/2024"):
+        values_of("01/02/2024,5")
+    assert values_of("01/02/2024,5", date_format="%d/%m/%Y") == [5]
+    with pytest.raises(InputError, match=r"line 2: expected a finite value.*'1\.5'"):
+        values_of("2024-01-01;1,5\n2024-01-02;1.5")
+    with pytest.raises(InputError, match="line 2: expected a value in the unit"):
+        values_of("2024-01-01;5%\n2024-01-02;6")
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "null", "-", "NaN"])
+def test_missing_values_are_filled_on_request(missing: str) -> None:
+    text = f"2024-01-01,5\n2024-01-02,{missing}\n2024-01-03,6"
+    with pytest.raises(InputError, match=r"line 2: expected a finite value.*--fill"):
+        values_of(text)
+    assert values_of(text, fill="previous") == [5, 5, 6]
+    assert values_of(text, fill="zero") == [5, 0, 6]
+    with pytest.raises(InputError, match="line 1: expected a finite value"):
+        values_of(f"2024-01-01,{missing}", fill="previous")
 
 
 @pytest.mark.parametrize(

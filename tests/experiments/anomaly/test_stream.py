@@ -201,6 +201,9 @@ def test_predict_reads_a_file_and_the_standard_input(
     head, *rows = from_file.splitlines()
     cells = [row.split(",") for row in rows]
     assert head == "timestamp,value,score,alarm" and len(rows) == 240
+    (kept.parent / "own.csv").write_bytes(given.replace(",", "\t").encode("utf-16"))
+    page.main(["predict", str(kept), str(kept.parent / "own.csv")])
+    assert capsys.readouterr().out == from_file
     assert [row[0] for row in cells] == [line.split(",")[0] for line in lines(series)]
     evidence, news = scores(model, series)[0]
     np.testing.assert_allclose([float(r[2]) for r in cells], evidence, atol=2e-3)

@@ -15,7 +15,12 @@ from experiments.forecast.baseline import (
     seasonal_indices,
     seasonal_naive,
 )
-from experiments.forecast.metrics import score_intervals, score_points, smape
+from experiments.forecast.metrics import (
+    score_intervals,
+    score_points,
+    smape,
+    weights_of,
+)
 from lstm_jax.data.series_csv import read_series
 
 M4 = os.environ.get("M4_HOURLY")  # a folder with the competition's files
@@ -56,6 +61,28 @@ def test_scores_by_hand() -> None:
     assert found.means() == (100.0, 1.0)
     unmoved = score_points([np.ones(2)] * 2, [np.ones(2)] * 2, [np.ones(9)] * 2, 2)
     assert unmoved.smape.tolist() == [0, 0] and np.isnan(unmoved.mase).all()
+
+
+def test_what_has_no_scale_has_no_score_and_says_why() -> None:
+    """Not NaN: no number, in words, and no warning."""
+    still = [np.ones(9)]
+    same = score_points([np.ones(2)], [np.ones(2)], still, 2)
+    assert math.isnan(same.means()[1]) and same.owa(same.means()) is None
+    words = same.described(same.means())
+    assert words.startswith("— (sMAPE 0.000, MASE —; MASE has no scale")
+    sure = (0.0, 0.0)
+    wrong = score_points([np.zeros(2)], [np.ones(2)], [np.arange(9.0)], 2)
+    assert wrong.owa(sure) is None
+    assert "MASE 0.500; OWA has no yardstick, Naive2" in wrong.described(sure)
+    found = score_intervals([np.zeros(2)], [np.ones(2)], [np.ones(2)], still, 2)
+    assert found.coverage == 1 and math.isnan(found.msis)
+
+
+def test_errors_always_have_a_weight() -> None:
+    assert weights_of((20.0, 2.0)) == (20.0, 2.0)
+    for bad in (0.0, math.nan, 1e-15):
+        assert weights_of((bad, 2.0)) == (10.0, 2.0)
+        assert weights_of((20.0, bad)) == (20.0, 1.0)
 
 
 def test_intervals_by_hand() -> None:
@@ -161,4 +188,4 @@ def test_published_scores_of_m4_hourly_to_the_digit() -> None:
         forecasts = [method(points, 48, 24) for points in known]
         found = score_points(forecasts, truth, known, 24)
         assert tuple(round(mean, 3) for mean in found.means()) == published
-        assert round(found.owa(yardstick), 4) == owa
+        assert round(found.owa(yardstick) or 0, 4) == owa

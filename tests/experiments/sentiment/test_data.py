@@ -20,12 +20,15 @@ from lstm_jax.data.tokenizers.words import common_words, tokens
 from lstm_jax.errors import InputError
 
 
-def test_a_file_for_each_class(tmp_path: Path) -> None:
+def test_a_file_for_each_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Latin-1, whose next-line character is no end of a line here; and gzip."""
     (tmp_path / "film.pos").write_bytes("très bien\n\n gut \x85 so\n".encode("latin-1"))
     with gzip.open(tmp_path / "film.neg.gz", "wb") as file:
         file.write("schlecht \u2028 schön\r\n".encode())
     found = read_labelled([tmp_path / "film.pos", tmp_path / "film.neg.gz"])
+    assert "film.pos: no UTF-8 text, read as latin-1" in caplog.text
     assert found.texts == ["très bien", "gut \x85 so", "schlecht \u2028 schön"]
     assert found.classes == ("neg", "pos") and found.labels.tolist() == [1, 1, 0]
 
@@ -161,6 +164,12 @@ def test_what_is_no_row_is_refused_with_its_line(
     (tmp_path / "a.csv").write_text(TABLE + rows)
     with pytest.raises(InputError, match=f"a.csv: {said}"):
         read_labelled([tmp_path / "a.csv"])
+
+
+def test_nothing_to_score_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n")
+    with pytest.raises(InputError, match="expected texts of a class or more, found 0"):
+        read_labelled([tmp_path / "a.csv"], fewest=1)
 
 
 def test_a_text_may_be_as_long_as_it_likes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.sentiment import __main__ as sentiment
+from experiments.sentiment.baseline import fit_naive_bayes
 from experiments.sentiment.config import ClassifierConfig
 from experiments.sentiment.data import LabelledTexts
 from experiments.sentiment.task import (
@@ -18,12 +20,14 @@ from experiments.sentiment.task import (
     classifier_steps,
     load_classifier,
     predict_proba,
+    terms_of,
     train_classifier,
 )
 from lstm_jax.config import RunConfig
 from lstm_jax.data.tokenizers.saved import save_tokenizer
 from lstm_jax.data.tokenizers.words import WordTokenizer
 from lstm_jax.errors import InputError
+from lstm_jax.storage.files import write_json
 from lstm_jax.training.compiled import CompiledSteps
 
 DATA = sentiment.generated()
@@ -63,7 +67,9 @@ def test_chances_do_not_depend_on_the_company(classifier: TextClassifier) -> Non
     texts = ["it is dull", "", "the film is not weak " * 4, DATA.texts[0]]
     together = predict_proba(classifier, texts)
     alone = [predict_proba(classifier, [text])[0] for text in texts]
-    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_array_equal(together, alone)
+    backwards = predict_proba(classifier, [*texts[::-1], *DATA.texts])[:4]
+    np.testing.assert_array_equal(backwards[::-1], together)
     assert predict_proba(classifier, []).shape == (0, 2)
 
 
@@ -151,6 +157,15 @@ def test_files_and_the_standard_input_are_classified(
         sentiment.main([*given, *words, "--out", str(tmp_path / "out.csv")])
         assert rows_of((tmp_path / "out.csv").read_text())[1:] == expected
         assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.stdin", io.StringIO("text,label\ngood,pos\n"))
+    with pytest.raises(InputError, match=r"^standard input: expected column 'tex'"):
+        sentiment.main([*given, "--text-column", "tex"])
+    monkeypatch.setattr("sys.stdin", io.StringIO("label;text\npos;it is good .\n"))
+    os.mkfifo(tmp_path / "pipe")
+    end = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    sentiment.main([*given, "--out", str(tmp_path / "pipe")])
+    assert rows_of(os.read(end, 1000).decode())[1:] == expected[:1]
+    os.close(end)
     monkeypatch.setattr("sys.stdin", None)  # closed by the shell
     sentiment.main(given)
     assert rows_of(capsys.readouterr().out) == [["text", "label", "p_neg", "p_pos"]]
@@ -220,3 +235,29 @@ def test_a_resumed_run_keeps_its_words(compiled: CompiledSteps, tmp_path: Path) 
     run = dataclasses.replace(RUN, epochs=1, resume=True)
     found, *_ = train_classifier(data, RECIPE, run, compiled=compiled, folder=tmp_path)
     assert found.words == old and load_classifier(tmp_path).words == old
+
+
+def test_naive_bayes_has_its_say(compiled: CompiledSteps, tmp_path: Path) -> None:
+    """As a weighted geometric mean of probabilities, and it comes back with the run."""
+    data = sentiment.part(DATA, TRAIN)
+    run = dataclasses.replace(RUN, epochs=1)
+    recipe = dataclasses.replace(RECIPE, bayes=0.25)
+    found, *_ = train_classifier(data, recipe, run, compiled=compiled, folder=tmp_path)
+    alone = dataclasses.replace(found, bayes=None)
+    texts = [*DATA.texts[120:], "it is it is good", "", "new words"]
+    counts = fit_naive_bayes(terms_of(data.texts), data.labels, 2)
+    both = predict_proba(alone, texts) ** 0.75
+    both *= np.exp(counts.log_proba(terms_of(texts))) ** 0.25
+    expected = both / both.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(predict_proba(found, texts), expected, rtol=1e-5)
+    assert not np.allclose(predict_proba(alone, texts), expected, atol=1e-3)
+    again = load_classifier(tmp_path)
+    np.testing.assert_array_equal(
+        predict_proba(again, texts), predict_proba(found, texts)
+    )
+    (tmp_path / "bayes.json").unlink()
+    with pytest.raises(InputError, match="expected a naive Bayes"):
+        load_classifier(tmp_path)
+    write_json(tmp_path / "bayes.json", {"prior": [0.5, 0.5], "terms": {"a": [1]}})
+    with pytest.raises(InputError, match=r"bayes\.json: expected chances of 2 cl"):
+        load_classifier(tmp_path)

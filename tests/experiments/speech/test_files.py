@@ -31,6 +31,9 @@ def test_files_are_found_in_folders_and_in_zips(tmp_path: Path) -> None:
         archive.writestr("folder\\d.flac", b"D")
         archive.writestr("__MACOSX/folder/._a.Wav", b"X")
         archive.writestr("folder/read.me", b"X")
+    assert found_in(tmp_path / "some.ZIP") == [
+        *[("folder/a.Wav", b"A"), ("folder/d.flac", b"D")]
+    ]
     assert found_in(tmp_path) == [
         *[("below/b.wav", b"B"), ("c.WAV", b"C")],
         *[("folder/a.Wav", b"A"), ("folder/d.flac", b"D")],

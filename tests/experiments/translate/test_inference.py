@@ -198,3 +198,11 @@ def test_a_resumed_run_keeps_its_tables(tmp_path: Path) -> None:
     save_tables((old, ENGLISH), tmp_path)
     assert tables_of(PAIRS, 60, tmp_path) == (old, ENGLISH)
     assert tables_of(PAIRS, 60, None)[0].marks
+
+
+@pytest.mark.parametrize("piece", [" $$", " $%$", "a_$x_{", "$_{", " \u0301", "\u4e2d"])
+def test_any_piece_can_be_drawn(piece: str, tmp_path: Path) -> None:
+    """Dollar signs are no mathematics."""
+    names = ["cost", piece]
+    draw_attention(names, names, np.full((2, 2), 0.5), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000

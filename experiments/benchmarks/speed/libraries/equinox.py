@@ -16,6 +16,7 @@ from experiments.benchmarks.speed.shapes import (
     Shape,
     draw_weights,
 )
+from lstm_jax.interop import EQUINOX, Direction, Style
 
 State = tuple[jax.Array, jax.Array]
 
@@ -64,10 +65,11 @@ def about() -> dict[str, Any]:
 def recurrent(layer: Layer) -> eqx.nn.LSTMCell:
     """Our layer as Equinox has it: transposed, in our order of gates."""
     cell = eqx.nn.LSTMCell(len(layer.w_x), len(layer.w_h), key=jax.random.key(0))
+    arrays = EQUINOX.outward(Style(), Direction(*layer))
     return eqx.tree_at(
-        lambda cell: (cell.weight_ih, cell.weight_hh, cell.bias),
+        lambda cell: tuple(getattr(cell, name) for name in arrays),
         cell,
-        (jnp.asarray(layer.w_x.T), jnp.asarray(layer.w_h.T), jnp.asarray(layer.b)),
+        tuple(map(jnp.asarray, arrays.values())),
     )
 
 

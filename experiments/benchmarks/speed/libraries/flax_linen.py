@@ -17,8 +17,7 @@ from experiments.benchmarks.speed.shapes import (
     Shape,
     draw_weights,
 )
-
-GATES = "ifgo"
+from lstm_jax.interop import LINEN, Direction, Style, bias_of
 
 
 class Network(nn.Module):
@@ -62,20 +61,21 @@ def about() -> dict[str, Any]:
 def to_cell(layer: Layer) -> dict[str, Any]:
     """Our layer as linen has it: a matrix per gate, the bias on the hidden side."""
     cell: dict[str, Any] = {}
-    split = (np.split(w, 4, axis=-1) for w in layer)
-    for gate, w_x, w_h, b in zip(GATES, *split, strict=True):
-        cell[f"i{gate}"] = {"kernel": jnp.asarray(w_x)}
-        cell[f"h{gate}"] = {"kernel": jnp.asarray(w_h), "bias": jnp.asarray(b)}
+    for path, array in LINEN.outward(Style(), Direction(*layer)).items():
+        gate, name = path.split("/")
+        cell.setdefault(gate, {})[name] = jnp.asarray(array)
     return cell
 
 
 def from_cell(cell: dict[str, Any]) -> Layer:
     """The way back."""
-
-    def join(side: str, name: str) -> Array:
-        return np.concatenate([cell[side + gate][name] for gate in GATES], axis=-1)
-
-    return Layer(join("i", "kernel"), join("h", "kernel"), join("h", "bias"))
+    arrays = {
+        f"{gate}/{name}": np.asarray(array)
+        for gate, dense in cell.items()
+        for name, array in dense.items()
+    }
+    one = LINEN.inward(Style(), arrays)
+    return Layer(one.w_x, one.w_h, bias_of(one))
 
 
 def model(shape: Shape) -> with_jax.Model:

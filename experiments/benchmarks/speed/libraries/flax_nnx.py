@@ -16,6 +16,7 @@ from experiments.benchmarks.speed.shapes import (
     Shape,
     draw_weights,
 )
+from lstm_jax.interop import NNX, Direction, Style
 
 
 class Network(nnx.Module):
@@ -58,9 +59,9 @@ def recurrent(layer: Layer) -> nnx.RNN:
     """A layer of these weights: all gates in one matrix, in our order."""
     rngs = nnx.Rngs(0)
     cell: Any = nnx.OptimizedLSTMCell(len(layer.w_x), len(layer.w_h), rngs=rngs)
-    cell.dense_i.kernel[...] = jnp.asarray(layer.w_x)
-    cell.dense_h.kernel[...] = jnp.asarray(layer.w_h)
-    cell.dense_h.bias[...] = jnp.asarray(layer.b)
+    for path, array in NNX.outward(Style(), Direction(*layer)).items():
+        dense, name = path.split("/")
+        getattr(getattr(cell, dense), name)[...] = jnp.asarray(array)
     return nnx.RNN(cell, time_major=True, rngs=False)
 
 

@@ -16,6 +16,7 @@ from experiments.benchmarks.speed.shapes import (
     Shape,
     draw_weights,
 )
+from lstm_jax.interop import HAIKU, Direction, Style, bias_of
 
 
 def about() -> dict[str, Any]:
@@ -23,25 +24,18 @@ def about() -> dict[str, Any]:
     return with_jax.jax_about() | {"dm-haiku": version("dm-haiku")}
 
 
-def swap_gates(w: Array) -> Array:
-    """Gates i, f, g, o to Haiku's i, g, f, o, and back."""
-    i, f, g, o = np.split(np.asarray(w), 4, axis=-1)
-    return np.concatenate([i, g, f, o], axis=-1)
-
-
 def to_linear(layer: Layer) -> dict[str, jax.Array]:
     """Our layer as Haiku has it: one matrix, and a forget bias that it adds 1 to."""
-    b = layer.b.copy()
-    b[len(b) // 4 : len(b) // 2] -= 1
-    w = np.concatenate([layer.w_x, layer.w_h])
-    return {"w": jnp.asarray(swap_gates(w)), "b": jnp.asarray(swap_gates(b))}
+    arrays = HAIKU.outward(Style(), Direction(*layer))
+    return {name: jnp.asarray(array) for name, array in arrays.items()}
 
 
 def from_linear(gradient: dict[str, Any]) -> Layer:
-    """A gradient, on the way back."""
-    w = swap_gates(gradient["w"])
-    w_x, w_h = np.split(w, 2)
-    return Layer(w_x, w_h, swap_gates(gradient["b"]))
+    """A gradient, on the way back, where nothing is added."""
+    arrays = {name: np.asarray(array) for name, array in gradient.items()}
+    one = HAIKU.inward(Style(), arrays)
+    added = HAIKU.inward(Style(), {n: np.zeros_like(a) for n, a in arrays.items()})
+    return Layer(one.w_x, one.w_h, bias_of(one) - bias_of(added))
 
 
 def model(shape: Shape) -> with_jax.Model:

@@ -17,6 +17,7 @@ from experiments.benchmarks.speed.shapes import (
     LEARNING_RATE,
     PROMPT,
     Array,
+    Layer,
     Program,
     Shape,
     draw_ids,
@@ -24,6 +25,7 @@ from experiments.benchmarks.speed.shapes import (
     draw_prompt,
     draw_weights,
 )
+from lstm_jax.interop import KERAS, Direction, Style
 
 Run = Callable[[], Iterable]  # the outputs, dxs and the gradient of each weight
 GENERATED = 64  # symbols per call; a call of Python per symbol is slow
@@ -46,7 +48,7 @@ class Network:
         self.embed.set_weights([weights.embedding])
         self.head.set_weights([weights.w_out, weights.b_out])
         for lstm, layer in zip(self.lstms, weights.layers, strict=True):
-            lstm.set_weights(list(layer))
+            lstm.set_weights(to_list(layer))
 
     def model(self) -> keras.Model:
         """Ids [B, T] to logits [B, T, V]."""
@@ -76,6 +78,11 @@ def about() -> dict[str, Any]:
         "backend": f"{backend} {import_module(backend).__version__}",
         "threads": len(os.sched_getaffinity(0)),
     }
+
+
+def to_list(layer: Layer) -> list[Array]:
+    """Our layer as Keras has it: kernel, recurrent kernel, bias."""
+    return list(KERAS.outward(Style(), Direction(*layer)).values())
 
 
 def train(shape: Shape) -> Program:
@@ -150,7 +157,7 @@ def layer(shape: Shape) -> Program:
     """Outputs, and the gradients of weights and inputs, as the backend has them."""
     lstm = keras.layers.LSTM(shape.hidden, return_sequences=True)
     lstm.build((shape.batch, shape.steps, shape.hidden))
-    lstm.set_weights(list(draw_weights(shape).layers[0]))
+    lstm.set_weights(to_list(draw_weights(shape).layers[0]))
     xs, dys = (np.ascontiguousarray(a.swapaxes(0, 1)) for a in draw_inputs(shape))
     differentiate = {
         "jax": with_jax,

@@ -20,6 +20,7 @@ from experiments.benchmarks.speed.shapes import (
     draw_prompt,
     draw_weights,
 )
+from lstm_jax.interop import TORCH, Direction, Style
 
 States = tuple[Tensor, Tensor]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -63,11 +64,10 @@ def about() -> dict[str, Any]:
 
 def set_layer(lstm: nn.LSTM, depth: int, layer: Layer) -> None:
     """Our layer as PyTorch has it: transposed, and the bias in two parts."""
+    arrays = TORCH.outward(Style(), Direction(*layer))
     with torch.no_grad():
-        getattr(lstm, f"weight_ih_l{depth}").copy_(torch.from_numpy(layer.w_x.T))
-        getattr(lstm, f"weight_hh_l{depth}").copy_(torch.from_numpy(layer.w_h.T))
-        getattr(lstm, f"bias_ih_l{depth}").copy_(torch.from_numpy(layer.b))
-        getattr(lstm, f"bias_hh_l{depth}").zero_()
+        for name, array in arrays.items():
+            getattr(lstm, f"{name}_l{depth}").copy_(torch.from_numpy(array))
 
 
 def wait() -> None:
