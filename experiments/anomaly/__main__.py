@@ -68,7 +68,7 @@ class Options(RunOptions):
     Args:
         data: a zip or a folder laid out as NAB is: data/GROUP/NAME.csv, lines of
             timestamp,value, and labels/combined_windows.json.
-        smoke: run in seconds, on a generated sample.
+        smoke: run in seconds on a small generated data set.
         recipe: the network and its training.
         run: how long, and where it is kept.
     """
@@ -86,9 +86,9 @@ class EvaluateOptions:
     """Score the detector that a run has left on labelled series of your own.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of a training run.
         data: a zip or a folder, as for the training.
-        json: end with one line of JSON.
+        json: print the results as a last line of JSON.
     """
 
     run_dir: RunDir
@@ -105,9 +105,9 @@ class PredictOptions:
     only show what the series is like: 50 have no score.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of a training run.
         data: a file of lines timestamp,value; - is the standard input.
-        alarm: the least score of an alarm. Default: that of the run.
+        alarm: score from which on a point is an alarm. Default: that of the run.
         lines: how they are read.
     """
 

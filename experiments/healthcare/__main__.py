@@ -85,10 +85,10 @@ class Options(RunOptions):
 
     Args:
         data: files or folders of stays, and a table of outcomes.
-        smoke: run in seconds, on a generated sample.
+        smoke: run in seconds on a small generated data set.
         validate: leave the first fold's test part alone, and cross-validate inside its
             training part: to choose settings by.
-        folds: of the cross-validation.
+        folds: number of cross-validation folds.
         validation_fraction: share of the stays to learn from that is held out to choose
             the best step by, for --patience.
         recipe: the networks and their training.
@@ -113,9 +113,9 @@ class EvaluateOptions:
     """Score the networks that a run has left on stays of your own.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of a training run.
         data: files or folders of stays, and a table of outcomes.
-        json: end with one line of JSON.
+        json: print the results as a last line of JSON.
     """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
@@ -128,7 +128,7 @@ class PredictOptions:
     """Say the risk of death after every six hours that a stay has been observed.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of a training run.
         stays: files or folders, in the text format of the challenge.
         picture: where to draw the first stay.
     """

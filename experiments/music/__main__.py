@@ -87,7 +87,7 @@ class Options(RunOptions):
     Args:
         data: a JSON file of train, valid and test; or a folder of MIDI files, which are
             divided into 60, 20 and 20 %.
-        smoke: run in seconds, on a generated sample.
+        smoke: run in seconds on a small generated data set.
         recipe: the network and its training.
         run: how long, and where it is kept.
     """
@@ -107,10 +107,10 @@ class EvaluateOptions:
     """Score the network that a run has left on pieces of your own.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of a training run.
         data: a MIDI file, a folder of them, or a JSON file of pieces or of parts, whose
             "test" is scored.
-        json: end with one line of JSON.
+        json: print the results as a last line of JSON.
     """
 
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
@@ -123,14 +123,14 @@ class PredictOptions:
     """Continue a piece with the network that a run has left.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of a training run.
         piece: a MIDI file, or a JSON file whose first piece is taken.
         out: what was given and how it goes on, .mid or .json; a picture goes beside it.
-        keep: how many quarter notes of the piece are given; all of them by default.
-        length: how many are made.
-        temperature: below 1 what is likely comes more often, at 0 nothing else comes.
+        keep: number of quarter notes of the piece to start from. Default: all.
+        length: number of quarter notes to generate.
+        temperature: sampling temperature; below 1 favors likely notes, 0 is greedy.
         tempo: quarter notes per minute.
-        seed: of the draws.
+        seed: random seed.
     """
 
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
@@ -148,13 +148,13 @@ class GenerateOptions:
     """Write new pieces, each from a chord that a piece of the training begins with.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of a training run.
         folder: where generated-1.mid and so on are written, and a picture of them.
-        count: how many.
-        length: of each, in quarter notes.
-        temperature: below 1 what is likely comes more often, at 0 nothing else comes.
+        count: number of pieces.
+        length: of each piece, in quarter notes.
+        temperature: sampling temperature; below 1 favors likely notes, 0 is greedy.
         tempo: quarter notes per minute.
-        seed: of the draws.
+        seed: random seed.
     """
 
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]

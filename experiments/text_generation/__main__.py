@@ -83,15 +83,15 @@ class Options(RunOptions):
     """What to learn from, and for how long.
 
     Args:
-        data: a text file; `.gz` is unpacked.
-        vocab: what a symbol is, a character or a byte.
-        preset: the settings, and with them the budget.
-        seeds: so many runs, of the seeds from --seed on.
+        data: a text file; `.gz` is decompressed.
+        vocab: unit of the vocabulary, character or byte.
+        preset: settings and time budget.
+        seeds: number of runs, with consecutive seeds from --seed on.
         ablation: instead, train one seed with one option changed at a time, of these
             groups.
         dynamic: also measure dynamic evaluation.
-        smoke: a small generated text instead, in seconds.
-        run: where it is kept, and what is to be other than in the preset.
+        smoke: run in seconds on a small generated text.
+        run: where it is saved, and what overrides the preset.
     """
 
     data: Path | None = None
@@ -111,9 +111,9 @@ class EvaluateOptions:
     """Score the models of a run, one for each seed, on a text of your own.
 
     Args:
-        run_dir: what the training has left.
-        data: the text; `.gz` is unpacked.
-        json: end with one line of JSON.
+        run_dir: folder of a training run.
+        data: the text; `.gz` is decompressed.
+        json: print the results as a last line of JSON.
     """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
@@ -126,11 +126,12 @@ class PredictOptions:
     """Go on from a beginning of your own.
 
     Args:
-        run_dir: what the training has left.
-        prompt: the beginning.
-        length: characters to write.
-        temperature: below 1 it plays safe, 0 takes the likeliest each time.
-        seed: of what is drawn.
+        run_dir: folder of a training run.
+        prompt: text to continue.
+        length: number of characters to generate.
+        temperature: sampling temperature; below 1 favors likely characters, 0 is
+            greedy.
+        seed: random seed.
     """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]

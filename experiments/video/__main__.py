@@ -84,7 +84,7 @@ class Options(RunOptions):
         hold_out: people to learn from who are the test instead, so that settings can be
             chosen; the file of the test is not read.
         subsets: whether AS1 to AS3 are learned too, if the actions are MSR Action3D's.
-        smoke: run in seconds, on generated movements.
+        smoke: run in seconds on generated movements.
         recipe: the networks and their training.
         run: how long, and where it is kept. Every training gets its share of
             --max-seconds.
@@ -105,9 +105,9 @@ class EvaluateOptions:
     """Score the networks that a run has left on movements of your own.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of a training run.
         data: .npz or .csv files of joints with their actions.
-        json: end with one line of JSON.
+        json: print the results as a last line of JSON.
     """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
@@ -120,7 +120,7 @@ class PredictOptions:
     """Say what is done in a file of joints.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: folder of a training run.
         file: a .npz or .csv of joints.
         picture: where to draw the first sequence with the probabilities under it: .png,
             or .gif, which moves.

@@ -49,6 +49,8 @@ def begin_run(
     config: TrainConfig,
     held: contextlib.ExitStack,
     given: str | bytes = HELLO_WORLD_TEXT,
+    known: Vocabulary | None = None,
+    hint: str = "",
 ) -> Begun:
     """Read the text and open a new run; nothing is written before all was checked.
 
@@ -56,8 +58,10 @@ def begin_run(
         config: the settings.
         held: what is to be closed when the run is over.
         given: the text, if there are no files.
+        known: the vocabulary of a model that learns from it, if there is one.
+        hint: what is said of a folder that has a run; by default the flags.
     """
-    text, claim = config.text, _claim(config)
+    text, claim = config.text, _claim(config, hint)
     if claim:
         claim.check()
     if text.data:
@@ -74,7 +78,7 @@ def begin_run(
         corpus = encode_files(text.data, survey, run.corpus_path)
     else:
         corpus, vocab = encode_text(
-            given, text.vocab, text.validation_fraction, text.vocab_size
+            *(given, text.vocab, text.validation_fraction, text.vocab_size), known
         )
         fitted = _fitted(config, corpus.train_size)
         run = _open(claim, held)
@@ -99,7 +103,7 @@ def _added(before: Vocabulary, now: Vocabulary) -> str:
     return f"note: {len(names)} new characters beside the {len(before)} known: {shown}"
 
 
-def _claim(config: TrainConfig) -> Claim | None:
+def _claim(config: TrainConfig, hint: str) -> Claim | None:
     """The folder of a new run, if it is to be kept."""
     if config.run.run_dir is None:
         return None
@@ -107,7 +111,8 @@ def _claim(config: TrainConfig) -> Claim | None:
         config.run.run_dir,
         overwrite=config.run.overwrite,
         spare=(*config.text.data, *filter(None, [config.from_run])),
-        resumes=True,
+        hint=hint or "--overwrite replaces it",
+        resumes=not hint,  # in words for Python; those of the command are flags
     )
 
 

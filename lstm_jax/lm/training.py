@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lstm_jax.data.special_ids import UNKNOWN
 from lstm_jax.data.text import encode_text
 from lstm_jax.errors import InputError, warn
 from lstm_jax.lm.config import TrainConfig, check
@@ -15,6 +16,7 @@ from lstm_jax.lm.run_directory import RunDirectory, open_run, refuse_links
 from lstm_jax.lm.sizing import fit_to
 from lstm_jax.lm.task import Setup, set_up
 from lstm_jax.lm.text_model import TextModel
+from lstm_jax.models.language import with_more_symbols
 from lstm_jax.report.progress import Progress
 from lstm_jax.training.callbacks import Callback
 from lstm_jax.training.compiled import CompiledSteps
@@ -27,6 +29,7 @@ def fit_text(
     text: str | bytes,
     config: TrainConfig | None = None,
     *,
+    start: TextModel | None = None,
     callbacks: Sequence[Callback] = (),
     show: bool | None = None,
 ) -> TextModel:
@@ -39,6 +42,8 @@ def fit_text(
         config: the settings. With a `run_dir` the run is kept there, as that of the
             command is: settings, text, history, checkpoints, `curves.png`; `resume`
             continues it and `overwrite` replaces it.
+        start: a model to go on from (fine-tuning): its network and vocabulary are
+            taken, the latter with the characters that it lacks.
         callbacks: are told of every line of history, and may end the run.
         show: print how far it is; None: where somebody looks on, in a notebook, an
             interactive session or a terminal.
@@ -47,9 +52,12 @@ def fit_text(
         The best model by validation loss. Its `history` has what was measured.
 
     Raises:
-        InputError: the text is too short, or a setting makes no sense.
+        InputError: the text is too short, a setting makes no sense, or the folder is
+            no place for a run.
     """
     config = config or TrainConfig()
+    if start:
+        config = _tuned(config, start.config)
     check(config)
     if not isinstance(text, str) and config.text.vocab != "byte":
         raise InputError(f"text: expected a str, found {type(text).__name__}")
@@ -63,9 +71,14 @@ def fit_text(
     own = dataclasses.replace(config.text, data=())
     config = dataclasses.replace(config, text=own)
     with contextlib.ExitStack() as held:
-        begin = _go_on if config.run.resume else begin_run
-        config, corpus, vocab, run = begin(config, held, text)
-        setup = set_up(config, corpus, vocab)
+        if config.run.resume:
+            begun = _go_on(config, held, text)
+        else:
+            known = start.vocab if start else None
+            begun = begin_run(config, held, text, known, "overwrite=True replaces it")
+        config, corpus, vocab, run = begun
+        model = with_more_symbols(start.model, len(vocab), UNKNOWN) if start else None
+        setup = set_up(config, corpus, vocab, model)
         shown = _somebody_looks_on() if show is None else show
         items = setup.task.items
         progress = [Progress(setup.schedule, items)] if shown else []
@@ -105,6 +118,13 @@ def _try_to_draw(run: RunDirectory, vocab: str) -> None:
         warn("no curves.png: expected matplotlib, found none")
     else:
         draw_curves(run.history.read(), run.path / "curves.png", unit_of_text(vocab))
+
+
+def _tuned(config: TrainConfig, other: TrainConfig) -> TrainConfig:
+    """Settings with the network and the vocabulary of a model."""
+    vocab = {"vocab": other.text.vocab, "vocab_size": other.text.vocab_size}
+    text = dataclasses.replace(config.text, **vocab)
+    return dataclasses.replace(config, text=text, model=other.model)
 
 
 def train_text(

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.named import as_cell
@@ -313,9 +313,9 @@ def with_more_symbols(model: LanguageModel, symbols: int, like: int) -> Language
         return model
     wider = nnx.clone(model)
 
-    def longer(array: Array, axis: int) -> nnx.Param:
+    def longer(array: ArrayLike, axis: int) -> nnx.Param:
         one = jnp.take(jnp.asarray(array), jnp.array([like]), axis)
-        return nnx.Param(jnp.concatenate([array, *[one] * extra], axis))
+        return nnx.Param(jnp.concatenate([jnp.asarray(array), *[one] * extra], axis))
 
     if model.embedding is not None:
         wider.embedding = longer(model.embedding[...], 0)

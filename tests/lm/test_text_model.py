@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from lstm_jax.config import RunConfig
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
+from lstm_jax.lm.config import DataConfig
 from lstm_jax.lm.generation import generate_text
+from lstm_jax.lm.run_directory import open_run
 from lstm_jax.lm.text_model import TextModel, evaluate_text, load_text_model, save
 from lstm_jax.lm.training import fit_text
+from lstm_jax.training.callbacks import Callback
+from lstm_jax.training.history import HistoryRow
 from tests.helpers.tiny_models import LESSON, config, lesson_learned, untrained
 
 
@@ -35,6 +40,57 @@ def test_a_lesson_is_learned(learned: TextModel) -> None:
 def test_learning_is_repeatable(learned: TextModel) -> None:
     again = fit_text(LESSON, config())
     assert evaluate_text(again, LESSON) == evaluate_text(learned, LESSON)
+
+
+def test_a_run_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    seen: list[HistoryRow] = []
+
+    class Seen(Callback):
+        def on_row(self, row: HistoryRow) -> None:
+            seen.append(row)
+
+    asked = config()
+    run = dataclasses.replace(asked.run, run_dir=tmp_path / "run", epochs=2)
+    asked = dataclasses.replace(
+        asked, run=run, text=DataConfig(validation_fraction=0.2, vocab="bpe")
+    )
+    trained = fit_text(LESSON, asked, callbacks=[Seen()])
+    kept = load_text_model(tmp_path / "run")
+    assert evaluate_text(kept, LESSON) == evaluate_text(trained, LESSON)
+    found = open_run(tmp_path / "run")
+    corpus = found.corpus(kept.config, kept.vocab)
+    assert kept.vocab.decode(corpus.ids) == LESSON
+    assert kept.vocab.decode(corpus.train) == LESSON[: int(0.8 * len(LESSON))]
+    assert [r.step for r in found.history.read()] == [r.step for r in seen]
+    assert (tmp_path / "run" / "curves.png").exists()
+    with pytest.raises(InputError, match="overwrite=True replaces it"):
+        fit_text(LESSON, asked)
+
+
+@pytest.mark.parametrize("setting", ["resume", "tensorboard"])
+def test_settings_without_a_folder_are_refused(setting: str) -> None:
+    asked = config()
+    flags = {"resume": False, "tensorboard": False} | {setting: True}
+    run = RunConfig(resume=flags["resume"], tensorboard=flags["tensorboard"])
+    with pytest.raises(InputError, match=setting):
+        fit_text(LESSON, dataclasses.replace(asked, run=run))
+
+
+def test_a_model_is_tuned_to_another_text(learned: TextModel) -> None:
+    """Nothing is lost at first, and a new character has a symbol of its own."""
+    slow = config()
+    slow = dataclasses.replace(
+        slow, optimizer=dataclasses.replace(slow.optimizer, learning_rate=1e-30)
+    )
+    other = LESSON[::-1]
+    tuned = fit_text(other, slow, start=learned)
+    assert tuned.vocab == learned.vocab
+    expected = evaluate_text(learned, other)["stream"]["loss"]
+    assert evaluate_text(tuned, other)["stream"]["loss"] == pytest.approx(expected)
+    more = fit_text("Z" * 8 + other, slow, start=learned)
+    assert len(more.vocab) == len(learned.vocab) + 1
+    found = evaluate_text(more, other)["stream"]["loss"]
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_short_text_makes_a_small_batch() -> None:

@@ -11,7 +11,12 @@ from flax import nnx
 
 from lstm_jax.data.special_ids import IGNORED
 from lstm_jax.metrics.losses import loss_sums
-from lstm_jax.models.language import LanguageModel, States, language_loss
+from lstm_jax.models.language import (
+    LanguageModel,
+    States,
+    language_loss,
+    with_more_symbols,
+)
 from lstm_jax.nn.recurrence import lstm
 from lstm_jax.ops import lookup
 from lstm_jax.ops.lookup import embedding_lookup
@@ -169,6 +174,21 @@ def test_dropout_differs_from_step_to_step_of_training() -> None:
 
 
 # The loss.
+
+
+@pytest.mark.parametrize("cell", ["lstm", "mogrifier"])
+def test_new_symbols_share_the_probability_of_one(cell: str) -> None:
+    model = LanguageModel(5, 4, 2, rngs=nnx.Rngs(0), cell=cell)
+    wider = with_more_symbols(model, 7, 0)
+    ids = jnp.array([[0, 3, 1, 4]])
+    before, after = (jax.nn.softmax(each(ids)[0]) for each in (model, wider))
+    assert_close(after[..., 1:5], before[..., 1:])
+    for symbol in (0, 5, 6):
+        assert_close(after[..., symbol], before[..., 0] / 3)
+    assert_close(
+        wider(jnp.array([[5, 3, 6, 4]]))[0], wider(jnp.array([[0, 3, 0, 4]]))[0]
+    )
+    assert len(model.b_out[...]) == 5
 
 
 def test_loss_is_the_cross_entropy_of_the_scores() -> None:
