@@ -20,7 +20,7 @@ import numpy as np
 from jax import export
 
 from lstm_jax.errors import InputError
-from lstm_jax.interop.files import new_file
+from lstm_jax.interop.files import needed, new_file
 from lstm_jax.interop.portable import (
     Portable,
     Proof,
@@ -167,6 +167,7 @@ def write_stablehlo(source: Path, target: Path) -> list[str]:
     Raises:
         InputError: it can't be done, and why; nothing is written then.
     """
+    needed("flatbuffers", str(target))
     trained, _ = portable(source, "stablehlo")
     proof = make_proof(trained)
     model = _on_any_platform(trained.model)

@@ -27,7 +27,12 @@ from lstm_jax.interop.weights import Array, flattened, nested
 from lstm_jax.storage.files import open_regular, sync_folder, writing
 from lstm_jax.storage.safetensors import parts_of, read_all
 
-_EXTRAS = {"torch": "torch", "h5py": "interop", "onnx": "interop"}
+_EXTRAS = {
+    "torch": "torch",
+    "h5py": "interop",
+    "onnx": "interop",
+    "flatbuffers": "interop",
+}
 _NEEDS = {".pt": "torch", ".pth": "torch", ".bin": "torch", ".onnx": "onnx"}
 _NEEDS |= {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
 _KERAS_WEIGHTS, _KERAS_CONFIG = "model.weights.h5", "config.json"

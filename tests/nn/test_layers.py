@@ -443,5 +443,5 @@ def test_exported_for_any_batch_and_length(engine: str) -> None:
     exported = jax.export.export(jax.jit(along))(*types)
     given = XS, LENGTHS, RESETS
     assert_close(exported.call(*given), jax.jit(along)(*given), 2e-6)
-    with pytest.raises(ValueError, match="needs to know steps and rows; found symbols"):
+    with pytest.raises(ValueError, match="needs sizes that are numbers, not symbols"):
         explain_engine("native", steps=steps, rows=rows, hidden=H)
