@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.interop.system import (
     Feed,
     Outcome,
@@ -138,7 +139,7 @@ def _compiled(style: Style) -> Callable[..., tuple[jax.Array, ...]]:
         cell: Any = eqx.filter_vmap(cell_of(style, arrays))
         return (cell(x, state[0]),) if style.kind == "gru" else cell(x, state)
 
-    return jax.jit(one)
+    return bounded_jit(one)
 
 
 EQUINOX = System(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.errors import InputError
 from lstm_jax.interop.system import (
     Feed,
@@ -159,7 +160,6 @@ def assemble(stack: Stack[Arrays]) -> dict[str, Any]:
 
 def run(stack: Stack[Arrays], feed: Feed) -> Outcome:
     """`nn.RNN` over the cells, with `seq_lengths`."""
-    import jax
     from flax import linen
 
     kind = {"lstm": linen.OptimizedLSTMCell, "gru": linen.GRUCell}[stack.style.kind]
@@ -173,7 +173,7 @@ def run(stack: Stack[Arrays], feed: Feed) -> Outcome:
                 reverse=bool(way) or stack.style.backward,
                 keep_order=True,
             )
-            last, ys = jax.jit(rnn.apply)(
+            last, ys = bounded_jit(rnn.apply)(
                 {"params": {"cell": nested(arrays)}},
                 xs,
                 initial_carry=state[0] if len(state) == 1 else (state[1], state[0]),

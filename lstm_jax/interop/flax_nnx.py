@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.interop import flax_linen
 from lstm_jax.interop.flax_linen import HOLDS
 from lstm_jax.interop.system import (
@@ -111,7 +112,7 @@ def run(stack: Stack[Arrays], feed: Feed) -> Outcome:
         read = []
         for way, (arrays, state) in enumerate(zip(layer, before, strict=True)):
             backward = bool(way) or stack.style.backward
-            read_all = jax.jit(functools.partial(_read, backward=backward))
+            read_all = bounded_jit(functools.partial(_read, backward=backward))
             last, ys = read_all(arrays, xs, state, feed.lengths)
             last = (last,) if len(state) == 1 else (last[1], last[0])
             read.append((np.asarray(ys), tuple(map(np.asarray, last))))

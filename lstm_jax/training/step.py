@@ -91,7 +91,7 @@ def train_step(
     model = jax.tree.map(
         lambda w, d: (w - learning_rate * d).astype(w.dtype), state.model, direction
     )
-    norm = optax.tree.norm(gradient).astype(jnp.float32)
+    norm = optax.tree.norm(gradient).astype(_kind_of_norm(state.model))
     report = StepReport(sums, norm)
     return TrainState(state.step + 1, model, optimizer_state, carry, state.key), report
 
@@ -154,7 +154,12 @@ def _nothing_yet(loss: Loss, state: TrainState, batches: Batch) -> StepReport:
     zeros = jax.tree.map(
         lambda a: jnp.zeros(a.shape, jnp.promote_types(a.dtype, jnp.float32)), plain
     )
-    return StepReport(zeros, jnp.float32(0))
+    return StepReport(zeros, jnp.zeros((), _kind_of_norm(state.model)))
+
+
+def _kind_of_norm(model: Model) -> jnp.dtype:
+    """float32, or float64 if there are such weights; the norm alone may promote."""
+    return jnp.result_type(jnp.float32, *jax.tree.leaves(model))
 
 
 def train_steps_jointly(

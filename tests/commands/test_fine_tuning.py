@@ -54,6 +54,7 @@ def test_it_learns_the_other_text(trained: Trained, place: Path) -> None:
     before = contents(trained.path)
     flags = ("--from", trained.path, "--data", "other.txt", *BRIEF)
     assert_done(call("train", *flags, "--dropout", 0.1, "--run-dir", "x", cwd=place))
+    assert contents(trained.path) == before
     config = load_config(place / "x" / "config.json")
     kept = load_config(trained.path / "config.json")
     assert config.from_run == trained.path
@@ -62,7 +63,6 @@ def test_it_learns_the_other_text(trained: Trained, place: Path) -> None:
     line = metrics(place / "x")[-1]
     alone = call("evaluate", trained.path, "--data", "other.txt", "--json", cwd=place)
     assert line["val_loss"] < last_json(alone)["window256"]["loss"] - 0.05
-    assert contents(trained.path).items() >= before.items()
     longer = ("--resume", "--run-dir", "x", "--epochs", 2)
     assert_done(call("train", *longer, cwd=place))
     assert_refused(

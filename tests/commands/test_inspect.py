@@ -159,4 +159,4 @@ def test_the_matrix_of_evaluate_is_shown_too(copied: Path) -> None:
     found = data_of(copied / "report.html")["confusion"]
     titles = [each["title"] for each in found]
     assert titles[0].startswith("Likeliest next symbol, on ")
-    assert titles[1] == "the held-out text, stream"
+    assert "the held-out text, stream" in titles[1:]

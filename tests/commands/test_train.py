@@ -49,7 +49,9 @@ def test_without_arguments_it_learns_hello_world(tmp_path: Path) -> None:
 
 def test_a_text_is_learned_and_kept(trained: Trained) -> None:
     assert_done(trained.done)
-    assert trained.done.stdout.splitlines()[-1] == f"kept in {trained.path}"
+    assert trained.done.stdout.splitlines()[-1] == (
+        f"kept in {trained.path}; to look at: {trained.path / 'report.html'}"
+    )
     lines = metrics(trained.path)
     assert lines[-1]["step"] == 2 * STEPS_PER_EPOCH
     assert lines[-1]["train_loss"] < lines[0]["train_loss"]

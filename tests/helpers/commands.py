@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -118,6 +119,8 @@ def started(
     command: str, *given: object, cwd: Path
 ) -> Generator[subprocess.Popen[str]]:
     """A command that runs meanwhile, but not for ever."""
+    # A shell has the commands behind its & ignore Ctrl-C, and all that they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         arguments(command, *given),
         cwd=cwd,
@@ -127,6 +130,7 @@ def started(
         text=True,
         encoding="utf-8",
     ) as process:
+        signal.signal(signal.SIGINT, before)
         watch = threading.Timer(PATIENCE, process.kill)
         watch.start()
         try:

@@ -29,7 +29,10 @@ DEFAULT = TrainConfig()
 # No field has its default: one that is not written, or not read, is seen.
 UNUSUAL = TrainConfig(
     text=DataConfig(
-        data=(Path("a b.txt"), Path("/abs/ü.gz")), vocab="byte", validation_fraction=0.3
+        data=(Path("a b.txt"), Path("/abs/ü.gz")),
+        vocab="bpe",
+        vocab_size=300,
+        validation_fraction=0.3,
     ),
     model=ModelConfig(
         layers=3,
@@ -273,7 +276,7 @@ def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:
     [
         ("data", "one.txt", "Path"),
         ("data", [1], "Path"),
-        ("vocab", "word", "byte"),
+        ("vocab", 5, "str"),
         ("validation_fraction", "0.1", "float"),
         ("layers", 1.0, "int"),
         ("layers", True, "int"),
@@ -322,7 +325,16 @@ def test_a_file_with_nonsense_in_it_is_refused(
         load_config(tmp_path / "config.json")
 
 
-COUNTS = ("layers", "hidden", "batch", "length", "epochs", "steps_per_call", "devices")
+COUNTS = (
+    "vocab_size",
+    "layers",
+    "hidden",
+    "batch",
+    "length",
+    "epochs",
+    "steps_per_call",
+    "devices",
+)
 COUNTS += ("patience", "checkpoint_steps")
 AT_LEAST_ZERO = ("clip_norm", "weight_decay", "min_improvement", "l1", "l2")
 AT_LEAST_ZERO += ("activation_penalty", "temporal_penalty")
@@ -377,7 +389,8 @@ def test_a_value_out_of_bounds_is_refused(name: str, value: float) -> None:
 
 @pytest.mark.parametrize(("name", "value"), INSIDE)
 def test_the_bounds_themselves_are_allowed(name: str, value: float) -> None:
-    check(with_field(section_of(name), name, value))
+    config = with_field("text", "vocab", "bpe") if name == "vocab_size" else DEFAULT
+    check(with_field(section_of(name), name, value, config))
 
 
 def test_every_number_has_bounds() -> None:

@@ -254,8 +254,9 @@ def test_a_disk_full_from_the_start_is_said_in_one_line(
         pytest.skip("nothing can be mounted here")
     try:
         (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 4000)
-        given = ("--data", "text.txt", "--run-dir", disk / "run", *SMALL)
-        done = call("train", *given, "--hidden", 128, "--epochs", 1, cwd=tmp_path)
+        given = ("--data", "text.txt", "--run-dir", disk / "run")
+        sizes = ("--hidden", 128, "--layers", 1, "--batch", 8, "--length", 16)
+        done = call("train", *given, *sizes, "--epochs", 1, cwd=tmp_path)
         assert done.returncode == 2, done.stderr
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
         assert "No space left" in done.stderr and str(disk) in done.stderr
