@@ -1,7 +1,6 @@
 """The accelerator's benchmark: its reference, its tables, its flow on a CPU."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +87,7 @@ def test_the_whole_flow_on_a_cpu(tmp_path: Path) -> None:
     run(
         "benchmarks.accelerator", "--dry", "--data", tmp_path / "text.txt", "--out", out
     )
-    rows = [json.loads(line) for line in (out / "results.jsonl").open()]
+    rows = report.read(out / "results.jsonl")
     stages = {row["stage"] for row in rows if "seconds" in row or "loss" in row}
     assert stages >= {"ceilings", "layer", "train", "generate", "text"}
     checked = [row for row in rows if "relative_error" in row]
