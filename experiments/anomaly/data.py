@@ -26,7 +26,7 @@ from lstm_jax import InputError
 LABELS = "labels/combined_windows.json"
 PROBATION, LONGEST_PROBATION = 0.15, 750  # NAB's: points that are not scored
 _UNREADABLE = (
-    *(OSError, EOFError, RuntimeError, NotImplementedError),
+    *(OSError, EOFError, RuntimeError),  # the last: encrypted, or packed in a new way
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 Window = tuple[int, int]  # first and last point

@@ -1,7 +1,7 @@
 """What a run has found, as tables in Markdown and as a picture."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def _who(row: Row) -> str:
     return f"{row['library']} {row['job']}".strip()
 
 
-def _table(rows: list[Row], cell: Any) -> str:  # noqa: ANN401
+def _table(rows: list[Row], cell: Callable[[Row], str]) -> str:
     """A row for each way, a column for each shape; below it why cells are missing."""
     names = list(dict.fromkeys(row["shape"]["name"] for row in rows))
     cells: dict[str, dict[str, str]] = {}
@@ -123,7 +123,7 @@ def _per_step(row: Row) -> str:
     return f"{1e6 * row['seconds'] / row['shape']['steps']:.2f}"
 
 
-def _of_stage(stage: str, ceilings: list[Row]) -> Any:  # noqa: ANN401
+def _of_stage(stage: str, ceilings: list[Row]) -> Callable[[Row], str]:
     """How a cell of a table is written."""
     rates = {
         row["job"]: row["units"] / row["seconds"]

@@ -22,9 +22,15 @@ def word_pattern(marks: bool) -> str:
     """
     if not marks:
         return r"\w+"
+    # Quick where there are none.
+    return rf"\w+(?:[{combining_marks()}{_JOINERS}]\w*)*"
+
+
+@functools.cache
+def combining_marks() -> str:
+    """All combining marks, side by side: the vowels of Hindi are some."""
     found = (chr(code) for plane in _PLANES for code in plane)
-    every = "".join(c for c in found if unicodedata.category(c)[0] == "M")
-    return rf"\w+(?:[{every}{_JOINERS}]\w*)*"  # quick where there are none
+    return "".join(c for c in found if unicodedata.category(c)[0] == "M")
 
 
 def composed(text: str) -> str:

@@ -9,8 +9,6 @@ a word that is not in the table is spelled, and only characters never seen are u
 import dataclasses
 import functools
 import re
-import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
@@ -18,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from lstm_jax.data.special_ids import UNKNOWN
+from lstm_jax.data.tokenizers.letters import combining_marks
 from lstm_jax.data.tokenizers.subwords import cut_word, merge_words
 from lstm_jax.data.tokenizers.vocabulary import (
     TextSize,
@@ -202,16 +201,9 @@ def _last_break(text: str) -> int:
 
 @functools.cache
 def _pattern() -> re.Pattern[str]:
-    letter = rf"[\w{_JOINERS}{_marks()}]"
-    other = rf"[^\w\s{_JOINERS}{_marks()}]"
+    letter = rf"[\w{_JOINERS}{combining_marks()}]"
+    other = rf"[^\w\s{_JOINERS}{combining_marks()}]"
     return re.compile(
         rf" ?{letter}(?:{letter}|['’\-](?={letter})){{0,{_LONGEST - 1}}}"
         rf"| ?{other}{{1,{_LONGEST}}}|\s{{1,{_LONGEST}}}(?!\S)|\s"
     )
-
-
-@functools.cache
-def _marks() -> str:
-    r"""All combining marks, of which \w has none: the vowels of Hindi are some."""
-    codes = range(0x300, sys.maxunicode + 1)
-    return "".join(chr(c) for c in codes if unicodedata.category(chr(c))[0] == "M")
