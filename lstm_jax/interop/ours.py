@@ -1,7 +1,7 @@
 """Our own layers: `LSTM`, `Bidirectional` and `StackedLSTM`, and their arrays."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -196,6 +196,15 @@ def to_weights(layer: Layer) -> Weights:
     Raises:
         InputError: a cell or an option that no other system has.
     """
+    return weights_of(rows_of(layer))
+
+
+def rows_of(layer: Layer) -> list[tuple[LSTM, ...]]:
+    """The layers of one on top of each other, each in its one or two directions.
+
+    Raises:
+        InputError: an option that no other system has.
+    """
     if isinstance(layer, StackedLSTM) and layer.residual:
         raise InputError(
             "residual: expected layers without, found residual connections"
@@ -209,6 +218,15 @@ def to_weights(layer: Layer) -> Weights:
         if each.merge != "concat":
             raise InputError(f"merge: expected concat, found {each.merge}")
         rows.append((each.forward, each.backward))
+    return rows
+
+
+def weights_of(rows: Sequence[Sequence[LSTM]]) -> Weights:
+    """The weights of layers on top of each other, see `rows_of`.
+
+    Raises:
+        InputError: a cell or an option that no other system has.
+    """
     styles = {_style_of_layer(one) for row in rows for one in row}
     if len(styles) > 1:
         raise InputError("cell: expected one in all layers, found several")
