@@ -12,6 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_jax.errors import InputError
+from lstm_jax.interop.activations import (
+    PLAIN,
+    Activation,
+    as_attributes,
+    read_activations,
+)
 from lstm_jax.interop.system import Feed, Outcome, State, System, cut, sigmoid
 from lstm_jax.interop.weights import (
     ANY_LAYERS,
@@ -28,7 +34,6 @@ from lstm_jax.interop.weights import (
 )
 
 _ORDER = {"lstm": ("iofg", "ifgo"), "gru": ("zrn", "rzn")}
-_ACTIVATIONS = {"lstm": ["sigmoid", "tanh", "tanh"], "gru": ["sigmoid", "tanh"]}
 _GATES = {"lstm": 4, "gru": 3}
 # Operators that hand on the outputs of a layer, arranged otherwise.
 _ARRANGE = ("Transpose", "Reshape", "Squeeze", "Identity", "Dropout", "Cast", "Concat")
@@ -78,10 +83,10 @@ def step(style: Style, arrays: Arrays, x: Array, state: State) -> State:
     c = state[1]
     i, o, f, g = np.split(x @ w.T + h @ r.T + b_w + b_r, 4, axis=-1)
     p_i, p_o, p_f = np.split(arrays.get("P", np.zeros(3 * c.shape[-1], w.dtype)), 3)
-    i = sigmoid(i + p_i * c)
-    f = 1 - i if style.coupled else sigmoid(f + p_f * c)
-    c = f * c + i * np.tanh(g)
-    return sigmoid(o + p_o * c) * np.tanh(c), c
+    i = style.opened(i + p_i * c)
+    f = 1 - i if style.coupled else style.opened(f + p_f * c)
+    c = f * c + i * style.offered(g)
+    return style.opened(o + p_o * c) * style.shown(c), c
 
 
 def _gru_step(style: Style, x_gates: Array, h: Array, r: Array, b_r: Array) -> State:
@@ -164,22 +169,14 @@ def _layer_of(
     }
     direction = attributes.get("direction", b"forward").decode()
     ways = 2 if direction == "bidirectional" else 1
-    found = [each.decode().lower() for each in attributes.get("activations", [])]
-    if found and found != _ACTIVATIONS[kind] * ways:
-        raise InputError(
-            f"{name}: expected the activations {', '.join(_ACTIVATIONS[kind])}, "
-            f"found {', '.join(found)}"
-        )
-    if "clip" in attributes:
-        raise InputError(
-            f"{name}: expected no clip, found {attributes['clip']:g}: nothing else "
-            "clips what goes into activations"
-        )
+    clip, activations = _settings_of(kind, ways, attributes, name)
     style = Style(
         kind,
         reset_after=kind == "lstm" or bool(attributes.get("linear_before_reset", 0)),
         coupled=bool(attributes.get("input_forget", 0)),
         backward=direction == "reverse",
+        clip=clip,
+        activations=activations,
     )
     inputs = [*node.input, *[""] * 8][:8]
     named = dict(zip(("W", "R", "B"), inputs[1:4], strict=True)) | {"P": inputs[7]}
@@ -203,6 +200,42 @@ def _layer_of(
     if {shape[0] if shape else 0 for shape in shapes.values()} != {ways}:
         raise InputError(f"{name}: expected {ways} directions, found shapes {shapes}")
     return style, tuple({k: a[way] for k, a in arrays.items()} for way in range(ways))
+
+
+def _settings_of(
+    kind: str, ways: int, attributes: Mapping[str, Any], name: str
+) -> tuple[float, tuple[Activation, ...]]:
+    """The bound and the activations of an operator, the same in all directions.
+
+    Raises:
+        InputError: it is a GRU that has others than all have, or they are damaged.
+    """
+    clip = attributes.get("clip", 0.0)
+    if not 0 <= clip < np.inf:
+        raise InputError(f"{name}: expected a clip of 0 or more, found {clip:g}")
+    plain = PLAIN[: 3 if kind == "lstm" else 2]
+    found = plain * ways
+    if names := [each.decode() for each in attributes.get("activations", [])]:
+        numbers = (
+            list(attributes.get(f"activation_{n}", [])) for n in ("alpha", "beta")
+        )
+        try:
+            found = read_activations(names, *numbers)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+    one = found[: len(plain)]
+    if len(found) != len(plain) * ways or found != one * ways:
+        words = ", ".join(map(str, found))
+        raise InputError(
+            f"{name}: expected {len(plain)} activations, the same in each direction, "
+            f"found {words}"
+        )
+    if kind == "gru" and (clip or one != plain):
+        what = f"a clip of {clip:g}" if clip else ", ".join(map(str, one))
+        raise InputError(
+            f"{name}: expected a GRU with sigmoid and tanh and no clip, found {what}"
+        )
+    return clip, one if kind == "lstm" else PLAIN
 
 
 def _behind(
@@ -330,6 +363,10 @@ def layer_nodes(style: Style, layer: Sequence[Arrays], place: Place) -> list[Any
     lstm = style.kind == "lstm"
     direction = "bidirectional" if len(layer) == 2 else "forward"
     extra: dict[str, Any] = {"input_forget": 1} if style.coupled else {}
+    if style.clip:
+        extra["clip"] = style.clip
+    if style.activations != PLAIN:
+        extra |= as_attributes(style.activations * len(layer))
     if not lstm:
         extra["linear_before_reset"] = int(style.reset_after)
     here = {n: place.name(n) if n in layer[0] else "" for n in "WRBP"}
@@ -388,7 +425,9 @@ ONNX = System(
     library="onnxruntime",
     holds=ANY_LAYERS
     | GRU
-    | {"peepholes", "coupled gates (f = 1 - i)", "a reset before the product"},
+    | {"peepholes", "coupled gates (f = 1 - i)", "a reset before the product"}
+    | {"coupled gates of such an activation"}
+    | {"clipped activations", "other activations"},
     inward=inward,
     outward=outward,
     step=step,

@@ -1,5 +1,6 @@
 """Whole networks as ONNX graphs, run by ONNX Runtime."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from flax import nnx
 
 from experiments.translate.inference import translate_ids
 from lstm_jax.config import RegularizerConfig
-from lstm_jax.data import END, START
+from lstm_jax.data import END
 from lstm_jax.errors import InputError
 from lstm_jax.interop.formats import convert_file
 from lstm_jax.interop.onnx_models import kind_of
@@ -89,31 +90,24 @@ def test_a_text_is_read_in_pieces_of_any_length() -> None:
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=2e-5)
 
 
-def test_two_graphs_translate_as_the_network_does() -> None:
-    """Greedily, symbol after symbol, the states handed on."""
-    subject = random_subject("seq2seq")
-    encoder, decoder = sessions_of(subject).values()
+def test_two_graphs_translate_as_the_network_does(tmp_path: Path) -> None:
+    """Greedily, symbol after symbol, by the lines that docs/interop.md has for it."""
+    text = (Path(__file__).parents[2] / "docs/interop.md").read_text()
+    (lines,) = [
+        block for block in text.split("```") if "def translate(folder, ids" in block
+    ]
+    written: dict[str, Callable[..., list[int]]] = {}
+    exec(lines.removeprefix("py"), written)
+    folder = tmp_path / "both"
+    convert_file(save_subject("seq2seq", tmp_path / "run"), folder, "onnx-model")
     rng = np.random.default_rng(0)
     sources = [rng.integers(3, 7, n).astype(np.int32) for n in (5, 1, 8)]
-    expected = translate_ids(subject.network, sources)
+    expected = translate_ids(random_subject("seq2seq").network, sources)
     assert len({*map(tuple, expected)}) == 3
     for source, ids in zip(sources, expected, strict=True):
-        lengths = {"sequence_lens": np.array([len(source)], np.int32)}
-        given = {"sources": source[None].astype(np.int64), **lengths}
-        names = [each.name for each in encoder.get_outputs()]
-        memory = lengths | dict(zip(names, encoder.run(names, given), strict=True))
-        last, found = START, []
-        while len(found) < 22:  # as many as translate_ids writes for these lengths
-            names = [each.name for each in decoder.get_outputs()]
-            out = decoder.run(names, memory | {"ids": np.array([[last]])})
-            after = dict(zip(names, out, strict=True))
-            last = int(END + np.argmax(after["logits"][0, 0, END:]))
-            if last == END:
-                break
-            found.append(last)
-            states = {n: a for n, a in after.items() if n.startswith("last_")}
-            memory |= {n.replace("last", "initial"): a for n, a in states.items()}
-        assert found == ids
+        # As long as translate_ids writes for sentences of these lengths.
+        found = written["translate"](folder, source.astype(np.int64), limit=23)
+        assert [symbol for symbol in found if symbol != END] == ids
 
 
 def test_what_stands_in_the_padding_of_series_does_not_count() -> None:
