@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import nnx
 
+from lstm_jax.errors import InputError
 from lstm_jax.interop import ours
 from lstm_jax.interop.onnx import (
     JOINED,
@@ -23,6 +24,7 @@ from lstm_jax.interop.onnx import (
 from lstm_jax.interop.weights import Array, Style
 from lstm_jax.nn.layers import LSTM
 
+_LARGEST = 2**31 - 2**24  # bytes; a protobuf ends at 2 GiB
 Size = int | str  # of an axis: a number, or the name of a free one
 
 
@@ -164,10 +166,20 @@ class Graph:
         return Read(xs, after)
 
     def model(self) -> Any:  # noqa: ANN401 - ONNX is optional
-        """The graph as an `onnx.ModelProto`, checked."""
+        """The graph as an `onnx.ModelProto`, checked.
+
+        Raises:
+            InputError: its weights do not go into one file.
+        """
         import onnx
         from onnx import helper, numpy_helper
 
+        size = sum(array.nbytes for array in self.arrays.values())
+        if size > _LARGEST:
+            raise InputError(
+                f"expected at most {_LARGEST:,} bytes of weights, which one file of "
+                f"ONNX can hold, found {size:,}"
+            )
         arrays = [numpy_helper.from_array(a, n) for n, a in self.arrays.items()]
         graph = helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, arrays

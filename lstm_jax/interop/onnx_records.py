@@ -49,6 +49,7 @@ def record_of(source: Path, loaded: TextModel | SavedModel) -> RunRecord:
         whole = json.loads(json.dumps(dataclasses.asdict(loaded.config), default=str))
         config = {name: whole[name] for name in _SECTIONS}
         config["text"] = {name: whole["text"][name] for name in _TEXT}
+        config["text"]["vocab"] = Path(whole["text"]["vocab"]).name  # or of a file
     else:
         config = read_json(source / "config.json", "the configuration of a model")
     there = [name for name in _FILES if (source / name).is_file()]

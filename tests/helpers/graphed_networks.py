@@ -11,7 +11,7 @@ import lstm_jax
 from lstm_jax.data.series import WindowSpec
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.interop.onnx_networks import Subject, subject_of
-from lstm_jax.lm.config import ModelConfig, TrainConfig
+from lstm_jax.lm.config import DataConfig, ModelConfig, TrainConfig
 from lstm_jax.lm.task import build_model
 from lstm_jax.lm.text_model import TextModel
 from lstm_jax.models.saved import ModelSpec, save_model
@@ -86,7 +86,9 @@ def save_subject(kind: str, folder: Path, members: int | None = None) -> Path:
 def save_text(folder: Path) -> Path:
     """A run of the text generator."""
     vocab = CharTokenizer("char", " abcdé")
-    train = TrainConfig(model=ModelConfig(layers=1, hidden=5, dropout=0.0))
+    text = DataConfig(data=(Path("/home/me/secret.txt"),))
+    model = ModelConfig(layers=1, hidden=5, dropout=0.0)
+    train = TrainConfig(text, model)
     shapes = jax.eval_shape(lambda: build_model(train, vocab))
     lstm_jax.save(TextModel(train, vocab, with_random_weights(shapes)), folder)
     return folder

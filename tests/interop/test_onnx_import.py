@@ -84,6 +84,19 @@ def test_a_text_generator_writes_what_it_wrote(graph: Path, tmp_path: Path) -> N
     assert "LSTM, 1 layer" in layers[0]
 
 
+def test_metadata_have_no_paths(graph: Path) -> None:
+    """Nor anything else of how the network was trained."""
+    (entry,) = onnx.load(graph).metadata_props
+    record = json.loads(entry.value)
+    assert set(record["config"]) == {"model", "regularizer", "text"}
+    assert set(record["config"]["text"]) == {
+        "vocab",
+        "vocab_size",
+        "validation_fraction",
+    }
+    assert "/" not in entry.value and list(record["files"]) == ["vocab.json"]
+
+
 def edited(source: Path, target: Path, edit: Edit) -> Path:
     """A graph after a change."""
     model = onnx.load(source)

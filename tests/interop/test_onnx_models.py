@@ -8,20 +8,25 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from experiments.forecast.__main__ import load_forecaster, own_data
+from experiments.forecast.task import forecast
 from experiments.translate.inference import translate_ids
 from lstm_jax.config import RegularizerConfig
-from lstm_jax.data import END
+from lstm_jax.data import END, SeriesSpec
 from lstm_jax.errors import InputError
 from lstm_jax.interop.formats import convert_file
+from lstm_jax.interop.onnx_graph import Graph
 from lstm_jax.interop.onnx_models import kind_of
 from lstm_jax.interop.onnx_networks import Subject, subject_of
 from lstm_jax.models.classifier import SequenceClassifier
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.models.saved import save_model
 from tests.helpers.graphed_networks import (
     MEMBERS,
     NETWORKS,
     random_subject,
     save_subject,
+    spec_of,
 )
 
 onnx = pytest.importorskip("onnx")
@@ -137,6 +142,34 @@ def test_flat_and_periodic_series_have_a_scale() -> None:
     (again,) = session.run(None, {"series": 3 * series, "sequence_lens": lengths})
     np.testing.assert_allclose(again[1], 3 * found[1], rtol=1e-5)
     np.testing.assert_allclose(again[0] - 21, found[0] - 7, rtol=1e-5, atol=1e-5)
+
+
+def test_a_graph_forecasts_what_the_application_does(tmp_path: Path) -> None:
+    """From a table of numbers, with covariates, to quantiles."""
+    kind = "forecaster covariates"
+    spec, subject = spec_of(kind, 2), random_subject(kind, 2)
+    save_model(tmp_path / "run", "forecast", spec, subject.network, subject.settings)
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(40, 3)) * [5.0, 2.0, 0.5] + [20.0, 3.0, -1.0]
+    lines = ["load,a,b", *(",".join(f"{x:.4f}" for x in row) for row in table)]
+    (tmp_path / "my.csv").write_text("\n".join(lines))
+    forecaster = load_forecaster(tmp_path / "run")
+    data = own_data(forecaster, tmp_path / "my.csv", SeriesSpec(), 0)
+    panel = forecaster.panel(data)
+    expected = forecast(forecaster.model, panel, panel.known)
+    (session,) = sessions_of(subject).values()
+    table = np.round(table, 4)
+    lengths = np.array([len(table)], np.int32)
+    given = {"series": table[None, :, 0], "covariates": table[None, :, 1:]}
+    (found,) = session.run(None, given | {"sequence_lens": lengths})
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_weights_beyond_one_file_are_refused() -> None:
+    graph = Graph("large")
+    graph.arrays["w"] = np.broadcast_to(np.float32(0), (2**29,))
+    with pytest.raises(InputError, match=r"bytes of weights, .* found 2,147,483,648"):
+        graph.model()
 
 
 @pytest.mark.parametrize(
