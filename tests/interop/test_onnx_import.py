@@ -314,6 +314,15 @@ def test_tokenizers_travel_with_the_graphs(both: Path, tmp_path: Path) -> None:
         assert (tmp_path / "again" / name).read_bytes() == there.read_bytes()
 
 
+def test_layers_of_a_whole_graph_are_still_read(both: Path, tmp_path: Path) -> None:
+    """The decoder's two do not lie on top of each other: attention is between."""
+    decoder = both / "decoder.onnx"
+    with pytest.raises(InputError, match="found 'lower_layer_0', 'upper_layer_0'"):
+        convert_file(decoder, tmp_path / "a.npz", "torch")
+    lines = convert_file(decoder, tmp_path / "a.npz", "torch", name="upper_layer_0")
+    assert "GRU, 1 layer, one direction, 12 inputs, 6 units" in lines[0]
+
+
 def test_parts_belong_together(both: Path, tmp_path: Path) -> None:
     encoder, decoder = (both / f"{part}.onnx" for part in ("encoder", "decoder"))
     with pytest.raises(InputError, match="found the encoder alone"):
