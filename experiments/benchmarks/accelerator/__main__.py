@@ -35,12 +35,13 @@ _KERNELS = ",".join(name for name in _ENGINES if name.startswith("pallas"))
 _LOOPS = ",".join(name for name in _ENGINES if not name.startswith("pallas"))
 _TEXT = "text"
 _STAGES = (  # stage, library, engines, limit in seconds
-    ("ceilings", "lstm_jax", "", 40.0),
+    ("ceilings", "torch", "", 30.0),
     ("check", "lstm_jax", _LOOPS, 60.0),
     ("check", "lstm_jax", _KERNELS, 45.0),
     ("layer", "lstm_jax", _KERNELS, 75.0),
     ("layer", "torch", "", 50.0),
     ("layer", "lstm_jax", _LOOPS, 110.0),
+    ("ceilings", "lstm_jax", "", 60.0),
     ("train", "lstm_jax", "", 75.0),
     ("train", "torch", "", 30.0),
     ("generate", "lstm_jax", "", 40.0),
@@ -55,6 +56,7 @@ _STAGES = (  # stage, library, engines, limit in seconds
 )
 _PROCESS = ("-m", "experiments.benchmarks.accelerator.stage")
 _NAMES = tuple(dict.fromkeys(stage for stage, *_ in _STAGES))
+_STOPPED = "stopped"
 _LEAST = 5.0  # seconds; a stage with less is not begun
 _LONGEST_TRAINING, _DRY_TRAINING = 180.0, 10.0  # the former is the preset's
 _AROUND_A_TRAINING = 40.0  # compiling and the last evaluation
@@ -89,6 +91,7 @@ class _Stage:
 
     name: str
     library: str
+    engines: str
     limit: float
     process: subprocess.Popen[str] | None = None
 
@@ -102,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.join:
         _measure(options)
-    print(_write(options))
+    print(_write(options, drawn=True))
     print(f"written: {options.out}/results.md, results.png", flush=True)
     return 0
 
@@ -134,12 +137,16 @@ def _measure(options: Options) -> None:
         # What one stage has compiled and tuned, another need not.
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        hung: set[str] = set()
         stages = _started(options, log)
         stage = next(stages, None)
         while stage:
             following = next(stages, None)
             start = monotonic()
-            said = _finish(options, stage, end - start, log)
+            left = 0.0 if stage.engines in hung else end - start
+            said = _finish(options, stage, left, log)
+            if stage.engines and _STOPPED in said:
+                hung.add(stage.engines)
             print(f"{said}: {monotonic() - start:.0f} s", flush=True)
             _write(options)
             stage = following
@@ -157,6 +164,7 @@ def _started(options: Options, log: IO[str]) -> Iterator[_Stage]:
             yield _Stage(
                 name,
                 library,
+                engines,
                 limit,
                 subprocess.Popen(
                     [*command, str(options.out / "results.jsonl")],
@@ -167,31 +175,35 @@ def _started(options: Options, log: IO[str]) -> Iterator[_Stage]:
                 ),
             )
         elif options.data:
-            yield _Stage(name, library, limit)
+            yield _Stage(name, library, engines, limit)
 
 
 def _finish(options: Options, stage: _Stage, left: float, log: IO[str]) -> str:
     """Let a stage measure within its limit; what went wrong is a line of results."""
     seconds = min(stage.limit, left)
-    trouble = None
     if stage.process is None:
         trouble = _train(options, seconds, log)
-    elif seconds < _LEAST:
-        stage.process.kill()
-        trouble = "no time was left"
     else:
-        try:
-            stage.process.communicate("go\n", timeout=seconds)
-        except subprocess.TimeoutExpired:
-            stage.process.kill()
-            trouble = f"stopped after {seconds:.0f} s"
-        code = stage.process.wait()
-        if not trouble and code:
-            trouble = f"ended with code {code}; {options.out}/log has its words"
+        trouble = _release(stage.process, seconds)
     if trouble:
         row = {"stage": stage.name, "library": stage.library, "error": trouble}
         _add(options, row)
     return f"{stage.name}, {stage.library}" + (f", {trouble}" if trouble else "")
+
+
+def _release(waiting: subprocess.Popen[str], seconds: float) -> str | None:
+    """Let a process begin, and end it after so long; say what went wrong."""
+    with waiting as process:
+        if seconds < _LEAST:
+            process.kill()
+            return "no time was left, or these engines were stopped before"
+        try:
+            process.communicate("go\n", timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return f"{_STOPPED} after {seconds:.0f} s"
+    code = process.returncode
+    return f"ended with code {code}; the log has its words" if code else None
 
 
 def _add(options: Options, row: report.Row) -> None:
@@ -233,13 +245,14 @@ def _train(options: Options, seconds: float, log: IO[str]) -> str | None:
     return None
 
 
-def _write(options: Options) -> str:
+def _write(options: Options, drawn: bool = False) -> str:
     """Write what there is so far; it is kept if the next stage takes the machine."""
     files = options.join or (options.out / "results.jsonl",)
     rows = report.latest(row for file in files for row in report.read(file))
     text = report.tables(rows)
     (options.out / "results.md").write_text(text, encoding="utf-8")
-    report.draw(rows, options.out / "results.png")
+    if drawn:
+        report.draw(rows, options.out / "results.png")
     return text
 
 

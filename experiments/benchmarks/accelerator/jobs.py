@@ -72,11 +72,12 @@ def jobs(
 
 def _ceilings(library: str, dry: bool, engines: Sequence[str]) -> list[list[Job]]:
     size = _SMALL if dry else _LARGE
-    kinds = (*((kind, None) for kind in _TYPES), ("float32", "highest"))
+    whole: Kind = ({"dtype": "float32"}, "highest")
+    if library == "torch":
+        whole = ({"dtype": "float32", "tf32": True}, None)
+    kinds = [*(({"dtype": dtype}, None) for dtype in _TYPES), whole]
     shape = Shape("product", 1, size, 1, 1)
-    products = [
-        Job("product", shape, {"dtype": dtype}, precision) for dtype, precision in kinds
-    ]
+    products = [Job("product", shape, *kind) for kind in kinds]
     return [[Job("copy", dataclasses.replace(shape, name="copy")), *products]]
 
 

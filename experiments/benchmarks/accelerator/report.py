@@ -114,11 +114,11 @@ def _table(rows: list[Row], cell: Callable[[Row], str]) -> str:
     """A row for each way, a column for each shape; below it why cells are missing."""
     names = list(dict.fromkeys(row["shape"]["name"] for row in rows))
     cells: dict[str, dict[str, str]] = {}
-    reasons: dict[str, str] = {}
+    reasons: dict[str, list[str]] = {}
     for row in rows:
         who = _who(row)
         if "error" in row:
-            reasons[who] = row["error"]
+            reasons.setdefault(row["error"], []).append(who)
         text = "no" if "error" in row else cell(row)
         cells.setdefault(who, {})[row["shape"]["name"]] = text
     lines = ["| |" + "|".join(f" {name} " for name in names) + "|"]
@@ -127,7 +127,8 @@ def _table(rows: list[Row], cell: Callable[[Row], str]) -> str:
         if set(found.values()) == {"no"}:  # below it says why
             continue
         lines += [f"| {who} | " + " | ".join(found.get(n, "") for n in names) + " |"]
-    lines += ["", *(f"* {who}: {reason}" for who, reason in reasons.items())]
+    named = {reason: dict.fromkeys(whose) for reason, whose in reasons.items()}
+    lines += ["", *(f"* {', '.join(who)}: {why}" for why, who in named.items())]
     return "\n".join(lines).strip()
 
 
@@ -156,13 +157,12 @@ class Share:
     @classmethod
     def of(cls, ceilings: list[Row]) -> "Share":
         """Those that were measured."""
-        return cls(
-            {
-                row["job"]: row["units"] / row["seconds"]
-                for row in ceilings
-                if "seconds" in row
-            }
-        )
+        rates: dict[str, float] = {}
+        for row in ceilings:
+            if "seconds" in row and row["shape"]["name"] == "product":
+                kind = _product_of(row)
+                rates[kind] = max(rates.get(kind, 0), row["units"] / row["seconds"])
+        return cls(rates)
 
     def of_layer(self, row: Row) -> str:
         """Microseconds per time step; bold if `auto` takes this engine."""
@@ -196,14 +196,11 @@ def _product_of(row: Row) -> str:
 
 def _ceiling(row: Row) -> str:
     if "error" in row:
-        return f"* {row['job']}: {row['error']}"
+        return f"* {_who(row)}: {row['error']}"
     rate = row["units"] / row["seconds"]
-    copies = row["shape"]["name"] == "copy"
-    return (
-        f"* copy: {rate:,.3g} GB/s"
-        if copies
-        else f"* product, {row['job']}: {rate:,.3g} GFLOP/s"
-    )
+    name = row["shape"]["name"]
+    unit = "GB/s" if name == "copy" else "GFLOP/s"
+    return f"* {name}, {_who(row)}: {rate:,.3g} {unit}"
 
 
 def _text(row: Row) -> str:

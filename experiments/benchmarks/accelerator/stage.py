@@ -108,7 +108,8 @@ def _is_automatic(job: Job) -> bool:
 
     shape = job.shape
     sizes = dict(steps=shape.steps, rows=shape.batch, hidden=shape.hidden)
-    choice = explain_engine(**sizes, dtype=job.options["dtype"])
+    with _precision(job):
+        choice = explain_engine(**sizes, dtype=job.options["dtype"])
     return choice.name == job.options["engine"]
 
 
@@ -178,8 +179,9 @@ _MEASURES: dict[str, Callable[[Job, Program], Row]] = {
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {text[0][:300]}"
+    text = (str(error).strip().splitlines() or [""])[0]
+    said = text.partition("; engines that can: ")[0]  # which others is not asked
+    return f"{type(error).__name__}: {said[:300]}"
 
 
 if __name__ == "__main__":

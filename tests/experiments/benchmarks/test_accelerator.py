@@ -81,16 +81,23 @@ def test_a_stage_that_dies_is_a_line_of_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = "experiments.benchmarks.accelerator.__main__"
-    for program, limit, words in (
+    for program, limit, *expected in (
         ("import sys; sys.stdin.readline(); sys.exit(1)", 60.0, "ended with code 1;"),
-        ("import time; time.sleep(60)", 0.5, "stopped after 0 s"),
+        (
+            "import time; time.sleep(60)",
+            0.5,
+            "stopped after 0 s",
+            "no time was left, or",
+        ),
     ):
-        monkeypatch.setattr(f"{module}._STAGES", (("layer", "torch", "", limit),))
+        stages = [(name, "lstm_jax", "a", limit) for name in ("check", "layer")]
+        monkeypatch.setattr(f"{module}._STAGES", stages[: len(expected)])
         monkeypatch.setattr(f"{module}._PROCESS", ("-c", program))
-        monkeypatch.setattr(f"{module}._LEAST", 0.0)
+        monkeypatch.setattr(f"{module}._LEAST", 0.1)
         assert main(["--out", str(tmp_path)]) == 0
-        (row,) = report.read(tmp_path / "results.jsonl")
-        assert row["error"].startswith(words)
+        rows = report.read(tmp_path / "results.jsonl")
+        for row, words in zip(rows, expected, strict=True):
+            assert row["error"].startswith(words)
 
 
 def test_tables_and_picture(tmp_path: Path) -> None:
@@ -123,7 +130,7 @@ def test_tables_and_picture(tmp_path: Path) -> None:
     ]
     text = report.tables(rows)
     assert "* torch: torch 2.11" in text
-    assert "* product, float32: 1e+05 GFLOP/s" in text
+    assert "* product, lstm_jax float32: 1e+05 GFLOP/s" in text
     assert "| torch bfloat16 | 40.00 |" in text
     share = 6 * 64 * 8 * 512**2 / 50e-6 / 1e14  # of a ceiling that is the type's own
     assert f"| torch float32 tf32 | **50.00** ({share:.1%}) |" in text

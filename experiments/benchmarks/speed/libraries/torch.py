@@ -208,6 +208,40 @@ def layer(
     return Program(both if gradient else forward, 1, proof)
 
 
+def copy(shape: Shape) -> Program:
+    """A ceiling: an array read and written once. A unit is 1e9 bytes."""
+    array = square(shape, torch.float32)
+    out = torch.empty_like(array)
+    return repeated(lambda: torch.add(array, 1, out=out), 2 * array.nbytes / 1e9)
+
+
+def product(shape: Shape, dtype: str = "float32", tf32: bool = False) -> Program:
+    """A ceiling: a square product. A unit is 1e9 operations."""
+    array = square(shape, getattr(torch, dtype))
+
+    def call() -> None:
+        allow_tf32(tf32)
+        torch.mm(array, array)
+
+    return repeated(call, 2 * shape.hidden**3 / 1e9)
+
+
+def square(shape: Shape, dtype: torch.dtype) -> Tensor:
+    """Random numbers: zeros are multiplied faster."""
+    return torch.randn(shape.hidden, shape.hidden, device=DEVICE).to(dtype)
+
+
+def repeated(call: Callable[[], object], units: float) -> Program:
+    """Calls at a stretch: starting one is no part of it."""
+
+    def run() -> None:
+        for _ in range(STEPS):
+            call()
+        wait()
+
+    return Program(run, STEPS * units, dict)
+
+
 def generate(shape: Shape) -> Program:
     """The prompt is read once and its state repeated; the likeliest symbol follows."""
     network = Network(shape)
