@@ -30,20 +30,28 @@ def on_the_same_axes(engine: str, operands: Operands) -> Operands:
     JAX then adds up the gradients of those that were the same. Under a mesh of explicit
     axes, arrays that are spread are refused: XLA can't divide a kernel.
     """
-    leaves = [jax.typeof(a) for a in jax.tree.leaves(operands)]
-    for leaf in leaves:
-        if any(axes is not None for axes in leaf.sharding.spec):
+    for leaf in jax.tree.leaves(operands):
+        if any(axes is not None for axes in jax.typeof(leaf).sharding.spec):
             raise ValueError(
                 f"engine {engine!r}: expected arrays on one device, or shard_map; "
                 "found some spread over devices; engines that can: fused, scan"
             )
-    axes = frozenset().union(*(leaf.manual_axis_type.varying for leaf in leaves))
+    return varying_as(operands, operands)
+
+
+def varying_as(operands: object, results: Operands) -> Operands:
+    """In `shard_map`, results as different on each device as the operands are.
+
+    JAX can't know that of a kernel's.
+    """
+    leaves = jax.tree.leaves(operands)
+    axes = frozenset[str]().union(*map(_varying, leaves))
 
     def alike(a: Array) -> Array:
-        lacking = axes - jax.typeof(a).manual_axis_type.varying
+        lacking = axes - _varying(a)
         return jax.lax.pcast(a, tuple(lacking), to="varying") if lacking else a
 
-    return jax.tree.map(alike, operands)
+    return jax.tree.map(alike, results)
 
 
 def differentiable_once(engine: str, operands: Operands) -> Operands:
@@ -58,3 +66,8 @@ def differentiable_once(engine: str, operands: Operands) -> Operands:
     same = jax.custom_jvp(lambda operands: operands)
     same.defjvp(refuse)
     return same(operands)
+
+
+def _varying(a: Array) -> frozenset[str]:
+    """The axes of a mesh over which an array differs, inside shard_map."""
+    return frozenset(jax.typeof(a).manual_axis_type.varying)

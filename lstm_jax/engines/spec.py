@@ -10,6 +10,7 @@ import numpy as np
 
 from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.protocol import Cell
+from lstm_jax.ops.matmul import ROUNDED
 from lstm_jax.typing import Size
 
 
@@ -70,6 +71,12 @@ class RecurrenceSpec:
     explicit: bool = False
     exported: bool = False
     cell: Cell = LSTM_CELL
+
+    @property
+    def factors(self) -> str:
+        """The type in which matrices are multiplied: bfloat16 in mixed precision."""
+        rounded = self.precision == ROUNDED and self.dtype == "float32"
+        return "bfloat16" if rounded else self.dtype
 
     @property
     def symbolic(self) -> bool:
