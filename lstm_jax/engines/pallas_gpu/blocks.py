@@ -195,6 +195,9 @@ def write(source: Ref, target: Ref) -> None:
 
 
 def _shared(buffer: Buffer) -> Any:  # noqa: ANN401 - a type of Pallas that has no public name
+    if buffer.gates:
+        plain = (plgpu.TilingTransform((buffer.shape[-1],)),)
+        return plgpu.SMEM(buffer.shape, buffer.dtype, transforms=plain)
     if not buffer.factor:
         return plgpu.SMEM(buffer.shape, buffer.dtype)
     row = buffer.shape[-1] * jnp.dtype(buffer.dtype).itemsize

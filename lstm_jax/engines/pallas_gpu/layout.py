@@ -110,11 +110,14 @@ class Buffer(NamedTuple):
         shape: of the array.
         dtype: of its numbers.
         factor: whether the matrix unit reads it, which wants its rows swizzled.
+        gates: whether it has an axis of gates before the last one. Of what Mosaic
+            swizzles by itself, a gate would be read at wrong places (jax 0.11, 0.12).
     """
 
     shape: tuple[int, ...]
     dtype: DTypeLike
     factor: bool = False
+    gates: bool = False
 
 
 Buffers = dict[str, Buffer]
@@ -128,15 +131,15 @@ def forward_memory(
     rows, own, gates = sizes.group, sizes.own, len(GATES)
     chunks = sizes.chunks(factors)
     buffers = {
-        "w": Buffer((chunks, gates * own, sizes.units // chunks), factors, True),
-        "h": Buffer((rows, sizes.units), factors, True),
+        "w": Buffer((chunks, gates * own, sizes.units // chunks), factors, factor=True),
+        "h": Buffer((rows, sizes.units), factors, factor=True),
         "sums": Buffer((gates * own // TILE, rows, TILE), jnp.float32),
-        "z": Buffer((rows, gates, own), z),
+        "z": Buffer((rows, gates, own), z, gates=True),
         "own_h": Buffer((rows, own), factors),
         "own_c": Buffer((rows, own), jnp.float32),
     }
     if keep:
-        buffers["gates"] = Buffer((rows, gates, own), z)
+        buffers["gates"] = Buffer((rows, gates, own), z, gates=True)
     if flags:
         buffers["flags"] = Buffer((rows, own), z)
     return buffers, {"begun": chunks + 2, "h_there": 1, "z_there": 1 + flags}
@@ -150,12 +153,12 @@ def backward_memory(
     slots = min(2, sizes.units // sizes.piece)
     exchanged = sums_dtype(sizes, factors)
     buffers = {
-        "w": Buffer((1, sizes.units, gates * own), factors, True),
-        "dz": Buffer((rows, gates * own), factors, True),
-        "gates": Buffer((rows, gates, own), z),
+        "w": Buffer((1, sizes.units, gates * own), factors, factor=True),
+        "dz": Buffer((rows, gates * own), factors, factor=True),
+        "gates": Buffer((rows, gates, own), z, gates=True),
         "c": Buffer((rows, own), jnp.float32),
         "dh": Buffer((rows, own), factors),
-        "own_dz": Buffer((rows, gates, own), factors),
+        "own_dz": Buffer((rows, gates, own), factors, gates=True),
         "sums": Buffer((slots, sizes.piece // TILE, rows, TILE), exchanged),
     }
     if flags:
