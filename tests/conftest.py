@@ -78,7 +78,7 @@ APPLICATIONS = (Path(__file__).parents[1] / "experiments").glob("*/[a-z]*.py")
 CHECKED = [f"experiments.{path.parent.name}.{path.stem}" for path in APPLICATIONS]
 install_import_hook(["lstm_jax", *CHECKED], f"{typecheck.__name__}.check")
 
-from lstm_jax.engines.dispatch import as_if_on  # noqa: E402 - after the hook
+from lstm_jax.engines.platform import as_if_on  # noqa: E402 - after the hook
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,13 +1,9 @@
 """Which engine runs a recurrence, and why: decided in Python, before tracing."""
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -20,6 +16,7 @@ from lstm_jax.engines.mogrifier import run_mogrifier
 from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.engine import run_native, unsupported_by_native
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
+from lstm_jax.engines.platform import current_devices, current_platform
 from lstm_jax.engines.scan import run_scan
 from lstm_jax.engines.spec import (
     RecurrenceSpec,
@@ -124,9 +121,6 @@ ENGINES: dict[str, Engine] = {
         unsupported_by_pallas_tpu,
     ),
 }
-
-# Whose programs are compiled, if not those of this machine's devices.
-_ELSEWHERE: ContextVar[Sequence[Any]] = ContextVar("_ELSEWHERE", default=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,8 +245,8 @@ def explain_engine(
         reverse=reverse,
         inputs=inputs,
         masks=masks,
-        device_kind="" if platform else _devices()[0].device_kind,
-        devices=1 if platform or inside_shard_map() else len(_devices()),
+        device_kind="" if platform else current_devices()[0].device_kind,
+        devices=1 if platform or inside_shard_map() else len(current_devices()),
         explicit=explicit_sharding(),
         exported=being_exported(),
         cell=cell,
@@ -286,33 +280,3 @@ def check_engine_name(
         able = ", ".join(name for name, entry in ENGINES.items() if entry.takes_masks)
         raise ValueError(f"engine {engine!r}: {_NO_MASKS}; engines that can: {able}")
     return engine
-
-
-def current_platform() -> str:
-    """The platform of JAX's default device: "cpu", "tpu", "cuda" or "rocm"."""
-    device = _devices()[0]
-    if device.platform != "gpu":
-        return device.platform
-    return "rocm" if "rocm" in device.client.platform_version else "cuda"
-
-
-@contextlib.contextmanager
-def as_if_on(devices: Sequence[Any]) -> Iterator[None]:
-    """Choose engines as if these devices were here, to compile for them elsewhere.
-
-    A function that `jax.jit` has traced before is not traced again: it does not look
-    at this.
-
-    Args:
-        devices: as `jax.experimental.topologies` describes them: all that is read is
-            their number, and the first one's `platform` and `device_kind`.
-    """
-    before = _ELSEWHERE.set(tuple(devices))
-    try:
-        yield
-    finally:
-        _ELSEWHERE.reset(before)
-
-
-def _devices() -> Sequence[Any]:
-    return _ELSEWHERE.get() or jax.devices()

@@ -1,0 +1,42 @@
+"""Whose programs are made: those of this machine's devices, or of others."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+
+# Whose programs are compiled, if not those of this machine's devices.
+_ELSEWHERE: ContextVar[Sequence[Any]] = ContextVar("_ELSEWHERE", default=())
+
+
+def current_platform() -> str:
+    """The platform of JAX's default device: "cpu", "tpu", "cuda" or "rocm"."""
+    device = current_devices()[0]
+    if device.platform != "gpu":
+        return device.platform
+    return "rocm" if "rocm" in device.client.platform_version else "cuda"
+
+
+@contextlib.contextmanager
+def as_if_on(devices: Sequence[Any]) -> Iterator[None]:
+    """Choose engines as if these devices were here, to compile for them elsewhere.
+
+    A function that `jax.jit` has traced before is not traced again: it does not look
+    at this.
+
+    Args:
+        devices: as `jax.experimental.topologies` describes them: all that is read is
+            their number, and the first one's `platform` and `device_kind`.
+    """
+    before = _ELSEWHERE.set(tuple(devices))
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(before)
+
+
+def current_devices() -> Sequence[Any]:
+    """The devices of this machine, or those of `as_if_on`."""
+    return _ELSEWHERE.get() or jax.devices()
