@@ -125,6 +125,15 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def h100() -> Iterator[None]:
+    """A machine that says it has one H100; what is compiled runs on the CPU."""
+    client = types.SimpleNamespace(platform_version="cuda")
+    gpu = types.SimpleNamespace(platform="gpu", device_kind="H100", client=client)
+    with as_if_on([gpu]):
+        yield
+
+
+@pytest.fixture
 def v5e() -> Iterator[None]:
     """A machine that says it has one TPU v5e."""
     tpu = types.SimpleNamespace(platform="tpu", device_kind="TPU v5 lite")

@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 import jax
 
-from lstm_jax.engines.platform import current_platform
+from lstm_jax.engines.platform import on_gpu
 
 Carry = TypeVar("Carry")
-_STEPS_PER_TURN = {"cuda": 4, "rocm": 4}  # elsewhere 1
+_STEPS_PER_TURN = 4  # on a GPU
 
 
 def over_time(
@@ -37,6 +37,6 @@ def over_time(
     """
     steps = jax.tree.leaves(inputs)[0].shape[0]
     # An int, or a symbol of jax.export, which can't be divided into turns.
-    several = unrolled and isinstance(steps, int)
-    turn = _STEPS_PER_TURN.get(current_platform(), 1) if several else 1
+    several = unrolled and isinstance(steps, int) and on_gpu()
+    turn = _STEPS_PER_TURN if several else 1
     return jax.lax.scan(step, start, inputs, reverse=reverse, unroll=turn)

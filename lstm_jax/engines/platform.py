@@ -19,6 +19,11 @@ def current_platform() -> str:
     return "rocm" if "rocm" in device.client.platform_version else "cuda"
 
 
+def on_gpu() -> bool:
+    """Whether programs are for a GPU, whose kernels a host launches one by one."""
+    return current_platform() in ("cuda", "rocm")
+
+
 @contextlib.contextmanager
 def as_if_on(devices: Sequence[Any]) -> Iterator[None]:
     """Choose engines as if these devices were here, to compile for them elsewhere.
