@@ -36,7 +36,7 @@ from lstm_jax.decoding.sampling import (
 )
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.mesh import local_row_mesh, replicate, shard_rows
-from lstm_jax.engines.platform import on_gpu
+from lstm_jax.engines.devices import on_gpu
 from lstm_jax.errors import InputError
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.ops.seeds import seed_key

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import jax
 
-from lstm_jax.engines.platform import on_gpu
+from lstm_jax.engines.devices import on_gpu
 
 Carry = TypeVar("Carry")
 _STEPS_PER_TURN = 4  # on a GPU

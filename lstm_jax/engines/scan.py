@@ -10,8 +10,8 @@ from jax import Array
 
 from lstm_jax.cells.noise import LoopMasks, zoneout
 from lstm_jax.cells.protocol import Cell, LoopWeights, State
+from lstm_jax.engines.devices import current_devices
 from lstm_jax.engines.loop import over_time
-from lstm_jax.engines.platform import current_devices
 from lstm_jax.engines.spec import inside_shard_map
 from lstm_jax.typing import Flags, Hidden
 

@@ -10,15 +10,15 @@ import pytest
 from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.mogrifier import MogrifierCell
 from lstm_jax.cells.protocol import Cell
-from lstm_jax.engines.platform import as_if_on
+from lstm_jax.engines.devices import as_if_on
 from lstm_jax.nn.recurrence import unroll
 from tests.helpers.reference_lstm import Array, assert_close
 
 T, B, D, H = 7, 3, 4, 4  # a turn and a part of one
 GPU = types.SimpleNamespace(
     platform="gpu",
-    device_kind="H100",
-    client=types.SimpleNamespace(platform_version="cuda"),
+    device_kind="GPU",
+    client=types.SimpleNamespace(platform_version="rocm"),
 )
 ENGINES = [
     ("fused", LSTM_CELL),
