@@ -250,7 +250,10 @@ CONTRADICTIONS: dict[str, tuple[Edit, str]] = {
     ),
     "config": (described(lambda r: r.update(config=[1])), "expected settings and tok"),
     "part": (described(lambda r: r.update(part="encoder")), "found the encoder alone"),
-    "vocabulary": (described(lambda r: r["files"].clear()), "vocabulary"),
+    "vocabulary": (
+        described(lambda r: r["files"].clear()),
+        r"m\.onnx: expected a vocabulary at metadata: vocab\.json, found no file",
+    ),
 }
 
 
