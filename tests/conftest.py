@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.helpers.quick_compilation import XLA_FLAGS
+from tests.helpers.quick_compilation import ON_A_DEVICE, XLA_FLAGS
 
 os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
 
@@ -46,7 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Values are compared to the last bits: a GPU rounds the factors of products, and has
     no second device.
     """
-    platforms = _PLATFORMS.get(config.getoption("--device") or "cpu", "cpu")
+    asked = config.getoption("--device") or "cpu"
+    if asked in _PLATFORMS and os.environ["XLA_FLAGS"] == XLA_FLAGS:
+        os.environ["XLA_FLAGS"] = ON_A_DEVICE
+    platforms = _PLATFORMS.get(asked, "cpu")
     os.environ["JAX_PLATFORMS"] = platforms  # for the processes that tests start
     jax.config.update("jax_platforms", platforms)
     # Several processes share a device.
