@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.errors import InputError
-from lstm_jax.interop import exports, onnx_models, ours
+from lstm_jax.interop import exports, onnx_import, onnx_models, ours
 from lstm_jax.interop.equinox import EQUINOX
 from lstm_jax.interop.files import (
     READERS,
@@ -354,6 +354,11 @@ FORMATS: dict[str, Format] = {
         (),
         lambda request: onnx_models.write_model(request.source, request.target),
     ),
+    "run": Format(
+        "a run directory of the whole network of an ONNX graph",
+        (),
+        lambda request: onnx_import.read_model(request.source, request.target),
+    ),
     "numpy": Format(
         "a text generator in NumPy, a folder",
         (),
@@ -391,7 +396,8 @@ def convert_file(
     Args:
         source: a file of any system, or the folder of a run of ours.
         target: the file to be written; nothing is there yet.
-        to: a name of `FORMATS`; "" if the target's ending says it.
+        to: a name of `FORMATS`; "" if the target's ending says it, or for a run
+            directory of an ONNX graph.
         name: which layers, where the source has several.
         keep_biases: our file has both biases of an LSTM that had two.
         int8: weights of eight bits, for C.
@@ -404,7 +410,7 @@ def convert_file(
     """
     ends_as = target.name.lower().endswith
     fitting = (key for key, each in FORMATS.items() if ends_as(each.endings))
-    to = to or next(fitting, "")
+    to = to or next(fitting, "") or "run" * onnx_import.is_graph(source)
     if to not in FORMATS:
         raise InputError(
             f"--to: expected one of {', '.join(FORMATS)}, found {to or 'nothing'} for "
