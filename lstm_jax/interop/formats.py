@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.named import CELLS, read_cell
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.errors import InputError
 from lstm_jax.interop import exports, onnx_models, ours
 from lstm_jax.interop.equinox import EQUINOX
@@ -52,7 +55,7 @@ from lstm_jax.interop.weights import (
     flattened,
 )
 from lstm_jax.storage.checkpoints import Checkpoints
-from lstm_jax.storage.files import open_regular, read_json, sha256_of
+from lstm_jax.storage.files import Fields, open_regular, read_json, sha256_of
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -119,7 +122,7 @@ def find_layers(source: Path, name: str = "") -> Found:
     Raises:
         InputError: there are none, or several; or the file is damaged.
     """
-    path = _model_file(source) if source.is_dir() else source
+    path, cell = (source, None) if not source.is_dir() else _model_file(source)
     ending = path.suffix.lower()
     if ending not in READERS:
         known = ", ".join(READERS)
@@ -127,6 +130,8 @@ def find_layers(source: Path, name: str = "") -> Found:
     check_installed(path)
     with reading(path, f"weights in a {ending} file"):
         payload = READERS[ending](path)
+        if cell is not None:
+            payload = ours.marked(payload, cell)
         own = _OWN_FILES.get(ending)
         systems = (
             [own] if own else [s for s in SYSTEMS.values() if s not in (KERAS, ONNX)]
@@ -182,25 +187,46 @@ def _left_out(payload: Any, stack: Stack[Arrays]) -> list[str]:  # noqa: ANN401
     return [kind for kind in dict.fromkeys(other) if kind not in ("LSTM", "GRU")]
 
 
-def _model_file(folder: Path) -> Path:
+def _model_file(folder: Path) -> tuple[Path, Cell | None]:
     """The parameters of the best checkpoint of a run, once their checksum is right.
 
+    Returns:
+        Their file, and the cell of the run's network, if it has a choice.
+
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, or it is damaged; or its layers do what their arrays
+            do not tell.
     """
     checkpoints = folder / "checkpoints"
     with contextlib.closing(Checkpoints(checkpoints)) as kept:
         path = checkpoints / str(kept.latest().best_step) / "model.safetensors"
-    if rates := sorted(_zoneout_in(read_json(folder / "config.json", "its settings"))):
+    settings = read_json(folder / "config.json", "its settings")
+    if rates := sorted(_zoneout_in(settings)):
         raise InputError(
             f"{folder}: expected layers without zoneout, which acts in evaluation too, "
             f"found {' and '.join(rates)}"
         )
+    with reading(folder / "config.json", "the settings of a run"):
+        cell = _cell_in(settings)
+        if cell is not None:
+            ours.refuse_hidden_settings(cell)
     record = read_json(path.with_name("record.json"), "the record of a checkpoint")
     with reading(path, "the parameters of a run"), open_regular(path) as file:
         if sha256_of(file) != record["files"][path.name]:
             raise InputError("expected the checksum in record.json, found another")
-    return path
+    return path, cell
+
+
+def _cell_in(settings: Fields) -> Cell | None:
+    """The cell of a run: of the text generator, or of an application's network."""
+    model = settings["model"]
+    if "application" in settings:
+        cell = read_cell(model["arguments"].get("cell", "lstm"))
+        return CELLS.get(cell) if isinstance(cell, str) else cell
+    if model.get("capped_gate") or model.get("mogrifier"):
+        rounds = model.get("mogrifier", 0)
+        return MogrifierCell(rounds, capped=bool(model.get("capped_gate")))
+    return CELLS[model.get("cell", "lstm")]
 
 
 def _zoneout_in(settings: object) -> set[str]:

@@ -11,6 +11,7 @@ from flax import nnx
 
 from lstm_jax.cells.gru import GRUCell, GRUState
 from lstm_jax.cells.lstm import LSTM_CELL, LSTMCell, LSTMState
+from lstm_jax.cells.mogrifier import MogrifierCell
 from lstm_jax.cells.peephole import PeepholeCell
 from lstm_jax.cells.protocol import Cell
 from lstm_jax.cells.variant import CoupledCell, VariantCell
@@ -239,20 +240,59 @@ def _style_of_layer(layer: LSTM) -> Style:
         return Style("gru", reset_after=cell.reset_after)
     if isinstance(cell, LSTMCell):
         return Style()
-    plain = VariantCell()
-    changed = [
-        field.name
-        for field in dataclasses.fields(VariantCell)
-        if field.name not in ("peepholes", "proj_size")
-        and getattr(cell, field.name, None) != getattr(plain, field.name)
-    ]
-    if not isinstance(cell, VariantCell) or changed:
-        what = f" with {', '.join(changed)}" if isinstance(cell, VariantCell) else ""
+    refuse_hidden_settings(cell)
+    if not isinstance(cell, VariantCell):
         raise InputError(
             "cell: expected an LSTM, with peepholes, a projection or coupled gates at "
-            f"most, or a GRU, found {cell.name}{what}"
+            f"most, or a GRU, found {cell.name}"
         )
     return Style(coupled=isinstance(cell, CoupledCell))
+
+
+def refuse_hidden_settings(cell: Cell) -> None:
+    """Refuse a cell that does what no other system does, and its arrays do not tell.
+
+    Raises:
+        InputError: naming the settings.
+    """
+    changed: list[str] = []
+    if isinstance(cell, VariantCell):
+        plain = VariantCell()
+        changed = [
+            field.name
+            for field in dataclasses.fields(VariantCell)
+            if field.name not in ("peepholes", "proj_size")
+            and getattr(cell, field.name) != getattr(plain, field.name)
+        ]
+    elif isinstance(cell, MogrifierCell) and cell.capped:
+        changed = ["capped gates"]
+    if changed:
+        raise InputError(
+            "cell: expected an LSTM, with peepholes, a projection or coupled gates at "
+            f"most, or a GRU, found a {cell.name} with {', '.join(changed)}"
+        )
+
+
+def marked(arrays: Mapping[str, Any], cell: Cell) -> Mapping[str, Any]:
+    """Put the arrays of a run's cells under what tells them from others.
+
+    Args:
+        arrays: of a whole network.
+        cell: of its layers.
+    """
+    style = Style("gru", reset_after=False)
+    if isinstance(cell, CoupledCell):
+        style = Style(coupled=True)
+    elif not isinstance(cell, GRUCell) or cell.reset_after:
+        return arrays
+    mark = next(name for name, each in _MARKS.items() if each == style)
+    found = parents(flattened(arrays))
+    cells = {path for path, own in found.items() if {"w_x", "w_h"} <= set(own)}
+
+    def place(name: str) -> str:
+        return f"{mark}/{name}" if name.rpartition("/")[0] in cells else name
+
+    return {place(name): array for name, array in flattened(arrays).items()}
 
 
 def cell_of(style: Style, arrays: Arrays) -> Cell:

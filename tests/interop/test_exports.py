@@ -22,6 +22,7 @@ from lstm_jax import convert
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.interop import exports
+from lstm_jax.interop.formats import find_layers
 from lstm_jax.interop.portable import rounded
 from lstm_jax.lm.config import ModelConfig, TrainConfig
 from lstm_jax.lm.task import build_model
@@ -209,6 +210,18 @@ def c_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exports.write_c(run, folder / "text.c", False)
     command("cc", "-std=c99", "-o", folder / "text", folder / "text.c", "-lm")
     return folder / "text"
+
+
+def test_layers_of_a_text_generator_that_are_more_than_their_arrays(
+    tmp_path: Path,
+) -> None:
+    capped = saved(tmp_path / "capped", KINDS["capped"])
+    message = "expected an LSTM, .* found a mogrifier with capped gates"
+    with pytest.raises(InputError, match=message):
+        find_layers(capped)
+    coupled = ModelConfig(cell="coupled", hidden=4, dropout=0.0)
+    found = find_layers(saved(tmp_path / "coupled", coupled))
+    assert found.weights().style.coupled
 
 
 def test_sources_that_are_no_text_generator(tmp_path: Path) -> None:

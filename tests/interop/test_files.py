@@ -17,7 +17,10 @@ from flax import nnx
 
 import lstm_jax
 from lstm_jax import convert
-from lstm_jax.cells.variant import VariantCell
+from lstm_jax.cells.gru import GRUCell
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.variant import CoupledCell, VariantCell
 from lstm_jax.config import RegularizerConfig
 from lstm_jax.errors import InputError
 from lstm_jax.interop import files, formats
@@ -170,7 +173,7 @@ def test_three_blocks_without_a_name_are_refused(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"cell": "mogrifier"}, "or a GRU, found mogrifier"),
-        ({"cell": VariantCell(cell_clip=1.0)}, "found variant with cell_clip"),
+        ({"cell": VariantCell(cell_clip=1.0)}, "found a variant with cell_clip"),
         (
             {"regularizer": RegularizerConfig(zoneout_cell=0.1)},
             "zoneout: expected none",
@@ -656,6 +659,12 @@ def test_a_run_is_read_by_its_best_checkpoint(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"cell": "mogrifier"}, "found a cell with rounds, which no other system has"),
+        ({"cell": MogrifierCell(0, capped=True)}, "found a mogrifier with capped"),
+        ({"cell": VariantCell(clip=3.0)}, "found a variant with clip"),
+        (
+            {"cell": CoupledCell(gate_activation="relu", cell_clip=1.0)},
+            "found a coupled with cell_clip, gate_activation",
+        ),
         (
             {"regularizer": {"zoneout_cell": 0.1}},
             "without zoneout, .*found zoneout_cell",
@@ -668,14 +677,46 @@ def test_a_run_whose_cells_nobody_else_has_is_refused(
     sizes = {"features": 3, "hidden_size": 4, "num_layers": 1, "classes": 2}
     plain = lstm_jax.models.ModelSpec("classifier", sizes)
     given = {"cell": options["cell"]} if "cell" in options else {}
+    settings = {} if given else options
     spec = lstm_jax.models.ModelSpec("classifier", sizes | given)
     shapes = jax.eval_shape(spec.build, jax.random.key(0))
     model = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5, leaf.dtype), shapes)
     lstm_jax.models.save_model(
-        tmp_path / "run", "a test", spec if given else plain, model, options
+        tmp_path / "run", "a test", spec if given else plain, model, settings
     )
     with pytest.raises(InputError, match=message):
         find_layers(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (
+            "coupled",
+            "LSTM, 2 layers, one direction, 5 inputs, 4 units, float32, with coupled gates",
+        ),
+        (
+            GRUCell(reset_after=False),
+            "GRU, 2 layers, one direction, 5 inputs, 4 units, float32, with a reset",
+        ),
+        (CoupledCell(peepholes=True), "coupled gates"),
+        ("peephole", "with peepholes"),
+        (VariantCell(proj_size=2), "a projection"),
+    ],
+)
+def test_a_run_says_what_its_arrays_do_not(
+    cell: Cell | str, words: str, tmp_path: Path
+) -> None:
+    sizes = {"vocab_size": 5, "hidden_size": 4, "num_layers": 2, "cell": cell}
+    spec = lstm_jax.models.ModelSpec("language", sizes)
+    shapes = jax.eval_shape(spec.build, jax.random.key(0))
+    rng = np.random.default_rng(0)
+    model = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), shapes)
+    lstm_jax.models.save_model(tmp_path / "run", "a test", spec, model)
+    lines = convert_file(tmp_path / "run", tmp_path / "layers.npz", "lstm_jax")
+    assert lines[0].startswith("lstm_jax: ") and words in lines[0]
+    assert lines[1] == "left out: b_out, w_out"
+    assert lines[-1].startswith("largest error 0")
 
 
 def test_what_is_not_installed_is_said_with_its_extra(
