@@ -272,6 +272,12 @@ def write_layers(system: System, request: Request) -> list[str]:
             "no configuration in the file: the layers are taken to lie on top of each "
             "other, with the activations that Keras has as defaults"
         )
+    two = any(len(row) == 2 for row in weights.layers)
+    if request.source.name.lower().endswith(".eqx") and two:
+        lines.append(
+            "no names in the file: two cells of equal sizes are taken to be the "
+            "directions of a layer"
+        )
     if found.rest:
         lines.append(f"left out: {', '.join(found.rest)}")
     sides = " and ".join(map(_side, (found.system, written.system)))

@@ -543,6 +543,92 @@ def test_keras_loads_what_was_written(
         lstm_jax.interop.from_keras(keras.layers.LSTM(3))
 
 
+def eqx_file(path: Path, *shapes: tuple[int, ...], line: bytes = b"") -> Path:
+    """Arrays one after the other, as Equinox writes them."""
+    rng = np.random.default_rng(0)
+    with open(path, "wb") as file:
+        file.write(line)
+        for shape in shapes:
+            np.save(file, rng.normal(size=shape).astype(np.float32))
+    return path
+
+
+def lstm_leaves(inputs: int, units: int) -> list[tuple[int, ...]]:
+    return [(4 * units, inputs), (4 * units, units), (4 * units,)]
+
+
+def gru_leaves(inputs: int, units: int) -> list[tuple[int, ...]]:
+    return [(3 * units, inputs), (3 * units, units), (3 * units,), (units,)]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "sizes", "rest"),
+    [
+        # An embedding, two layers, a linear layer, and a number.
+        (
+            [(9, 5), *lstm_leaves(5, 3), *lstm_leaves(3, 4), (2, 4), (2,), ()],
+            [[(5, 3, 3)], [(3, 4, 4)]],
+            ["leaf 0 [9, 5]", "leaf 7 [2, 4]", "leaf 8 [2]", "leaf 9 []"],
+        ),
+        ([*lstm_leaves(5, 3), *lstm_leaves(6, 3)], [], None),
+        (lstm_leaves(5, 3) * 2, [[(5, 3, 3)] * 2], []),
+        (lstm_leaves(3, 3) * 2, [[(3, 3, 3)], [(3, 3, 3)]], []),
+        (
+            [*gru_leaves(3, 3) * 2, *gru_leaves(6, 2) * 2],
+            [[(3, 3, 3)] * 2, [(6, 2, 2)] * 2],
+            [],
+        ),
+        (lstm_leaves(5, 3)[:2], [[(5, 3, 3)]], []),
+    ],
+)
+def test_cells_among_leaves_without_names(
+    shapes: list[tuple[int, ...]], sizes: list, rest: list[str] | None, tmp_path: Path
+) -> None:
+    path = eqx_file(tmp_path / "a.eqx", *shapes)
+    if rest is None:
+        with pytest.raises(InputError, match=r"one stack of layers, found"):
+            find_layers(path)
+        return
+    found = find_layers(path)
+    assert [[one.sizes for one in row] for row in found.weights().layers] == sizes
+    assert found.rest == rest
+    lines = convert_file(path, tmp_path / "b.npz", "lstm_jax")
+    assert any("no names in the file" in line for line in lines) == (len(sizes[0]) == 2)
+
+
+def test_a_line_of_json_before_leaves(tmp_path: Path) -> None:
+    """As the documentation of Equinox writes hyperparameters."""
+    path = eqx_file(tmp_path / "a.eqx", *lstm_leaves(5, 3), line=b'{"width": 3}\n')
+    assert find_layers(path).weights().layers[0][0].sizes == (5, 3, 3)
+    for line in (b"hello\n", b'{"width": 3}', b"\n\n"):
+        other = eqx_file(tmp_path / "b.eqx", *lstm_leaves(5, 3), line=line)
+        with pytest.raises(InputError, match="a line of JSON before them, found b"):
+            find_layers(other)
+
+
+def test_leaves_that_may_be_either_cell_are_refused(tmp_path: Path) -> None:
+    """An embedding as wide as a cell of as many rows, or a cell without a bias."""
+    path = eqx_file(tmp_path / "a.eqx", (12, 3), *lstm_leaves(3, 3))
+    with pytest.raises(InputError, match=r"a\.eqx: leaf 0: expected arrays whose sh"):
+        find_layers(path)
+
+
+@pytest.mark.parametrize("cells", ["gru", "lstm"])
+def test_both_directions_in_a_file_of_equinox(cells: str, tmp_path: Path) -> None:
+    leaves = gru_leaves if cells == "gru" else lstm_leaves
+    source = eqx_file(tmp_path / "a.eqx", *leaves(5, 3) * 2, *leaves(6, 4) * 2)
+    convert_file(source, tmp_path / "b.npz", "lstm_jax")
+    convert_file(tmp_path / "b.npz", tmp_path / "c.eqx")
+    assert (tmp_path / "c.eqx").read_bytes() == source.read_bytes()
+    wide = eqx_file(tmp_path / "d.eqx", *leaves(4, 4) * 2, *leaves(8, 4))
+    convert_file(wide, tmp_path / "e.npz", "lstm_jax")
+    lone = {n: a for n, a in files.read_npz(tmp_path / "e.npz").items() if "/0/" in n}
+    files.write_npz(tmp_path / "f.npz", lone)
+    with pytest.raises(InputError, match="two directions as wide as its inputs"):
+        convert_file(tmp_path / "f.npz", tmp_path / "f.eqx")
+    assert not (tmp_path / "f.eqx").exists()
+
+
 def test_equinox_loads_what_was_written(tmp_path: Path) -> None:
     eqx = pytest.importorskip("equinox")
     cells = [eqx.nn.LSTMCell(n, 4, key=jax.random.key(n)) for n in (5, 4)]
@@ -693,7 +779,7 @@ def test_a_run_whose_cells_nobody_else_has_is_refused(
     [
         (
             "coupled",
-            "LSTM, 2 layers, one direction, 5 inputs, 4 units, float32, with coupled gates",
+            "LSTM, 2 layers, one direction, 5 inputs, 4 units, float32, with coup",
         ),
         (
             GRUCell(reset_after=False),
