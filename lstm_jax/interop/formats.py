@@ -61,6 +61,7 @@ SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (OURS, TORCH, KERAS, LINEN, NNX, HAIKU, EQUINOX, ONNX)
 }
+_TWO_BIASES = (OURS, TORCH, ONNX)  # whose LSTMs can have them; ours if it is asked to
 _OWN_FILES = {".onnx": ONNX, ".keras": KERAS, ".h5": KERAS, ".hdf5": KERAS}
 _DISTRIBUTIONS = {"haiku": "dm-haiku", "flax": "flax", "lstm_jax": "lstm-jax"}
 TOLERANCE = 1e-4  # of what both sides compute, in float32
@@ -92,11 +93,13 @@ class Format(NamedTuple):
         about: what it is, for people.
         endings: how the names of such files end, if that says enough.
         make: writes the target and returns the lines that say what was done.
+        heeds: the options of a `Request` that mean something for it.
     """
 
     about: str
     endings: tuple[str, ...]
     make: Callable[[Request], list[str]]
+    heeds: frozenset[str] = frozenset()
 
 
 class Found(NamedTuple):
@@ -152,9 +155,10 @@ def choose(payload: Any, systems: Iterable[System], name: str = "") -> Found:  #
         named = {key: stack for key, stack in stacks.items() if name in (key, "")}
         if len(named) != 1:
             wanted = f"the layers {name!r}" if name else "one stack of layers"
-            raise InputError(
-                f"--name: expected {wanted}, found {', '.join(map(repr, stacks))}"
+            found = ", ".join(
+                repr(key) if key else "layers without a name" for key in stacks
             )
+            raise InputError(f"--name: expected {wanted}, found {found}")
         key, stack = named.popitem()
         return Found(system, stack, key, _left_out(payload, stack))
     raise InputError(f"expected LSTM or GRU layers, found {_contents(payload)}")
@@ -261,6 +265,11 @@ def write_layers(system: System, request: Request) -> list[str]:
         weights = found.weights()
         stack = system.write(weights)
     if system is OURS and request.keep_biases:
+        if weights.style.kind == "gru":
+            raise InputError(
+                "--keep-biases: expected LSTMs, found GRUs, of whose biases ours has "
+                "one, and b_hn within the reset"
+            )
         stack = weights.map(lambda one: ours.outward_apart(weights.style, one))
     with new_file(request.target) as draft:
         WRITERS[ending](draft, system.assemble(stack))
@@ -368,7 +377,9 @@ def endings_of(system: System) -> list[str]:
 
 
 def _layers(system: System, about: str, *endings: str) -> Format:
-    return Format(about, endings, functools.partial(write_layers, system))
+    two = {"keep_biases"} if system in _TWO_BIASES else set()
+    make = functools.partial(write_layers, system)
+    return Format(about, endings, make, frozenset({"name"} | two))
 
 
 # What `--to` knows, by name.
@@ -395,11 +406,13 @@ FORMATS: dict[str, Format] = {
         "a text generator in C99, one file",
         (".c",),
         lambda request: exports.write_c(request.source, request.target, request.int8),
+        frozenset({"int8"}),
     ),
     "html": Format(
         "a page that generates text in a browser",
         (".html",),
         lambda request: exports.write_html(request.source, request.target),
+        frozenset({"int8"}),  # it has them always
     ),
     "stablehlo": Format(
         "a text generator for JAX alone, serialized",
@@ -435,11 +448,29 @@ def convert_file(
         InputError: it can't be done, and why; nothing is written then.
     """
     ends_as = target.name.lower().endswith
-    fitting = (key for key, each in FORMATS.items() if ends_as(each.endings))
-    to = to or next(fitting, "")
+    fitting = [key for key, each in FORMATS.items() if ends_as(each.endings)]
+    to = to or next(iter(fitting), "")
     if to not in FORMATS:
-        raise InputError(
-            f"--to: expected one of {', '.join(FORMATS)}, found {to or 'nothing'} for "
-            f"{target.name}"
-        )
-    return FORMATS[to].make(Request(source, target, name, keep_biases, int8))
+        raise InputError(_unknown_format(to, target))
+    request = Request(source, target, name, keep_biases, int8)
+    for option in ("name", "keep_biases", "int8"):
+        if getattr(request, option) and option not in FORMATS[to].heeds:
+            able = [key for key, each in FORMATS.items() if option in each.heeds]
+            flag = f"--{option.replace('_', '-')}"
+            raise InputError(f"{flag}: expected --to {' or '.join(able)}, found {to}")
+    return FORMATS[to].make(request)
+
+
+def _unknown_format(to: str, target: Path) -> str:
+    """What to say of a format that there is not, or of an ending that says too little.
+
+    Args:
+        to: what was asked for, or nothing.
+        target: the file to be written.
+    """
+    if to:
+        return f"--to: expected one of {', '.join(FORMATS)}, found {to}"
+    ends_as = target.name.lower().endswith
+    able = [n for n, each in SYSTEMS.items() if ends_as(tuple(endings_of(each)))]
+    known = " or ".join(able) or f"one of {', '.join(FORMATS)}"
+    return f"--to: expected {known} for {target.name}, found nothing"

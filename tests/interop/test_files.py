@@ -349,6 +349,50 @@ def test_a_file_cut_anywhere_is_refused(ending: str, tmp_path: Path) -> None:
             convert_file(cut, tmp_path / "out.npz", "torch")
 
 
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        (
+            "b.npz",
+            {},
+            "--to: expected lstm_jax or torch or .* for b.npz, found no",
+        ),
+        ("b.msgpack", {}, "--to: expected linen or nnx for b.msgpack, found nothing"),
+        ("b.xyz", {}, "--to: expected one of lstm_jax, .* for b.xyz, found nothing"),
+        ("b.npz", {"to": "pytorch"}, "--to: expected one of .*, found pytorch$"),
+        (
+            "b.npz",
+            {"to": "haiku", "keep_biases": True},
+            "--keep-biases: expected --to lstm_jax or torch or onnx, found haiku",
+        ),
+        ("b.pt", {"int8": True}, "--int8: expected --to c or html, found torch"),
+        ("b.c", {"name": "rnn"}, "--name: expected --to lstm_jax or .*, found c"),
+    ],
+)
+def test_flags_that_mean_nothing_are_refused(
+    target: str, options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    source = written(tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=message):
+        convert_file(source, tmp_path / target, **options)
+    assert not (tmp_path / target).exists()
+
+
+def test_biases_of_a_gru_are_not_kept_apart(tmp_path: Path) -> None:
+    source = tmp_path / "a.safetensors"
+    files.write_safetensors(source, torch_arrays(LAYERS["gru"]))
+    with pytest.raises(InputError, match="--keep-biases: expected LSTMs, found GRUs"):
+        convert_file(source, tmp_path / "b.npz", "lstm_jax", keep_biases=True)
+
+
+def test_layers_without_a_name(tmp_path: Path) -> None:
+    source = tmp_path / "a.safetensors"
+    arrays = torch_arrays(LAYERS["lstm"]).items()
+    files.write_safetensors(source, {n.removeprefix("rnn."): a for n, a in arrays})
+    with pytest.raises(InputError, match="'decoder', found layers without a name"):
+        convert_file(source, tmp_path / "b.npz", "haiku", name="decoder")
+
+
 def test_several_stacks_have_to_be_named(tmp_path: Path) -> None:
     arrays = torch_arrays(LAYERS["lstm"])
     two = {name.replace("rnn", "decoder"): array for name, array in arrays.items()}
