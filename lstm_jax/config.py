@@ -20,7 +20,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from lstm_jax.errors import InputError
 
 CellName = Literal["lstm", "gru", "peephole", "mogrifier", "coupled"]
-EngineName = Literal["auto", "fused", "scan", "native", "cudnn", "pallas_tpu"]
+EngineName = Literal[
+    "auto", "fused", "scan", "native", "cudnn", "pallas_gpu", "pallas_tpu"
+]
 Precision = Literal["float32", "bfloat16", "mixed"]
 OnNaN = Literal["stop", "backoff"]
 HUGE = 2**63  # no setting is so large; a whole number may be too large for a float

@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.helpers.quick_compilation import XLA_FLAGS
+from tests.helpers.quick_compilation import ON_A_DEVICE, XLA_FLAGS
 
 os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
 
@@ -27,6 +27,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
 from tests.helpers import typecheck
+from tests.helpers.cards import card
 
 jax.config.update("jax_num_cpu_devices", 2)
 _PLATFORMS = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}
@@ -45,7 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Values are compared to the last bits: a GPU rounds the factors of products, and has
     no second device.
     """
-    platforms = _PLATFORMS.get(config.getoption("--device") or "cpu", "cpu")
+    asked = config.getoption("--device") or "cpu"
+    if asked in _PLATFORMS and os.environ["XLA_FLAGS"] == XLA_FLAGS:
+        os.environ["XLA_FLAGS"] = ON_A_DEVICE
+    platforms = _PLATFORMS.get(asked, "cpu")
     os.environ["JAX_PLATFORMS"] = platforms  # for the processes that tests start
     jax.config.update("jax_platforms", platforms)
     # Several processes share a device.
@@ -78,7 +82,7 @@ APPLICATIONS = (Path(__file__).parents[1] / "experiments").glob("*/[a-z]*.py")
 CHECKED = [f"experiments.{path.parent.name}.{path.stem}" for path in APPLICATIONS]
 install_import_hook(["lstm_jax", *CHECKED], f"{typecheck.__name__}.check")
 
-from lstm_jax.engines.dispatch import as_if_on  # noqa: E402 - after the hook
+from lstm_jax.engines.devices import as_if_on  # noqa: E402 - after the hook
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,6 +140,24 @@ def v5e() -> Iterator[None]:
 def interpreted(v5e: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The TPU's engine on any machine, in Pallas's interpreter."""
     monkeypatch.setattr("lstm_jax.engines.pallas_tpu.engine._INTERPRET", True)
+
+
+@pytest.fixture
+def h100() -> Iterator[None]:
+    """A machine that says it has one H100."""
+    with as_if_on([card()]):
+        yield
+
+
+@pytest.fixture
+def gpu_kernels(h100: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine for Hopper GPUs on any machine: loops stand in for its kernels."""
+    from lstm_jax.engines.pallas_gpu import gradient
+    from tests.helpers import gpu_kernels
+
+    for name in ("forward_kernel", "backward_kernel"):
+        monkeypatch.setattr(gradient, name, getattr(gpu_kernels, name))
+    monkeypatch.setattr("lstm_jax.engines.pallas_gpu.engine._FIRST_JAX", (0,))
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 from lstm_jax._lazy import lazy
 
 if TYPE_CHECKING:
+    from lstm_jax.engines.devices import as_if_on as as_if_on
     from lstm_jax.engines.dispatch import EngineChoice as EngineChoice
-    from lstm_jax.engines.dispatch import as_if_on as as_if_on
     from lstm_jax.engines.dispatch import explain_engine as explain_engine
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

@@ -1,13 +1,9 @@
 """Which engine runs a recurrence, and why: decided in Python, before tracing."""
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -15,10 +11,13 @@ from lstm_jax.cells.lstm import LSTM_CELL, LSTMCell
 from lstm_jax.cells.mogrifier import MogrifierCell
 from lstm_jax.cells.protocol import Cell, State
 from lstm_jax.engines.cudnn import run_cudnn, unsupported_by_cudnn
+from lstm_jax.engines.devices import current_devices, current_gpu, current_platform
 from lstm_jax.engines.fused import run_fused
+from lstm_jax.engines.measured import fastest
 from lstm_jax.engines.mogrifier import run_mogrifier
 from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.engine import run_native, unsupported_by_native
+from lstm_jax.engines.pallas_gpu.engine import run_pallas_gpu, unsupported_by_pallas_gpu
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
 from lstm_jax.engines.spec import (
@@ -26,6 +25,7 @@ from lstm_jax.engines.spec import (
     being_exported,
     explicit_sharding,
     inside_shard_map,
+    matmul_precision,
 )
 from lstm_jax.typing import Hidden, Size
 
@@ -118,15 +118,17 @@ ENGINES: dict[str, Engine] = {
         unsupported_by_cudnn,
         takes_inputs=True,
     ),
+    "pallas_gpu": Engine(
+        _lstm_only(run_pallas_gpu),
+        "w_h stays in a Hopper GPU's shared memory",
+        unsupported_by_pallas_gpu,
+    ),
     "pallas_tpu": Engine(
         _lstm_only(run_pallas_tpu),
         "w_h and the state stay in VMEM; never measured",
         unsupported_by_pallas_tpu,
     ),
 }
-
-# Whose programs are compiled, if not those of this machine's devices.
-_ELSEWHERE: ContextVar[Sequence[Any]] = ContextVar("_ELSEWHERE", default=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +176,8 @@ def _automatic(spec: RecurrenceSpec) -> tuple[str, str]:
         return "scan", f"auto: the one that has a loop for the cell {spec.cell.name}"
     if spec.platform == "cpu":
         return _automatic_on_cpu(spec)
+    if spec.platform == "cuda":
+        return _automatic_on_cuda(spec)
     if not ENGINES["pallas_tpu"].lacks(spec):
         if spec.devices == 1:
             return "pallas_tpu", "auto: w_h and the state stay in VMEM; never measured"
@@ -200,6 +204,30 @@ def _automatic_on_cpu(spec: RecurrenceSpec) -> tuple[str, str]:
     if why_not is None:
         return "native", "auto: the fastest one measured on CPU"
     return "fused", f"auto: the fastest one measured on CPU but native, which {why_not}"
+
+
+def _automatic_on_cuda(spec: RecurrenceSpec) -> tuple[str, str]:
+    """What "auto" stands for on an NVIDIA GPU, and why."""
+    line = fastest(spec)
+    if line is None:
+        return (
+            "fused",
+            "auto: the same on every platform; none was measured on "
+            f"{spec.device_kind or 'cuda'} with this type and these sizes",
+        )
+    why_not = None if line.engine == "fused" else _hinders_a_kernel(line.engine, spec)
+    if why_not is None:
+        return line.engine, f"auto: the fastest one measured ({line.source})"
+    return "fused", f"auto: the fastest one measured but {line.engine}, which {why_not}"
+
+
+def _hinders_a_kernel(engine: str, spec: RecurrenceSpec) -> str | None:
+    """Why "auto" leaves a kernel alone that is faster; None if it does not."""
+    if spec.exported:
+        return "is a custom call, which jax.export refuses"
+    if spec.devices > 1:
+        return f"XLA can't divide, where it may spread rows over {spec.devices} devices"
+    return ENGINES[engine].lacks(spec)
 
 
 def explain_engine(
@@ -233,7 +261,8 @@ def explain_engine(
         inputs: False for `unroll_projected`, which a language model uses.
         masks: whether it is given loop masks: recurrent dropout or zoneout.
         platform: "cpu", "tpu", "cuda" or "rocm"; None for the one JAX uses here. Any
-            other is taken to have one device, and of TPUs the one with least VMEM.
+            other is taken to have one device, of TPUs the one with least VMEM, of GPUs
+            one of which nothing is known.
         cell: what is repeated.
 
     Raises:
@@ -251,8 +280,10 @@ def explain_engine(
         reverse=reverse,
         inputs=inputs,
         masks=masks,
-        device_kind="" if platform else _devices()[0].device_kind,
-        devices=1 if platform or inside_shard_map() else len(_devices()),
+        precision=matmul_precision(),
+        device_kind="" if platform else current_devices()[0].device_kind,
+        gpu=None if platform else current_gpu(),
+        devices=1 if platform or inside_shard_map() else len(current_devices()),
         explicit=explicit_sharding(),
         exported=being_exported(),
         cell=cell,
@@ -286,33 +317,3 @@ def check_engine_name(
         able = ", ".join(name for name, entry in ENGINES.items() if entry.takes_masks)
         raise ValueError(f"engine {engine!r}: {_NO_MASKS}; engines that can: {able}")
     return engine
-
-
-def current_platform() -> str:
-    """The platform of JAX's default device: "cpu", "tpu", "cuda" or "rocm"."""
-    device = _devices()[0]
-    if device.platform != "gpu":
-        return device.platform
-    return "rocm" if "rocm" in device.client.platform_version else "cuda"
-
-
-@contextlib.contextmanager
-def as_if_on(devices: Sequence[Any]) -> Iterator[None]:
-    """Choose engines as if these devices were here, to compile for them elsewhere.
-
-    A function that `jax.jit` has traced before is not traced again: it does not look
-    at this.
-
-    Args:
-        devices: as `jax.experimental.topologies` describes them: all that is read is
-            their number, and the first one's `platform` and `device_kind`.
-    """
-    before = _ELSEWHERE.set(tuple(devices))
-    try:
-        yield
-    finally:
-        _ELSEWHERE.reset(before)
-
-
-def _devices() -> Sequence[Any]:
-    return _ELSEWHERE.get() or jax.devices()

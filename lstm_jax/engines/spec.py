@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from typing import NamedTuple
 
 import jax
 import jax.export
@@ -9,7 +10,22 @@ import numpy as np
 
 from lstm_jax.cells.lstm import LSTM_CELL
 from lstm_jax.cells.protocol import Cell
+from lstm_jax.ops.matmul import ROUNDED
 from lstm_jax.typing import Size
+
+
+class GPU(NamedTuple):
+    """What a kernel has to know of a GPU.
+
+    Attributes:
+        compute_capability: NVIDIA's number for what it has: "9.0" is Hopper.
+        multiprocessors: how many of them work side by side.
+        shared_memory: bytes that a block of threads may have.
+    """
+
+    compute_capability: str
+    multiprocessors: int
+    shared_memory: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +44,9 @@ class RecurrenceSpec:
         reverse: whether time is walked backwards.
         inputs: whether the inputs are there, or only their share of the gates.
         masks: whether regularizers act inside the loop.
+        precision: `jax_default_matmul_precision`.
         device_kind: JAX's name for the kind of device; empty if not known.
+        gpu: what is known of an NVIDIA GPU, if anything.
         devices: over how many of them XLA may spread the rows.
         explicit: whether where arrays lie is part of their types.
         exported: whether `jax.export` asks, which refuses custom calls.
@@ -46,16 +64,29 @@ class RecurrenceSpec:
     reverse: bool = False
     inputs: bool = True
     masks: bool = False
+    precision: str | None = None
     device_kind: str = ""
+    gpu: GPU | None = None
     devices: int = 1
     explicit: bool = False
     exported: bool = False
     cell: Cell = LSTM_CELL
 
     @property
+    def factors(self) -> str:
+        """The type in which matrices are multiplied: bfloat16 in mixed precision."""
+        rounded = self.precision == ROUNDED and self.dtype == "float32"
+        return "bfloat16" if rounded else self.dtype
+
+    @property
     def symbolic(self) -> bool:
         """Whether T or B is a symbol of `jax.export`, and no number."""
         return not all(isinstance(n, int | np.integer) for n in (self.steps, self.rows))
+
+
+def matmul_precision() -> str | None:
+    """What `jax.default_matmul_precision` asks for where this is called."""
+    return jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
 
 
 def being_exported() -> bool:

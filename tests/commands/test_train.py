@@ -349,6 +349,7 @@ def test_training_refuses_other_places(
     ("given", "message"),
     [
         ("--engine cudnn", "--engine: engine 'cudnn': needs a CUDA device"),
+        ("--engine pallas_gpu", "--engine: engine 'pallas_gpu': needs"),
         ("--engine pallas_tpu", "--engine: engine 'pallas_tpu': needs"),
         ("--devices 3", "--devices: expected at most 2"),
         ("--batch 5 --devices 2", "--batch: expected a multiple of the 2 devices"),

@@ -40,6 +40,7 @@ def test_it_is_explained_in_a_few_lines() -> None:
         "    not native: possible too: the fastest one measured on CPU, a kernel "
         "compiled on this machine\n"
         "    not cudnn: needs a CUDA device; found cpu\n"
+        "    not pallas_gpu: needs a CUDA device; found cpu\n"
         "    not pallas_tpu: needs a TPU; found cpu"
     )
 

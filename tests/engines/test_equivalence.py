@@ -66,6 +66,12 @@ ROWS = (
     Row("native", None, ("float32",), spread=("auto", "shard_map")),
     Row("cudnn", "cudnn", ("float32",), resets=False, mapped=False, spread=()),
     Row(
+        "pallas_gpu",
+        "gpu_kernels",
+        ("float32", "bfloat16"),
+        spread=("shard_map",),
+    ),
+    Row(
         "pallas_tpu",
         "interpreted",
         ("float32", "bfloat16"),

@@ -15,7 +15,8 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
-from lstm_jax.engines.dispatch import as_if_on, explain_engine
+from lstm_jax.engines.devices import as_if_on
+from lstm_jax.engines.dispatch import explain_engine
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu
 from lstm_jax.engines.pallas_tpu.layout import capacity, layout
 from lstm_jax.engines.scan import run_scan

@@ -449,7 +449,7 @@ def test_the_summary_has_the_results(trained: tuple[RunDirectory, Trained]) -> N
     assert summary["engine"]["name"] == "fused" and "cpu" in summary["device"]
     assert "on CPU" in summary["engine"]["reason"]
     assert summary["engine"]["others"].keys() == {
-        *("scan", "native", "cudnn", "pallas_tpu")
+        *("scan", "native", "cudnn", "pallas_gpu", "pallas_tpu")
     }
     assert summary["versions"].keys() >= {"python", "lstm_jax", "jax", "flax", "optax"}
 

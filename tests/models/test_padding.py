@@ -218,6 +218,7 @@ ROWS = (
     Row("native"),
     Row("native", rounded=True),
     Row("cudnn", "cudnn", resets=False),
+    Row("pallas_gpu", "gpu_kernels"),
     Row("pallas_tpu", "interpreted"),
 )
 

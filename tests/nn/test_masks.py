@@ -113,7 +113,8 @@ def test_a_row_is_its_real_steps(reverse: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "stand_in"), [("native", None), ("pallas_tpu", "interpreted")]
+    ("engine", "stand_in"),
+    [("native", None), ("pallas_gpu", "gpu_kernels"), ("pallas_tpu", "interpreted")],
 )
 @each_way
 def test_so_it_is_by_the_other_engines(

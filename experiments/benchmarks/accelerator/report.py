@@ -1,5 +1,6 @@
 """What a run has found, as tables in Markdown and as a picture."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,15 +8,31 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from experiments.benchmarks.speed.shapes import Shape
 from lstm_jax.report import save_figure
 
 Row = dict[str, Any]
+_PER_STEP = "µs per time step (share of products); bold: taken by `auto`"
 
 
 def read(path: Path) -> list[Row]:
     """The results so far, a line each."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def latest(rows: Iterable[Row]) -> list[Row]:
+    """Of what was measured several times the last; a failure counts for less."""
+    found: dict[object, Row] = {}
+    for row in rows:
+        shape = row.get("shape", {}).get("name")
+        kind = [row["stage"], row["library"], shape, row.get("job")]
+        key = json.dumps([*kind, row.get("gradient")])
+        if shape is None:
+            key = json.dumps(row)
+        if "error" not in row or "error" in found.get(key, row):
+            found[key] = row
+    return list(found.values())
 
 
 def tables(rows: list[Row]) -> str:
@@ -25,33 +42,23 @@ def tables(rows: list[Row]) -> str:
     ceilings = [row for row in found if row["stage"] == "ceilings"]
     if ceilings:
         parts += ["## Ceilings", "\n".join(map(_ceiling, ceilings))]
-    checks = [row for row in found if row["stage"] == "check"]
-    if checks:
-        parts += ["## Largest relative error of a layer against float64"]
-        parts += [_table(checks, lambda row: f"{row['relative_error']:.1e}")]
-    for direction, title in (
-        (False, "Layer, forward: µs per time step"),
-        (True, "Layer, forward and backward: µs per time step"),
+    share = Share.of(ceilings)
+    for stage, gradient, title, cell in (
+        ("check", True, "Largest relative error of a layer, float64", _error),
+        ("layer", True, f"Layer, forward and backward: {_PER_STEP}", share.of_layer),
+        ("layer", False, f"Layer, forward: {_PER_STEP}", share.of_layer),
+        ("train", None, "A training step, ms (share of products)", share.of_train),
+        ("generate", None, "Generation: characters per second", _characters),
+        ("memory", None, "Peak memory of the device, training, MB", _peak),
     ):
-        layers = [
+        some = [
             row
             for row in found
-            if row["stage"] == "layer" and row["gradient"] is direction
+            if row["stage"] == stage and row["gradient"] is gradient
         ]
-        if layers:
-            parts += [f"## {title}", _table(layers, _per_step)]
-    for stage, title in (
-        ("train", "A training step, ms (share of the product rate)"),
-        ("generate", "Generation: characters per second"),
-    ):
-        some = [row for row in found if row["stage"] == stage]
         if some:
-            parts += [f"## {title}", _table(some, _of_stage(stage, ceilings))]
+            parts += [f"## {title}", _table(some, cell)]
     parts += [_text(row) for row in rows if row["stage"] == "text"]
-    peaks = [row for row in rows if row.get("peak_mb")]
-    if peaks:
-        lines = (f"* {r['stage']}, {r['library']}: {r['peak_mb']} MB" for r in peaks)
-        parts += ["## Peak memory of the device", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -88,11 +95,14 @@ def _is_swept(shape: Row) -> bool:
 
 
 def _about(rows: list[Row]) -> Iterable[str]:
-    seen = {row["library"]: row["about"] for row in rows if "about" in row}
-    for library, about in seen.items():
-        yield f"* {library}: " + ", ".join(f"{k} {v}" for k, v in about.items())
+    said = [
+        f"* {row['library']}: " + ", ".join(f"{k} {v}" for k, v in row["about"].items())
+        for row in rows
+        if "about" in row
+    ]
+    yield from dict.fromkeys(said)
     for row in rows:
-        if "shape" not in row and "error" in row:
+        if "shape" not in row and "error" in row and row["stage"] != "text":
             yield f"* {row['stage']}, {row['library']}: not measured: {row['error']}"
 
 
@@ -104,59 +114,93 @@ def _table(rows: list[Row], cell: Callable[[Row], str]) -> str:
     """A row for each way, a column for each shape; below it why cells are missing."""
     names = list(dict.fromkeys(row["shape"]["name"] for row in rows))
     cells: dict[str, dict[str, str]] = {}
-    reasons: dict[str, str] = {}
+    reasons: dict[str, list[str]] = {}
     for row in rows:
         who = _who(row)
         if "error" in row:
-            reasons[who] = row["error"]
+            reasons.setdefault(row["error"], []).append(who)
         text = "no" if "error" in row else cell(row)
         cells.setdefault(who, {})[row["shape"]["name"]] = text
     lines = ["| |" + "|".join(f" {name} " for name in names) + "|"]
     lines += ["|---|" + "---|" * len(names)]
     for who, found in cells.items():
+        if set(found.values()) == {"no"}:  # below it says why
+            continue
         lines += [f"| {who} | " + " | ".join(found.get(n, "") for n in names) + " |"]
-    lines += ["", *(f"* {who}: {reason}" for who, reason in reasons.items())]
+    named = {reason: dict.fromkeys(whose) for reason, whose in reasons.items()}
+    lines += ["", *(f"* {', '.join(who)}: {why}" for why, who in named.items())]
     return "\n".join(lines).strip()
 
 
-def _per_step(row: Row) -> str:
-    return f"{1e6 * row['seconds'] / row['shape']['steps']:.2f}"
+def _error(row: Row) -> str:
+    return f"{row['relative_error']:.1e}"
 
 
-def _of_stage(stage: str, ceilings: list[Row]) -> Callable[[Row], str]:
-    """How a cell of a table is written."""
-    rates = {
-        row["job"]: row["units"] / row["seconds"]
-        for row in ceilings
-        if "seconds" in row
-    }
+def _characters(row: Row) -> str:
+    return f"{row['shape']['batch'] / row['seconds']:,.0f}"
 
-    def rate(row: Row) -> str:
-        return f"{row['shape']['batch'] / row['seconds']:,.0f}"
 
-    def step(row: Row) -> str:
-        shape = row["shape"]
-        per_symbol = 8 * shape["layers"] * shape["hidden"] ** 2
-        per_symbol += shape["hidden"] * shape["vocab"]
-        gflop = 6e-9 * shape["steps"] * shape["batch"] * per_symbol
-        half = "mixed" in row["job"] or "autocast" in row["job"]
-        ceiling = rates.get("bfloat16" if half else "float32")
-        share = f" ({gflop / row['seconds'] / ceiling:.0%})" if ceiling else ""
-        return f"{1e3 * row['seconds']:.3g}{share}"
+def _peak(row: Row) -> str:
+    return f"{row['peak_mb']:,.0f}"
 
-    return rate if stage == "generate" else step
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """How much of what the device multiplies at best a program multiplies.
+
+    Attributes:
+        rates: GFLOP/s of a large square product, by its type and precision.
+    """
+
+    rates: dict[str, float]
+
+    @classmethod
+    def of(cls, ceilings: list[Row]) -> "Share":
+        """Those that were measured."""
+        rates: dict[str, float] = {}
+        for row in ceilings:
+            if "seconds" in row and row["shape"]["name"] == "product":
+                kind = _product_of(row)
+                rates[kind] = max(rates.get(kind, 0), row["units"] / row["seconds"])
+        return cls(rates)
+
+    def of_layer(self, row: Row) -> str:
+        """Microseconds per time step; bold if `auto` takes this engine."""
+        shape = Shape(**row["shape"])
+        flops = shape.layer_flops / (1 if row["gradient"] else 3)
+        micro = f"{1e6 * row['seconds'] / shape.steps:.2f}"
+        bold = f"**{micro}**" if row.get("auto") else micro
+        return bold + self._words(row, flops)
+
+    def of_train(self, row: Row) -> str:
+        """Milliseconds of a training step."""
+        flops = Shape(**row["shape"]).train_flops
+        return f"{1e3 * row['seconds']:.3g}" + self._words(row, flops)
+
+    def _words(self, row: Row, flops: float) -> str:
+        rate = self.rates.get(_product_of(row))
+        return f" ({1e-9 * flops / row['seconds'] / rate:.1%})" if rate else ""
+
+
+def _product_of(row: Row) -> str:
+    """The product that a program's are to be compared with: see `jobs`."""
+    words = row["job"].split()
+    if {"bfloat16", "mixed", "autocast"} & set(words):
+        return "bfloat16"
+    if "float16" in words:
+        return "float16"
+    whole = "highest" in words or "cudnn" in words
+    whole |= row["library"] == "torch" and "tf32" not in words
+    return "float32 highest" if whole else "float32"
 
 
 def _ceiling(row: Row) -> str:
     if "error" in row:
-        return f"* {row['job']}: {row['error']}"
+        return f"* {_who(row)}: {row['error']}"
     rate = row["units"] / row["seconds"]
-    copies = row["shape"]["name"] == "copy"
-    return (
-        f"* copy: {rate:,.3g} GB/s"
-        if copies
-        else f"* product, {row['job']}: {rate:,.3g} GFLOP/s"
-    )
+    name = row["shape"]["name"]
+    unit = "GB/s" if name == "copy" else "GFLOP/s"
+    return f"* {name}, {_who(row)}: {rate:,.3g} {unit}"
 
 
 def _text(row: Row) -> str:

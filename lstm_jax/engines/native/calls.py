@@ -17,6 +17,7 @@ from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lstm_jax.engines import fused
+from lstm_jax.engines.opaque import varying_as
 
 Arrays = tuple[Array, ...]
 # The axes of each operand and result: b is that of the rows.
@@ -112,18 +113,7 @@ def _call(
         rounded=options.rounded,
         threads=np.int64(options.threads),
     )
-    # Under shard_map they vary over the devices over which the operands do; JAX can't
-    # know that of a custom call.
-    axes = frozenset[str]().union(*map(_varying, operands))
-    return tuple(
-        jax.lax.pcast(each, tuple(axes - _varying(each)), to="varying")
-        for each in results
-    )
-
-
-def _varying(array: Array) -> frozenset[str]:
-    """The axes of a mesh over which an array differs, inside shard_map."""
-    return frozenset(jax.typeof(array).manual_axis_type.varying)
+    return varying_as(operands, tuple(results))
 
 
 def _dividing(

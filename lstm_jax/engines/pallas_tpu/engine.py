@@ -16,11 +16,11 @@ it is checked in Pallas's interpreter and compiled ahead of time for a v5e.
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
-from lstm_jax.cells.lstm import GATES, LSTMState
+from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.engines.opaque import fill, on_the_same_axes
 from lstm_jax.engines.pallas_tpu.layout import capacity, layout
-from lstm_jax.engines.spec import RecurrenceSpec
+from lstm_jax.engines.spec import RecurrenceSpec, matmul_precision
 from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
 _DTYPES = ("float32", "bfloat16")
@@ -66,14 +66,6 @@ def run_pallas_tpu(
     sizes = layout(rows, units, w_h.dtype.name)
     more_rows, more_units = (0, sizes.rows - rows), (0, sizes.units - units)
 
-    def fill(a: Array, *more: tuple[int, int]) -> Array:
-        """Zeros at the ends of the axes; with an axis of gates more, in every gate."""
-        if len(more) == a.ndim:
-            return jnp.pad(a, more)
-        by_gate = a.reshape(*a.shape[:-1], len(GATES), -1)
-        filled = jnp.pad(by_gate, more)
-        return filled.reshape(*filled.shape[:-2], -1)
-
     operands = (
         fill(z, (0, 0), more_rows, (0, 0), more_units),
         fill(w_h, more_units, (0, 0), more_units),
@@ -85,36 +77,13 @@ def run_pallas_tpu(
         ),
     )
     args = KernelArgs(sizes, steps, reverse, _precision(w_h), _INTERPRET)
-    hs, h, c = recur(args, *_on_the_same_axes(operands))
+    hs, h, c = recur(args, *on_the_same_axes("pallas_tpu", operands))
     after = LSTMState(h=h[:rows, :units], c=c[:rows, :units])
     return hs[:, :rows, :units], after
 
 
 def _precision(w_h: RecurrentWeights) -> jax.lax.Precision:
     """Of the products; a product of bfloat16 numbers is exact anyway."""
-    asked = jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
-    if w_h.dtype == jnp.bfloat16 or asked in _ROUNDED:
+    if w_h.dtype == jnp.bfloat16 or matmul_precision() in _ROUNDED:
         return jax.lax.Precision.DEFAULT
     return jax.lax.Precision.HIGHEST
-
-
-def _on_the_same_axes(operands: tuple) -> tuple:
-    """In `shard_map`, all operands as different on each device as any of them is.
-
-    JAX then adds up the gradients of those that were the same. Under a mesh of explicit
-    axes, arrays that are spread are refused: XLA can't divide a kernel.
-    """
-    leaves = [jax.typeof(a) for a in jax.tree.leaves(operands)]
-    for leaf in leaves:
-        if any(axes is not None for axes in leaf.sharding.spec):
-            raise ValueError(
-                "engine 'pallas_tpu': expected arrays on one device, or shard_map; "
-                "found some spread over devices; engines that can: fused, scan"
-            )
-    axes = frozenset().union(*(leaf.manual_axis_type.varying for leaf in leaves))
-
-    def alike(a: Array) -> Array:
-        lacking = axes - jax.typeof(a).manual_axis_type.varying
-        return jax.lax.pcast(a, tuple(lacking), to="varying") if lacking else a
-
-    return jax.tree.map(alike, operands)

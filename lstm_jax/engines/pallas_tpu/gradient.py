@@ -6,6 +6,7 @@ import jax
 from jax import Array
 
 from lstm_jax.engines.fused import state_before
+from lstm_jax.engines.opaque import differentiable_once
 from lstm_jax.engines.pallas_tpu.blocks import KernelArgs
 from lstm_jax.engines.pallas_tpu.kernels import Flagged, backward_kernel, forward_kernel
 
@@ -31,14 +32,14 @@ def recur(
 def _forward(
     args: KernelArgs, z: Array, w_h: Array, h: Array, c: Array, flags: Flagged
 ) -> tuple[tuple[Array, Array, Array], tuple]:
-    z, w_h, h, c = _differentiable_once((z, w_h, h, c))
+    z, w_h, h, c = differentiable_once("pallas_tpu", (z, w_h, h, c))
     hs, h_last, c_last, kept = forward_kernel(args, z, w_h, h, c, flags, keep=True)
     return (hs, h_last, c_last), (w_h, h, flags, hs, kept)
 
 
 def _backward(args: KernelArgs, residuals: tuple, cotangents: tuple) -> tuple:
     w_h, h, flags, hs, kept = residuals
-    w_h, kept, cotangents = _differentiable_once((w_h, kept, cotangents))
+    w_h, kept, cotangents = differentiable_once("pallas_tpu", (w_h, kept, cotangents))
     dz, dh, dc = backward_kernel(args, w_h, *kept, flags, cotangents)
     h_before = state_before(h, hs, flags.resets, args.reverse)
     _, transposed = jax.vjp(lambda w_h: h_before @ w_h, w_h)
@@ -47,17 +48,3 @@ def _backward(args: KernelArgs, residuals: tuple, cotangents: tuple) -> tuple:
 
 
 recur.defvjp(_forward, _backward)
-
-
-@jax.custom_jvp
-def _differentiable_once(operands: tuple) -> tuple:
-    """Nothing, except that a derivative of a derivative fails here, with a reason."""
-    return operands
-
-
-@_differentiable_once.defjvp
-def _refuse(primals: tuple, tangents: tuple) -> tuple:
-    raise ValueError(
-        "engine 'pallas_tpu': expected no derivative of a derivative, found one; "
-        "an engine that can: scan"
-    )

@@ -1,6 +1,7 @@
 """The accelerator's benchmark: its reference, its tables, its flow on a CPU."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,76 @@ def test_the_reference_is_the_layer() -> None:
     assert disagreement(wrong, found) > 0.1
 
 
+ENGINES = ("fused", "scan", "cudnn", "pallas_tpu")
+
+
 def test_jobs_have_different_names() -> None:
-    for stage in ("ceilings", "layer", "train", "generate"):
-        todo = jobs(stage, "lstm_jax", dry=False)
+    for stage in ("ceilings", "check", "layer", "train", "generate", "memory"):
+        groups = jobs(stage, "lstm_jax", False, ENGINES)
+        todo = [job for group in groups for job in group]
         names = {
             (str(j), j.case, j.shape.name, j.options.get("gradient")) for j in todo
         }
         assert len(names) == len(todo)
+
+
+def test_the_units_are_measured_before_other_shapes() -> None:
+    first, *_, last = jobs("layer", "lstm_jax", False, ENGINES)
+    assert {job.shape.hidden for job in first} == {128, 256, 512, 1024}
+    assert {job.options["engine"] for job in first} == {"fused", "cudnn", "pallas_tpu"}
+    assert {(job.shape.batch, job.shape.steps) for job in first} == {(64, 256)}
+    assert not any((j.shape.batch, j.shape.steps) == (64, 256) for j in last)
+
+
+def test_files_of_results_are_joined(tmp_path: Path) -> None:
+    shape = dataclasses.asdict(SHAPE)
+    about = {"stage": "train", "library": "torch", "shape": shape, "gradient": None}
+    files = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    for file, rows in zip(
+        files,
+        (
+            [
+                about | {"job": "tf32", "seconds": 1.0},
+                about | {"job": "", "error": "e"},
+            ],
+            [
+                about | {"job": "tf32", "seconds": 2.0},
+                about | {"job": "", "seconds": 3},
+            ],
+        ),
+        strict=True,
+    ):
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out"
+    assert main(["--join", *map(str, files), "--out", str(out)]) == 0
+    text = (out / "results.md").read_text()
+    assert "| torch tf32 | 2e+03 |" in text and "| torch | 3e+03 |" in text
+    assert main(["--join", *map(str, files[::-1]), "--out", str(out)]) == 0
+    text = (out / "results.md").read_text()
+    assert "| torch tf32 | 1e+03 |" in text and "| torch | 3e+03 |" in text
+
+
+def test_a_stage_that_dies_is_a_line_of_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "experiments.benchmarks.accelerator.__main__"
+    for program, limit, *expected in (
+        ("import sys; sys.stdin.readline(); sys.exit(1)", 60.0, "ended with code 1;"),
+        (
+            "import time; time.sleep(60)",
+            0.5,
+            "stopped after 0 s",
+            "no time was left, or",
+        ),
+    ):
+        stages = [(name, "lstm_jax", "a", limit) for name in ("check", "layer")]
+        monkeypatch.setattr(f"{module}._STAGES", stages[: len(expected)])
+        monkeypatch.setattr(f"{module}._PROCESS", ("-c", program))
+        monkeypatch.setattr(f"{module}._LEAST", 0.1)
+        assert main(["--out", str(tmp_path)]) == 0
+        rows = report.read(tmp_path / "results.jsonl")
+        for row, words in zip(rows, expected, strict=True):
+            assert row["error"].startswith(words)
 
 
 def test_tables_and_picture(tmp_path: Path) -> None:
@@ -52,6 +116,7 @@ def test_tables_and_picture(tmp_path: Path) -> None:
             "seconds": 0.01,
         },
         layer | {"job": "bfloat16", "seconds": 256 * 40e-6},
+        layer | {"job": "float32 tf32", "seconds": 256 * 50e-6, "auto": True},
         layer | {"job": "float16", "error": "RuntimeError: no such type"},
         {
             "stage": "train",
@@ -65,19 +130,26 @@ def test_tables_and_picture(tmp_path: Path) -> None:
     ]
     text = report.tables(rows)
     assert "* torch: torch 2.11" in text
-    assert "* product, float32: 1e+05 GFLOP/s" in text
+    assert "* product, lstm_jax float32: 1e+05 GFLOP/s" in text
     assert "| torch bfloat16 | 40.00 |" in text
+    share = 6 * 64 * 8 * 512**2 / 50e-6 / 1e14  # of a ceiling that is the type's own
+    assert f"| torch float32 tf32 | **50.00** ({share:.1%}) |" in text
+    assert "| torch float16 |" not in text
     assert "* torch float16: RuntimeError: no such type" in text
     assert "* generate, flax: not measured: stopped after 40 s" in text
     products = 6e-9 * 64 * 64 * (8 * 2 * 512**2 + 512 * 65)
-    assert f"| torch tf32 | 2e+03 ({products / 2.0 / 1e5:.0%}) |" in text
+    assert f"| torch tf32 | 2e+03 ({products / 2.0 / 1e5:.1%}) |" in text
     report.draw(rows, tmp_path / "results.png")
     assert (tmp_path / "results.png").stat().st_size > 5000
 
 
 def test_a_text_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--data: expected a text file, found "):
+    with pytest.raises(InputError, match="--data: expected a file, found "):
         main(["--data", str(tmp_path / "no.txt"), "--out", str(tmp_path)])
+    with pytest.raises(InputError, match="--only: expected one of ceilings, "):
+        main(["--only", "nothing", "--out", str(tmp_path)])
+    with pytest.raises(InputError, match="--only text: expected --data, found none"):
+        main(["--only", "text", "--out", str(tmp_path)])
 
 
 @pytest.mark.slow

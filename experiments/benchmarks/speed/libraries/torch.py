@@ -1,6 +1,7 @@
 """PyTorch: `nn.Embedding`, `nn.LSTM`, `nn.Linear`, fused Adam, `inference_mode`."""
 
 import os
+from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
@@ -24,6 +25,8 @@ from lstm_jax.interop import TORCH, Direction, Style
 
 States = tuple[Tensor, Tensor]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+# Between two looks at the clock: nobody waits for each step of a GPU.
+STEPS = 8 if DEVICE.type == "cuda" else 1
 torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
@@ -81,11 +84,15 @@ def allow_tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
-def train(shape: Shape, tf32: bool = False, autocast: bool = False) -> Program:
-    """One Adam step per call; `autocast` multiplies in bfloat16."""
+def train(
+    shape: Shape, tf32: bool = False, autocast: bool = False, graph: bool = False
+) -> Program:
+    """Adam steps; `autocast` multiplies in bfloat16, `graph` replays a CUDA graph."""
     allow_tf32(tf32)
     network = Network(shape)
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=LEARNING_RATE, fused=True, capturable=graph
+    )
     inputs, targets = (
         torch.from_numpy(ids.astype(np.int64)).to(DEVICE) for ids in draw_ids(shape)
     )
@@ -97,11 +104,17 @@ def train(shape: Shape, tf32: bool = False, autocast: bool = False) -> Program:
         logits = logits.float().flatten(0, 1)
         return nn.functional.cross_entropy(logits, targets.flatten())
 
+    def step(inputs: Tensor, targets: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss(network, inputs, targets).backward()
+        optimizer.step()
+
+    taken = captured(step, *next(batches)) if graph else step
+
     def run() -> None:
         allow_tf32(tf32)
-        optimizer.zero_grad(set_to_none=True)
-        loss(network, *next(batches)).backward()
-        optimizer.step()
+        for _ in range(STEPS):
+            taken(*next(batches))
         wait()
 
     def proof() -> dict[str, Array]:
@@ -113,7 +126,30 @@ def train(shape: Shape, tf32: bool = False, autocast: bool = False) -> Program:
             found[f"w_h{depth}"] = getattr(fresh.lstm, f"weight_hh_l{depth}").grad.T
         return {name: to_numpy(tensor) for name, tensor in found.items()}
 
-    return Program(run, 1, proof)
+    return Program(run, STEPS, proof)
+
+
+def captured(
+    step: Callable[[Tensor, Tensor], None], inputs: Tensor, targets: Tensor
+) -> Callable[[Tensor, Tensor], None]:
+    """A step as one CUDA graph, the way PyTorch's notes on CUDA graphs capture one."""
+    inputs, targets = inputs.clone(), targets.clone()
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        for _ in range(3):
+            step(inputs, targets)
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step(inputs, targets)
+
+    def replay(new_inputs: Tensor, new_targets: Tensor) -> None:
+        inputs.copy_(new_inputs)
+        targets.copy_(new_targets)
+        graph.replay()
+
+    return replay
 
 
 def evaluate(shape: Shape) -> Program:
@@ -170,6 +206,40 @@ def layer(
         return {name: to_numpy(tensor) for name, tensor in found.items()}
 
     return Program(both if gradient else forward, 1, proof)
+
+
+def copy(shape: Shape) -> Program:
+    """A ceiling: an array read and written once. A unit is 1e9 bytes."""
+    array = square(shape, torch.float32)
+    out = torch.empty_like(array)
+    return repeated(lambda: torch.add(array, 1, out=out), 2 * array.nbytes / 1e9)
+
+
+def product(shape: Shape, dtype: str = "float32", tf32: bool = False) -> Program:
+    """A ceiling: a square product. A unit is 1e9 operations."""
+    array = square(shape, getattr(torch, dtype))
+
+    def call() -> None:
+        allow_tf32(tf32)
+        torch.mm(array, array)
+
+    return repeated(call, 2 * shape.hidden**3 / 1e9)
+
+
+def square(shape: Shape, dtype: torch.dtype) -> Tensor:
+    """Random numbers: zeros are multiplied faster."""
+    return torch.randn(shape.hidden, shape.hidden, device=DEVICE).to(dtype)
+
+
+def repeated(call: Callable[[], object], units: float) -> Program:
+    """Calls at a stretch: starting one is no part of it."""
+
+    def run() -> None:
+        for _ in range(STEPS):
+            call()
+        wait()
+
+    return Program(run, STEPS * units, dict)
 
 
 def generate(shape: Shape) -> Program:

@@ -1,0 +1,381 @@
+"""Two kernels for a Hopper GPU, written in Pallas: all steps forward, and all back.
+
+`layout.py` has the picture and the equations. The arithmetic is that of `fused.py`; the
+forward kernel keeps the opened gates and the c that each step began with. A step is a
+chain of waits, so what no other block waits for is done while this one waits: bringing
+the inputs of the next step, and taking away what is kept.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+
+from lstm_jax.cells.lstm import GATES
+from lstm_jax.engines.pallas_gpu.blocks import (
+    Barrier,
+    Ref,
+    arrive,
+    call,
+    columns_of_blocks,
+    load,
+    load_units,
+    multiply,
+    over_units,
+    place,
+    rows_of_blocks,
+    store_gates,
+    turn_back,
+    wait,
+    write,
+)
+from lstm_jax.engines.pallas_gpu.layout import (
+    TILE,
+    KernelArgs,
+    backward_memory,
+    copies,
+    forward_memory,
+    sums_dtype,
+)
+
+Kept = tuple[Array, Array]
+_PAUSES, _STARTS = 0.0, 2.0  # flags of a step: the state stays; it starts from zero
+
+
+@functools.partial(jax.jit, static_argnames=("args", "keep"))
+def forward_kernel(
+    args: KernelArgs,
+    z: Array,
+    w_h: Array,
+    h: Array,
+    c: Array,
+    flags: Array | None,
+    keep: bool,
+) -> tuple[Array, Array, Array, Kept | None]:
+    """All h, the last h and c; if `keep`, the gates and the c each step began with.
+
+    Args:
+        args: what is known while it is traced.
+        z: the inputs' share of the gates [T, B, 4H].
+        w_h: recurrent weights [H, 4H], in the type of the factors.
+        h: the first state [B, H], in that type.
+        c: and its cells [B, H], float32.
+        flags: [T, B] or None: 0 where a step leaves the state alone, 1 where it goes
+            on from it, 2 where it starts from zero.
+        keep: whether there will be a gradient.
+    """
+    sizes, steps, gates = args.layout, args.steps, len(GATES)
+    chunks = sizes.chunks(w_h.dtype)
+
+    def kernel(
+        z: Ref,
+        w: Ref,
+        h_first: Ref,
+        c_first: Ref,
+        flags: Ref | None,
+        hs: Ref,
+        c_last: Ref,
+        kept: tuple[Ref, Ref] | None,
+        /,
+        *,
+        meet: Barrier | None = None,
+        **m: Ref,
+    ) -> None:
+        at = place(sizes)
+
+        def time(n: Array | int) -> Array | int:
+            return steps - 1 - n if args.reverse else n
+
+        def bring(n: Array | int) -> None:
+            """What step n reads besides h."""
+            t = time(n)
+            plgpu.copy_gmem_to_smem(z.at[t, at.rows, :, at.units], m["z"], m["z_there"])
+            if flags is not None:
+                plgpu.copy_gmem_to_smem(flags.at[t, at.rows], m["flags"], m["z_there"])
+
+        def begin() -> tuple[Array, Array]:
+            for n in range(chunks):
+                plgpu.copy_gmem_to_smem(w.at[at.block, n], m["w"].at[n], m["begun"])
+            mine = at.rows, at.units
+            plgpu.copy_gmem_to_smem(c_first.at[mine], m["own_c"], m["begun"])
+            plgpu.copy_gmem_to_smem(h_first.at[mine], m["own_h"], m["begun"])
+            plgpu.copy_gmem_to_smem(h_first.at[at.rows], m["h"], m["h_there"])
+            bring(0)
+            plgpu.barrier_wait(m["begun"])
+            return load(sizes, m["own_h"]), load(sizes, m["own_c"])
+
+        def step(n: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+            h, c = state
+            t = time(n)
+            plgpu.barrier_wait(m["h_there"])
+            multiply(
+                sizes,
+                m["w"],
+                m["h"],
+                gates * sizes.own,
+                lambda _, sums: turn_back(m["sums"], sums),
+            )
+            plgpu.commit_smem()
+            sums = [load_units(sizes, m["sums"], q * sizes.own) for q in range(gates)]
+            plgpu.barrier_wait(m["z_there"])
+            c_before = c
+            flag = None
+            if flags is not None:
+                flag = load(sizes, m["flags"])
+                goes_on = jnp.where(flag == _STARTS, 0.0, 1.0)
+                c_before = c * goes_on
+                sums = [each * goes_on for each in sums]
+            z_t = [
+                each + load(sizes, m["z"].at[:, q, :]) for q, each in enumerate(sums)
+            ]
+            i, f, o = (_sigmoid(z_t[q]) for q in (0, 1, 3))
+            g = jnp.tanh(z_t[2])
+            c_t = f * c_before + i * g
+            h_t = o * jnp.tanh(c_t)
+            if flag is not None:
+                c_t = jnp.where(flag == _PAUSES, c, c_t)
+                h_t = jnp.where(flag == _PAUSES, h, h_t)
+            m["own_h"][...] = h_t.astype(m["own_h"].dtype)
+            write(m["own_h"], hs.at[t, at.rows, at.units])
+            arrive(meet)
+
+            @pl.when(n + 1 < steps)
+            def meanwhile() -> None:
+                bring(n + 1)
+
+            if kept is not None:
+                store_gates(m["gates"], (i, f, g, o))
+                m["own_c"][...] = c_before
+                plgpu.commit_smem()
+                plgpu.copy_smem_to_gmem(m["gates"], kept[0].at[t, at.rows, :, at.units])
+                plgpu.copy_smem_to_gmem(m["own_c"], kept[1].at[t, at.rows, at.units])
+            wait(meet)
+
+            @pl.when(n + 1 < steps)
+            def gather() -> None:
+                plgpu.copy_gmem_to_smem(hs.at[t, at.rows], m["h"], m["h_there"])
+
+            return h_t, c_t
+
+        _, c = jax.lax.fori_loop(0, steps, step, begin())
+        plgpu.wait_smem_to_gmem(0)
+        m["own_c"][...] = c
+        write(m["own_c"], c_last.at[at.rows, at.units])
+
+    by_gate = z.reshape(*z.shape[:2], gates, sizes.units)
+    hs = jax.ShapeDtypeStruct((steps, *h.shape), h.dtype)
+    cs = jax.ShapeDtypeStruct((steps, *c.shape), c.dtype)
+    kept = jax.ShapeDtypeStruct(by_gate.shape, z.dtype), cs
+    hs, c_last, kept = call(
+        args,
+        kernel,
+        (
+            by_gate,
+            columns_of_blocks(sizes, w_h, chunks),
+            h,
+            c,
+            over_units(sizes, flags, z.dtype),
+        ),
+        (hs, jax.ShapeDtypeStruct(c.shape, c.dtype), kept if keep else None),
+        forward_memory(sizes, w_h.dtype, z.dtype, keep, flags is not None),
+        exact=w_h.dtype == jnp.float32,
+    )
+    if keep:
+        kept = kept[0].reshape(z.shape), kept[1]
+    return hs, hs[0 if args.reverse else -1], c_last, kept
+
+
+@functools.partial(jax.jit, static_argnames="args")
+def backward_kernel(
+    args: KernelArgs,
+    w_h: Array,
+    gates: Array,
+    c_before: Array,
+    flags: Array | None,
+    cotangents: tuple[Array, Array, Array],
+) -> tuple[Array, Array, Array]:
+    """The gradients of all z and of the first h and c, given those of the results.
+
+    Args:
+        args: what is known while it is traced.
+        w_h: recurrent weights [H, 4H], in the type of the factors.
+        gates: opened [T, B, 4H].
+        c_before: the c that each step began with [T, B, H], float32.
+        flags: [T, B] or None.
+        cotangents: those of all h [T, B, H], in the type of the factors, and of the
+            last h and c [B, H], float32.
+
+    Returns:
+        dz [T, B, 4H] in the type of the factors, dh and dc [B, H] in float32.
+    """
+    sizes, steps = args.layout, args.steps
+    exchanged = sums_dtype(sizes, w_h.dtype)
+    tiles = sizes.units // TILE
+
+    def kernel(
+        w: Ref,
+        gates: Ref,
+        c_before: Ref,
+        flags: Ref | None,
+        cotangents: tuple[Ref, Ref, Ref],
+        dz: Ref,
+        dh_first: Ref,
+        dc_first: Ref,
+        told: Ref,
+        /,
+        *,
+        meet: Barrier | None = None,
+        **m: Ref,
+    ) -> None:
+        at = place(sizes)
+        dhs, dh_last, dc_last = cotangents
+
+        def time(n: Array | int) -> Array | int:
+            return n if args.reverse else steps - 1 - n
+
+        def bring(n: Array | int) -> None:
+            """What step n reads besides the others' sums."""
+            t = time(n)
+            mine = t, at.rows, at.units
+            here = m["all_there"]
+            plgpu.copy_gmem_to_smem(gates.at[t, at.rows, :, at.units], m["gates"], here)
+            plgpu.copy_gmem_to_smem(c_before.at[mine], m["c"], here)
+            plgpu.copy_gmem_to_smem(dhs.at[mine], m["dh"], here)
+            if flags is not None:
+                plgpu.copy_gmem_to_smem(flags.at[t, at.rows], m["flags"], here)
+
+        def first(source: Ref) -> Array:
+            plgpu.copy_gmem_to_smem(
+                source.at[at.rows, at.units], m["c"], m["state_there"]
+            )
+            plgpu.barrier_wait(m["state_there"])
+            value = load(sizes, m["c"])
+            plgpu.commit_smem()
+            return value
+
+        def begin() -> tuple[Array, Array]:
+            plgpu.copy_gmem_to_smem(w.at[at.block, 0], m["w"].at[0], m["begun"])
+            state = first(dh_last), first(dc_last)
+            bring(0)
+            plgpu.barrier_wait(m["begun"])
+            return state
+
+        def step(n: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+            dh, dc_after = state
+            t = time(n)
+            plgpu.barrier_wait(m["all_there"])
+            i, f, g, o = (load(sizes, m["gates"].at[:, q, :]) for q in range(4))
+            c = load(sizes, m["c"])
+            dh = dh + load(sizes, m["dh"])
+            tanh_c = jnp.tanh(f * c + i * g)
+            dc = dc_after + dh * o * (1.0 - tanh_c * tanh_c)
+            dz_t = [
+                dc * g * i * (1.0 - i),
+                dc * c * f * (1.0 - f),
+                dc * i * (1.0 - g * g),
+                dh * tanh_c * o * (1.0 - o),
+            ]
+            dc = dc * f
+            flag, goes_on = None, 1.0
+            if flags is not None:
+                flag = load(sizes, m["flags"])
+                goes_on = jnp.where(flag == _STARTS, 0.0, 1.0)
+                real = jnp.where(flag == _PAUSES, 0.0, 1.0)
+                dz_t = [part * real for part in dz_t]
+                dc = jnp.where(flag == _PAUSES, dc_after, dc * goes_on)
+            dz_t = [part.astype(w_h.dtype) for part in dz_t]
+            m["dz"][...] = jnp.concatenate(dz_t, axis=1)
+            plgpu.commit_smem()
+            # Where this cluster's sums of this step are: those of the last step may
+            # still be read.
+            here = (jax.lax.rem(n, 2) * sizes.clusters + at.cluster) * tiles
+
+            def tell(first: int, sums: Array) -> None:
+                """Send sums of H, while the next ones are made."""
+                piece = first // sizes.piece
+                slot = m["sums"].at[piece % 2]
+                if meet is not None:
+                    plgpu.wait_smem_to_gmem(min(piece, 1), wait_read_only=True)
+                turn_back(slot, sums)
+                plgpu.commit_smem()
+                if meet is not None:
+                    tile = pl.ds(here + first // TILE, sizes.piece // TILE)
+                    rows = pl.ds(at.block * sizes.group, sizes.group)
+                    plgpu.copy_smem_to_gmem(slot, told.at[tile, rows])
+
+            multiply(sizes, m["w"], m["dz"], sizes.piece, tell)
+            plgpu.wait_smem_to_gmem(0, wait_read_only=meet is None)
+            arrive(meet)
+            store_gates(m["own_dz"], dz_t)
+            plgpu.commit_smem()
+            plgpu.copy_smem_to_gmem(m["own_dz"], dz.at[t, at.rows, :, at.units])
+
+            @pl.when(n + 1 < steps)
+            def meanwhile() -> None:
+                bring(n + 1)
+
+            wait(meet)
+            if meet is None:
+                dh_before = load_units(sizes, m["sums"].at[0], 0)
+            else:
+                dh_before = added_up(here)
+            if flag is not None:
+                dh_before = jnp.where(flag == _PAUSES, dh, dh_before * goes_on)
+            return dh_before, dc
+
+        def added_up(here: Array) -> Array:
+            """The sums of all blocks for the units of this one."""
+            start = at.block * sizes.own
+            tile = here + jax.lax.div(start, TILE)
+            column = jax.lax.rem(start, TILE) if sizes.own % TILE else 0
+            for rows in copies(sizes.blocks * sizes.group):
+                some = pl.ds(rows.start, len(rows))
+                plgpu.copy_gmem_to_smem(
+                    told.at[tile, some, pl.ds(column, sizes.own)],
+                    m["others"].at[some],
+                    m["others_there"],
+                )
+            plgpu.barrier_wait(m["others_there"])
+            parts = [
+                load(sizes, m["others"].at[pl.ds(n * sizes.group, sizes.group)])
+                for n in range(sizes.blocks)
+            ]
+            return sum(parts[1:], parts[0])
+
+        dh, dc = jax.lax.fori_loop(0, steps, step, begin())
+        plgpu.wait_smem_to_gmem(0)
+        for value, target in ((dh, dh_first), (dc, dc_first)):
+            m["c"][...] = value
+            write(m["c"], target.at[at.rows, at.units])
+
+    by_gate = gates.reshape(steps, sizes.rows, len(GATES), sizes.units)
+    state = jax.ShapeDtypeStruct((sizes.rows, sizes.units), jnp.float32)
+    told = (2 * sizes.clusters * tiles, sizes.blocks * sizes.group, TILE)
+    dz, dh, dc, _ = call(
+        args,
+        kernel,
+        (
+            rows_of_blocks(sizes, w_h),
+            by_gate,
+            c_before,
+            over_units(sizes, flags, gates.dtype),
+            cotangents,
+        ),
+        (
+            jax.ShapeDtypeStruct(by_gate.shape, w_h.dtype),
+            state,
+            state,
+            jax.ShapeDtypeStruct(told, exchanged),
+        ),
+        backward_memory(sizes, w_h.dtype, gates.dtype, flags is not None),
+        exact=w_h.dtype == jnp.float32,
+    )
+    return dz.reshape(gates.shape), dh, dc
+
+
+def _sigmoid(x: Array) -> Array:
+    """As one tanh: the card has that as one instruction."""
+    return 0.5 * jnp.tanh(0.5 * x) + 0.5
