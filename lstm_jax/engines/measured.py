@@ -14,8 +14,7 @@ from lstm_jax.ops.matmul import ROUNDED
 _PRECISIONS = (None, "default", ROUNDED)
 
 
-# The same multiprocessors, as many of them, with different memory beside.
-_HOPPER = ("NVIDIA H100 80GB HBM3", "NVIDIA H200", "NVIDIA GH200")
+_HOPPER = ("NVIDIA H100", "NVIDIA H200")  # with the same multiprocessors
 
 
 class Measured(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_jax.errors import InputError
-from lstm_jax.interop.files import needed, new_file
+from lstm_jax.interop.files import needed, new_file, reading
 from lstm_jax.interop.onnx_forecaster import build_forecaster, try_forecaster
 from lstm_jax.interop.onnx_graph import Graph
 from lstm_jax.interop.onnx_networks import (
@@ -118,7 +118,8 @@ def write_model(source: Path, target: Path) -> list[str]:
         for path, model in zip(paths_of(draft, models), models.values(), strict=True):
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(model.SerializeToString())
-        proof = prove(kind, subject, paths_of(draft, models))
+        with reading(target, "a graph that ONNX Runtime runs"):
+            proof = prove(kind, subject, paths_of(draft, models))
     return [*lines, f"{target}: {proof}"]
 
 

@@ -250,7 +250,10 @@ CONTRADICTIONS: dict[str, tuple[Edit, str]] = {
     ),
     "config": (described(lambda r: r.update(config=[1])), "expected settings and tok"),
     "part": (described(lambda r: r.update(part="encoder")), "found the encoder alone"),
-    "vocabulary": (described(lambda r: r["files"].clear()), "vocabulary"),
+    "vocabulary": (
+        described(lambda r: r["files"].clear()),
+        r"m\.onnx: expected a vocabulary at metadata: vocab\.json, found no file",
+    ),
 }
 
 
@@ -312,6 +315,15 @@ def test_tokenizers_travel_with_the_graphs(both: Path, tmp_path: Path) -> None:
     for name in ("source.json", "target.json"):
         there = both.with_name("run") / name
         assert (tmp_path / "again" / name).read_bytes() == there.read_bytes()
+
+
+def test_layers_of_a_whole_graph_are_still_read(both: Path, tmp_path: Path) -> None:
+    """The decoder's two do not lie on top of each other: attention is between."""
+    decoder = both / "decoder.onnx"
+    with pytest.raises(InputError, match="found 'lower_layer_0', 'upper_layer_0'"):
+        convert_file(decoder, tmp_path / "a.npz", "torch")
+    lines = convert_file(decoder, tmp_path / "a.npz", "torch", name="upper_layer_0")
+    assert "GRU, 1 layer, one direction, 12 inputs, 6 units" in lines[0]
 
 
 def test_parts_belong_together(both: Path, tmp_path: Path) -> None:
