@@ -133,9 +133,10 @@ def forward_kernel(
             if flag is not None:
                 c_t = jnp.where(flag == _PAUSES, c, c_t)
                 h_t = jnp.where(flag == _PAUSES, h, h_t)
-            others.tell_h(n, h_t)
+            plgpu.wait_smem_to_gmem(0, wait_read_only=True)
             m["own_h"][...] = h_t.astype(m["own_h"].dtype)
             plgpu.commit_smem()
+            others.tell_h(n)
             plgpu.copy_smem_to_gmem(m["own_h"], hs.at[t, at.rows, at.units])
             others.h_is_written(n)
 
@@ -173,7 +174,6 @@ def forward_kernel(
         ),
         (hs, jax.ShapeDtypeStruct(c.shape, c.dtype), kept if keep else None),
         forward_memory(args, w_h.dtype, z.dtype, keep, flags is not None),
-        exact=w_h.dtype == jnp.float32,
     )
     if keep:
         kept = kept[0].reshape(z.shape), kept[1]
@@ -319,7 +319,6 @@ def backward_kernel(
             jax.ShapeDtypeStruct(board_shape(args), w_h.dtype),
         ),
         backward_memory(args, w_h.dtype, gates.dtype, flags is not None),
-        exact=w_h.dtype == jnp.float32,
     )
     return dz.reshape(gates.shape), dh, dc
 
