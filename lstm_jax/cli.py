@@ -198,7 +198,7 @@ def run_command(command: Callable[[], int | None]) -> None:
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         if (trouble := device_trouble(error)) is None:
             raise
         print(f"error: {trouble}", file=sys.stderr)

@@ -8,8 +8,9 @@ printed with the largest error between them. Nothing in a file is executed, and 
 is overwritten.
 
 A text generator, the folder of its run, becomes a program with --to numpy (a folder),
-c, html (a page for a browser) or stablehlo (for JAX alone); --to onnx-model makes the
-whole network of a run a graph.
+c, html (a page for a browser) or stablehlo (for JAX alone). --to onnx-model makes the
+whole network of a run a graph, of an encoder-decoder a folder of two; with such a graph
+as SOURCE, TARGET is a run directory again.
 """
 
 import dataclasses

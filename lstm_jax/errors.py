@@ -1,6 +1,7 @@
 """The one exception for what a user can cause, and a word on what was got over."""
 
 import logging
+import os
 import re
 
 
@@ -51,12 +52,23 @@ _DEVICE_TROUBLES = (
 )
 
 
+_BACKENDS = "jax._src.xla_bridge"  # where JAX looks for devices
+
+
 def device_trouble(error: Exception) -> str | None:
     """Say in one line what is wrong with the device, if that is what an error tells.
 
     Errors of XLA and CUDA come as RuntimeErrors of many lines; the first of theirs
-    follows in brackets.
+    follows in brackets. Where JAX has no plugin or no driver for the platform that was
+    asked for, all it says is a failed assertion.
     """
+    if isinstance(error, AssertionError) and _raised_in(error) == _BACKENDS:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        return (
+            f"JAX_PLATFORMS={asked}: expected such a device, found none, or its driver "
+            "or JAX's plugin is missing: pip install 'lstm-jax[cuda13]' has the "
+            "plugin; JAX_PLATFORMS=cpu runs on the CPU"
+        )
     if not isinstance(error, RuntimeError):
         return None
     said = str(error)
@@ -64,6 +76,14 @@ def device_trouble(error: Exception) -> str | None:
         if re.search(pattern, said):
             return f"{meaning} [{said.strip().splitlines()[0][:160]}]"
     return None
+
+
+def _raised_in(error: Exception) -> str | None:
+    """The module that raised an error."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return trace.tb_frame.f_globals.get("__name__") if trace else None
 
 
 class Interrupted(Exception):

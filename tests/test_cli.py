@@ -1,6 +1,7 @@
 """The command line, read in two passes by one parser."""
 
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -302,6 +303,19 @@ def test_trouble_with_a_device_is_one_line(
         cli.run_command(command)
     (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2 and line.startswith(expected)
+
+
+def test_a_platform_without_its_plugin_or_driver_is_one_line() -> None:
+    program = "import jax, lstm_jax.cli; lstm_jax.cli.run_command(jax.devices)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "none"},
+    )
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("error: ")]
+    assert done.returncode == 2
+    assert line.startswith("error: JAX_PLATFORMS=cuda: expected such a device, found")
 
 
 def test_what_is_no_trouble_of_a_device_stays_an_error() -> None:

@@ -16,7 +16,7 @@ on from it twice is branching, and costs nothing but the going on.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -36,10 +36,11 @@ from lstm_jax.decoding.sampling import (
 )
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.mesh import local_row_mesh, replicate, shard_rows
+from lstm_jax.engines.devices import on_gpu
 from lstm_jax.errors import InputError
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.ops.seeds import seed_key
-from lstm_jax.typing import Count, Ids, PRNGKey, PRNGKeys, RecentIds
+from lstm_jax.typing import Count, Ids, PRNGKey, PRNGKeys, RecentIds, StepIds
 
 CHUNK = 64  # symbols per compiled call
 _WIDE = 512  # units, from which on a product of few rows is itself worth all cores
@@ -139,9 +140,11 @@ def _read(
     model: LanguageModel, before: DecoderState, ids: Ids, count: Count
 ) -> DecoderState:
     """What is known after the first `count` symbols of ids [T, B]."""
-    states = jax.lax.fori_loop(
-        0, count, lambda t, states: model.step(ids[t], states), before.states
-    )
+
+    def one(t: jax.Array, states: States, made: Ids) -> tuple[States, StepIds]:
+        return model.step(ids[t], states), ids[t]
+
+    states, _ = _repeat(one, count, before.states, ids.shape[1])
     return DecoderState(states, remember(before.recent, ids, count), before.place)
 
 
@@ -253,7 +256,7 @@ def _chunks(
     keys: PRNGKeys,
     may_appear: jax.Array,
 ) -> Iterator[Chunk]:
-    """Make chunk after chunk."""
+    """Make chunk after chunk; a GPU makes the next one while one is looked at."""
     flags, numbers = rules
     mesh = local_row_mesh(len(keys))
     if mesh.size > 1 and model.layers[0].w_h.shape[0] < _WIDE:
@@ -262,12 +265,21 @@ def _chunks(
             mesh, (snapshot.states, snapshot.recent, keys)
         )
         snapshot = DecoderState(states, recent, replicate(mesh, snapshot.place))
+    begun: list[tuple[jax.Array, int, DecoderState]] = []
     for start in range(0, length, CHUNK):
         count = min(CHUNK, length - start)
         snapshot, ids = _continue(
             model, snapshot, keys, may_appear, count, numbers, flags
         )
-        yield Chunk(np.asarray(ids)[:count], snapshot)
+        begun.append((ids, count, snapshot))
+        if len(begun) > on_gpu():
+            yield _finished(*begun.pop(0))
+    for each in begun:
+        yield _finished(*each)
+
+
+def _finished(ids: jax.Array, count: int, after: DecoderState) -> Chunk:
+    return Chunk(np.asarray(ids)[:count], after)
 
 
 @functools.partial(bounded_jit, static_argnames="flags")
@@ -283,14 +295,47 @@ def _continue(
     """The next `count` symbols of every row."""
     start, recent = snapshot.place, snapshot.recent
 
-    def one(k: jax.Array, carried: tuple[States, Ids]) -> tuple[States, Ids]:
-        states, made = carried
+    def one(k: jax.Array, states: States, made: Ids) -> tuple[States, StepIds]:
         logits = model.next_logits(states).astype(jnp.float32)
         logits = jnp.where(may_appear, logits, -jnp.inf)
         now = remember(recent, made, k) if flags.looks_back else recent
         ids = sample(logits, now, keys, start + k, flags, numbers)
-        return model.step(ids, states), made.at[k].set(ids)
+        return model.step(ids, states), ids
 
-    made = jnp.zeros((CHUNK, len(keys)), jnp.int32)
-    states, made = jax.lax.fori_loop(0, count, one, (snapshot.states, made))
+    states, made = _repeat(one, count, snapshot.states, len(keys))
     return DecoderState(states, remember(recent, made, count), start + count), made
+
+
+def _repeat(
+    step: Callable[[jax.Array, States, Ids], tuple[States, StepIds]],
+    count: Count,
+    states: States,
+    rows: int,
+) -> tuple[States, Ids]:
+    """Make the first `count` of CHUNK steps, and of their ids an array [CHUNK, B].
+
+    A GPU works off a loop of known length by itself. Before each step of any other the
+    host has to ask it whether there is another, which takes as long as the step does.
+    So there all steps are made, and those past `count` change nothing.
+
+    Args:
+        step: from k, the states and the ids before k to the states and the ids of k.
+        count: how many steps.
+        states: where to start.
+        rows: B.
+
+    Returns:
+        The states after them, and the ids: zeros where there was no step.
+    """
+    known = on_gpu()
+
+    def one(k: jax.Array, carried: tuple[States, Ids]) -> tuple[States, Ids]:
+        before, made = carried
+        after, ids = step(k, before, made)
+        if known:
+            keep = functools.partial(jnp.where, k < count)
+            after, ids = jax.tree.map(keep, after, before), keep(ids, 0)
+        return after, jax.lax.dynamic_update_index_in_dim(made, ids, k, axis=0)
+
+    made = jnp.zeros((CHUNK, rows), jnp.int32)
+    return jax.lax.fori_loop(0, CHUNK if known else count, one, (states, made))

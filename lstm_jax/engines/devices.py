@@ -45,6 +45,11 @@ def current_platform() -> str:
     return "rocm" if "rocm" in device.client.platform_version else "cuda"
 
 
+def on_gpu() -> bool:
+    """Whether programs are for a GPU, whose kernels a host launches one by one."""
+    return current_platform() in ("cuda", "rocm")
+
+
 def current_gpu() -> GPU | None:
     """What a kernel has to know of the GPU; None if this is none, or does not tell."""
     device = current_devices()[0]

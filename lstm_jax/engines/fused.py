@@ -3,8 +3,8 @@
 Differentiating a scan makes its backward loop add to the [H, 4H] weight gradient at
 every step, and makes both loops move many small arrays. Here the forward loop does one
 matrix product and one tanh per step and keeps the opened gates. The backward loop only
-turns the gradient of (h, c) into that of z. All that does not depend on the order of
-time stands outside the loops, as a few large operations:
+turns the gradient of (h, c) into that of z. What needs no step before it, the inputs'
+products and all weight gradients, stands outside the loops, as a few large operations:
 
     forward, each step           backward, each step
     z   = z_t + h @ w_h          dc  = dc + dh * (o (1 - tanh²c))
@@ -30,6 +30,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from lstm_jax.cells.lstm import GATES, LSTMState
+from lstm_jax.engines.loop import over_time
 from lstm_jax.ops.matmul import factor_dtype, loop_matmul, weight_gradient
 from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
@@ -111,7 +112,6 @@ def forward_loop(
 ) -> tuple[tuple[Array, Array], tuple]:
     """The last h and c; every h and, for the gradient (if `keep`), gates and c."""
     scale, shift = opening(len(w_h), c.dtype)
-    z = z * scale.astype(z.dtype)
     times_w_h = loop_matmul(
         w_h * scale.astype(w_h.dtype), h.shape[0], static.factors, c.dtype
     )
@@ -122,7 +122,7 @@ def forward_loop(
         if resets_t is not None:
             h = jnp.where(resets_t[:, None], 0, h)
             c = jnp.where(resets_t[:, None], 0, c)
-        z_t = z_t + times_w_h(h)
+        z_t = z_t * scale.astype(z_t.dtype) + times_w_h(h)
         gates = jnp.tanh(z_t) * scale + shift
         i, f, g, o = jnp.split(gates, len(GATES), axis=-1)
         c = f * c + i * g
@@ -133,7 +133,7 @@ def forward_loop(
         kept = (gates.astype(z.dtype), c) if keep else (None, None)
         return (h, c), (h, *kept)
 
-    return jax.lax.scan(step, (h, c), (z, resets, valid), reverse=static.reverse)
+    return over_time(step, (h, c), (z, resets, valid), static.reverse)
 
 
 def backward_loop(
@@ -150,33 +150,27 @@ def backward_loop(
 ) -> tuple[Array, Array, Array]:
     """The gradients of z and of the first h and c, given those of all outputs."""
     c_before = state_before(c, cs, resets, static.reverse)
-
-    # Everything that needs no gradient yet, for all steps at once.
-    i, f, g, o = jnp.split(gates.astype(c.dtype), len(GATES), axis=-1)
-    tanh_c = jnp.tanh(cs)
-    dc_per_dh = o * (1 - tanh_c * tanh_c)
-    slope = jnp.concatenate(
-        [
-            g * i * (1 - i),
-            c_before * f * (1 - f),
-            i * (1 - g * g),
-            tanh_c * o * (1 - o),
-        ],
-        axis=-1,
-    )
     times_w_h_transposed = loop_matmul(w_h.T, c.shape[0], static.factors, c.dtype)
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         dh_next, dc_next = carry
-        dh_t, dc_per_dh_t, slope_t, f_t, resets_t, valid_t = inputs
+        dh_t, gates_t, c_t, c_before_t, resets_t, valid_t = inputs
+        i, f, g, o = jnp.split(gates_t.astype(c.dtype), len(GATES), axis=-1)
+        tanh_c = jnp.tanh(c_t)
         dh = dh_next + dh_t
-        dc = dc_next + dh * dc_per_dh_t
-        dz = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slope_t
+        dc = dc_next + dh * (o * (1 - tanh_c * tanh_c))
+        slopes = [
+            g * i * (1 - i),
+            c_before_t * f * (1 - f),
+            i * (1 - g * g),
+            tanh_c * o * (1 - o),
+        ]
+        dz = jnp.concatenate([dc, dc, dc, dh], -1) * jnp.concatenate(slopes, -1)
         if valid_t is not None:
             dz = jnp.where(valid_t[:, None], dz, 0)
         dz = dz.astype(w_h.dtype)
         dh_before = times_w_h_transposed(dz)
-        dc_before = dc * f_t
+        dc_before = dc * f
         if resets_t is not None:
             dh_before = jnp.where(resets_t[:, None], 0, dh_before)
             dc_before = jnp.where(resets_t[:, None], 0, dc_before)
@@ -185,8 +179,8 @@ def backward_loop(
             dc_before = jnp.where(valid_t[:, None], dc_before, dc_next)
         return (dh_before, dc_before), dz
 
-    inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, resets, valid)
-    (dh, dc), dz = jax.lax.scan(step, (dh, dc), inputs, reverse=not static.reverse)
+    inputs = (dhs.astype(c.dtype), gates, cs, c_before, resets, valid)
+    (dh, dc), dz = over_time(step, (dh, dc), inputs, not static.reverse)
     return dz, dh, dc
 
 

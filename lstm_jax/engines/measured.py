@@ -34,7 +34,11 @@ class Measured(NamedTuple):
 
 
 _H200 = "one H200, jax 0.11.2, T 256, forward and backward: docs/accelerators.md"
+_H100 = "one H100, jax 0.11.2, T 256, forward and backward: docs/accelerators.md"
+_HOPPER = ("NVIDIA H100", "NVIDIA H200")  # with the same multiprocessors
 MEASURED = (
+    Measured("pallas_gpu", _HOPPER, ("bfloat16", "float16"), (64, 1024), (8, 256), _H100),
+    Measured("pallas_gpu", _HOPPER, ("float32",), (64, 512), (8, 256), _H100),
     Measured(
         "fused", ("NVIDIA H200",), ("float32", "bfloat16"), (128, 1024), (64, 64), _H200
     ),

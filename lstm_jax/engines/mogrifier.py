@@ -27,6 +27,7 @@ from jax.typing import DTypeLike
 from lstm_jax.cells.lstm import GATES, LSTMState
 from lstm_jax.cells.mogrifier import MogrifierParams, gate_weights, places
 from lstm_jax.engines.fused import opening, state_before
+from lstm_jax.engines.loop import over_time
 from lstm_jax.ops.matmul import (
     factor_dtype,
     loop_matmul,
@@ -148,7 +149,7 @@ def _forward_loop(
         kept = (scales, gates.astype(x.dtype), c) if keep else None
         return (h, c), (h, kept)
 
-    return jax.lax.scan(step, (h, c), (xs, resets, valid), reverse=static.reverse)
+    return over_time(step, (h, c), (xs, resets, valid), static.reverse)
 
 
 def _opened(gates: Array, capped: bool) -> tuple[Array, Array, Array, Array]:
@@ -205,9 +206,8 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
         return (dh_before, dc_before), (dx.astype(xs.dtype), dz, dus)
 
     inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, scales, turns, resets, valid)
-    (dh, dc), (dxs, dz, dus) = jax.lax.scan(
-        step, (dh.astype(c.dtype), dc), inputs, reverse=not static.reverse
-    )
+    start = (dh.astype(c.dtype), dc)
+    (dh, dc), (dxs, dz, dus) = over_time(step, start, inputs, not static.reverse)
     found = Weights(
         tuple(
             weight_gradient(source, du, q, static.factors)

@@ -10,6 +10,9 @@ from jax import Array
 
 from lstm_jax.cells.noise import LoopMasks, zoneout
 from lstm_jax.cells.protocol import Cell, LoopWeights, State
+from lstm_jax.engines.devices import current_devices
+from lstm_jax.engines.loop import over_time
+from lstm_jax.engines.spec import inside_shard_map
 from lstm_jax.typing import Flags, Hidden
 
 
@@ -40,7 +43,9 @@ def run_scan(
         return after, after.h
 
     sequences = (inputs, resets, valid, masks)
-    state, hs = jax.lax.scan(step, state, sequences, reverse=reverse)
+    # On several devices XLA adds up the weight gradients of a turn inside the loop.
+    alone = len(current_devices()) == 1 or inside_shard_map()
+    state, hs = over_time(step, state, sequences, reverse, unrolled=alone)
     return hs, state
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from lstm_jax._lazy import lazy
 
 if TYPE_CHECKING:
+    from lstm_jax.interop.activations import Activation as Activation
     from lstm_jax.interop.equinox import EQUINOX as EQUINOX
     from lstm_jax.interop.flax_linen import LINEN as LINEN
     from lstm_jax.interop.flax_nnx import NNX as NNX

@@ -99,7 +99,10 @@ def new_file(target: Path) -> Iterator[Path]:
     ):
         draft = Path(folder) / target.name
         yield draft
-        for path in draft.iterdir() if draft.is_dir() else [draft]:
+        for path in draft.rglob("*") if draft.is_dir() else [draft]:
+            if path.is_dir():
+                sync_folder(path)
+                continue
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         refuse_existing(target)

@@ -19,7 +19,7 @@ from lstm_jax.cells.mogrifier import MogrifierCell
 from lstm_jax.cells.named import CELLS, read_cell
 from lstm_jax.cells.protocol import Cell
 from lstm_jax.errors import InputError
-from lstm_jax.interop import exports, onnx_models, ours
+from lstm_jax.interop import exports, onnx_import, onnx_models, ours
 from lstm_jax.interop.equinox import EQUINOX
 from lstm_jax.interop.files import (
     READERS,
@@ -213,7 +213,7 @@ def _model_file(folder: Path) -> tuple[Path, Cell | None]:
     with reading(folder / "config.json", "the settings of a run"):
         cell = _cell_in(settings)
         if cell is not None:
-            ours.refuse_hidden_settings(cell)
+            ours.style_of_cell(cell)  # refuses what no other system has
     record = read_json(path.with_name("record.json"), "the record of a checkpoint")
     with reading(path, "the parameters of a run"), open_regular(path) as file:
         if sha256_of(file) != record["files"][path.name]:
@@ -397,6 +397,11 @@ FORMATS: dict[str, Format] = {
         (),
         lambda request: onnx_models.write_model(request.source, request.target),
     ),
+    "run": Format(
+        "a run directory of the whole network of an ONNX graph",
+        (),
+        lambda request: onnx_import.read_model(request.source, request.target),
+    ),
     "numpy": Format(
         "a text generator in NumPy, a folder",
         (),
@@ -436,7 +441,8 @@ def convert_file(
     Args:
         source: a file of any system, or the folder of a run of ours.
         target: the file to be written; nothing is there yet.
-        to: a name of `FORMATS`; "" if the target's ending says it.
+        to: a name of `FORMATS`; "" if the target's ending says it, or for a run
+            directory of an ONNX graph.
         name: which layers, where the source has several.
         keep_biases: our file has both biases of an LSTM that had two.
         int8: weights of eight bits, for C.
@@ -449,7 +455,7 @@ def convert_file(
     """
     ends_as = target.name.lower().endswith
     fitting = [key for key, each in FORMATS.items() if ends_as(each.endings)]
-    to = to or next(iter(fitting), "")
+    to = to or next(iter(fitting), "") or "run" * onnx_import.is_graph(source)
     if to not in FORMATS:
         raise InputError(_unknown_format(to, target))
     request = Request(source, target, name, keep_biases, int8)

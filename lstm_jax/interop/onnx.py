@@ -7,11 +7,17 @@ not looked at.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstm_jax.errors import InputError
+from lstm_jax.interop.activations import (
+    PLAIN,
+    Activation,
+    as_attributes,
+    read_activations,
+)
 from lstm_jax.interop.system import Feed, Outcome, State, System, cut, sigmoid
 from lstm_jax.interop.weights import (
     ANY_LAYERS,
@@ -28,12 +34,13 @@ from lstm_jax.interop.weights import (
 )
 
 _ORDER = {"lstm": ("iofg", "ifgo"), "gru": ("zrn", "rzn")}
-_ACTIVATIONS = {"lstm": ["sigmoid", "tanh", "tanh"], "gru": ["sigmoid", "tanh"]}
 _GATES = {"lstm": 4, "gru": 3}
 # Operators that hand on the outputs of a layer, arranged otherwise.
 _ARRANGE = ("Transpose", "Reshape", "Squeeze", "Identity", "Dropout", "Cast", "Concat")
 _REPEAT = ("Expand", "Tile", "Slice", "Unsqueeze", "Gather")
 _IR_VERSION, _OPSET = 8, 17  # read by every runtime of the last years
+PRODUCER = "lstm_jax"
+JOINED, JOINED_SHAPE = "joined", np.array([0, 0, -1])  # directions side by side
 
 
 def inward(style: Style, arrays: Arrays) -> Direction:
@@ -76,10 +83,10 @@ def step(style: Style, arrays: Arrays, x: Array, state: State) -> State:
     c = state[1]
     i, o, f, g = np.split(x @ w.T + h @ r.T + b_w + b_r, 4, axis=-1)
     p_i, p_o, p_f = np.split(arrays.get("P", np.zeros(3 * c.shape[-1], w.dtype)), 3)
-    i = sigmoid(i + p_i * c)
-    f = 1 - i if style.coupled else sigmoid(f + p_f * c)
-    c = f * c + i * np.tanh(g)
-    return sigmoid(o + p_o * c) * np.tanh(c), c
+    i = style.opened(i + p_i * c)
+    f = 1 - i if style.coupled else style.opened(f + p_f * c)
+    c = f * c + i * style.offered(g)
+    return style.opened(o + p_o * c) * style.shown(c), c
 
 
 def _gru_step(style: Style, x_gates: Array, h: Array, r: Array, b_r: Array) -> State:
@@ -113,13 +120,19 @@ def find(model: Any) -> dict[str, Stack[Arrays]]:  # noqa: ANN401 - ONNX is opti
         name = node.name or f"{node.op_type}_{number}"
         style, layer = _layer_of(node, name, constants, made_by)
         below = ends.pop(_source(node.input[0], made_by), None)
-        if below is not None and stacks[below].style == style:
+        if below is not None and _fits(stacks[below], style, layer):
             stacks[below] = Stack(style, (*stacks[below].layers, layer))
             name = below
         else:
             stacks[name] = Stack(style, (layer,))
         ends[node.output[0]] = name
     return stacks
+
+
+def _fits(below: Stack[Arrays], style: Style, layer: Sequence[Arrays]) -> bool:
+    """Whether a layer reads just what comes out of those below it."""
+    width = sum(one["R"].shape[-1] for one in below.layers[-1])
+    return below.style == style and layer[0]["W"].shape[-1] == width
 
 
 def _constants(graph: Any) -> dict[str, Array]:  # noqa: ANN401
@@ -156,22 +169,14 @@ def _layer_of(
     }
     direction = attributes.get("direction", b"forward").decode()
     ways = 2 if direction == "bidirectional" else 1
-    found = [each.decode().lower() for each in attributes.get("activations", [])]
-    if found and found != _ACTIVATIONS[kind] * ways:
-        raise InputError(
-            f"{name}: expected the activations {', '.join(_ACTIVATIONS[kind])}, "
-            f"found {', '.join(found)}"
-        )
-    if "clip" in attributes:
-        raise InputError(
-            f"{name}: expected no clip, found {attributes['clip']:g}: nothing else "
-            "clips what goes into activations"
-        )
+    clip, activations = _settings_of(kind, ways, attributes, name)
     style = Style(
         kind,
         reset_after=kind == "lstm" or bool(attributes.get("linear_before_reset", 0)),
         coupled=bool(attributes.get("input_forget", 0)),
         backward=direction == "reverse",
+        clip=clip,
+        activations=activations,
     )
     inputs = [*node.input, *[""] * 8][:8]
     named = dict(zip(("W", "R", "B"), inputs[1:4], strict=True)) | {"P": inputs[7]}
@@ -195,6 +200,42 @@ def _layer_of(
     if {shape[0] if shape else 0 for shape in shapes.values()} != {ways}:
         raise InputError(f"{name}: expected {ways} directions, found shapes {shapes}")
     return style, tuple({k: a[way] for k, a in arrays.items()} for way in range(ways))
+
+
+def _settings_of(
+    kind: str, ways: int, attributes: Mapping[str, Any], name: str
+) -> tuple[float, tuple[Activation, ...]]:
+    """The bound and the activations of an operator, the same in all directions.
+
+    Raises:
+        InputError: it is a GRU that has others than all have, or they are damaged.
+    """
+    clip = attributes.get("clip", 0.0)
+    if not 0 <= clip < np.inf:
+        raise InputError(f"{name}: expected a clip of 0 or more, found {clip:g}")
+    plain = PLAIN[: 3 if kind == "lstm" else 2]
+    found = plain * ways
+    if names := [each.decode() for each in attributes.get("activations", [])]:
+        numbers = (
+            list(attributes.get(f"activation_{n}", [])) for n in ("alpha", "beta")
+        )
+        try:
+            found = read_activations(names, *numbers)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+    one = found[: len(plain)]
+    if len(found) != len(plain) * ways or found != one * ways:
+        words = ", ".join(map(str, found))
+        raise InputError(
+            f"{name}: expected {len(plain)} activations, the same in each direction, "
+            f"found {words}"
+        )
+    if kind == "gru" and (clip or one != plain):
+        what = f"a clip of {clip:g}" if clip else ", ".join(map(str, one))
+        raise InputError(
+            f"{name}: expected a GRU with sigmoid and tanh and no clip, found {what}"
+        )
+    return clip, one if kind == "lstm" else PLAIN
 
 
 def _behind(
@@ -241,21 +282,22 @@ def assemble(stack: Stack[Arrays]) -> Any:  # noqa: ANN401
     nodes = [helper.make_node("Transpose", ["X"], ["xs_0"], perm=[1, 0, 2])]
     weights, inputs, outputs, hidden = [], [], [], 0
     for depth, layer in enumerate(stack.layers):
-        arrays = {n: np.stack([one[n] for one in layer]) for n in layer[0]}
+        kinds = "hc"[: 2 if stack.style.kind == "lstm" else 1]
+        starts = tuple(f"initial_{state}_{depth}" for state in kinds)
+        place = Place(depth, f"xs_{depth}", starts, "sequence_lens")
         weights += [
-            numpy_helper.from_array(a, f"{n}_{depth}") for n, a in arrays.items()
+            numpy_helper.from_array(a, n) for n, a in layer_arrays(layer, place).items()
         ]
-        nodes += _nodes(stack, depth, list(arrays))
-        hidden = arrays["R"].shape[-1]
+        nodes += layer_nodes(stack.style, layer, place)
+        hidden = layer[0]["R"].shape[-1]
         shape = [len(layer), "B", hidden]
-        for state in "hc"[: 2 if stack.style.kind == "lstm" else 1]:
-            for names, name in ((inputs, "initial"), (outputs, "last")):
-                full = f"{name}_{state}_{depth}"
-                names.append(helper.make_tensor_value_info(full, kind, shape))
+        ends = [place.name(f"last_{state}") for state in kinds]
+        for names, those in ((inputs, starts), (outputs, ends)):
+            names += [helper.make_tensor_value_info(n, kind, shape) for n in those]
     width = len(stack.layers[-1]) * hidden
     top = f"xs_{len(stack.layers)}"
     nodes.append(helper.make_node("Transpose", [top], ["Y"], perm=[1, 0, 2]))
-    weights.append(numpy_helper.from_array(np.array([0, 0, -1]), "joined"))
+    weights.append(numpy_helper.from_array(JOINED_SHAPE, JOINED))
     given = stack.layers[0][0]["W"].shape[-1]
     graph = helper.make_graph(
         nodes,
@@ -268,41 +310,85 @@ def assemble(stack: Stack[Arrays]) -> Any:  # noqa: ANN401
         [helper.make_tensor_value_info("Y", kind, ["B", "T", width]), *outputs],
         weights,
     )
-    opset = helper.make_opsetid("", _OPSET)
-    model = helper.make_model(
-        graph, producer_name="lstm_jax", opset_imports=[opset], ir_version=_IR_VERSION
-    )
+    model = as_model(graph)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def _nodes(stack: Stack[Arrays], depth: int, names: Sequence[str]) -> list[Any]:
-    """The operator of a layer, and what puts its directions side by side."""
+def as_model(graph: Any) -> Any:  # noqa: ANN401
+    """A model of a graph, in versions that every runtime reads."""
     from onnx import helper
 
-    style, ways = stack.style, len(stack.layers[depth])
+    opset = helper.make_opsetid("", _OPSET)
+    return helper.make_model(
+        graph, producer_name=PRODUCER, opset_imports=[opset], ir_version=_IR_VERSION
+    )
+
+
+class Place(NamedTuple):
+    """Where a layer stands in a graph.
+
+    Attributes:
+        depth: how many layers are below it.
+        xs: the name of what it reads, [T, B, D].
+        states: of what it starts from, h and c [directions, B, H]; "" for zeros.
+        lengths: of how many steps of each row are real; "" if all are.
+        prefix: what its names begin with.
+    """
+
+    depth: int
+    xs: str
+    states: tuple[str, ...] = ()
+    lengths: str = ""
+    prefix: str = ""
+
+    def name(self, what: str, above: int = 0) -> str:
+        """Name something of this layer, or of one above it."""
+        return f"{self.prefix}{what}_{self.depth + above}"
+
+
+def layer_arrays(layer: Sequence[Arrays], place: Place) -> dict[str, Array]:
+    """The weights of a layer, with an axis of directions in front, by their names."""
+    return {place.name(n): np.stack([one[n] for one in layer]) for n in layer[0]}
+
+
+def layer_nodes(style: Style, layer: Sequence[Arrays], place: Place) -> list[Any]:
+    """The operator of a layer, and what puts its directions side by side.
+
+    They make its outputs, xs_1 [T, B, P] of layer 0, and its last states, last_h_0 and
+    last_c_0 [directions, B, H]; the graph has to have the constant `JOINED`.
+    """
+    from onnx import helper
+
     lstm = style.kind == "lstm"
-    direction = "bidirectional" if ways == 2 else "forward"
+    direction = "bidirectional" if len(layer) == 2 else "forward"
     extra: dict[str, Any] = {"input_forget": 1} if style.coupled else {}
+    if style.clip:
+        extra["clip"] = style.clip
+    if style.activations != PLAIN:
+        extra |= as_attributes(style.activations * len(layer))
     if not lstm:
         extra["linear_before_reset"] = int(style.reset_after)
-    here = {name: f"{name}_{depth}" if name in names else "" for name in "WRBP"}
-    states = [f"initial_h_{depth}", *[f"initial_c_{depth}"] * lstm]
-    last = [f"last_h_{depth}", *[f"last_c_{depth}"] * lstm]
-    given = [f"xs_{depth}", here["W"], here["R"], here["B"], "sequence_lens", *states]
-    apart, turned = f"apart_{depth}", f"turned_{depth}"
+    here = {n: place.name(n) if n in layer[0] else "" for n in "WRBP"}
+    states = place.states or ("", "")[: 1 + lstm]
+    last = [place.name("last_h"), *[place.name("last_c")] * lstm]
+    given = [place.xs, here["W"], here["R"], here["B"], place.lengths, *states]
+    given += [here["P"]] * bool(here["P"])
+    while not given[-1]:
+        given.pop()
+    apart, turned = place.name("apart"), place.name("turned")
     return [
         helper.make_node(
             style.kind.upper(),
-            [*given, *[here["P"]] * bool(here["P"])],
+            given,
             [apart, *last],
-            name=f"layer_{depth}",
-            hidden_size=stack.layers[depth][0]["R"].shape[-1],
+            name=place.name("layer"),
+            hidden_size=layer[0]["R"].shape[-1],
             direction="reverse" if style.backward else direction,
             **extra,
         ),
         helper.make_node("Transpose", [apart], [turned], perm=[0, 2, 1, 3]),
-        helper.make_node("Reshape", [turned, "joined"], [f"xs_{depth + 1}"]),
+        helper.make_node("Reshape", [turned, JOINED], [place.name("xs", 1)]),
     ]
 
 
@@ -339,7 +425,9 @@ ONNX = System(
     library="onnxruntime",
     holds=ANY_LAYERS
     | GRU
-    | {"peepholes", "coupled gates (f = 1 - i)", "a reset before the product"},
+    | {"peepholes", "coupled gates (f = 1 - i)", "a reset before the product"}
+    | {"coupled gates of such an activation"}
+    | {"clipped activations", "other activations"},
     inward=inward,
     outward=outward,
     step=step,

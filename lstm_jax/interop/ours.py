@@ -1,7 +1,8 @@
 """Our own layers: `LSTM`, `Bidirectional` and `StackedLSTM`, and their arrays."""
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +17,13 @@ from lstm_jax.cells.peephole import PeepholeCell
 from lstm_jax.cells.protocol import Cell
 from lstm_jax.cells.variant import CoupledCell, VariantCell
 from lstm_jax.errors import InputError, warn
+from lstm_jax.interop.activations import (
+    PLAIN,
+    Activation,
+    as_ours,
+    is_symmetric,
+    of_ours,
+)
 from lstm_jax.interop.system import (
     Feed,
     Outcome,
@@ -45,6 +53,9 @@ from lstm_jax.nn.layers import LSTM, Bidirectional, StackedLSTM
 
 Layer = LSTM | Bidirectional | StackedLSTM
 _ARRAYS = {"w_x", "w_h", "b", "b_ih", "b_hh", "b_hn", "p", "w_hr"}
+# Of a cell that has them, beside its arrays: a number, and what `_as_text` reads.
+_CLIP, _ACTIVATIONS = "clip", "activations"
+_SETTINGS = {_CLIP, _ACTIVATIONS}
 # What is called `layers` in our files is an LSTM, or a GRU with a bias b_hn. Of others
 # the arrays alone do not say what they are.
 _MARKS = {
@@ -57,7 +68,8 @@ _MARKS = {
 def inward(style: Style, arrays: Arrays) -> Direction:
     """Read our arrays; a bias that was kept in two parts stays so."""
     if style.coupled:
-        arrays = {name: _with_input_gate(name, a) for name, a in arrays.items()}
+        weights = {n: a for n, a in arrays.items() if n not in _SETTINGS}
+        arrays = {name: _with_input_gate(name, a) for name, a in weights.items()}
     w_x, w_h = arrays["w_x"], arrays["w_h"]
     b, b_h = arrays.get("b", arrays.get("b_ih")), arrays.get("b_hh")
     if "b_hn" in arrays:
@@ -72,10 +84,40 @@ def outward(style: Style, one: Direction) -> Arrays:
     found = {"w_x": one.w_x, "w_h": one.w_h, "b": one.b, "p": one.p, "w_hr": one.proj}
     arrays = {name: array for name, array in found.items() if array is not None}
     if style.coupled:
-        return {name: _without_input_gate(name, a) for name, a in arrays.items()}
+        arrays = {name: _without_input_gate(name, a) for name, a in arrays.items()}
     if style.kind == "gru" and style.reset_after and one.b is not None:
         arrays["b_hn"] = hidden_bias_of(one)[-one.sizes[1] :]
-    return arrays
+    return arrays | _settings_of(style)
+
+
+def _settings_of(style: Style) -> Arrays:
+    """What a file has to say of a cell that is not plain."""
+    if style.plain:
+        return {}
+    text = json.dumps([dataclasses.astuple(each) for each in style.activations])
+    letters = np.frombuffer(text.encode(), np.uint8)
+    return {_CLIP: np.array([style.clip], np.float32), _ACTIVATIONS: letters}
+
+
+def _with_settings(style: Style, arrays: Arrays) -> Style:
+    """The inverse of `_settings_of`.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    if not _SETTINGS <= set(arrays):
+        return style
+    text = arrays[_ACTIVATIONS].astype(np.uint8).tobytes()
+    names, alphas, betas = zip(*json.loads(text), strict=True)
+    found = tuple(map(Activation, names, alphas, betas))
+    clip = float(arrays[_CLIP].item())
+    if len(found) != len(PLAIN) or not 0 <= clip < np.inf:
+        raise ValueError(
+            f"expected a bound and 3 activations, found {clip} and {names}"
+        )
+    for each in found:
+        each.check()
+    return dataclasses.replace(style, clip=clip, activations=found)
 
 
 def _with_input_gate(name: str, array: Array) -> Array:
@@ -117,10 +159,10 @@ def step(style: Style, arrays: Arrays, x: Array, state: State) -> State:
     *gates, g, o = blocks
     p = arrays.get("p", np.zeros((len(blocks) - 1) * c.shape[-1], c.dtype))
     *seen, p_o = np.split(p, len(blocks) - 1)
-    opened = [sigmoid(z + p * c) for z, p in zip(gates, seen, strict=True)]
+    opened = [style.opened(z + p * c) for z, p in zip(gates, seen, strict=True)]
     i, f = (1 - opened[0], opened[0]) if style.coupled else opened
-    c = f * c + i * np.tanh(g)
-    h = sigmoid(o + p_o * c) * np.tanh(c)
+    c = f * c + i * style.offered(g)
+    h = style.opened(o + p_o * c) * style.shown(c)
     return (h @ arrays["w_hr"] if "w_hr" in arrays else h), c
 
 
@@ -144,7 +186,7 @@ def find(arrays: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
     cells = {
         path: cell
         for path, cell in there.items()
-        if {"w_x", "w_h"} <= set(cell) <= _ARRAYS
+        if {"w_x", "w_h"} <= set(cell) <= _ARRAYS | _SETTINGS
     }
     for path in cells:
         if more := [each for each in there if each.startswith(f"{path}/".lstrip("/"))]:
@@ -153,7 +195,10 @@ def find(arrays: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
                     f"{path or 'layer'}: expected an LSTM or a GRU, found a cell with "
                     f"{more[-1].rpartition('/')[2]}, which no other system has"
                 )
-    styles = {id(cell): _style_of(path, cell) for path, cell in cells.items()}
+    styles = {
+        id(cell): _with_settings(_style_of(path, cell), cell)
+        for path, cell in cells.items()
+    }
     return grouped(cells, lambda cell: styles[id(cell)])
 
 
@@ -180,7 +225,9 @@ def _style_of(path: str, arrays: Arrays) -> Style:
 
 def assemble(stack: Stack[Arrays]) -> Arrays:
     """Name the arrays as `StackedLSTM` does: layers/0/forward/w_x."""
-    style = dataclasses.replace(stack.style, backward=False)
+    style = dataclasses.replace(
+        stack.style, backward=False, clip=0.0, activations=PLAIN
+    )
     above = next((mark for mark, each in _MARKS.items() if each == style), "layers")
     if any("b_hn" in arrays for layer in stack.layers for arrays in layer):
         above = "layers"
@@ -197,6 +244,15 @@ def to_weights(layer: Layer) -> Weights:
     Raises:
         InputError: a cell or an option that no other system has.
     """
+    return weights_of(rows_of(layer))
+
+
+def rows_of(layer: Layer) -> list[tuple[LSTM, ...]]:
+    """The layers of one on top of each other, each in its one or two directions.
+
+    Raises:
+        InputError: an option that no other system has.
+    """
     if isinstance(layer, StackedLSTM) and layer.residual:
         raise InputError(
             "residual: expected layers without, found residual connections"
@@ -210,6 +266,15 @@ def to_weights(layer: Layer) -> Weights:
         if each.merge != "concat":
             raise InputError(f"merge: expected concat, found {each.merge}")
         rows.append((each.forward, each.backward))
+    return rows
+
+
+def weights_of(rows: Sequence[Sequence[LSTM]]) -> Weights:
+    """The weights of layers on top of each other, see `rows_of`.
+
+    Raises:
+        InputError: a cell or an option that no other system has.
+    """
     styles = {_style_of_layer(one) for row in rows for one in row}
     if len(styles) > 1:
         raise InputError("cell: expected one in all layers, found several")
@@ -236,63 +301,68 @@ def _style_of_layer(layer: LSTM) -> Style:
         raise InputError(
             "zoneout: expected none, found some, which acts in evaluation too"
         )
+    return style_of_cell(cell)
+
+
+def style_of_cell(cell: Cell) -> Style:
+    """What a cell computes.
+
+    Raises:
+        InputError: what `Style` has no word for.
+    """
     if isinstance(cell, GRUCell):
         return Style("gru", reset_after=cell.reset_after)
     if isinstance(cell, LSTMCell):
         return Style()
-    refuse_hidden_settings(cell)
-    if not isinstance(cell, VariantCell):
+    if not isinstance(cell, VariantCell) or cell.cell_clip:
+        what = " with cell_clip" if isinstance(cell, VariantCell) else ""
+        if isinstance(cell, MogrifierCell) and cell.capped:
+            what = " with capped gates"
         raise InputError(
-            "cell: expected an LSTM, with peepholes, a projection or coupled gates at "
-            f"most, or a GRU, found {cell.name}"
+            "cell: expected an LSTM, with peepholes, a projection, coupled gates, clip "
+            f"or activations at most, or a GRU, found {cell.name}{what}"
         )
-    return Style(coupled=isinstance(cell, CoupledCell))
-
-
-def refuse_hidden_settings(cell: Cell) -> None:
-    """Refuse a cell that does what no other system does, and its arrays do not tell.
-
-    Raises:
-        InputError: naming the settings.
-    """
-    changed: list[str] = []
-    if isinstance(cell, VariantCell):
-        plain = VariantCell()
-        changed = [
-            field.name
-            for field in dataclasses.fields(VariantCell)
-            if field.name not in ("peepholes", "proj_size")
-            and getattr(cell, field.name) != getattr(plain, field.name)
-        ]
-    elif isinstance(cell, MogrifierCell) and cell.capped:
-        changed = ["capped gates"]
-    if changed:
+    style = Style(
+        coupled=isinstance(cell, CoupledCell),
+        clip=float(np.float32(cell.clip)),
+        activations=(
+            of_ours(cell.gate_activation),
+            of_ours(cell.candidate_activation),
+            of_ours(cell.output_activation),
+        ),
+    )
+    if style.coupled and not is_symmetric(style.activations[0]):
         raise InputError(
-            "cell: expected an LSTM, with peepholes, a projection or coupled gates at "
-            f"most, or a GRU, found a {cell.name} with {', '.join(changed)}"
+            "cell: expected an activation of coupled gates with f(-z) = 1 - f(z), "
+            f"found {style.activations[0]}"
         )
+    return style
 
 
 def marked(arrays: Mapping[str, Any], cell: Cell) -> Mapping[str, Any]:
-    """Put the arrays of a run's cells under what tells them from others.
+    """Put beside and above the arrays of a run's cells what they do not tell.
 
     Args:
         arrays: of a whole network.
         cell: of its layers.
+
+    Raises:
+        InputError: a cell that no other system has.
     """
-    style = Style("gru", reset_after=False)
-    if isinstance(cell, CoupledCell):
-        style = Style(coupled=True)
-    elif not isinstance(cell, GRUCell) or cell.reset_after:
-        return arrays
-    mark = next(name for name, each in _MARKS.items() if each == style)
-    found = parents(flattened(arrays))
-    cells = {path for path, own in found.items() if {"w_x", "w_h"} <= set(own)}
-
-    def place(name: str) -> str:
-        return f"{mark}/{name}" if name.rpartition("/")[0] in cells else name
-
-    return {place(name): array for name, array in flattened(arrays).items()}
+    style = style_of_cell(cell)
+    plain = dataclasses.replace(style, clip=0.0, activations=PLAIN)
+    mark = next((name for name, each in _MARKS.items() if each == plain), "")
+    if mark == "gru":
+        mark = ""  # which b_hn tells, unless there is no bias
+    settings = _settings_of(style)
+    found: dict[str, Any] = {}
+    for path, own in parents(flattened(arrays)).items():
+        place = path
+        if {"w_x", "w_h"} <= set(own):
+            place = f"{mark}/{path}".strip("/")
+            own = own | settings
+        found |= {f"{place}/{name}".strip("/"): array for name, array in own.items()}
+    return found
 
 
 def cell_of(style: Style, arrays: Arrays) -> Cell:
@@ -300,11 +370,18 @@ def cell_of(style: Style, arrays: Arrays) -> Cell:
     if style.kind == "gru":
         return GRUCell(style.reset_after)
     proj = arrays["w_hr"].shape[-1] if "w_hr" in arrays else 0
-    if style.coupled:
-        return CoupledCell(peepholes="p" in arrays, proj_size=proj)
-    if proj:
-        return VariantCell(peepholes="p" in arrays, proj_size=proj)
-    return PeepholeCell() if "p" in arrays else LSTM_CELL
+    if not style.coupled and not proj and style.plain:
+        return PeepholeCell() if "p" in arrays else LSTM_CELL
+    gate, offer, show = map(as_ours, style.activations)
+    kind = CoupledCell if style.coupled else VariantCell
+    return kind(
+        peepholes="p" in arrays,
+        proj_size=proj,
+        clip=style.clip,
+        gate_activation=gate,
+        candidate_activation=offer,
+        output_activation=show,
+    )
 
 
 def to_layer(weights: Weights) -> Layer:
@@ -347,8 +424,8 @@ def _one(style: Style, arrays: Arrays) -> LSTM:
     layer: LSTM = jax.eval_shape(
         lambda: LSTM(*sizes, cell=cell, use_bias="b" in arrays, rngs=nnx.Rngs(0))
     )
-    for name, array in arrays.items():
-        setattr(layer, name, nnx.Param(jnp.asarray(array)))
+    for name in arrays.keys() - _SETTINGS:
+        setattr(layer, name, nnx.Param(jnp.asarray(arrays[name])))
     return layer
 
 
@@ -402,6 +479,8 @@ OURS = System(
         "a projection",
         "coupled gates (f = 1 - i)",
         "a reset before the product",
+        "clipped activations",
+        "other activations",
     },
     inward=inward,
     outward=outward,

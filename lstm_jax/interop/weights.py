@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from lstm_jax.errors import InputError
+from lstm_jax.interop.activations import PLAIN, Activation, is_symmetric
 
 Array = np.ndarray
 Arrays = dict[str, Array]  # of one layer and direction, by a system's own names
@@ -30,12 +31,37 @@ class Style:
         reset_after: of a GRU: the reset gate scales U_n · h + b_hn, not h itself.
         coupled: of an LSTM: f = 1 - i, and what is stored for f is not used.
         backward: the layers read from the last step to the first, and only so.
+        clip: of an LSTM: the largest absolute value that goes into the activations of
+            its gates and of its candidate; 0 for no bound.
+        activations: of an LSTM: those of its gates, its candidate and its output.
     """
 
     kind: str = "lstm"
     reset_after: bool = True
     coupled: bool = False
     backward: bool = False
+    clip: float = 0.0
+    activations: tuple[Activation, ...] = PLAIN
+
+    @property
+    def plain(self) -> bool:
+        """Whether an LSTM has the activations that all have, and no clip."""
+        return not self.clip and self.activations == PLAIN
+
+    def opened(self, z: Array) -> Array:
+        """A gate, of what goes into it."""
+        return self.activations[0].of(self._clipped(z))
+
+    def offered(self, z: Array) -> Array:
+        """The candidate, of what goes into it."""
+        return self.activations[1].of(self._clipped(z))
+
+    def shown(self, c: Array) -> Array:
+        """What the output gate lets out of the cell state."""
+        return self.activations[2].of(c)
+
+    def _clipped(self, z: Array) -> Array:
+        return np.clip(z, -self.clip, self.clip) if self.clip else z
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +167,10 @@ def features(weights: Weights) -> set[str]:
         "peepholes": any(one.p is not None for one in ones),
         "a projection": any(one.proj is not None for one in ones),
         "coupled gates (f = 1 - i)": style.coupled,
+        "coupled gates of such an activation": style.coupled
+        and not is_symmetric(style.activations[0]),
+        "clipped activations": bool(style.clip),
+        "other activations": style.activations != PLAIN,
         "a reset before the product": not style.reset_after,
         "a reset after the product": style.kind == "gru" and style.reset_after,
         "a bias within the reset": style.reset_after and _inner_bias(style, ones),
@@ -300,6 +330,9 @@ def describe(weights: Weights) -> str:
     read = " and ".join(ways[n] for n in sorted({len(each) for each in weights.layers}))
     layers = f"{depth} layer{'s' * (depth > 1)}"
     extra = features(weights) - GRU - {"two directions", "layers of different widths"}
+    if "other activations" in extra:
+        names = ", ".join(map(str, style.activations))
+        extra = extra - {"other activations"} | {f"activations {names}"}
     more = f", with {' and '.join(sorted(extra))}" if extra else ""
     return (
         f"{style.kind.upper()}, {layers}, {read}, {inputs} inputs, {hidden} units, "

@@ -34,7 +34,12 @@ from lstm_jax.errors import InputError
 from lstm_jax.storage.files import read_json, write_json
 
 FORMAT = 1  # of config.json; a new setting with a default needs no new one
-PresetName = Literal["shakespeare-3min", "shakespeare-10min", "shakespeare-60min"]
+PresetName = Literal[
+    "shakespeare-3min",
+    "shakespeare-10min",
+    "shakespeare-60min",
+    "shakespeare-gpu-3min",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +144,7 @@ class TrainConfig(Configuration):
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
     preset: PresetName | None = None
     """Start from settings tuned for tiny shakespeare, a time budget and 2 CPU cores
-    instead of the defaults; other flags override them."""
+    or, gpu-3min, one GPU, instead of the defaults; other flags override them."""
     from_run: Path | None = None
     """Fine-tune the model of this run: reuse its network, vocabulary and weights with
     a fresh optimizer. Characters missing from its vocabulary are added."""

@@ -16,6 +16,7 @@ from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig, layers_of
 from lstm_jax.lm.evaluation import evaluate_ids
 from lstm_jax.lm.generation import generate_text
 from lstm_jax.lm.run_directory import RunDirectory
+from lstm_jax.lm.sizing import waits_for_kernels
 from lstm_jax.lm.task import Setup, build_model, multiplies_rounded
 from lstm_jax.lm.text_model import TextModel
 from lstm_jax.models.language import LanguageModel
@@ -55,6 +56,11 @@ class Reporter:
             f"engine {engine.name} on {self._device} ({engine.reason})"
             f"{_precision(config)}"
         )
+        if jax.default_backend() == "gpu" and waits_for_kernels(config):
+            self._say(
+                "note: in a network this small a GPU waits for its kernels to start; "
+                "JAX_PLATFORMS=cpu may train it faster"
+            )
         if config.text.data:
             model = jax.eval_shape(lambda: build_model(config, setup.vocab))
             self._say(parameter_table(model))

@@ -22,6 +22,7 @@ _READ = 6e6  # symbols that are read in this time
 _WEIGHTS_PER_SYMBOL = 3  # at most, of the text
 _STEP, _MOST_HIDDEN, _MOST_DROPOUT = 32, 1024, 0.5
 _DROPOUT_PER_DOUBLING, _FREE_PASSES = 0.15, 4  # so often a text can be read without any
+_OPERATIONS_MEANWHILE = 2e6
 
 
 def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
@@ -80,6 +81,16 @@ def fitting_dropout(times: float) -> float:
     """None for a text that is read a few times, more with every doubling."""
     doublings = math.log2(max(times, 1) / _FREE_PASSES)
     return round(min(max(0.0, _DROPOUT_PER_DOUBLING * doublings), _MOST_DROPOUT), 2)
+
+
+def waits_for_kernels(config: TrainConfig) -> bool:
+    """Whether a GPU would take longer to start a step's kernels than a CPU to multiply.
+
+    Forward and back, a time step of a layer takes a GPU about 20 microseconds however
+    small it is; in these a few CPU cores make about as many operations as said here.
+    """
+    per_layer = step_operations(config) / config.optimizer.length / config.model.layers
+    return per_layer < _OPERATIONS_MEANWHILE
 
 
 def step_operations(config: TrainConfig) -> float:

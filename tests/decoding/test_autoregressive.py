@@ -11,7 +11,9 @@ import pytest
 from flax import nnx
 from numpy.typing import NDArray
 
+from lstm_jax.decoding import autoregressive
 from lstm_jax.decoding.autoregressive import (
+    CHUNK,
     DecoderState,
     generate_from,
     generate_ids,
@@ -172,6 +174,60 @@ def test_pieces_come_as_they_are_made() -> None:
     pieces = generate_ids(lively(), TEXT[:3], 130, samples=2)
     assert [chunk.shape for chunk in pieces] == [(64, 2), (64, 2), (2, 2)]
     assert list(generate_ids(lively(), TEXT[:3], 0)) == []
+
+
+class OnGpu(LanguageModel):
+    """A language model of which programs are made as for a GPU."""
+
+
+@pytest.mark.parametrize(
+    "sampling", [SamplingConfig(), SamplingConfig(1.0)], ids=["greedy", "drawn"]
+)
+def test_a_gpu_makes_the_same_in_loops_of_known_length(
+    sampling: SamplingConfig,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lengths: list[object] = []
+    loop = jax.lax.fori_loop
+
+    def written_down(start: int, end: object, *others: object) -> object:
+        lengths.append(end)
+        return loop(start, end, *others)
+
+    def both(kind: type[LanguageModel]) -> tuple[NDArray, DecoderState]:
+        model = lively(kind)
+        start = repeat_rows(read_prompt(model, TEXT[:70]), 2)
+        chunks = list(generate_from(model, start, 100, sampling, sample_keys(0, 2)))
+        return np.concatenate([chunk.ids for chunk in chunks]), chunks[-1].after
+
+    wanted = both(LanguageModel)
+    request.getfixturevalue("h100")
+    monkeypatch.setattr(jax.lax, "fori_loop", written_down)
+    found = both(OnGpu)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    jax.tree.map(np.testing.assert_array_equal, found[1], wanted[1])
+    # Whether there is another step would else be asked by the host before each.
+    assert lengths and all(length == CHUNK for length in lengths)
+
+
+@pytest.mark.parametrize(("device", "begun"), [(None, 1), ("h100", 2)])
+def test_a_gpu_makes_the_next_piece_while_one_is_looked_at(
+    device: str | None,
+    begun: int,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if device:
+        request.getfixturevalue(device)
+    module = "lstm_jax.decoding.autoregressive"
+    calls, make = [], autoregressive._continue
+    monkeypatch.setattr(
+        f"{module}._continue", lambda *args: (calls.append(1), make(*args))[1]
+    )
+    pieces = generate_ids(lively(OnGpu if device else LanguageModel), TEXT[:3], 130)
+    next(pieces)
+    assert len(calls) == begun
 
 
 def traces(calls: Iterable[Callable[[], NDArray]]) -> list[int]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lstm_jax.interop.activations import Activation
 from lstm_jax.interop.weights import BLOCKS, Direction, Stack, Style, Weights
 
 D = 5
@@ -51,6 +52,12 @@ def random_layers(
 
 
 LSTM, GRU = Style(), Style("gru")
+OTHERS = (
+    Activation("HardSigmoid", 0.25, 0.5),
+    Activation("LeakyRelu", 0.125),
+    Activation("Softsign"),
+)
+SYMMETRIC = (Activation("HardSigmoid", 0.25, 0.5), Activation("Relu"), OTHERS[2])
 # Layers of every kind that any system has.
 LAYERS = {
     "lstm": random_layers(LSTM, (4, 4)),
@@ -62,6 +69,11 @@ LAYERS = {
     "peepholes": random_layers(LSTM, (4, 4), 2, peepholes=True),
     "projection": random_layers(LSTM, (4, 4), 2, outputs=3, second_bias=True),
     "coupled": random_layers(Style(coupled=True)),
+    "clip": random_layers(Style(clip=0.75), (4, 4), peepholes=True),
+    "activations": random_layers(Style(activations=OTHERS), (4, 4), 2),
+    "coupled clip": random_layers(
+        Style(coupled=True, clip=0.5, activations=SYMMETRIC), bias=False
+    ),
     "backward": random_layers(Style(backward=True)),
     "gru": random_layers(GRU, (4, 4)),
     "gru both biases": random_layers(GRU, (4, 4), 2, second_bias=True),

@@ -173,7 +173,13 @@ def test_three_blocks_without_a_name_are_refused(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"cell": "mogrifier"}, "or a GRU, found mogrifier"),
-        ({"cell": VariantCell(cell_clip=1.0)}, "found a variant with cell_clip"),
+        ({"cell": VariantCell(cell_clip=1.0)}, "found variant with cell_clip"),
+        ({"cell": VariantCell(gate_activation="gelu")}, "sigmoid, .* found gelu"),
+        ({"cell": VariantCell(gate_activation=jnp.tanh)}, "found a function"),
+        (
+            {"cell": CoupledCell(gate_activation="relu")},
+            r"with f\(-z\) = 1 - f\(z\), found Relu",
+        ),
         (
             {"regularizer": RegularizerConfig(zoneout_cell=0.1)},
             "zoneout: expected none",
@@ -717,15 +723,30 @@ def test_a_layer_between_recurrent_ones_ends_a_stack(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"clip": 3.0}, "expected no clip, found 3"),
+        ({"clip": 3.0}, "PyTorch can hold, found clipped activations"),
+        ({"clip": -1.0}, "expected a clip of 0 or more, found -1"),
+        ({"clip": float("nan")}, "expected a clip of 0 or more, found nan"),
         (
             {"activations": ["Relu", "Tanh", "Tanh"]},
-            "expected the activations sigmoid, tanh, tanh, found relu",
+            "PyTorch can hold, found other activations",
+        ),
+        (
+            {"activations": ["Sigmoid", "Tanh"]},
+            "expected 3 activations, the same in each direction, found Sigmoid, Tanh",
+        ),
+        ({"activations": ["Sigmoid", "Gelu", "Tanh"]}, "expected activations .* Gelu"),
+        (
+            {"activations": ["Sigmoid", "Affine", "Tanh"], "activation_alpha": [2.0]},
+            "expected activation_beta for Affine, found none",
+        ),
+        (
+            {"activations": ["Elu", "Tanh", "Tanh"], "activation_alpha": [1.0, 2.0]},
+            "activation_alpha: expected a number for each of Elu, Tanh, .* found more",
         ),
         ({"direction": "bidirectional"}, "expected 2 directions"),
     ],
 )
-def test_what_onnx_has_and_we_have_not_is_refused(
+def test_what_an_operator_has_and_others_have_not_is_refused(
     attributes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     onnx = pytest.importorskip("onnx")
@@ -741,6 +762,23 @@ def test_what_onnx_has_and_we_have_not_is_refused(
     path.write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match=message):
         convert_file(path, tmp_path / "out.npz", "torch")
+
+
+@pytest.mark.parametrize("field", ["clip", "activations"])
+def test_damaged_settings_of_our_files_are_one_line(field: str, tmp_path: Path) -> None:
+    system = SYSTEMS["lstm_jax"]
+    arrays = system.assemble(system.write(LAYERS["clip"]))
+    broken = {
+        "clip": np.array([np.nan], np.float32),
+        "activations": np.frombuffer(b"[1", "u1"),
+    }
+    for name in arrays:
+        if name.endswith(field):
+            arrays[name] = broken[field]
+    files.write_safetensors(tmp_path / "a.safetensors", arrays)
+    with pytest.raises(InputError, match=r"a\.safetensors: expected") as caught:
+        find_layers(tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -788,13 +826,10 @@ def test_a_run_is_read_by_its_best_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cell": "mogrifier"}, "found a cell with rounds, which no other system has"),
-        ({"cell": MogrifierCell(0, capped=True)}, "found a mogrifier with capped"),
-        ({"cell": VariantCell(clip=3.0)}, "found a variant with clip"),
-        (
-            {"cell": CoupledCell(gate_activation="relu", cell_clip=1.0)},
-            "found a coupled with cell_clip, gate_activation",
-        ),
+        ({"cell": "mogrifier"}, "or a GRU, found mogrifier$"),
+        ({"cell": MogrifierCell(0, capped=True)}, "found mogrifier with capped gates"),
+        ({"cell": VariantCell(cell_clip=3.0)}, "found variant with cell_clip"),
+        ({"cell": VariantCell(gate_activation="gelu")}, "sigmoid, .* found gelu"),
         (
             {"regularizer": {"zoneout_cell": 0.1}},
             "without zoneout, .*found zoneout_cell",
@@ -832,6 +867,8 @@ def test_a_run_whose_cells_nobody_else_has_is_refused(
         (CoupledCell(peepholes=True), "coupled gates"),
         ("peephole", "with peepholes"),
         (VariantCell(proj_size=2), "a projection"),
+        (VariantCell(clip=0.5), "clip"),
+        (CoupledCell(clip=0.5, output_activation="relu"), "clip"),
     ],
 )
 def test_a_run_says_what_its_arrays_do_not(

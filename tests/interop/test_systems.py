@@ -12,6 +12,7 @@ import pytest
 
 from lstm_jax.errors import InputError
 from lstm_jax.interop import ours
+from lstm_jax.interop.activations import Activation
 from lstm_jax.interop.formats import SYSTEMS
 from lstm_jax.interop.system import (
     Feed,
@@ -45,6 +46,16 @@ CASES = [
 ]
 
 
+KINDS: dict[str, Callable[[Activation], Callable[[Array], Array]]] = {
+    "Sigmoid": lambda _: sigmoid,
+    "Tanh": lambda _: np.tanh,
+    "Relu": lambda _: lambda z: np.where(z > 0, z, 0),
+    "Softsign": lambda _: lambda z: z / (1 + np.abs(z)),
+    "HardSigmoid": lambda a: lambda z: np.clip(a.alpha * z + a.beta, 0, 1),
+    "LeakyRelu": lambda a: lambda z: np.where(z > 0, z, a.alpha * z),
+}
+
+
 def step(style: Style, one: Arrays, x: Array, state: State) -> State:
     """The equations of every kind of cell on the common form, for these tests alone."""
     h, second = state[0], one.get("b_h", np.zeros_like(one["w_h"][0]))
@@ -62,10 +73,12 @@ def step(style: Style, one: Arrays, x: Array, state: State) -> State:
     i, f, g, o = np.split(a + h @ one["w_h"] + second, 4, axis=-1)
     c = state[1]
     p_i, p_f, p_o = np.split(one.get("p", np.zeros(3 * c.shape[-1])), 3)
-    i = sigmoid(i + p_i * c)
-    f = 1 - i if style.coupled else sigmoid(f + p_f * c)
-    c = f * c + i * np.tanh(g)
-    h = sigmoid(o + p_o * c) * np.tanh(c)
+    gate, offer, show = (KINDS[each.name](each) for each in style.activations)
+    most = style.clip or np.inf
+    i = gate(np.clip(i + p_i * c, -most, most))
+    f = 1 - i if style.coupled else gate(np.clip(f + p_f * c, -most, most))
+    c = f * c + i * offer(np.clip(g, -most, most))
+    h = gate(np.clip(o + p_o * c, -most, most)) * show(c)
     return (h @ one["proj"] if "proj" in one else h), c
 
 
@@ -291,6 +304,8 @@ GRADIENTS: dict[str, Callable[[Theirs, Array, Array], Theirs]] = {
         ("nnx", "gru both biases", "a bias within the reset"),
         ("haiku", "gru", "a reset after the product"),
         ("onnx", "projection", "a projection"),
+        ("torch", "clip", "found clipped activations and peepholes"),
+        ("keras", "activations", "found other activations"),
     ],
 )
 def test_what_a_system_cannot_hold_is_refused_by_name(

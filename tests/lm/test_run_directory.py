@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -75,6 +76,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Tra
     reporter.finish(outcome, run)
     assert outcome.timer.final > during > 0, "the last evaluation is timed too"
     return run, outcome
+
+
+def test_who_has_a_gpu_is_told_that_a_cpu_may_be_faster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = set_up(CONFIG, *encoded())
+    words = "JAX_PLATFORMS=cpu may train it faster"
+    Reporter(setup)
+    assert words not in capsys.readouterr().out
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    Reporter(setup)
+    assert words in capsys.readouterr().out
 
 
 # What may be replaced.

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_jax.config import RunConfig
-from lstm_jax.lm.config import ModelConfig, PresetName, TrainConfig, check
+from lstm_jax.lm.config import (
+    HELLO_WORLD,
+    ModelConfig,
+    PresetName,
+    TrainConfig,
+    check,
+)
 from lstm_jax.lm.presets import preset
 from lstm_jax.lm.sizing import (
     fit_to,
@@ -18,6 +24,7 @@ from lstm_jax.lm.sizing import (
     fitting_hidden,
     passes,
     square_matrices,
+    waits_for_kernels,
 )
 from lstm_jax.lm.task import cell_of
 from lstm_jax.models.language import LanguageModel
@@ -49,6 +56,12 @@ def test_whatever_is_left_open_is_filled(
 def test_a_preset_makes_sense_and_is_kept(name: str) -> None:
     check(preset(name))
     assert fit_to(preset(name), SHAKESPEARE) == preset(name)
+
+
+def test_small_networks_leave_a_gpu_waiting() -> None:
+    large = TrainConfig(model=ModelConfig(layers=2, hidden=256, dropout=0.0))
+    assert waits_for_kernels(HELLO_WORLD) and not waits_for_kernels(large)
+    assert not waits_for_kernels(preset("shakespeare-gpu-3min"))
 
 
 def test_what_was_said_is_kept() -> None:

@@ -31,7 +31,7 @@ from experiments.benchmarks.speed.shapes import Program, Shape
 Row = dict[str, Any]
 _WARM_UP, _SECONDS = 3, 0.2  # calls that are not counted; of measuring a program
 _THREADS = 16
-# Values are the same whichever product is fastest, and finding out takes seconds.
+# Values are the same whichever product is fastest; finding out takes time and memory.
 _UNTUNED = "--xla_gpu_autotune_level=0"
 
 
@@ -59,7 +59,7 @@ def main(words: list[str]) -> int:
     """Measure a stage and append lines to a file; returns the exit code."""
     order = Order(**json.loads(words[0]))
     about: Row = {"stage": order.stage, "library": order.library}
-    if order.stage == "check":
+    if order.stage in ("check", "memory"):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_UNTUNED}"
     with Path(words[1]).open("a", encoding="utf-8", buffering=1) as file:
 

@@ -65,7 +65,7 @@ class Program(NamedTuple):
 class Estimate(NamedTuple):
     """Of a program: kernels per time step in each loop, and how much it needs."""
 
-    kernels: list[int]
+    kernels: list[float]
     whole_walks: int  # kernels that make all time steps
     temporary_mb: float
     mflop: float
@@ -134,7 +134,7 @@ def read(program: Program, platform: str, devices: Sequence[jax.Device]) -> str:
 
 def cells(found: Estimate) -> str:
     """An estimate as the cells of a row."""
-    kernels = " + ".join(map(str, found.kernels)) or "no loop"
+    kernels = " + ".join(f"{kernels:g}" for kernels in found.kernels) or "no loop"
     if found.whole_walks:
         kernels += f"; {found.whole_walks} for all steps"
     memory = f"{found.temporary_mb:.1f}" if found.temporary_mb else "not told"
@@ -152,7 +152,7 @@ def estimate(
     text = alone.as_text() or ""
     costs = alone.cost_analysis() or {}
     return Estimate(
-        hlo.loop_kernels(text),
+        hlo.kernels_per_step(text, STEPS),
         sum(text.count(f'custom_call_target="{name}') for name in KERNELS),
         getattr(alone.memory_analysis(), "temp_size_in_bytes", 0) / 1e6,
         costs.get("flops", 0) / 1e6,

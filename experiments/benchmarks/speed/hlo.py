@@ -14,6 +14,7 @@ _FREE = {
     "after-all",
     "partition-id",
 }
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _COLLECTIVE = re.compile(
     r"all-(reduce|gather|to-all)|reduce-scatter|collective-(permute|broadcast)"
 )
@@ -25,9 +26,23 @@ _OF_XLA = ("__", "LayoutConstraint", "Sharding", "SPMD")  # calls that it emits 
 def loop_kernels(hlo: str) -> list[int]:
     """How many instructions that do work each loop's body has."""
     return [
-        sum(operation not in _FREE for operation in operations(body))
+        sum(_works(operation) for operation in operations(body))
         for body in loop_bodies(hlo)
     ]
+
+
+def kernels_per_step(hlo: str, steps: int) -> list[float]:
+    """`loop_kernels` per time step, of loops that may take several steps a turn."""
+    loops = re.findall(r"^.*\bwhile\(.*\bbody=.*$", hlo, re.MULTILINE)
+    found = map(_TRIPS.search, loops)
+    turns = [int(trips[1]) if trips else steps for trips in found]
+    each = zip(loop_kernels(hlo), turns, strict=True)
+    return [kernels * count / steps for kernels, count in each]
+
+
+def _works(operation: str) -> bool:
+    """Whether it is a kernel; the end of one that runs beside others is none."""
+    return operation not in _FREE and not operation.endswith("-done")
 
 
 def collectives(hlo: str) -> tuple[int, int]:

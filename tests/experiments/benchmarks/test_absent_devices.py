@@ -71,6 +71,24 @@ def test_kernels_get_memory_in_the_order_of_the_axes(
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
 
 
+@pytest.mark.slow
+def test_kernels_of_a_time_step_on_an_h100() -> None:
+    """A kernel of a loop is a launch by the host, so they are few."""
+    if find_spec("jax_cuda13_plugin") is None:
+        pytest.skip("jax_cuda13_plugin is not installed")
+    command = ["-m", "experiments.benchmarks.speed.aot", "h100"]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=True
+    )
+    cells = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()]
+    found = {row[1]: row for row in cells if row[0] == "H100"}
+    for engine, most in (("fused", 4.0), ("scan", 6.0)):
+        _, _, kernels, *_, exchanged = found[f"gradient, engine {engine}"]
+        assert all(float(each) <= most for each in kernels.split(" + "))
+        assert exchanged.startswith("0, ")  # none inside a loop
+    assert float(found["forward, engine fused"][2]) <= 3
+
+
 def test_what_lies_out_of_order_is_seen() -> None:
     text = """
       %turned = f32[5,4,2]{2,0,1} bitcast(%x)

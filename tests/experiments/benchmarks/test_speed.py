@@ -287,6 +287,9 @@ ENTRY %main (x: f32[4]) -> f32[4] {
 }
 """
     assert hlo.loop_kernels(text) == [3]
+    assert hlo.kernels_per_step(text, steps=4) == [3]
+    told = text.replace("body=%body", 'body=%body, "known_trip_count":{"n":"2"}')
+    assert hlo.kernels_per_step(told, steps=4) == [1.5]
     assert hlo.collectives(text) == (1, 2)
 
 
