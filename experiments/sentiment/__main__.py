@@ -17,6 +17,7 @@ Command   python -m experiments.sentiment --data rt-polarity.pos rt-polarity.neg
           python -m experiments.sentiment evaluate RUN_DIR --data my.csv
           python -m experiments.sentiment predict RUN_DIR "a film to forget"
           python -m experiments.sentiment predict RUN_DIR my.csv --out classes.csv
+          python -m experiments.sentiment predict RUN_DIR "so dull" --picture words.png
 Published About 75 by LSTMs that start from nothing; 76.1 by a convolutional network
           that does, 81.5 by one with word2vec vectors (Kim 2014).
 """
@@ -167,6 +168,8 @@ class PredictOptions:
         text_column: of a table: the name of the column of texts; or its number, from 1,
             where the first line has no names.
         out: file for the CSV table instead of the standard output.
+        picture: where to draw the first texts, each word in the color of the class that
+            it speaks for: the more, the more would be lost without it.
     """
 
     run_dir: RunDir
@@ -176,6 +179,7 @@ class PredictOptions:
     data: tuple[Path, ...] = ()
     text_column: str = "text"
     out: Path | None = None
+    picture: Path | None = None
 
 
 def generated(count: int = 160) -> LabelledTexts:
@@ -506,16 +510,48 @@ def predict(options: PredictOptions) -> None:
     from experiments.sentiment.task import load_classifier, predict_proba
 
     check_out(options.out)
+    lstm_jax.report.check_picture(options.picture)
     texts, from_files = given_texts(
         options.texts, options.data, options.text_column, OLD
     )
     classifier = load_classifier(options.run_dir)
     chances = predict_proba(classifier, texts)
+    if options.picture:
+        draw(classifier, texts, chances, options.picture)
     if from_files or options.out:
         write_rows(options.out, *table_of(classifier, texts, chances))
         return
     for text, row in zip(texts, chances, strict=True):
         print(f"{classifier.classes[row.argmax()]}  {row.max():.3f}  {text}")
+
+
+def draw(
+    classifier: TextClassifier, texts: Sequence[str], chances: np.ndarray, path: Path
+) -> None:
+    """The first texts that have words, and what each word speaks for.
+
+    Raises:
+        InputError: none of them has any.
+    """
+    from experiments.sentiment.plots import SHOWN, WORDS, Reading, draw_readings
+    from experiments.sentiment.task import word_weights
+
+    readings = []
+    for text, row in zip(texts, chances, strict=True):
+        words, found = text.split(), int(row.argmax())
+        if not words or len(readings) == SHOWN:
+            continue
+        # Of two classes, those words are alike that speak for the same one.
+        weights = word_weights(classifier, words[:WORDS], found)
+        sign = -1 if len(row) == 2 and found == 0 else 1
+        title = f"{classifier.classes[found]} {row.max():.2f}"
+        readings.append(Reading(title, words, sign * weights))
+    if not readings:
+        raise lstm_jax.InputError("--picture: expected a text with words, found none")
+    names = classifier.classes
+    draw_readings(
+        path, readings, names if len(names) == 2 else ("against it", "for it")
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:

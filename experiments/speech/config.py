@@ -1,6 +1,8 @@
 """The flags of the commands."""
 
+import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +12,6 @@ from experiments.runs import RunOptions
 from lstm_jax.config import CellName, Range, RunConfig, Share
 
 Unit = Literal["characters", "words"]
-INPUT_FILE = tyro.conf.arg(metavar="FILE.wav")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +68,39 @@ class EvaluateOptions:
 
 @dataclasses.dataclass(frozen=True)
 class PredictOptions:
-    """Read digits off a file of sound, of any rate and any number of channels.
+    """Transcribe a recording, at any sample rate and with any number of channels.
 
-    WAV files are read as they are, FLAC, Ogg, MP3 and others with the extra `audio`.
+    WAV files need nothing else; FLAC, Ogg, MP3 and others need the extra `audio`.
     """
 
-    file: Annotated[tyro.conf.Positional[Path], INPUT_FILE]
-    """The sound."""
-    run_dir: Path = Path("runs/speech")
-    """Folder of a finished run."""
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    """Folder of a training run."""
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
+    """The recording."""
     picture: Path | None = None
-    """Where to draw what was heard."""
+    """Where to draw the spectrogram and what was heard in it."""
+
+
+def former_order(words: Sequence[str]) -> list[str]:
+    """`predict FILE [--run-dir RUN_DIR]`, as it once was, as `predict RUN_DIR FILE`.
+
+    Args:
+        words: of the command line. What is in order is returned as it is.
+    """
+    if words[:1] != ["predict"]:
+        return [*words]
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    reader.add_argument("--run-dir", "--run_dir", nargs="?")
+    reader.add_argument("--picture", nargs="?")
+    found, others = reader.parse_known_args(words[1:])
+    plain = [word for word in others if not word.startswith("-")]
+    folder, file = found.run_dir, Path(plain[0]) if plain else None
+    if file is None or len(plain) > 2 or (folder and len(plain) > 1):
+        return [*words]
+    if len(plain) == 2:
+        swapped = file.is_file() and Path(plain[1]).is_dir()
+        others = plain[::-1] if swapped else others
+    elif folder or not file.is_dir():
+        others = [folder or str(Options().run.run_dir), *others]
+    shown = ["--picture", found.picture] if found.picture else []
+    return ["predict", *others, *shown]

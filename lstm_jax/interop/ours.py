@@ -35,6 +35,7 @@ from lstm_jax.interop.system import (
     sigmoid,
 )
 from lstm_jax.interop.weights import (
+    ANOTHER,
     ANY_LAYERS,
     GRU,
     Array,
@@ -481,6 +482,7 @@ OURS = System(
         "a reset before the product",
         "clipped activations",
         "other activations",
+        ANOTHER,
     },
     inward=inward,
     outward=outward,

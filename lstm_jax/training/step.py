@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.experimental.layout import Layout, with_layout_constraint
 
+from lstm_jax.engines.devices import on_gpu
 from lstm_jax.metrics.losses import LossSums
 from lstm_jax.training.optimizer import EmaState
 from lstm_jax.typing import Batch, Carry, Count, Model, PRNGKey, Scalar
@@ -85,6 +87,7 @@ def train_step(
         return total / jnp.maximum(weight, 1), (plain, carry)
 
     gradient, (sums, carry) = jax.grad(mean_loss, has_aux=True)(state.model)
+    gradient = _laid_out_as_parameters(gradient)
     direction, optimizer_state = optimizer.update(
         gradient, state.optimizer, state.model
     )
@@ -94,6 +97,22 @@ def train_step(
     norm = optax.tree.norm(gradient).astype(_kind_of_norm(state.model))
     report = StepReport(sums, norm)
     return TrainState(state.step + 1, model, optimizer_state, carry, state.key), report
+
+
+def _laid_out_as_parameters(gradient: Model) -> Model:
+    """Pin the gradient's memory to the order of its axes, on a GPU.
+
+    XLA would have products that are weight gradients written with their axes turned
+    round, and therefore the parameters too: it turns them and the optimizer's state at
+    both ends of every call, and a row of a table is read across the grain.
+    """
+    if not on_gpu():
+        return gradient
+
+    def pinned(array: Array) -> Array:
+        return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
+
+    return jax.tree.map(lambda a: pinned(a) if a.ndim > 1 else a, gradient)
 
 
 def train_steps(

@@ -223,8 +223,9 @@ def compiled_layouts(factors: str) -> set[tuple[Layout, str]]:
 def test_a_layout_follows_from_sizes() -> None:
     """As measured: 64 bytes of units to a block; few rows; places for all blocks."""
     assert layout(5, 3, "float32") == Layout(8, 64, 8, 4)
-    assert layout(5, 3, "bfloat16") == Layout(8, 64, 8, 2)
+    assert layout(5, 3, "bfloat16") == Layout(8, 64, 8, 4)
     assert layout(64, 128, "bfloat16") == Layout(64, 128, 8, 4)
+    assert layout(256, 128, "bfloat16") == Layout(256, 128, 16, 4)
     assert layout(64, 256, "bfloat16") == Layout(64, 256, 8, 8)
     assert layout(64, 512, "float16") == Layout(64, 512, 16, 16)
     assert layout(64, 1024, "bfloat16") == Layout(64, 1024, 32, 64)
@@ -232,17 +233,16 @@ def test_a_layout_follows_from_sizes() -> None:
     assert layout(64, 256, "float32") == Layout(64, 256, 8, 16)
     assert layout(64, 512, "float32") == Layout(64, 512, 16, 32)
     assert layout(65, 129, "bfloat16") == Layout(72, 256, 8, 8)
+    assert layout(64, 1024, "bfloat16", "float32") == Layout(64, 1024, 32, 64, True)
 
 
 def test_a_layout_heeds_the_card() -> None:
     """Clusters may have to wait for a place; blocks that meet elsewhere must not."""
     assert layout(256, 512, "bfloat16") == Layout(256, 512, 16, 16)
-    assert layout(512, 256, "bfloat16") == Layout(512, 256, 64, 8)
     assert layout(64, 512, "bfloat16", multiprocessors=15) is None
     smaller = Layout(64, 512, 16, 32, halved=True)
     assert layout(64, 512, "bfloat16", shared_memory=100_000) == smaller
     assert layout(64, 512, "bfloat16", shared_memory=50_000) is None
     assert layout(256, 1024, "bfloat16") is None
-    assert layout(64, 1024, "bfloat16", "float32") == Layout(64, 1024, 32, 64, True)
     assert layout(32, 1024, "bfloat16", multiprocessors=114) == Layout(32, 1024, 32, 64)
     assert layout(64, 2048, "bfloat16") is None and layout(64, 1024, "float32") is None

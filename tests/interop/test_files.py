@@ -502,8 +502,12 @@ def keras_file(path: Path, layers: list[tuple[str, dict[str, Any]]]) -> Path:
     ("layers", "message"),
     [
         (
+            [("LSTM", KERAS_LSTM | {"activation": "gelu"})],
+            "rnn: expected activation tanh, relu, .* linear, found 'gelu'",
+        ),
+        (
             [("LSTM", KERAS_LSTM | {"activation": "relu"})],
-            "rnn: expected activation tanh",
+            "PyTorch can hold, found an activation other than tanh",
         ),
         (
             [("LSTM", KERAS_LSTM | {"recurrent_activation": "hard_sigmoid"})],
@@ -677,6 +681,25 @@ def test_both_directions_in_a_file_of_equinox(cells: str, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="two directions as wide as its inputs"):
         convert_file(tmp_path / "f.npz", tmp_path / "f.eqx")
     assert not (tmp_path / "f.eqx").exists()
+
+
+def test_two_directions_of_keras_have_one_activation(tmp_path: Path) -> None:
+    """What is asked of the second one is not passed over."""
+    pytest.importorskip("h5py")
+    path = tmp_path / "m.keras"
+    convert_file(written(tmp_path / "a.safetensors", LAYERS["two directions"]), path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] == "Bidirectional":
+            layer["config"]["backward_layer"]["config"]["activation"] = "relu"
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, raw in parts.items():
+            archive.writestr(name, raw)
+    with pytest.raises(InputError, match="expected two directions of one kind, found"):
+        find_layers(path)
 
 
 def test_equinox_loads_what_was_written(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from lstm_jax import convert
 from lstm_jax.data.tokenizers.saved import save_tokenizer
 from lstm_jax.data.tokenizers.subwords import BPETokenizer
 from lstm_jax.errors import InputError
+from lstm_jax.interop import onnx_networks
 from lstm_jax.interop.formats import convert_file
 from lstm_jax.interop.onnx_graph import Graph
 from lstm_jax.lm.text_model import TextModel
@@ -267,6 +268,31 @@ def test_what_is_not_that_graph_is_refused(
         convert_file(path, tmp_path / "again")
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_without_the_runtime_it_is_said(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstm_jax.interop.onnx_models.find_spec", lambda name: None)
+    lines = convert_file(graph, tmp_path / "again")
+    assert "not run: there is no onnxruntime here" in lines[-1]
+
+
+def test_a_graph_that_computes_something_else_is_refused(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way out and on the way in; nothing is left."""
+    run = graph.with_name("run")
+    average = onnx_networks._average
+
+    def wrong(logits: list, subject: onnx_networks.Subject) -> np.ndarray:
+        return average(logits, subject) + 0.01
+
+    monkeypatch.setattr(onnx_networks, "_average", wrong)
+    for source, to in ((run, "onnx-model"), (graph, "run")):
+        with pytest.raises(InputError, match=r"up to 0\.001, found an error of"):
+            convert_file(source, tmp_path / "out", to)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_graphs_of_others_are_refused_by_name(tmp_path: Path) -> None:

@@ -401,3 +401,27 @@ def test_the_last_line_knows_that_it_is_the_last() -> None:
         timer.spent += 60.0
     assert [line.val_loss is None for line in lines] == [True, False]
     assert lines[-1].seconds == timer.seconds() - 60.0
+
+
+def test_gradients_lie_as_parameters_do_on_a_gpu(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Or XLA turns all parameters round, and table rows are read across the grain."""
+    model, batches, rates = jax_problem()
+    state = start(model, ADAM)
+
+    def pins_and_models() -> tuple[int, list[Model]]:
+        steps = functools.partial(train_steps, line, ADAM)  # traced anew
+        given = stack(batches), rates, jnp.int32(STEPS)
+        pins = str(jax.make_jaxpr(steps)(state, *given)).count("layout_constraint")
+        alone = jax.jit(lambda *args: steps(*args)[0].model)(state, *given)
+        pair = jax.tree.map(lambda a: jnp.stack([a, a]), state.model)
+        both = jax.vmap(lambda model: steps(start(model, ADAM), *given)[0].model)
+        return pins, [alone, jax.jit(both)(pair)]
+
+    pins, wanted = pins_and_models()
+    assert not pins
+    request.getfixturevalue("h100")
+    pins, found = pins_and_models()
+    assert pins == 1  # of the matrix; a vector lies in one way only
+    assert_close(found, wanted, 1e-6)

@@ -219,14 +219,18 @@ def over_units(sizes: Layout, flags: Array | None, dtype: DTypeLike) -> Array | 
     return jnp.broadcast_to(flags[..., None], (*flags.shape, sizes.own)).astype(dtype)
 
 
+def swizzled(dtype: DTypeLike) -> tuple:
+    """How Pallas says that an array lies as the matrix unit reads it, and `mail`.
+
+    In tiles of 8 lines of 128 bytes, whose words of 16 bytes change places.
+    """
+    wide = 128 // jnp.dtype(dtype).itemsize
+    return plgpu.TilingTransform((8, wide)), plgpu.SwizzleTransform(128)
+
+
 def _shared(buffer: Buffer) -> Any:  # noqa: ANN401 - of Pallas, without a public name
-    """An array in shared memory; a factor as the matrix unit and `mail` know it."""
+    """An array in shared memory."""
     if not buffer.factor:
         return plgpu.SMEM(buffer.shape, buffer.dtype)
-    size = jnp.dtype(buffer.dtype).itemsize
-    swizzle = next(n for n in (128, 64, 32) if buffer.shape[-1] * size % n == 0)
-    transforms = (
-        plgpu.TilingTransform((8, swizzle // size)),
-        plgpu.SwizzleTransform(swizzle),
-    )
-    return plgpu.SMEM(buffer.shape, buffer.dtype, transforms=transforms)
+    kind = swizzled(buffer.dtype)
+    return plgpu.SMEM(buffer.shape, buffer.dtype, transforms=kind)

@@ -24,7 +24,6 @@ from lstm_jax.engines.pallas_gpu.blocks import (
     Ref,
     Refs,
     load,
-    registers,
     turn_back,
 )
 from lstm_jax.engines.pallas_gpu.layout import TILE, KernelArgs, copies
@@ -56,28 +55,16 @@ class Mail(NamedTuple):
         """What step n multiplies: all of h [R, H]."""
         return self.m["h"].at[_half(n)]
 
-    def tell_h(self, n: Array, h: Array) -> None:
+    def tell_h(self, n: Array) -> None:
         """Tell all blocks this one's h [R, U] after step n."""
-        sizes, factor = self.args.layout, self.m["h"]
+        sizes, factor, boxes = self.args.layout, self.m["h"], self.m["boxes"]
         box = 1 - _half(n)
 
         @pl.when(n + 1 < self.args.steps)
         def send() -> None:
-            place = box * sizes.group, self.at.block * sizes.own
-            value = h.astype(factor.dtype)
-            mail.send_to_all(
-                sizes.blocks,
-                registers(sizes),
-                value,
-                factor,
-                place,
-                self.m["boxes"],
-                box,
-            )
+            mail.tell(self.m["own_h"], factor, boxes, box, self.at.block)
             size = sizes.group * sizes.units * jnp.dtype(factor.dtype).itemsize
-            mail.expect(self.m["boxes"], box, size)
-
-        plgpu.wait_smem_to_gmem(0, wait_read_only=True)
+            mail.expect(boxes, box, size)
 
     def h_is_written(self, n: Array) -> None:
         """Go on: nobody reads what was written to global memory."""
@@ -97,23 +84,10 @@ class Mail(NamedTuple):
         slot = self.m["sums"].at[number % 2]
         turn_back(slot, sums)
         plgpu.commit_smem()
-        box = _half(n)
-        some = sizes.piece // sizes.own
-        row = (box * sizes.blocks + self.at.block) * sizes.group
-        for k in range(some):  # every block begins with another receiver
-            to = jax.lax.rem(k + self.at.block, jnp.int32(some))
-            tile, column = _in_tiles(to * sizes.own, sizes.own)
-            share = load(sizes, slot.at[tile, :, pl.ds(column, sizes.own)])
-            told = self.m["told"]
-            mail.send_to(
-                to + number * some,
-                registers(sizes),
-                share.astype(told.dtype),
-                told,
-                (row, jnp.int32(0)),
-                self.m["boxes"],
-                box,
-            )
+        first //= sizes.own
+        mail.share(
+            slot, self.m["told"], self.m["boxes"], _half(n), self.at.block, first
+        )
 
     def sums_are_told(self, n: Array) -> None:
         """Wait for as many shares as there are blocks."""
@@ -157,7 +131,7 @@ class Board(NamedTuple):
         plgpu.barrier_wait(self.m["h_there"])
         return self.m["h"].at[0]
 
-    def tell_h(self, n: Array, h: Array) -> None:
+    def tell_h(self, n: Array) -> None:
         """Go on: others read what is written to global memory."""
 
     def h_is_written(self, n: Array) -> None:

@@ -133,9 +133,10 @@ def forward_kernel(
             if flag is not None:
                 c_t = jnp.where(flag == _PAUSES, c, c_t)
                 h_t = jnp.where(flag == _PAUSES, h, h_t)
-            others.tell_h(n, h_t)
+            plgpu.wait_smem_to_gmem(0, wait_read_only=True)
             m["own_h"][...] = h_t.astype(m["own_h"].dtype)
             plgpu.commit_smem()
+            others.tell_h(n)
             plgpu.copy_smem_to_gmem(m["own_h"], hs.at[t, at.rows, at.units])
             others.h_is_written(n)
 

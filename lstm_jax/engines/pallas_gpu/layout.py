@@ -39,7 +39,12 @@ from lstm_jax.cells.lstm import GATES
 TILE = 64  # rows of the product of a warpgroup
 _OWN_BYTES = 64  # of the units of a block: 32 of 16 bits, 16 of 32 bits; measured
 _LEAST = 16  # units of a block: fewer do not fill its registers
+_FEWEST = 4  # blocks: fewer read more weights each, and were slower
 _CLUSTER = 16  # blocks, the most that the card can
+# How many clusters of so many blocks have a place at once, on 132 multiprocessors:
+# these come in groups of 16 or 18, some with fewer.
+_PLACES = {4: 28, 8: 14, 16: 6}
+_MULTIPROCESSORS = 132
 _GRID = 128  # blocks that work together, at most
 _GROUPS = (8, 16, 32, 64)  # rows; the matrix unit takes multiples of 8
 _SUMS = 64 * 64  # numbers that a block sends at once: 32 registers of each thread
@@ -123,7 +128,7 @@ class Buffer(NamedTuple):
     Attributes:
         shape: of the array.
         dtype: of its numbers.
-        factor: whether the matrix unit reads it, which wants its rows swizzled.
+        factor: whether it lies swizzled, as the matrix unit reads factors.
     """
 
     shape: tuple[int, ...]
@@ -181,8 +186,7 @@ def backward_memory(
         "dh": Buffer((rows, own), factors),
         "own_dz": Buffer((gates, rows, own), factors),
         "sums": Buffer(
-            (min(2, pieces), sizes.piece // TILE, rows, TILE),
-            jnp.float32 if args.mail else factors,
+            (min(2, pieces), sizes.piece // TILE, rows, TILE), factors, args.mail
         ),
         "told": Buffer(((2 if args.mail else 1) * all_rows, own), factors),
     }
@@ -218,9 +222,9 @@ def layout(
 ) -> Layout | None:
     """The layout for B rows and H units; None if there is none.
 
-    Clusters wait for a place on the card if they must, but that doubles the time: rows
-    are as few as leave half of the places free, for not all of them are where a cluster
-    can be. Blocks that meet in global memory have to be there all at once.
+    Rows are as few as leave a place for all blocks at once. Where none do, clusters
+    wait for a place, as few as memory allows; blocks that meet in global memory must
+    not wait, as those that have a place would wait for them.
 
     Args:
         rows: B.
@@ -230,27 +234,26 @@ def layout(
         multiprocessors: of the card.
         shared_memory: bytes that a block may have.
     """
+    room = shared_memory + _RESERVED
     own = _OWN_BYTES // jnp.dtype(factors).itemsize
+    own = min(own, _whole(units, TILE) // _FEWEST)
     while own >= _LEAST:
-        blocks = TILE // own
+        blocks = _FEWEST
         while blocks * own < units:
             blocks *= 2
-        fitting = []
+        fitting = None
         for group in _GROUPS if blocks <= _GRID else ():
             sizes = Layout(_whole(rows, group), blocks * own, group, blocks)
-            if _most(sizes, factors, z or factors) > shared_memory:
+            if _most(sizes, factors, z or factors) > room:
                 sizes = dataclasses.replace(sizes, halved=True)
-            bytes_each = _most(sizes, factors, z or factors)
-            if bytes_each > shared_memory:
+            each = room // _most(sizes, factors, z or factors)
+            if not each:
                 break
-            places = multiprocessors
-            if sizes.cluster:
-                places *= shared_memory // (bytes_each + _RESERVED) / 2
-            if sizes.groups * blocks <= places:
+            if sizes.groups <= _places(blocks, multiprocessors, each):
                 return sizes
-            fitting.append(sizes)
-        if fitting and fitting[-1].cluster and blocks <= multiprocessors:
-            return fitting[-1]
+            fitting = sizes
+        if fitting and fitting.cluster and blocks <= multiprocessors:
+            return fitting
         own //= 2
     return None
 
@@ -272,11 +275,23 @@ def _with_the_others(
     return Memory(buffers, barriers)
 
 
+def _places(blocks: int, multiprocessors: int, each: int) -> int:
+    """How many groups of blocks can work at once, if a multiprocessor can have `each`.
+
+    That is made use of only by the largest clusters, which find few places.
+    """
+    if blocks > _CLUSTER:
+        return multiprocessors // blocks
+    places = _PLACES[blocks] * multiprocessors // _MULTIPROCESSORS
+    return places * min(each, 2) if blocks == _CLUSTER else places
+
+
 def _most(sizes: Layout, factors: str, z: str) -> int:
-    """Bytes that the larger kernel needs at most."""
+    """Bytes that a block of the larger kernel takes at most."""
     args = KernelArgs(sizes, 1, False, None)
     forward = forward_memory(args, factors, z, keep=True, flags=True)
-    return max(needed(forward), needed(backward_memory(args, factors, z, flags=True)))
+    backward = backward_memory(args, factors, z, flags=True)
+    return max(needed(forward), needed(backward)) + _RESERVED
 
 
 def _whole(count: int, unit: int) -> int:

@@ -3,16 +3,16 @@
 A box is a barrier in the shared memory of a block (an mbarrier). A block says how many
 bytes it expects there; others send (st.async), each word counts itself in at the box
 of its receiver, and the receiver goes on when all are there. No barrier of the cluster
-and no trip to the L2 cache is in between. Pallas has this for one receiver whose number
-is known (`async_store_smem`); here a value goes to all, or to one that is computed.
+and no trip to the L2 cache is in between. By hand, because with Pallas's own
+`async_store_smem` every one of 128 threads arrives at the receiver's barrier for every
+word; here bytes count, and a thread sends 16 of them at once.
 
 A box opens again and again: its n-th time has the parity n % 2.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.experimental.mosaic.gpu import utils
@@ -20,13 +20,17 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import arith, llvm
 
-Ref = Any
+from lstm_jax.engines.pallas_gpu.blocks import Ref, swizzled
+
 Value = Any  # of MLIR
 
 BOXES = 2
 _BOX = 8  # bytes
-_SWIZZLE = 128  # bytes; rows of 16 bytes change places within eight lines of these
+_WORD = 16  # bytes that a thread sends at once
+_THREADS = 128
+_SWIZZLE = 128  # bytes of a line; its words change places within eight lines
 _SCALAR = plgpu.Layout.WG_SPLAT(())
+_SCALARS = (_SCALAR, _SCALAR)
 _IN_ONE_THREAD = "{ .reg .pred p; .reg .b32 t; mov.u32 t, %tid.x; setp.eq.u32 p, t, 0;"
 
 
@@ -71,146 +75,182 @@ def wait(boxes: Ref, box: Array, parity: Array) -> None:
     again(boxes, box, parity)
 
 
-def send_to_all(
-    blocks: int,
-    way: Any,  # noqa: ANN401 - of Pallas, without a public name
-    value: Array,
-    target: Ref,
-    at: tuple,
-    boxes: Ref,
-    box: Array,
-) -> None:
-    """Write a value [R, n] into the same place of all blocks' memory; see `_send`.
+def tell(source: Ref, target: Ref, boxes: Ref, box: Array, block: Array) -> None:
+    """Write this block's h [R, U] to its place in all of h [R, H] of every block.
 
     Args:
-        blocks: how many there are, a power of two; the next one comes first.
-        way: how the value lies in registers.
-        value: numbers of 32 bits in every thread, or more.
-        target: [..., columns] a factor of products, see `layout.Buffer`.
-        at: its first row and column there.
+        source: h, whose rows lie one behind the other.
+        target: [2, R, H], a factor of products; the box says which of the two.
         boxes: of each receiver.
         box: the one that counts the bytes.
+        block: the number of this one.
     """
-    first = jax.lax.axis_index("blocks")
-    _send(range(1, blocks + 1), blocks, way, value, target, at, boxes, box, first, True)
+    rows, own = source.shape
+    units = target.shape[-1]
+    blocks = units // own
+    part = _Part(rows, own, jnp.dtype(source.dtype).itemsize)
+    whole = plgpu.RefType(swizzled(target.dtype))
 
-
-def send_to(
-    block: Array,
-    way: Any,  # noqa: ANN401 - of Pallas, without a public name
-    value: Array,
-    target: Ref,
-    at: tuple,
-    boxes: Ref,
-    box: Array,
-) -> None:
-    """Write a value into one block's memory, whose rows are not swizzled."""
-    _send((0,), None, way, value, target, at, boxes, box, block, False)
-
-
-def _send(
-    receivers: Sequence[int],
-    blocks: int | None,
-    way: Any,  # noqa: ANN401 - of Pallas, without a public name
-    value: Array,
-    target: Ref,
-    at: tuple,
-    boxes: Ref,
-    box: Array,
-    first: Array,
-    swizzled: bool,
-) -> None:
-    """Write to the blocks first + n for each n, modulo their number."""
-    size, columns = jnp.dtype(value.dtype).itemsize, target.shape[-1]
-    wide = _SWIZZLE // size
-    tiles = (plgpu.TilingTransform((8, wide)), plgpu.SwizzleTransform(_SWIZZLE))
-    kinds = (way, plgpu.RefType(tiles if swizzled else ()), plgpu.RefType())
-
-    @plgpu.inline_mgpu(arg_types=kinds + (_SCALAR,) * 4)
+    @plgpu.inline_mgpu(arg_types=(plgpu.RefType(), whole, plgpu.RefType(), *_SCALARS))
     def write(
-        _: object,
-        value: Value,
-        target: Value,
-        boxes: Value,
-        box: Value,
-        row: Value,
-        column: Value,
-        first: Value,
+        _: object, source: Value, target: Value, boxes: Value, box: Value, block: Value
     ) -> None:
-        row, column, first = (a.registers.item() for a in (row, column, first))
-        place = _swizzled if swizzled else _plain
-        base = _address(target)
-        words = []
-        places = value.layout.thread_idxs(value.shape)
-        for (r, c), register in zip(places, value.registers.flat, strict=True):
-            line = arith.addi(row, arith.index_cast(_i32(), r))
-            across = arith.addi(column, arith.index_cast(_i32(), c))
-            offset = arith.addi(base, place(line, across, columns, size))
-            words += _words(register, offset, size)
-        # $0 the box, $1 the first receiver; then an address and a word each.
-        operands = [_box(boxes, box), first]
-        constraints = ["r", "r"]
-        for address, word, kind in words:
-            operands += [address, word]
-            constraints += ["r", {"b32": "r", "b64": "l"}[kind]]
-        lines = ["{ .reg .b32 place, there, to;"]
-        for n in receivers:
-            lines.append(f"add.u32 to, $1, {n};")
-            if blocks is not None:
-                lines.append(f"and.b32 to, to, {blocks - 1};")
-            lines.append("mapa.shared::cluster.u32 there, $0, to;")
-            for m, (_, _, kind) in enumerate(words):
-                lines.append(f"mapa.shared::cluster.u32 place, ${2 + 2 * m}, to;")
-                lines.append(
-                    "st.async.shared::cluster.mbarrier::complete_tx::bytes."
-                    f"{kind} [place], ${3 + 2 * m}, [there];"
-                )
-        _assembly([*lines, "}"], ",".join(constraints), *operands)
+        there = _box(boxes, box)
+        box, block = box.registers.item(), block.registers.item()
 
-    write(value, target, boxes, box, *at, first)
+        def one(word: Value, receiver: Value) -> None:
+            row, column = part.place(word)
+            place = _in_lines(
+                _sum(_times(box, rows), row),
+                _sum(_times(block, own), column),
+                units,
+                part.size,
+            )
+            _send(
+                _sum(_address(source), part.offset(row, column)),
+                _sum(_address(target), place),
+                there,
+                receiver,
+            )
+
+        part.for_each_word(blocks, block, one)
+
+    write(source, target, boxes, box, block)
 
 
-def _words(register: Value, address: Value, size: int) -> list[tuple]:
-    """A thread's part of a value: addresses and words of 32 or 64 bits."""
-    [length] = ir.VectorType(register.type).shape
-    bits = length * size * 8
-    if bits <= 64:
-        kind = f"b{bits}"
-        whole = ir.IntegerType.get_signless(bits)
-        return [(address, utils.bitcast(register, whole), kind)]
-    i64 = ir.IntegerType.get_signless(64)
-    parts = utils.bitcast(register, ir.VectorType.get((bits // 64,), i64))
-    return [
+def share(
+    source: Ref, target: Ref, boxes: Ref, box: Array, block: Array, first: int
+) -> None:
+    """Write to each block its share of this one's sums, [R, U].
+
+    Args:
+        source: sums [n, R, 64] of 64 n units, swizzled as factors are.
+        target: [2 C R, U], the shares of all C blocks, twice: the box says which.
+        boxes: of each receiver.
+        box: the one that counts the bytes.
+        block: the number of this one.
+        first: the number of the block whose units come first.
+    """
+    tiles, rows, wide = source.shape
+    both, own = target.shape
+    blocks = both // (2 * rows)
+    part = _Part(rows, own, jnp.dtype(source.dtype).itemsize)
+    sums = plgpu.RefType(swizzled(source.dtype))
+
+    @plgpu.inline_mgpu(arg_types=(sums, plgpu.RefType(), plgpu.RefType(), *_SCALARS))
+    def write(
+        _: object, source: Value, target: Value, boxes: Value, box: Value, block: Value
+    ) -> None:
+        there = _box(boxes, box)
+        box, block = box.registers.item(), block.registers.item()
+        above = _times(_sum(_times(box, blocks), block), rows)
+
+        def one(word: Value, receiver: Value) -> None:
+            row, column = part.place(word)
+            unit = _sum(_times(receiver, own), column)
+            tile = arith.divui(unit, _number(wide))
+            unit = arith.remui(unit, _number(wide))
+            lines = _sum(_times(tile, rows), row)
+            _send(
+                _sum(_address(source), _in_lines(lines, unit, wide, part.size)),
+                _sum(_address(target), part.offset(_sum(above, row), column)),
+                there,
+                _sum(receiver, _number(first)),
+            )
+
+        part.for_each_word(tiles * wide // own, block, one)
+
+    write(source, target, boxes, box, block)
+
+
+class _Part(NamedTuple):
+    """A block's units [R, U], in words."""
+
+    rows: int
+    own: int
+    size: int  # bytes of a number
+
+    def for_each_word(
+        self,
+        receivers: int,
+        block: Value,
+        send: Callable[[Value, Value], None],
+    ) -> None:
+        """Send every word to every receiver, beginning with that of this number.
+
+        Each thread has some words; sizes are powers of two.
+        """
+        words = self.rows * self.own * self.size // _WORD
+        thread = utils.thread_idx()
+        for first in range(0, words * receivers, _THREADS):
+            number = _sum(thread, _number(first))
+            word = arith.remui(number, _number(words))
+            receiver = _sum(arith.divui(number, _number(words)), block)
+            receiver = arith.remui(receiver, _number(receivers))
+            if words * receivers >= _THREADS:
+                send(word, receiver)
+                continue
+            some = _number(words * receivers)
+            less = arith.CmpIPredicate.ult
+            with utils.when(arith.cmpi(less, thread, some)):
+                send(word, receiver)
+
+    def place(self, word: Value) -> tuple[Value, Value]:
+        """The row and column at which a word begins."""
+        numbers = _WORD // self.size
+        each = _number(self.own // numbers)
+        column = arith.remui(word, each)
+        return arith.divui(word, each), _times(column, numbers)
+
+    def offset(self, row: Value, column: Value) -> Value:
+        """Bytes from the beginning, where rows lie one behind the other."""
+        return _times(_sum(_times(row, self.own), column), self.size)
+
+
+def _send(source: Value, place: Value, box: Value, block: Value) -> None:
+    """Send a word from an address to the place and box of another block's memory."""
+    _assembly(
         (
-            arith.addi(address, _number(8 * n)),
-            llvm.extractelement(parts, _number(n)),
-            "b64",
-        )
-        for n in range(bits // 64)
-    ]
+            "{ .reg .b32 a<4>, place, there;",
+            "ld.shared.v4.b32 {a0, a1, a2, a3}, [$0];",
+            "mapa.shared::cluster.u32 place, $1, $3;",
+            "mapa.shared::cluster.u32 there, $2, $3;",
+            "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32",
+            "[place], {a0, a1, a2, a3}, [there]; }",
+        ),
+        "r,r,r,r",
+        source,
+        place,
+        box,
+        block,
+    )
 
 
-def _plain(row: Value, column: Value, columns: int, size: int) -> Value:
-    """Bytes from the beginning of an array [rows, columns]."""
-    place = arith.addi(arith.muli(row, _number(columns)), column)
-    return arith.muli(place, _number(size))
+def _in_lines(row: Value, column: Value, columns: int, size: int) -> Value:
+    """Bytes from the beginning of [rows, columns], a factor of products.
 
-
-def _swizzled(row: Value, column: Value, columns: int, size: int) -> Value:
-    """The same if it lies in tiles of 8 lines of 128 bytes, each line swizzled."""
+    It lies in tiles of 8 lines of 128 bytes, whose words change places.
+    """
     wide = _SWIZZLE // size
     low = arith.remui(row, _number(8))
-    tile = arith.muli(arith.divui(row, _number(8)), _number(columns // wide))
-    tile = arith.addi(tile, arith.divui(column, _number(wide)))
-    line = arith.addi(arith.muli(tile, _number(8)), low)
-    within = arith.muli(arith.remui(column, _number(wide)), _number(size))
-    within = arith.xori(within, arith.muli(low, _number(16)))
-    return arith.addi(arith.muli(line, _number(_SWIZZLE)), within)
+    tile = _times(arith.divui(row, _number(8)), columns // wide)
+    tile = _sum(tile, arith.divui(column, _number(wide)))
+    line = _sum(_times(tile, 8), low)
+    within = _times(arith.remui(column, _number(wide)), size)
+    within = arith.xori(within, _times(low, _WORD))
+    return _sum(_times(line, _SWIZZLE), within)
+
+
+def _sum(a: Value, b: Value) -> Value:
+    return arith.addi(a, b)
+
+
+def _times(a: Value, b: int) -> Value:
+    return arith.muli(a, _number(b))
 
 
 def _box(boxes: Value, box: Value) -> Value:
-    offset = arith.muli(box.registers.item(), _number(_BOX))
-    return arith.addi(_address(boxes), offset)
+    return _sum(_address(boxes), _times(box.registers.item(), _BOX))
 
 
 def _address(ref: Value) -> Value:

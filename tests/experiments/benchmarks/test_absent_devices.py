@@ -14,6 +14,7 @@ import pytest
 from experiments.benchmarks.speed.hlo import out_of_order
 from tests.helpers.experiment_runs import run
 
+PADDING = 7 * 128  # of the table's gradient on a GPU: 72 symbols
 PARAMETERS = 65 * 128 + 32 * 128 + 128 + 32 * 65 + 65  # table, w_h, b; softmax
 
 
@@ -30,7 +31,8 @@ def test_gradients_meet_once_per_step(devices: str, compiler: str) -> None:
     _, _, per_step, per_time_step = row.strip("| ").split(" | ")
     sums = [each for each in per_step.split(", ") if "of no floats" not in each]
     (numbers,) = [int(each.split()[2]) for each in sums]
-    assert PARAMETERS <= numbers <= PARAMETERS + 3  # sums of the loss travel along
+    most = PARAMETERS + 3  # sums of the loss travel along
+    assert PARAMETERS <= numbers <= most + PADDING * ("H100" in devices)
     assert per_time_step == "nothing"
 
 
