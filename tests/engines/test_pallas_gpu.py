@@ -107,16 +107,29 @@ def test_with_remat() -> None:
 
 
 @pytest.mark.usefixtures("gpu_kernels")
-def test_what_the_kernels_cannot_stand() -> None:
+def test_forward_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="expected no forward-mode derivative"):
         jax.jvp(total, (Z, W_H), (Z, W_H))
-    slope = jax.grad(total)
-    for refuse in (
-        lambda: jax.grad(lambda z: (slope(z, W_H) ** 2).sum())(Z),
-        lambda: jax.jvp(lambda z: slope(z, W_H), (Z,), (Z,)),
-    ):
-        with pytest.raises(ValueError, match="'pallas_gpu': expected no derivative of"):
-            refuse()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.usefixtures("gpu_kernels")
+def test_second_derivatives(reverse: bool) -> None:
+    """By the loops of `fused`, never by the derivative of a kernel."""
+
+    def slope_of_slope(run: Callable[..., tuple]) -> tuple:
+        def loss(z: jax.Array, w_h: jax.Array, state: LSTMState) -> jax.Array:
+            hs, last = run(z, w_h, state, STARTS, HOLES, reverse)
+            return (WEIGHTS * hs**2).sum() + (last.h**2).sum() + (last.c**3).sum()
+
+        def squares(*operands: object) -> jax.Array:
+            slopes = jax.tree.leaves(jax.grad(loss, (0, 1, 2))(*operands))
+            return jnp.stack([(a**2).sum() for a in slopes]).sum()
+
+        return jax.jit(jax.grad(squares, (0, 1, 2)))(Z, W_H, LSTMState(H_0, C_0))
+
+    expected = slope_of_slope(functools.partial(run_scan, LSTM_CELL))
+    assert_close(slope_of_slope(run_pallas_gpu), expected, 1e-5)
 
 
 @pytest.mark.usefixtures("gpu_kernels")

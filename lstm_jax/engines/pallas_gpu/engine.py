@@ -10,9 +10,9 @@ with `jax.default_matmul_precision("BF16_BF16_F32")`, mixed precision, to bfloat
 cell state is float32. In mixed precision the outputs are rounded to bfloat16, too,
 which is what the product that reads them does next.
 
-Refused: more precise products, other types, forward mode, second derivatives, sizes
-without a layout. Under `vmap` the kernels run one after the other. XLA can't divide a
-kernel: batches spread over devices need `shard_map`, and JAX refuses them elsewhere.
+Refused: more precise products, other types, forward mode, sizes without a layout. Under
+`vmap` the kernels run one after the other. XLA can't divide a kernel: batches spread
+over devices need `shard_map`, and JAX refuses them elsewhere.
 """
 
 import jax

@@ -174,7 +174,6 @@ def forward_kernel(
         ),
         (hs, jax.ShapeDtypeStruct(c.shape, c.dtype), kept if keep else None),
         forward_memory(args, w_h.dtype, z.dtype, keep, flags is not None),
-        exact=w_h.dtype == jnp.float32,
     )
     if keep:
         kept = kept[0].reshape(z.shape), kept[1]
@@ -320,7 +319,6 @@ def backward_kernel(
             jax.ShapeDtypeStruct(board_shape(args), w_h.dtype),
         ),
         backward_memory(args, w_h.dtype, gates.dtype, flags is not None),
-        exact=w_h.dtype == jnp.float32,
     )
     return dz.reshape(gates.shape), dh, dc
 
