@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstm_jax
+from lstm_jax.cells.variant import VariantCell
 from lstm_jax.data.series import WindowSpec
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.interop.onnx_networks import Subject, subject_of
@@ -28,6 +29,10 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "top": ("language", {**LANGUAGE, "top_only": True}),
     "tied": ("language", {**LANGUAGE, "tie_embedding": True}),
     "language gru": ("language", {**LANGUAGE, "cell": "gru"}),
+    "language clip": (
+        "language",
+        {**LANGUAGE, "cell": VariantCell(clip=0.5, output_activation="softsign")},
+    ),
     "ids": (
         "classifier",
         {**CLASSIFIER, "vocab_size": 11, "num_layers": 2, "cell": "peephole"},

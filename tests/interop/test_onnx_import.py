@@ -27,6 +27,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 RUNS = {"dense": 3, "ctc": None, "forecaster covariates": 2, "seq2seq gru": None}
+RUNS |= {"language clip": None}
 SLOW = {"ids": None, "forecaster": None, "forecaster logs": 3, "seq2seq": None}
 Model = Constant = Any  # ONNX is optional
 Edit = Callable[[Model], object]
