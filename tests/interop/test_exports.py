@@ -20,6 +20,8 @@ from jax import export
 import lstm_jax
 from lstm_jax import convert
 from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.pieces import PieceTokenizer
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.errors import InputError
 from lstm_jax.interop import exports
 from lstm_jax.interop.formats import find_layers
@@ -37,7 +39,7 @@ KINDS = {
 }
 
 
-def saved(folder: Path, config: ModelConfig, vocab: CharTokenizer = CHARACTERS) -> Path:
+def saved(folder: Path, config: ModelConfig, vocab: Vocabulary = CHARACTERS) -> Path:
     """A run of a model that has random weights everywhere."""
     train = TrainConfig(model=config)
     model = build_model(train, vocab)
@@ -166,6 +168,16 @@ def test_stablehlo_for_any_batch_and_length(run: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(after[-1], last[-1].c, atol=1e-5)
 
 
+def test_stablehlo_of_a_gru_that_reads_words(tmp_path: Path) -> None:
+    config = ModelConfig(cell="gru", layers=2, hidden=4, dropout=0.0)
+    words = PieceTokenizer("word", ("a", "b", " ", "ab"))
+    lines = exports.write_stablehlo(
+        saved(tmp_path / "run", config, words), tmp_path / "model.stablehlo"
+    )
+    assert "2 states [B, 4]" in lines[1]
+    assert float(lines[2].split()[2]) < 1e-5
+
+
 def test_eight_bits_are_the_nearest() -> None:
     matrix = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
     matrix[:, 2] = 0
@@ -201,6 +213,24 @@ def test_bad_words_for_the_program_in_c(
     done = subprocess.run([c_program, *words], capture_output=True)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == message + "\n"
+
+
+@pytest.mark.parametrize("kind", ["numpy", "c"])
+def test_unknown_characters_of_a_prompt_are_told(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if kind == "numpy":
+        run = saved(tmp_path / "run", KINDS["plain"])
+        exports.write_numpy(run, tmp_path / "numpy")
+        program = [sys.executable, tmp_path / "numpy" / "generate.py", "--prompt"]
+    elif shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    else:
+        program = [request.getfixturevalue("c_program")]
+    for prompt, note in (("a€bX", "note: 2 characters of the prompt"), ("ab", "")):
+        done = subprocess.run([*program, prompt], capture_output=True, check=True)
+        assert done.stderr.decode().startswith(note)
+        assert bool(done.stderr) == bool(note)
 
 
 @pytest.fixture(scope="module")

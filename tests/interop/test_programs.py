@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import jax
 import jax.numpy as jnp
@@ -256,6 +257,12 @@ def test_texts_in_a_page(tmp_path: Path) -> None:
     for name, (ids, text) in found.items():
         assert ids == ids_of(name, some_text(name)), name
         assert text == text_of(name, some_ids(name)), name
+
+
+def test_a_tokenizer_of_others_is_refused() -> None:
+    vocab = MagicMock(kind="tokenizer.json")  # the package is not always there
+    with pytest.raises(InputError, match=r"word or bpe, found a tokenizer\.json"):
+        symbol_settings(vocab, 5)
 
 
 def test_another_way_of_cutting_is_noticed() -> None:

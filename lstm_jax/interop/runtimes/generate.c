@@ -418,9 +418,15 @@ int main(int count, char **words) {
   size_t size = strlen(prompt);
   int *ids = malloc((size + 1) * sizeof *ids);
   if (!ids) refuse("more memory");
-  size_t read = encode(prompt, size, ids);
+  size_t read = encode(prompt, size, ids), unknown = 0;
   score();
-  for (size_t k = 0; k < read; ++k) step(ids[k]);
+  for (size_t k = 0; k < read; ++k) {
+    unknown += ids[k] < FIRST;
+    step(ids[k]);
+  }
+  if (unknown)
+    fprintf(stderr, "note: %lu characters of the prompt are unknown to the model\n",
+            (unsigned long)unknown);
   fputs(prompt, stdout);
   if (KIND == IDS) putchar(' ');
   for (double n = 0; n < length; ++n) {

@@ -189,7 +189,11 @@ def generate(settings, weights, prompt, length, temperature=0.8, seed=0):
     rng = np.random.default_rng(seed)
     state = initial_state(settings)
     logits = score(weights, state)
-    for symbol in encode(settings, prompt):
+    ids = encode(settings, prompt)
+    if unknown := sum(n < settings["first"] for n in ids):
+        note = f"note: {unknown} characters of the prompt are unknown to the model"
+        print(note, file=sys.stderr)
+    for symbol in ids:
         state, logits = step(settings, weights, state, symbol)
     made = []
     for _ in range(length):
