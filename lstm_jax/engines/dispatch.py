@@ -114,7 +114,7 @@ ENGINES: dict[str, Engine] = {
     ),
     "cudnn": Engine(
         _lstm_only(run_cudnn),
-        "one cuDNN call, full float32; never measured",
+        "one cuDNN call, full float32; slower than fused where it was measured",
         unsupported_by_cudnn,
         takes_inputs=True,
     ),
