@@ -14,6 +14,7 @@ from lstm_jax.cli import parse, peek, require_package
 
 _NOT_SHOWN = ("run_dir", "overwrite", "resume", "tensorboard")
 Verb = tuple[type[Any], Callable[[Any], int | None]]  # options, and what they are for
+Command = Callable[[Sequence[str]], int | None]  # of the words after its name
 
 
 def run_experiment(
@@ -22,7 +23,7 @@ def run_experiment(
     argv: Sequence[str] | None,
     *,
     learn: Verb,
-    **verbs: Verb,
+    **verbs: Verb | Command,
 ) -> int | None:
     """Do what the command line of an experiment asks for.
 
@@ -34,18 +35,22 @@ def run_experiment(
             of them. With --resume the options are those of the run, which the command
             line may not change.
         verbs: done if the first word is theirs, with the words after it; those that
-            have `RunOptions` go on with --resume as `learn` does.
+            have `RunOptions` go on with --resume as `learn` does. A command with verbs
+            of its own is a function of those words.
 
     Returns:
         The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    about = [(description or "").split("\n\n")[0], "With what a run has left:"]
+    about = [(description or "").split("\n\n")[0], "Other commands:"]
     about += [f"    python -m experiments.{name} {verb} --help" for verb in verbs]
     text = "\n\n".join(about)
     kind, work = learn
     if words and words[0] in verbs:
-        kind, work = verbs[words[0]]
+        verb = verbs[words[0]]
+        if not isinstance(verb, tuple):
+            return verb(words[1:])
+        kind, work = verb
         text = inspect.cleandoc(kind.__doc__ or "").split("\n\nArgs:")[0]
         name, words = f"{name} {words[0]}", words[1:]
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None

@@ -92,7 +92,7 @@ def fetch_for(application: str, folder: Path = FOLDER) -> list[Path]:
         if data_set.application == application:
             return fetch(name, folder)
     raise InputError(
-        f"--fetch: expected --data, there is no data set for {application}"
+        f"--fetch: expected an application with a data set, found {application}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Speech recognition: spoken digits, isolated ones by class, joined ones by CTC.
+"""Speech recognition: spoken digits, isolated or connected, or words of your own.
 
 Task      Log-mel frames of 40 ms go through two bidirectional LSTM layers. For isolated
           digits, cut out of the silence around them, the outputs are pooled into the
@@ -16,7 +16,7 @@ Protocol  Official: recordings 0 to 4 of each speaker and digit are the test, 30
 Command   python -m experiments.speech --data PATH
           python -m experiments.speech --resume --run-dir runs/speech
           python -m experiments.speech evaluate runs/speech --data PATH
-          python -m experiments.speech predict FILE.wav
+          python -m experiments.speech predict runs/speech heard.wav
 Own words python -m experiments.speech --transcripts words.csv [--units words]
           learns what a table says of your recordings, see `transcribed.py`.
 """
@@ -26,6 +26,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,12 @@ from experiments.cli import command_line, run_experiment
 from experiments.digits import NAMES, Networks, load_networks, names
 from experiments.runs import Clock, begun, check_options
 from experiments.speech.audio import read_sound, resample, trim_silence
-from experiments.speech.config import EvaluateOptions, Options, PredictOptions
+from experiments.speech.config import (
+    EvaluateOptions,
+    Options,
+    PredictOptions,
+    former_order,
+)
 from experiments.speech.data import (
     FRONTEND,
     RATE,
@@ -381,7 +387,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     return run_experiment(
         "speech",
         __doc__,
-        argv,
+        former_order(sys.argv[1:] if argv is None else argv),
         learn=(Options, learn),
         evaluate=(EvaluateOptions, evaluate),
         predict=(PredictOptions, predict),

@@ -44,6 +44,7 @@ from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result, describe_file
 from experiments.runs import RunOptions, begun, check_options
+from experiments.video import pixels
 from experiments.video.augment import AugmentConfig
 from experiments.video.baseline import nearest_labels
 from experiments.video.config import VideoConfig
@@ -56,7 +57,6 @@ from experiments.video.data import (
     read_movements,
 )
 from experiments.video.generated import generated
-from experiments.video.pixels import PixelOptions, learn_pixels
 from experiments.video.skeleton import body_centred, resampled
 from experiments.video.skeleton import described as features_of
 from lstm_jax.cli import run_command
@@ -468,7 +468,7 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
         learn=(Options, learn),
         evaluate=(EvaluateOptions, evaluate),
         predict=(PredictOptions, predict),
-        pixels=(PixelOptions, learn_pixels),
+        pixels=pixels.main,
     )
 
 

@@ -15,8 +15,6 @@ each joint of `JOINTS`, and may have `sequence`, which tells sequences apart, an
 
 import csv
 import dataclasses
-import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.tables import read_numbers
+from experiments.video.archive import read_arrays
 from experiments.video.skeleton import JOINTS, Frames
 from lstm_jax import InputError
 from lstm_jax.data import bytes_of, unpacked_name
@@ -225,20 +224,10 @@ def _from_npz(raw: bytes, path: Path) -> _Read:
 
 
 def _arrays_of(raw: bytes, path: Path) -> dict[str, NDArray]:
-    """The arrays of an archive that are read; nothing in it is executed."""
-    if not zipfile.is_zipfile(io.BytesIO(raw)):
-        raise InputError(f"{path}: expected a .npz, found no archive")
-    try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files if name in _ARRAYS}
-    except Exception as error:  # of the many that a hostile file can cause
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: expected a .npz, found: {reason:.100}") from None
+    """The arrays of an archive that are read."""
+    found = read_arrays(raw, path, _ARRAYS.__contains__)
     if not {"xyz", "lengths"} <= found.keys():
         raise InputError(f"{path}: expected xyz and lengths, found {sorted(found)}")
-    for name, array in found.items():
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{path}: expected {name} to be an array, found a file")
     return found
 
 

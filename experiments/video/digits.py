@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lstm_jax import InputError
 from lstm_jax.config import Configuration, Range
 
+MOST = 100  # frames that are shown, or to be predicted
 _DIGIT = 8  # pixels across
 _LEARNED = 1500  # of the digits; the other 297 move in the test alone
 _SPEEDS = 0.7, 1.7  # pixels per frame
@@ -28,9 +29,9 @@ class Scene(Configuration):
     """Pixels across a picture."""
     digits: Annotated[int, Range(1, 10)] = 2
     """Digits that move in it, each by itself."""
-    past: Annotated[int, Range(1, 100)] = 5
+    past: Annotated[int, Range(1, MOST)] = 5
     """Frames that are shown."""
-    future: Annotated[int, Range(1, 100)] = 5
+    future: Annotated[int, Range(1, MOST)] = 5
     """Frames that are to be predicted."""
 
 

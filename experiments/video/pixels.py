@@ -9,27 +9,36 @@ Data      Generated, by a seed, from the 1,797 handwritten digits of scikit-lear
           are not, so its numbers do not compare.
 Command   python -m experiments.video pixels
           python -m experiments.video pixels --resume
+          python -m experiments.video pixels evaluate RUN_DIR --data mine.npz
+          python -m experiments.video pixels predict RUN_DIR mine.gif --out next.npz
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 
 import lstm_jax
 from experiments import results
-from experiments.cli import command_line
+from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result
-from experiments.runs import Clock, RunOptions, begun, check_options
-from experiments.video.digits import Scene, need_digits
+from experiments.runs import Clock, RunOptions, begun, check_options, kept_options
+from experiments.video.digits import MOST, Scene, need_digits
 from experiments.video.pixel_config import PixelConfig
-from lstm_jax.config import RunConfig
+from lstm_jax.config import Range, RunConfig, check_bounds
 from lstm_jax.training import interruptible
+
+if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not wait
+    from experiments.video.frames import Films
+    from experiments.video.pixel_task import Predictor
 
 NAME = "video pixels"
 CONV, FLAT, COPY = "ConvLSTM", "LSTM on flat frames", "last frame copied"
@@ -55,6 +64,49 @@ class PixelOptions(RunOptions):
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(run_dir=Path("runs/pixels"))
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Score the networks that a run has left, on frames of your own.
+
+    Films are cut into stretches of as many frames as the networks were shown and had to
+    predict; what is left over at the end is not scored. The ConvLSTM is scored on
+    frames of any size, the LSTM on flat frames where they have the size that it has
+    learned from.
+
+    Args:
+        run_dir: folder of a training run.
+        data: .npz or .gif files of frames, all of one size. Default: the moving digits
+            of the run's own test.
+        json: print the results as a last line of JSON.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    data: tuple[Path, ...] = ()
+    json: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictOptions:
+    """Predict the next frames of a film.
+
+    Args:
+        run_dir: folder of a training run; RUN_DIR/flat has the LSTM on flat frames.
+        file: .npz of frames, [T, height, width] or [N, T, height, width], bytes from 0
+            to 255 or numbers from 0 to 1; or a .gif.
+        frames: how many to predict. Default: as many as the network has learned to.
+        past: how many of the last frames it is shown. Default: as many as it was in
+            training.
+        out: .npz for the predicted frames. A .gif of the same name shows the frames
+            seen, framed in grey, then the predicted ones, framed in orange.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
+    frames: Annotated[int, Range(1, MOST)] | None = None
+    past: Annotated[int, Range(1, 10_000)] | None = None
+    out: Path = Path("predicted.npz")
 
 
 def learn_pixels(options: PixelOptions) -> None:
@@ -137,10 +189,8 @@ def report(
     options: PixelOptions, errors: Mapping[str, NDArray[np.float64]], minutes: float
 ) -> None:
     """Print the errors and leave the result."""
-    ahead = " ".join(f"{k + 1:>7}" for k in range(options.scene.future))
-    print(f"\nsquared error per frame\n{'frames ahead':22}{ahead}    mean")
-    for name, each in errors.items():
-        print(f"{name:22}{' '.join(f'{e:7.3f}' for e in each)} {each.mean():7.3f}")
+    print()
+    print_errors(errors)
     means = {name: f"{each.mean():.3f}" for name, each in errors.items()}
     run_dir = options.run.run_dir
     assert run_dir is not None
@@ -158,3 +208,114 @@ def report(
         command=command_line(NAME, options),
     )
     results.write_result(run_dir, row)
+
+
+def print_errors(errors: Mapping[str, NDArray[np.float64]]) -> None:
+    """A row for each method, a column for each frame ahead."""
+    count = len(next(iter(errors.values())))
+    ahead = " ".join(f"{k + 1:>7}" for k in range(count))
+    print(f"squared error per frame\n{'frames ahead':22}{ahead}    mean")
+    for name, each in errors.items():
+        print(f"{name:22}{' '.join(f'{e:7.3f}' for e in each)} {each.mean():7.3f}")
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Score trained networks, and the last frame copied, on films."""
+    from experiments.video.frames import read_films
+    from experiments.video.pixel_task import load_predictor, predict_films
+
+    given = [(path, read_films(path)) for path in options.data]
+    predictor = load_predictor(options.run_dir)
+    past, length = predictor.past, predictor.past + predictor.future
+    if not given:
+        given = [(options.run_dir, tested_films(options.run_dir))]
+    if len(sizes := {films.shape[2:] for _, films in given}) > 1:
+        found = ", ".join(f"{width} x {height}" for height, width in sorted(sizes))
+        raise lstm_jax.InputError(f"--data: expected frames of one size, found {found}")
+    stretches = np.concatenate([cut(films, length, path) for path, films in given])
+    predictors = {name_of(predictor): predictor}
+    flat = options.run_dir / "flat"
+    if flat.is_dir() and (other := load_predictor(flat)).reads(stretches.shape[2:]):
+        predictors[FLAT] = other
+    seen, future = np.split(stretches, [past], axis=1)
+    found = {
+        name: predict_films(each, seen, predictor.future)
+        for name, each in predictors.items()
+    }
+    found[COPY] = seen[:, -1:].repeat(predictor.future, axis=1)
+    errors = {
+        name: squared_errors(*(each.reshape(*each.shape[:2], -1) for each in pair))
+        for name, pair in ((name, (each, future)) for name, each in found.items())
+    }
+    print(f"{len(stretches):,} stretches of {length} frames, {past} of them shown")
+    print_errors(errors)
+    if options.json:
+        means = {name: float(each.mean()) for name, each in errors.items()}
+        print(json.dumps({"squared_error": means, "stretches": len(stretches)}))
+
+
+def name_of(predictor: Predictor) -> str:
+    """What a network is called in a table."""
+    return FLAT if predictor.flat else CONV
+
+
+def tested_films(run_dir: Path) -> Films:
+    """The films of a run's own test, generated again."""
+    from experiments.video.pixel_task import unseen_sequences
+
+    kept = kept_options(PixelOptions, NAME, run_dir)
+    need_digits()
+    frames = unseen_sequences(kept.recipe, kept.scene, kept.run.seed)
+    return frames.reshape(*frames.shape[:2], kept.scene.size, kept.scene.size)
+
+
+def cut(films: Films, length: int, path: Path) -> Films:
+    """Cut films into stretches, one after the other; what is left over is not scored.
+
+    Raises:
+        InputError: they are too short.
+    """
+    frames, *size = films.shape[1:]
+    if frames < length:
+        raise lstm_jax.InputError(
+            f"{path}: expected {length} frames or more, found {frames}"
+        )
+    whole = films[:, : frames // length * length]
+    return whole.reshape(-1, length, *size)
+
+
+def predict(options: PredictOptions) -> None:
+    """Write the next frames of films, as numbers and as a movie."""
+    check_bounds(options)
+    movie = options.out.with_suffix(".gif")
+    if options.out.suffix.lower() != ".npz":
+        raise lstm_jax.InputError(f"--out: expected a .npz, found {options.out}")
+    if options.file.resolve() in (options.out.resolve(), movie.resolve()):
+        raise lstm_jax.InputError(f"--out: expected another name than {options.file}")
+    from experiments.video.frames import read_films, write_films, write_movie
+    from experiments.video.pixel_task import load_predictor, predict_films
+
+    films = read_films(options.file)
+    predictor = load_predictor(options.run_dir)
+    seen = films[:, -(options.past or predictor.past) :]
+    count = options.frames or predictor.future
+    predicted = predict_films(predictor, seen, count)
+    write_films(options.out, predicted)
+    write_movie(movie, seen, predicted)
+    several = f"{len(films)} films, each " if len(films) > 1 else ""
+    print(
+        f"{several}{films.shape[1]} frames, the last {seen.shape[1]} shown, "
+        f"{count} predicted\nwritten: {options.out}, {movie}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int | None:
+    """The command; returns its exit code."""
+    return run_experiment(
+        NAME,
+        __doc__,
+        arguments,
+        learn=(PixelOptions, learn_pixels),
+        evaluate=(EvaluateOptions, evaluate),
+        predict=(PredictOptions, predict),
+    )

@@ -371,8 +371,8 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise InputError(f"{path}: expected a text file, found nothing") from None
+        raise InputError(f"{path}: expected a file, found nothing") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: expected a text file, found a folder") from None
+        raise InputError(f"{path}: expected a file, found a folder") from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: expected a readable file, found: {error}") from None

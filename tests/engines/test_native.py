@@ -1,6 +1,5 @@
 """The CPU kernel at sizes that its vectors and tiles do not divide."""
 
-import dataclasses
 import functools
 
 import jax

@@ -221,7 +221,7 @@ def test_a_text_too_short_is_refused() -> None:
     ("given", "mentioned"),
     [
         ((), "--data: expected a text file, found none"),
-        (("--data", "missing.txt"), "missing.txt: expected a text file"),
+        (("--data", "missing.txt"), "missing.txt: expected a file"),
         (("--data", "t.txt", "--seeds", "0"), "--seeds: expected 1 or more"),
         (("--data", "t.txt", "--hidden", "0"), "--hidden: expected a number from 1"),
         (

@@ -578,5 +578,5 @@ def test_a_file_is_described_by_what_is_read_of_it(tmp_path: Path) -> None:
         assert describe_file(tmp_path / name) == DataFile("a.txt", 3, known)
     os.mkfifo(tmp_path / "pipe")  # it was read before, and is empty now
     assert describe_file(tmp_path / "pipe") == DataFile("pipe", None, None)
-    with pytest.raises(InputError, match="none: expected a text file, found nothing"):
+    with pytest.raises(InputError, match="none: expected a file, found nothing"):
         describe_file(tmp_path / "none")

@@ -1,7 +1,8 @@
 """The kernel's functions as operations of JAX.
 
 XLA cannot look into a custom call. Where rows may lie on several devices it is told
-how to divide one: by rows alone, and each device then calls for its own.
+how to divide one: by rows alone, and each device then calls for its own. In an exported
+program the loops of `fused` are in its place.
 """
 
 import functools
@@ -17,10 +18,12 @@ from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lstm_jax.engines import fused
+from lstm_jax.engines.lowering import unless_exported
 from lstm_jax.engines.opaque import varying_as
 from lstm_jax.engines.spec import inside_shard_map
 
 Arrays = tuple[Array, ...]
+Shapes = tuple[tuple[int, ...], ...]
 # The axes of each operand and result: b is that of the rows.
 _FORWARD = ("t b g", "h g", "b h", "b h"), ("t b h", "b h")
 _KEPT = ("t b g", "t b h")
@@ -69,12 +72,14 @@ class Call(NamedTuple):
     Attributes:
         run: to call it.
         equal: a function of the same results that JAX can differentiate.
+        shapes: of the results, given the same arguments.
         inputs: the axes of each operand but the masks; b is that of the rows.
         outputs: the axes of each result.
     """
 
     run: Callable[..., Arrays]
     equal: Callable[..., Arrays]
+    shapes: Callable[..., Shapes]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
@@ -92,7 +97,7 @@ def call_forward(
     """
     inputs, outputs = _FORWARD
     outputs = (*outputs, *_KEPT) if keep else outputs
-    call = Call(_forward, _fused_forward, inputs, outputs)
+    call = Call(_forward, _fused_forward, _forward_shapes, inputs, outputs)
     return dividing(call, (options, keep), operands, spread)
 
 
@@ -105,29 +110,37 @@ def call_backward(options: CallOptions, spread: bool, *operands: Array) -> Array
         operands: w_h, gates, every c, the first c, the gradients of every h, of the
             last h and of the last c, and the masks.
     """
-    call = Call(_backward, _fused_backward, *_BACKWARD)
+    call = Call(_backward, _fused_backward, _backward_shapes, *_BACKWARD)
     return dividing(call, (options,), operands, spread)
 
 
 def _forward(options: CallOptions, keep: bool, *operands: Array) -> Arrays:
-    z, _, h, *_ = operands
-    states = (len(z), *h.shape)
+    shapes = _forward_shapes(options, keep, *operands)
     if keep:
-        shapes = (states, h.shape, z.shape, states)
         return library_call("lstm_jax_forward_keep", options, shapes, {0: 2}, *operands)
-    return library_call("lstm_jax_forward", options, (states, h.shape), None, *operands)
+    return library_call("lstm_jax_forward", options, shapes, None, *operands)
+
+
+def _forward_shapes(_: CallOptions, keep: bool, *operands: Array) -> Shapes:
+    z, _w_h, h, *_others = operands
+    states = (len(z), *h.shape)
+    return (states, h.shape, z.shape, states) if keep else (states, h.shape)
 
 
 def _backward(options: CallOptions, *operands: Array) -> Arrays:
-    _, gates, _, c, *_ = operands
-    shapes = (gates.shape, c.shape, c.shape)
+    shapes = _backward_shapes(options, *operands)
     return library_call("lstm_jax_backward", options, shapes, {1: 0}, *operands)
+
+
+def _backward_shapes(_: CallOptions, *operands: Array) -> Shapes:
+    _w_h, gates, _cs, c, *_others = operands
+    return gates.shape, c.shape, c.shape
 
 
 def library_call(
     target: str,
     options: CallOptions,
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: Shapes,
     overwritten: dict[int, int] | None,
     *operands: Array,
     **attributes: bool,
@@ -154,7 +167,7 @@ def library_call(
         threads=np.int64(options.threads),
         **attributes,
     )
-    return varying_as(operands, tuple(results))
+    return tuple(results)
 
 
 def dividing(
@@ -168,13 +181,21 @@ def dividing(
         operands: the others; the last two are the masks.
         spread: whether XLA may have spread the rows over devices.
     """
-    function = functools.partial(call.run, *static)
+    function = functools.partial(_unless_exported, call, static)
     if spread:
         masks = tuple("t b" if each.size else "none nil" for each in operands[-2:])
         function = _divided(call._replace(inputs=(*call.inputs, *masks)), static)
     called = jax.custom_jvp(function)
     called.defjvp(functools.partial(_differentiate, call, static))
     return called(*operands)
+
+
+def _unless_exported(call: Call, static: tuple[Any, ...], *operands: Array) -> Arrays:
+    """The results of a call on one device; in an exported program, of its equal."""
+    shapes = call.shapes(*static, *operands)
+    results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    made = unless_exported(call.run, call.equal, static, results, operands)
+    return varying_as(operands, made)
 
 
 def _differentiate(
@@ -226,7 +247,7 @@ def last_step(options: CallOptions, hs: Array) -> Array:
 @functools.cache
 def _divided(call: Call, static: tuple[Any, ...]) -> Callable[..., Arrays]:
     """A call that XLA may divide by rows."""
-    local = functools.partial(call.run, *static)
+    local = functools.partial(_unless_exported, call, static)
     function = custom_partitioning(lambda *operands: local(*operands))
     first, axis = next(
         (place, axes.split().index("b"))

@@ -24,6 +24,7 @@ from lstm_jax.engines.native.calls import (
     Arrays,
     Call,
     CallOptions,
+    Shapes,
     call_options,
     dividing,
     last_step,
@@ -152,39 +153,45 @@ def _in_turn(even: Array, odd: Array) -> list[Array]:
 def _call_forward(static: StaticArgs, keep: bool, *operands: Array) -> Arrays:
     inputs, outputs = _FORWARD
     outputs = (*outputs, *_KEPT) if keep else outputs
-    call = Call(_run_forward, _fused_forward, inputs, outputs)
+    call = Call(_run_forward, _fused_forward, _forward_shapes, inputs, outputs)
     return dividing(call, (static, keep), operands, static.spread)
 
 
 def _call_backward(static: StaticArgs, *operands: Array) -> Arrays:
-    call = Call(_run_backward, _fused_backward, *_BACKWARD)
+    call = Call(_run_backward, _fused_backward, _backward_shapes, *_BACKWARD)
     return dividing(call, (static,), operands, static.spread)
 
 
 def _run_forward(static: StaticArgs, keep: bool, *operands: Array) -> Arrays:
+    name = "lstm_jax_mogrifier_forward" + "_keep" * keep
+    shapes = _forward_shapes(static, keep, *operands)
+    options = {"capped": static.capped}
+    return library_call(name, static.options, shapes, None, *operands, **options)
+
+
+def _forward_shapes(static: StaticArgs, keep: bool, *operands: Array) -> Shapes:
     even, odd, _, b, xs, h, *_ = operands
     states = (len(xs), *h.shape)
-    shapes = (states, h.shape)
-    if keep:
-        scales = (len(even), *xs.shape), (len(odd), *states)
-        shapes = (*shapes, *scales, (*xs.shape[:2], len(b)), states)
-    name = "lstm_jax_mogrifier_forward" + "_keep" * keep
-    return library_call(
-        name, static.options, shapes, None, *operands, capped=static.capped
-    )
+    if not keep:
+        return states, h.shape
+    scales = (len(even), *xs.shape), (len(odd), *states)
+    return (states, h.shape, *scales, (*xs.shape[:2], len(b)), states)
 
 
 def _run_backward(static: StaticArgs, *operands: Array) -> Arrays:
-    *_, xs, h, c, _, x_scales, h_scales, gates, _, _, _, _, _, _ = operands
-    shapes = (x_scales.shape, h_scales.shape, gates.shape, xs.shape, h.shape, c.shape)
     return library_call(
         "lstm_jax_mogrifier_backward",
         static.options,
-        shapes,
+        _backward_shapes(static, *operands),
         {7: 0, 8: 1, 9: 2},
         *operands,
         capped=static.capped,
     )
+
+
+def _backward_shapes(static: StaticArgs, *operands: Array) -> Shapes:
+    _, _, _, xs, h, c, _, x_scales, h_scales, gates, *_ = operands
+    return x_scales.shape, h_scales.shape, gates.shape, xs.shape, h.shape, c.shape
 
 
 def _fused_forward(static: StaticArgs, keep: bool, *operands: Array) -> Arrays:

@@ -112,7 +112,7 @@ def test_settings_are_chosen_without_the_test(folder: Path) -> None:
     known, held_out = handwriting.material(options)
     assert len(known.classes) + len(held_out.classes) == len(KNOWN.classes)
     assert len(held_out.classes) >= 10
-    with pytest.raises(InputError, match=f"{data.PARTS[1]}: expected a text file"):
+    with pytest.raises(InputError, match=f"{data.PARTS[1]}: expected a file"):
         handwriting.material(handwriting.Options(data=folder))
 
 

@@ -17,6 +17,7 @@ from experiments.known_data import FSDD
 from experiments.results import DataFile
 from experiments.speech import __main__ as speech
 from experiments.speech import data, evaluation, task
+from experiments.speech.config import former_order
 from experiments.speech.features import log_mel
 from experiments.speech.plots import draw_transcript
 from lstm_jax import InputError
@@ -312,7 +313,7 @@ def test_a_file_of_the_users_is_heard(
         path = tmp_path / f"{rate}.wav"
         write_wav(path, samples[: rate // 2], rate, channels)
         picture = tmp_path / "heard.png"
-        words = [str(path), "--run-dir", str(run_dir), "--picture", str(picture)]
+        words = [str(run_dir), str(path), "--picture", str(picture)]
         speech.main(["predict", *words])
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith("heard: ") and "(probability 0." in lines[0]
@@ -325,19 +326,46 @@ def test_a_file_of_the_users_is_heard(
 def test_other_files_and_other_runs_are_refused(run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "song.wav").write_bytes(b"no sound")
     with pytest.raises(InputError, match=r"song\.wav: expected a (WAV|sound)"):
-        speech.main(["predict", str(tmp_path / "song.wav"), "--run-dir", str(run_dir)])
+        speech.main(["predict", str(run_dir), str(tmp_path / "song.wav")])
     with pytest.raises(InputError, match=r"--picture: expected a name that ends in"):
         speech.main(["predict", str(tmp_path / "song.wav"), "--picture", "x.doc"])
     write_wav(tmp_path / "good.wav", np.ones(800), 8000, 1)
     spec = task.joined_setup(SMALL, None).spec
     write_spec(tmp_path / "other", "forecast", spec)
     with pytest.raises(InputError, match="expected a model of speech, found 'for"):
-        speech.main(
-            ["predict", str(tmp_path / "good.wav"), "--run-dir", f"{tmp_path}/other"]
-        )
+        speech.main(["predict", f"{tmp_path}/other", str(tmp_path / "good.wav")])
     with pytest.raises(InputError, match="--data: expected a folder of recordings"):
         speech.main(["--run-dir", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("predict run a.wav", "predict run a.wav"),
+        ("predict run a.wav --picture p.png", "predict run a.wav --picture p.png"),
+        ("predict --picture=p.png run a.wav", "predict run a.wav --picture p.png"),
+        ("predict a.wav run", "predict run a.wav"),
+        ("predict missing.wav run", "predict missing.wav run"),
+        ("predict a.wav", "predict runs/speech a.wav"),
+        ("predict missing.wav", "predict runs/speech missing.wav"),
+        ("predict a.wav --run-dir run", "predict run a.wav"),
+        ("predict --run-dir=run a.wav", "predict run a.wav"),
+        ("predict --run-dir run", "predict --run-dir run"),
+        ("predict run", "predict run"),
+        ("predict --help", "predict --help"),
+        ("predict run a.wav --loud", "predict run a.wav --loud"),
+        ("evaluate a.wav run", "evaluate a.wav run"),
+        ("--run-dir run", "--run-dir run"),
+    ],
+)
+def test_the_former_order_of_words_is_understood(
+    words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.wav").touch()
+    Path("run").mkdir()
+    assert former_order(words.split()) == expected.split()
 
 
 def test_the_picture_names_what_is_likely(tmp_path: Path) -> None:

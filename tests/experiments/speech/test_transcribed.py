@@ -60,7 +60,7 @@ def test_own_words_are_learned_scored_and_heard(
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["recordings"] == 24
     assert ("character_error_rate" in found) == (units == "characters")
-    heard = [str(table.parent / "sounds" / "0.wav"), "--run-dir", str(run_dir)]
+    heard = [str(run_dir), str(table.parent / "sounds" / "0.wav")]
     speech.main(["predict", *heard])
     out = capsys.readouterr().out
     assert out.startswith("heard: ") and "(probability 0." in out

@@ -138,6 +138,13 @@ def test_it_goes_on_to_the_bit(
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["ours"].startswith("ConvLSTM ") and (whole / "frames.png").exists()
     assert last["command"] == "python -m experiments.video pixels --smoke"
+    # Its own test is generated again.
+    video.main(["pixels", "evaluate", str(whole), "--json"])
+    scores = json.loads(capsys.readouterr().out.splitlines()[-1])["squared_error"]
+    assert last["ours"] == f"{pixels.CONV} {scores[pixels.CONV]:.3f}"
+    assert last["floor"] == "; ".join(
+        f"{name} {scores[name]:.3f}" for name in (pixels.FLAT, pixels.COPY)
+    )
     with pytest.raises(Interrupted, match=r"in .*stopped/flat; --resume goes on"):
         run(stopped, 3)
     with pytest.raises(
