@@ -196,8 +196,8 @@ def _automatic_on_cpu(spec: RecurrenceSpec) -> tuple[str, str]:
     """What "auto" stands for on a CPU, and why."""
     native = ENGINES["native"]
     why_not = native.lacks(spec)
-    if why_not is None and spec.exported:
-        why_not = "is a custom call, which jax.export refuses"
+    if why_not is None and spec.exported and spec.devices > 1:
+        why_not = "is a custom call, which jax.export refuses on several devices"
     if why_not is None and spec.steps * spec.rows < _FEW:
         why_not = f"packs the weights, for no more than {spec.steps} x {spec.rows} rows"
     why_not = why_not or native.why_absent()

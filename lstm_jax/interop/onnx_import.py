@@ -255,10 +255,10 @@ def _fill_layer(layer: LayerWeights, arrays: Arrays) -> None:
         theirs = {key: arrays[name][way] for key, name in layer.names.items()}
         found = ours.outward(layer.style, ONNX.inward(layer.style, theirs))
         held = {name for name, a in vars(module.params).items() if a is not None}
-        for name, array in found.items():
+        for name in found.keys() - ours.SETTINGS:
             if name in held:
-                setattr(module, name, nnx.Param(jnp.asarray(array)))
-            elif array.any():
+                setattr(module, name, nnx.Param(jnp.asarray(found[name])))
+            elif found[name].any():
                 raise InputError(
                     f"{layer.names['W']}: expected zeros for {name}, which the network "
                     "in the metadata does not have, found others"

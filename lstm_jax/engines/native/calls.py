@@ -1,7 +1,8 @@
 """The kernel's functions as operations of JAX.
 
 XLA cannot look into a custom call. Where rows may lie on several devices it is told
-how to divide one: by rows alone, and each device then calls for its own.
+how to divide one: by rows alone, and each device then calls for its own. In an exported
+program the loops of `fused` are in its place.
 """
 
 import functools
@@ -17,9 +18,11 @@ from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lstm_jax.engines import fused
+from lstm_jax.engines.lowering import unless_exported
 from lstm_jax.engines.opaque import varying_as
 
 Arrays = tuple[Array, ...]
+Shapes = tuple[tuple[int, ...], ...]
 # The axes of each operand and result: b is that of the rows.
 _FORWARD = ("t b g", "h g", "b h", "b h"), ("t b h", "b h")
 _KEPT = ("t b g", "t b h")
@@ -72,24 +75,32 @@ def call_backward(options: CallOptions, spread: bool, *operands: Array) -> Array
 
 
 def _forward(options: CallOptions, keep: bool, *operands: Array) -> Arrays:
+    shapes = _forward_shapes(keep, operands)
+    if keep:
+        return _call("lstm_jax_forward_keep", options, shapes, {0: 2}, *operands)
+    return _call("lstm_jax_forward", options, shapes, None, *operands)
+
+
+def _forward_shapes(keep: bool, operands: Arrays) -> Shapes:
     z, _, h, *_ = operands
     states = (len(z), *h.shape)
-    if keep:
-        shapes = (states, h.shape, z.shape, states)
-        return _call("lstm_jax_forward_keep", options, shapes, {0: 2}, *operands)
-    return _call("lstm_jax_forward", options, (states, h.shape), None, *operands)
+    return (states, h.shape, z.shape, states) if keep else (states, h.shape)
 
 
 def _backward(options: CallOptions, *operands: Array) -> Arrays:
-    _, gates, _, c, *_ = operands
-    shapes = (gates.shape, c.shape, c.shape)
+    shapes = _backward_shapes(operands)
     return _call("lstm_jax_backward", options, shapes, {1: 0}, *operands)
+
+
+def _backward_shapes(operands: Arrays) -> Shapes:
+    _, gates, _, c, *_ = operands
+    return gates.shape, c.shape, c.shape
 
 
 def _call(
     target: str,
     options: CallOptions,
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: Shapes,
     overwritten: dict[int, int] | None,
     *operands: Array,
 ) -> Arrays:
@@ -113,7 +124,7 @@ def _call(
         rounded=options.rounded,
         threads=np.int64(options.threads),
     )
-    return varying_as(operands, tuple(results))
+    return tuple(results)
 
 
 def _dividing(
@@ -125,13 +136,27 @@ def _dividing(
     spread: bool,
 ) -> Arrays:
     """The results of a call, on all devices over which the rows are spread."""
-    function = functools.partial(call, *static)
+    function = functools.partial(_unless_exported, call, static)
     if spread:
         masks = tuple("t b" if each.size else "none nil" for each in operands[-2:])
         function = _divided(call, static, (*inputs, *masks), outputs)
     called = jax.custom_jvp(function)
     called.defjvp(functools.partial(_differentiate, call, static))
     return called(*operands)
+
+
+def _unless_exported(
+    call: Callable[..., Arrays], static: tuple[Any, ...], *operands: Array
+) -> Arrays:
+    """The results of a call on one device; in an exported program, of its equal."""
+    if call is _backward:
+        shapes = _backward_shapes(operands)
+    else:
+        shapes = _forward_shapes(static[1], operands)
+    results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    equal = _fused_backward if call is _backward else _fused_forward
+    made = unless_exported(call, equal, static, results, operands)
+    return varying_as(operands, made)
 
 
 def _differentiate(
@@ -182,7 +207,7 @@ def _divided(
     outputs: tuple[str, ...],
 ) -> Callable[..., Arrays]:
     """A call that XLA may divide by rows."""
-    local = functools.partial(call, *static)
+    local = functools.partial(_unless_exported, call, static)
     function = custom_partitioning(lambda *operands: local(*operands))
     names = inputs[0].split() if "b" in inputs[0] else inputs[1].split()
     first = 0 if "b" in inputs[0] else 1
