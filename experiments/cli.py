@@ -42,7 +42,7 @@ def run_experiment(
         The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    about = [(description or "").split("\n\n")[0], "With what a run has left:"]
+    about = [(description or "").split("\n\n")[0], "Other commands:"]
     about += [f"    python -m experiments.{name} {verb} --help" for verb in verbs]
     text = "\n\n".join(about)
     kind, work = learn

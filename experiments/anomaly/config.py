@@ -14,7 +14,7 @@ class DetectorConfig(Configuration):
     layers: OneOrMore = 1
     """Recurrent layers."""
     cell: CellName = "lstm"
-    """What a layer repeats over time."""
+    """Recurrent cell."""
     parts: OneOrMore = 3
     """Distributions that are mixed."""
     dropout: Share = 0.0

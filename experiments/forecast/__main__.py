@@ -87,27 +87,28 @@ NAME = "forecast"
 
 @dataclasses.dataclass(frozen=True)
 class Options(RunOptions):
-    """Train on all series but their last points, and score the forecasts of those.
+    """Train on all but the last points of each series, and score forecasts of those.
 
     Args:
-        data: a folder with M4's Hourly-train.csv and Hourly-test.csv, or a CSV file of
-            series, in rows or in columns.
-        smoke: run in seconds, on a generated sample.
-        validate: score the last points of the training part, to choose settings by.
+        data: a folder with M4's Hourly-train.csv and Hourly-test.csv; or a CSV file
+            with one series per row or column.
+        smoke: quick trial run on generated data, in seconds.
+        validate: score the last points of the training part instead of the test part,
+            to tune settings.
         origins: number of forecast horizons held out at the end of each series.
-        table: how a CSV file is read, where it does not say it itself.
-        frame: what a forecast looks at, and how far ahead it reaches. The seasons of a
-            file with dates are by default those that its steps usually have, 7 of days;
-            without dates, 24 and 168.
-        hidden: units of each LSTM.
-        layers: of each LSTM.
-        cell: what a layer repeats over time.
-        members: models whose median is the forecast, trained side by side.
-        batch: windows per member and step.
-        steps: optimizer steps, unless --epochs says how many.
-        learning_rate: its peak.
-        run: how long, and where it is kept. With --patience the last points of the
-            training part choose the best step, and are not learned from.
+        table: CSV format, where the file leaves it open.
+        frame: forecast window. By default the seasons follow from the dates of the file
+            (7 for daily data); without dates they are 24 and 168.
+        hidden: units per LSTM layer.
+        layers: layers of the encoder and of the decoder.
+        cell: recurrent cell.
+        members: ensemble size; the models are trained together, and the forecast is
+            their median.
+        batch: windows per ensemble member and optimizer step.
+        steps: optimizer steps, unless --epochs is given.
+        learning_rate: peak learning rate.
+        run: training run. With --patience the last points of the training part are held
+            out to choose the best step by.
     """
 
     data: Path | None = None
@@ -167,13 +168,13 @@ class EvaluateOptions:
     """Score the forecasts of a trained model on series of your own.
 
     Args:
-        run_dir: folder of a training run.
-        data: a CSV file; the last points of each series are forecast and scored.
-        origins: so many horizons are forecast, one after the other.
-        out: the forecasts, if they are wanted; a picture goes beside them.
-        table: how the file is read. The covariates are by default those of the run, and
-            the series to be forecast too, if they were chosen by name.
-        json: end with one line of JSON.
+        run_dir: folder of the training run.
+        data: CSV file; the last points of each series are forecast and scored.
+        origins: number of consecutive horizons to forecast and score.
+        out: write the forecasts to this CSV file, and a picture of them beside it.
+        table: CSV format. Covariates, and series chosen by name, default to those of
+            the run.
+        json: print the scores as a last line of JSON.
     """
 
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]
@@ -186,14 +187,14 @@ class EvaluateOptions:
 
 @dataclasses.dataclass(frozen=True)
 class PredictOptions:
-    """Forecast what comes after the end of the series in a CSV file.
+    """Forecast the continuation of the series in a CSV file.
 
     Args:
-        run_dir: folder of a training run.
-        data: the file.
-        out: the forecasts; a picture goes beside them.
-        table: how the file is read. The covariates are by default those of the run, and
-            the series to be forecast too, if they were chosen by name.
+        run_dir: folder of the training run.
+        data: CSV file of series.
+        out: CSV file to write the forecasts to; a picture is written beside it.
+        table: CSV format. Covariates, and series chosen by name, default to those of
+            the run.
     """
 
     run_dir: Annotated[Word, tyro.conf.arg(metavar="RUN_DIR")]

@@ -82,7 +82,7 @@ class Options(RunOptions):
     """Share of the digits to learn from that is held out to choose the best step by,
     for --patience."""
     cell: CellName = "lstm"
-    """What a layer repeats over time."""
+    """Recurrent cell."""
     smoke: bool = False
     """A tiny run on generated scribbles."""
     run: RunConfig = dataclasses.field(

@@ -25,8 +25,8 @@ class RiskConfig(Configuration):
     layers: OneOrMore = 1
     """Recurrent layers."""
     cell: CellName | Literal["decay"] = "decay"
-    """What a layer repeats over time; decay: an LSTM that forgets what it has not seen
-    for long."""
+    """Recurrent cell; decay is an LSTM whose memory fades with the time since the last
+    observation."""
     members: OneOrMore = 5
     """Networks trained side by side, whose probabilities are averaged."""
     input_dropout: Share = 0.2

@@ -33,7 +33,7 @@ class MusicConfig(Configuration):
     context: Annotated[int, Range(1, 64)] = 1
     """Chords that are shown at each step, the last ones; of keys alone."""
     cell: CellName = "lstm"
-    """What a layer repeats over time."""
+    """Recurrent cell."""
     members: OneOrMore = 1
     """Networks trained side by side, whose probabilities are averaged."""
     dropout: Share = 0.5

@@ -1,4 +1,4 @@
-"""Tell praise from blame: sentences of film reviews, or any texts with labels.
+"""Classify texts: the sentiment of film reviews, or labelled texts of your own.
 
 Task      One of the classes for each text. Words (or characters) are embedded and read
           by an LSTM both ways, whose outputs are pooled (mean and maximum) before the
@@ -82,28 +82,29 @@ SMOKE = {
 
 @dataclasses.dataclass(frozen=True)
 class Options(RunOptions):
-    """Cross-validate a classifier on texts, then train one on all of them.
+    """Cross-validate a classifier, then train one on all the texts.
 
-    With --folds 0 one is trained and scored on texts that were held out.
+    With --folds 0 a single model is trained, and scored on held-out texts.
 
     Args:
-        data: a file for each class, a text per line; or tables, `.csv` or `.tsv`; or a
-            folder of either, or with a folder for each class and a file for each text.
-        text_column: of a table: the name of the column of texts; or its number, from 1,
-            where the first line has no names.
-        label_column: likewise, of labels.
-        smoke: run in seconds, on a generated sample.
-        folds: of the cross-validation; 0 for none, but one test part.
-        test: files as of --data, which the last model is scored on.
-        validation: files as of --data, by which the best step is chosen, for --patience
-            too.
-        test_fraction: share of the texts that is the test part with --folds 0, if there
-            is no --test.
-        validation_fraction: share of the texts to learn from that is held out to choose
-            the best step by, if there is no --validation. Default: 0.1 with --folds 0,
-            and none with folds.
-        recipe: the model and its training.
-        run: how long, and where it is kept. Every fold gets its share of --max-seconds.
+        data: one file per class with a text on each line; or .csv or .tsv tables; or a
+            folder of either; or a folder with a subfolder per class and a file per
+            text.
+        text_column: table column that holds the texts: its name, or its number counted
+            from 1 if the table has no header.
+        label_column: table column that holds the labels, likewise.
+        smoke: quick trial run on generated data, in seconds.
+        folds: number of cross-validation folds; 0 for a single train/test split.
+        test: test files, in the formats of --data, to score the final model on.
+        validation: validation files, in the formats of --data, to choose the best step
+            by, and for --patience.
+        test_fraction: fraction of the texts held out as the test set, with --folds 0
+            and no --test.
+        validation_fraction: fraction of the training texts held out to choose the best
+            step by, if there is no --validation. Default: 0.1 with --folds 0, otherwise
+            none.
+        recipe: model and training.
+        run: training run. Each fold gets an equal share of --max-seconds.
     """
 
     data: tuple[Path, ...] = ()
@@ -132,16 +133,17 @@ class Options(RunOptions):
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """Score the model that a run has left on labelled texts of your own.
+    """Score a trained model on labelled texts of your own.
 
     Args:
-        run_dir: folder of the run.
-        data: files, as for the training; - is a table on the standard input.
-        text_column: of a table: the name of the column of texts, or its number.
-        label_column: of a table: the name of the column of labels, or its number.
-        out: file for a CSV table of the texts, as of `predict`, with the given label in
-            the column expected.
-        json: end with one line of JSON.
+        run_dir: folder of the training run.
+        data: labelled texts, in the formats used for training; - reads a table from the
+            standard input.
+        text_column: table column that holds the texts, by name or number.
+        label_column: table column that holds the labels, by name or number.
+        out: write the texts and their predicted classes to this CSV file, like
+            `predict`, with the true label in the column expected.
+        json: print the scores as a last line of JSON.
     """
 
     run_dir: RunDir
@@ -154,22 +156,22 @@ class EvaluateOptions:
 
 @dataclasses.dataclass(frozen=True)
 class PredictOptions:
-    """Classify texts with the model that a run has left.
+    """Classify texts with a trained model.
 
-    Texts of the command line are printed with their classes. Of files and of the
-    standard input a CSV table is made: text, label, and p_CLASS, the probability of
-    each class; a row for every line, in their order.
+    Texts given on the command line are printed with their classes. For files and the
+    standard input the output is a CSV table with the columns text, label and p_CLASS,
+    the probability of each class, and one row per text, in input order.
 
     Args:
-        run_dir: folder of the run.
-        texts: in quotation marks, one each; or files, as of --data; or - for the
-            standard input, which is read too if nothing is given.
-        data: files with a text per line, or tables, `.csv` or `.tsv`.
-        text_column: of a table: the name of the column of texts; or its number, from 1,
-            where the first line has no names.
-        out: file for the CSV table instead of the standard output.
-        picture: where to draw the first texts, each word in the color of the class that
-            it speaks for: the more, the more would be lost without it.
+        run_dir: folder of the training run.
+        texts: texts to classify, each in quotation marks; or files, as for --data; or -
+            for the standard input, which is also the default.
+        data: files with a text on each line, or .csv or .tsv tables.
+        text_column: table column that holds the texts: its name, or its number counted
+            from 1 if the table has no header.
+        out: write the CSV table to this file instead of the standard output.
+        picture: draw the first texts to this file, each word in the color of the class
+            it speaks for, darker the more the prediction depends on it.
     """
 
     run_dir: RunDir

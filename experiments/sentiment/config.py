@@ -21,31 +21,32 @@ class ClassifierConfig(Configuration):
     """A bidirectional LSTM on words or characters, several times over."""
 
     level: Level = "word"
-    """What is read one by one: a word or a character."""
+    """Unit of text that the model reads: words or characters."""
     symbols: Annotated[int, Range(2, MOST, "2 or more")] = 10_000
-    """Different words or characters at most; the rarer ones are unknown."""
+    """Vocabulary size; rarer words or characters become one unknown symbol."""
     features: OneOrMore = 128
-    """Numbers that stand for a word."""
+    """Width of the embeddings."""
     hidden: OneOrMore = 32
-    """Units of each layer, in each direction."""
+    """Units per layer and direction."""
     layers: OneOrMore = 1
     """Recurrent layers."""
     cell: CellName = "lstm"
-    """What a layer repeats over time."""
+    """Recurrent cell."""
     members: OneOrMore = 3
-    """Models trained side by side, whose probabilities are averaged."""
+    """Ensemble size; the members are trained together and their probabilities
+    averaged."""
     dropout: Share = 0.5
-    """Share of activations dropped of words, between layers and before the softmax."""
+    """Dropout rate on embeddings, between layers and before the softmax."""
     word_dropout: Share = 0.4
-    """Share of words that are not shown."""
+    """Fraction of input words dropped in training."""
     bayes: Share = 0.0
-    """Weight of naive Bayes, on words and pairs of words, in the log-probabilities of
-    the classes; 0 leaves it out."""
+    """Weight of a naive Bayes classifier on words and word pairs, mixed into the log
+    probabilities of the classes; 0 disables it."""
     label_smoothing: Share = 0.0
-    """Share of each label spread evenly over all classes."""
+    """Label smoothing: share of each target spread evenly over all classes."""
     weight_decay: Amount = 0.0
-    """Decoupled weight decay (AdamW), on matrices only."""
+    """Decoupled weight decay (AdamW), applied to matrices only."""
     learning_rate: Positive = 4e-3
-    """Peak of the schedule: a short rise, then a linear decay to zero."""
+    """Peak learning rate, after a short warm-up and before a linear decay to zero."""
     batch: OneOrMore = 50
-    """Texts per step."""
+    """Texts per optimizer step."""

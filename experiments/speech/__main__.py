@@ -1,4 +1,4 @@
-"""Speech recognition: spoken digits, isolated ones by class, joined ones by CTC.
+"""Speech recognition: spoken digits, isolated or connected, or words of your own.
 
 Task      Log-mel frames of 40 ms go through two bidirectional LSTM layers. For isolated
           digits, cut out of the silence around them, the outputs are pooled into the

@@ -16,54 +16,52 @@ Unit = Literal["characters", "words"]
 
 @dataclasses.dataclass(frozen=True)
 class Options(RunOptions):
-    """Train on the official split and without each speaker, and report both."""
+    """Train and score on the official split, then with each speaker left out."""
 
     data: Path | None = None
-    """Folder with the recordings, FSDD's or your own: DIGIT_SPEAKER_NUMBER.wav files,
-    or zips of them."""
+    """Folder of recordings named DIGIT_SPEAKER_NUMBER.wav, or zip files of them."""
     transcripts: Path | None = None
-    """CSV table of your own recordings, with columns `file` and `transcript`, to train
-    on instead of digits; see --units. Files are looked up in --data, by default the
-    table's folder."""
+    """CSV table with the columns file and transcript: train on your own words instead
+    of digits; see --units. Files are looked up in --data, by default the folder of the
+    table."""
     units: Unit = "characters"
-    """How to read --transcripts: as characters, for free speech (CTC), or as words,
-    each whole transcript being a class, for a fixed list of commands."""
+    """What to predict for --transcripts: characters, for free speech (CTC); or words,
+    each distinct transcript being a class, for a fixed list of commands."""
     test_fraction: Share = 0.1
-    """Share of the recordings of --transcripts held out as the test."""
+    """Fraction of the --transcripts recordings held out as the test set."""
     longest: Annotated[float, Range(0.1, 600.0)] = 20.0
-    """Longest recording of --transcripts, in seconds; longer ones are left out."""
+    """Longest --transcripts recording to use, in seconds; longer ones are skipped."""
     validate: bool = False
-    """How the settings were chosen: only the official split, with recordings 5 to 9 as
-    the test and 0 to 4 left alone."""
+    """Tune settings without touching the test set: only the official split, tested on
+    recordings 5 to 9, with 0 to 4 unused."""
     validation_fraction: Share = 0.0
-    """Share of the recordings to learn from that is held out to choose the best step
-    by, for --patience."""
+    """Fraction of the training recordings held out to choose the best step by, and for
+    --patience."""
     cell: CellName = "lstm"
-    """What a layer repeats over time."""
+    """Recurrent cell."""
     smoke: bool = False
-    """A tiny run on generated tones."""
+    """Quick trial run on generated tones, in seconds."""
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
             run_dir=Path("runs/speech"), max_seconds=1800.0, steps_per_call=4
         )
     )
-    """How long, and where it is kept. Every network gets its share of --max-seconds."""
+    """Training run. Each network gets an equal share of --max-seconds."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """Score the networks of a run on recordings of your own."""
+    """Score trained networks on recordings of your own."""
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
-    """Folder of the run."""
+    """Folder of the training run."""
     data: Path | None = None
-    """Folder with the recordings, or zips of them: DIGIT_SPEAKER_NUMBER.wav files
-    unless there are --transcripts."""
+    """Folder of recordings, or zip files of them, named DIGIT_SPEAKER_NUMBER.wav unless
+    --transcripts says what is in them."""
     transcripts: Path | None = None
-    """Table with columns `file` and `transcript`, for a run that has learned from
-    one."""
+    """CSV table with the columns file and transcript, for a run trained on one."""
     json: bool = False
-    """End with one line of JSON."""
+    """Print the scores as a last line of JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +72,11 @@ class PredictOptions:
     """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
-    """Folder of a training run."""
+    """Folder of the training run."""
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
     """The recording."""
     picture: Path | None = None
-    """Where to draw the spectrogram and what was heard in it."""
+    """Draw the spectrogram and what was heard in it to this file."""
 
 
 def former_order(words: Sequence[str]) -> list[str]:

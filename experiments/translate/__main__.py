@@ -76,24 +76,24 @@ SMOOTHING = 0.1  # share of each target spread evenly over all symbols
 
 @dataclasses.dataclass(frozen=True)
 class Options(RunOptions):
-    """What to learn from, and how.
+    """Train a translator, and score it by BLEU.
 
     Args:
-        data: a folder with {train,val,test_2016_flickr}.{de,en}, or two files that are
-            parallel line by line, whose ends are held out. `.gz` is unpacked.
-        languages: the endings of the files in a folder: from, to.
-        test: the name of the test files in a folder.
-        smoke: a small generated language instead, in seconds.
-        capitals: keep them.
-        symbols: subwords of each language.
+        data: a folder with {train,val,test_2016_flickr}.{de,en}; or two parallel files,
+            one sentence per line, the ends of which are held out. .gz files are
+            unpacked.
+        languages: file extensions of the source and the target language in a folder.
+        test: name of the test files in a folder.
+        smoke: quick trial run on a small generated language, in seconds.
+        capitals: keep upper case; by default all text is lowercased.
+        symbols: vocabulary size of each language, in subwords.
         embedding: width of the embeddings.
-        hidden: units of each layer of the decoder; half of them for each direction of
-            the encoder.
-        cell: what a layer repeats over time.
-        dropout: share of activations dropped.
-        learning_rate: peak of the schedule.
-        batch: pairs per step.
-        run: how long, and where it is kept.
+        hidden: units per decoder layer; each encoder direction has half as many.
+        cell: recurrent cell.
+        dropout: dropout rate.
+        learning_rate: peak learning rate.
+        batch: sentence pairs per optimizer step.
+        run: training run.
     """
 
     data: tuple[Path, ...] = ()
@@ -126,11 +126,11 @@ class EvaluateOptions:
     """Score a trained translator on texts of your own, by BLEU.
 
     Args:
-        run_dir: what the training has left.
-        data: two files, parallel line by line: what to translate, and how.
-        out: file for a table of the texts, their references and translations, by beam
-            search: `.csv`, or `.tsv` with tabs.
-        json: end with one line of JSON.
+        run_dir: folder of the training run.
+        data: two parallel files, one sentence per line: source, then reference.
+        out: write the sources, references and translations (by beam search) to this
+            .csv or .tsv file.
+        json: print the scores as a last line of JSON.
     """
 
     run_dir: RunDir
@@ -143,21 +143,21 @@ class EvaluateOptions:
 class PredictOptions:
     """Translate sentences of your own.
 
-    A line is written for every sentence, in their order; an empty one stays empty.
+    The output has one line per sentence, in input order; empty lines stay empty.
 
     Args:
-        run_dir: what the training has left.
-        sentences: to be translated; or files, as of --data; or - for the standard
-            input, which is read too if nothing is given.
-        data: files with a sentence per line, or tables, `.csv` or `.tsv`.
-        text_column: of a table: the name of the column of sentences; or its number,
-            from 1, where the first line has no names.
-        references: a file with a translation for each of the sentences, to score by
+        run_dir: folder of the training run.
+        sentences: sentences to translate, each in quotation marks; or files, as for
+            --data; or - for the standard input, which is also the default.
+        data: files with a sentence on each line, or .csv or .tsv tables.
+        text_column: table column that holds the sentences: its name, or its number
+            counted from 1 if the table has no header.
+        references: file with a reference translation for each sentence, to compute
             BLEU.
-        out: file for the translations instead of the standard output; one that ends in
-            `.csv` or `.tsv` is a table of the sentences too.
-        beam: width of the beam; 0 for the likeliest symbol each time.
-        picture: where to draw the attention for the first sentence that has words.
+        out: write the translations to this file instead of the standard output; a .csv
+            or .tsv file gets the sentences as well.
+        beam: beam width; 0 for greedy decoding.
+        picture: draw the attention for the first non-empty sentence to this file.
     """
 
     run_dir: RunDir

@@ -28,7 +28,7 @@ class VideoConfig(Configuration):
     layers: OneOrMore = 2
     """Recurrent layers."""
     cell: CellName = "lstm"
-    """What a layer repeats over time."""
+    """Recurrent cell."""
     members: OneOrMore = 4
     """Networks trained side by side, whose probabilities are averaged."""
     dropout: Share = 0.4

@@ -22,16 +22,16 @@ Named = Mapping[str, np.ndarray]  # series by name, float64, oldest point first
 
 @dataclasses.dataclass(frozen=True)
 class WindowSpec(Configuration):
-    """What a forecast looks at, and how far ahead it reaches, in points."""
+    """Input window and horizon of a forecast, in points."""
 
     horizon: OneOrMore = 48
-    """Points to be forecast at once."""
+    """Forecast horizon: points to forecast at once."""
     seasons: tuple[int, ...] = (24, 168)
-    """Periods after which a series resembles itself, in points, the shortest first.
-    Default: 24 and 168, a day and a week of hours, or what the dates of a file say."""
+    """Seasonal periods in points, shortest first. Default: what the dates of a file
+    suggest, otherwise 24 and 168, a day and a week of hours."""
     reads: int = 168
-    """Points of the past that the network reads one by one. Default: 168, or fewer
-    where seasons or series are short."""
+    """Past points that the network reads. Default: 168, or fewer if the seasons or the
+    series are short."""
 
     @property
     def context(self) -> int:

@@ -33,26 +33,26 @@ Fill = Literal["none", "linear", "previous", "zero"]
 
 @dataclasses.dataclass(frozen=True)
 class SeriesSpec(Configuration):
-    """How a table of series is read, where its cells do not say it."""
+    """Format of a table of series, where the file leaves it open."""
 
     target: tuple[str, ...] = ()
-    """Names of the series to be forecast. Default: all but the covariates."""
+    """Names of the series to forecast. Default: all but the covariates."""
     covariates: tuple[str, ...] = ()
-    """Names of series that the forecasts are made from, too. They are read up to the
-    last known point; nothing is assumed about what they do after it."""
+    """Names of series that are inputs only. They are read up to the last known point;
+    no future values are needed."""
     fill: Fill = "none"
-    """What stands for missing points, and for missing dates: a straight line between
-    their neighbours, the point before, or zero. Default: they are refused."""
+    """How to fill missing points and dates: by linear interpolation, with the previous
+    point, or with zero. Default: refuse them."""
     layout: Layout = "auto"
-    """Whether a series is a row or a column of the table."""
+    """Whether each series is a row or a column of the table."""
     header: Header = "auto"
-    """Whether the first row has names."""
+    """Whether the first row is a header."""
     decimal: DecimalSign = "auto"
-    """The decimal sign, . or , where the numbers do not say which."""
+    """Decimal separator, if the numbers leave it open: . or ,"""
     dates: str | None = None
-    """Name of the column of dates, where there are several."""
+    """Name of the date column, if there are several candidates."""
     date_format: str | None = None
-    """How dates are written, where they do not say it: %d/%m/%Y or %m/%d/%Y."""
+    """Date format, if the dates are ambiguous: %d/%m/%Y or %m/%d/%Y."""
 
 
 class Cells(NamedTuple):

@@ -1,7 +1,8 @@
 """Which engine was the fastest one measured, by kind of card, type and sizes.
 
-A line holds for the cards named and the sizes between those that were measured; what
-has no line was not measured. `auto` follows the table, and is `fused` elsewhere.
+A line names the cards and sizes that it is for, and what was measured of these: the
+engines lie far apart there, so that neighbours are taken to be alike. `auto` follows
+the table, and is `fused` elsewhere.
 """
 
 from math import inf

@@ -213,7 +213,7 @@ def _model_file(folder: Path) -> tuple[Path, Cell | None]:
     with reading(folder / "config.json", "the settings of a run"):
         cell = _cell_in(settings)
         if cell is not None:
-            ours.style_of_cell(cell)  # refuses what no other system has
+            ours.refuse_hidden_settings(cell)
     record = read_json(path.with_name("record.json"), "the record of a checkpoint")
     with reading(path, "the parameters of a run"), open_regular(path) as file:
         if sha256_of(file) != record["files"][path.name]:
@@ -455,7 +455,9 @@ def convert_file(
     """
     ends_as = target.name.lower().endswith
     fitting = [key for key, each in FORMATS.items() if ends_as(each.endings)]
-    to = to or next(iter(fitting), "") or "run" * onnx_import.is_graph(source)
+    if not fitting and onnx_import.is_graph(source) and not _systems_for(target):
+        fitting = ["run"]
+    to = to or next(iter(fitting), "")
     if to not in FORMATS:
         raise InputError(_unknown_format(to, target))
     request = Request(source, target, name, keep_biases, int8)
@@ -476,7 +478,11 @@ def _unknown_format(to: str, target: Path) -> str:
     """
     if to:
         return f"--to: expected one of {', '.join(FORMATS)}, found {to}"
-    ends_as = target.name.lower().endswith
-    able = [n for n, each in SYSTEMS.items() if ends_as(tuple(endings_of(each)))]
-    known = " or ".join(able) or f"one of {', '.join(FORMATS)}"
+    known = " or ".join(_systems_for(target)) or f"one of {', '.join(FORMATS)}"
     return f"--to: expected {known} for {target.name}, found nothing"
+
+
+def _systems_for(target: Path) -> list[str]:
+    """The systems that have files with such an ending."""
+    ends_as = target.name.lower().endswith
+    return [n for n, each in SYSTEMS.items() if ends_as(tuple(endings_of(each)))]

@@ -7,7 +7,6 @@ metadata decide nothing that the graph does not say itself, and a graph that com
 anything else is refused.
 """
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +20,6 @@ from flax import nnx
 from lstm_jax.data.tokenizers.saved import load_tokenizer
 from lstm_jax.errors import InputError
 from lstm_jax.interop import ours
-from lstm_jax.interop.activations import PLAIN
 from lstm_jax.interop.files import (
     check_installed,
     new_file,
@@ -253,16 +251,14 @@ def _fill(graph: Graph, arrays: Arrays) -> None:
 
 def _fill_layer(layer: LayerWeights, arrays: Arrays) -> None:
     """One layer, in its one or two directions."""
-    # The network has the bound and the activations already.
-    plain = dataclasses.replace(layer.style, clip=0.0, activations=PLAIN)
     for way, module in enumerate(layer.ways):
         theirs = {key: arrays[name][way] for key, name in layer.names.items()}
-        found = ours.outward(plain, ONNX.inward(layer.style, theirs))
+        found = ours.outward(layer.style, ONNX.inward(layer.style, theirs))
         held = {name for name, a in vars(module.params).items() if a is not None}
-        for name, array in found.items():
+        for name in found.keys() - ours.SETTINGS:
             if name in held:
-                setattr(module, name, nnx.Param(jnp.asarray(array)))
-            elif array.any():
+                setattr(module, name, nnx.Param(jnp.asarray(found[name])))
+            elif found[name].any():
                 raise InputError(
                     f"{layer.names['W']}: expected zeros for {name}, which the network "
                     "in the metadata does not have, found others"

@@ -245,7 +245,7 @@ def test_layers_of_a_text_generator_that_are_more_than_their_arrays(
     tmp_path: Path,
 ) -> None:
     capped = saved(tmp_path / "capped", KINDS["capped"])
-    message = "expected an LSTM, .* found mogrifier with capped gates"
+    message = "expected an LSTM, .* found a mogrifier with capped gates"
     with pytest.raises(InputError, match=message):
         find_layers(capped)
     coupled = ModelConfig(cell="coupled", hidden=4, dropout=0.0)

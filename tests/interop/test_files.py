@@ -173,7 +173,7 @@ def test_three_blocks_without_a_name_are_refused(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"cell": "mogrifier"}, "or a GRU, found mogrifier"),
-        ({"cell": VariantCell(cell_clip=1.0)}, "found variant with cell_clip"),
+        ({"cell": VariantCell(cell_clip=1.0)}, "found a variant with cell_clip"),
         ({"cell": VariantCell(gate_activation="gelu")}, "sigmoid, .* found gelu"),
         ({"cell": VariantCell(gate_activation=jnp.tanh)}, "found a function"),
         (
@@ -597,6 +597,25 @@ def test_keras_loads_what_was_written(
         lstm_jax.interop.from_keras(keras.layers.LSTM(3))
 
 
+def test_two_directions_of_keras_have_one_activation(tmp_path: Path) -> None:
+    """What is asked of the second one is not passed over."""
+    pytest.importorskip("h5py")
+    path = tmp_path / "m.keras"
+    convert_file(written(tmp_path / "a.safetensors", LAYERS["two directions"]), path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] == "Bidirectional":
+            layer["config"]["backward_layer"]["config"]["activation"] = "relu"
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, raw in parts.items():
+            archive.writestr(name, raw)
+    with pytest.raises(InputError, match="expected two directions of one kind, found"):
+        find_layers(path)
+
+
 def eqx_file(path: Path, *shapes: tuple[int, ...], line: bytes = b"") -> Path:
     """Arrays one after the other, as Equinox writes them."""
     rng = np.random.default_rng(0)
@@ -681,25 +700,6 @@ def test_both_directions_in_a_file_of_equinox(cells: str, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="two directions as wide as its inputs"):
         convert_file(tmp_path / "f.npz", tmp_path / "f.eqx")
     assert not (tmp_path / "f.eqx").exists()
-
-
-def test_two_directions_of_keras_have_one_activation(tmp_path: Path) -> None:
-    """What is asked of the second one is not passed over."""
-    pytest.importorskip("h5py")
-    path = tmp_path / "m.keras"
-    convert_file(written(tmp_path / "a.safetensors", LAYERS["two directions"]), path)
-    with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    config = json.loads(parts["config.json"])
-    for layer in config["config"]["layers"]:
-        if layer["class_name"] == "Bidirectional":
-            layer["config"]["backward_layer"]["config"]["activation"] = "relu"
-    parts["config.json"] = json.dumps(config).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, raw in parts.items():
-            archive.writestr(name, raw)
-    with pytest.raises(InputError, match="expected two directions of one kind, found"):
-        find_layers(path)
 
 
 def test_equinox_loads_what_was_written(tmp_path: Path) -> None:
@@ -849,10 +849,11 @@ def test_a_run_is_read_by_its_best_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cell": "mogrifier"}, "or a GRU, found mogrifier$"),
-        ({"cell": MogrifierCell(0, capped=True)}, "found mogrifier with capped gates"),
-        ({"cell": VariantCell(cell_clip=3.0)}, "found variant with cell_clip"),
-        ({"cell": VariantCell(gate_activation="gelu")}, "sigmoid, .* found gelu"),
+        ({"cell": "mogrifier"}, "found a cell with rounds, which no other system has"),
+        ({"cell": MogrifierCell(0, capped=True)}, "found a mogrifier with capped"),
+        ({"cell": VariantCell(clip=3.0, cell_clip=1.0)}, "variant with cell_clip"),
+        ({"cell": CoupledCell(gate_activation="relu")}, "of coupled gates with f"),
+        ({"cell": VariantCell(gate_activation="silu")}, "hard_sigmoid, found silu"),
         (
             {"regularizer": {"zoneout_cell": 0.1}},
             "without zoneout, .*found zoneout_cell",
@@ -890,8 +891,11 @@ def test_a_run_whose_cells_nobody_else_has_is_refused(
         (CoupledCell(peepholes=True), "coupled gates"),
         ("peephole", "with peepholes"),
         (VariantCell(proj_size=2), "a projection"),
-        (VariantCell(clip=0.5), "clip"),
-        (CoupledCell(clip=0.5, output_activation="relu"), "clip"),
+        (VariantCell(clip=3.0), "with clipped activations"),
+        (
+            CoupledCell(output_activation="relu"),
+            "with activations Sigmoid, Tanh, Relu and coupled gates",
+        ),
     ],
 )
 def test_a_run_says_what_its_arrays_do_not(
