@@ -17,6 +17,7 @@ from lstm_jax.engines.measured import fastest
 from lstm_jax.engines.mogrifier import run_mogrifier
 from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.engine import run_native, unsupported_by_native
+from lstm_jax.engines.native.mogrifier import run_native_mogrifier
 from lstm_jax.engines.pallas_gpu.engine import run_pallas_gpu, unsupported_by_pallas_gpu
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
@@ -90,6 +91,13 @@ def _fused(cell: Cell) -> Run | None:
     return run_fused if isinstance(cell, LSTMCell) else None
 
 
+def _native(cell: Cell) -> Run | None:
+    """The kernel for this cell."""
+    if isinstance(cell, MogrifierCell):
+        return functools.partial(run_native_mogrifier, capped=cell.capped)
+    return run_native if isinstance(cell, LSTMCell) else None
+
+
 def _scan(cell: Cell) -> Run:
     return functools.partial(run_scan, cell)
 
@@ -107,14 +115,14 @@ ENGINES: dict[str, Engine] = {
         takes_symbols=True,
     ),
     "native": Engine(
-        _lstm_only(run_native),
+        _native,
         "the fastest one measured on CPU, a kernel compiled on this machine",
         unsupported_by_native,
         why_not_built,
     ),
     "cudnn": Engine(
         _lstm_only(run_cudnn),
-        "one cuDNN call, full float32; slower than `fused` with TF32 on an H200",
+        "one cuDNN call, full float32; slower than fused where it was measured",
         unsupported_by_cudnn,
         takes_inputs=True,
     ),

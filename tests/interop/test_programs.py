@@ -55,6 +55,7 @@ CELLS: dict[str, dict[str, Any]] = {
         "regularizer": RegularizerConfig(zoneout_hidden=0.3),
     },
 }
+IN_OTHERS = {"top", "peephole", "coupled", "capped", "zoneout"}  # whose parts these are
 SIZES = {"vocab_size": 9, "hidden_size": 5, "num_layers": 2}
 LEARNED = "Don't they know? The cats' mats - mother-in-law’s e\u0301té नमस्ते! " * 3
 VOCABULARIES: dict[str, Vocabulary | None] = {
@@ -119,7 +120,13 @@ def error_in_c(folder: Path, source: Generator, proof: Proof, int8: bool) -> flo
     return float(done.stdout)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in IN_OTHERS else [])
+        for name in CELLS
+    ],
+)
 def test_every_cell(name: str, tmp_path: Path) -> None:
     source = generator(CELLS[name])
     coarse = portable.with_rounded_weights(source)
@@ -276,9 +283,10 @@ def test_a_model_of_ids(tmp_path: Path) -> None:
     spec = ModelSpec("language", SIZES | {"cell": "peephole"}, 1)
     run = tmp_path / "run"
     save_model(run, "tunes", spec, drawn(spec))
-    lines = exports.write_numpy(run, tmp_path / "numpy")
-    assert lines[0].startswith("tunes, a model of ids: 2 layers of 5 units")
-    assert float(lines[-1].split()[2]) < 5e-6
+    found = portable.read_generator(run, "numpy")
+    assert found.vocab is None
+    assert found.about.startswith("tunes, a model of ids: 2 layers of 5 units")
+    assert error_in_numpy(portable.take_apart(found), proof_of(found)) < 5e-6
 
 
 @pytest.mark.parametrize(
