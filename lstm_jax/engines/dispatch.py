@@ -228,9 +228,11 @@ def _automatic_on_cuda(spec: RecurrenceSpec) -> tuple[str, str]:
             f"{spec.device_kind or 'cuda'} with this type and these sizes",
         )
     why_not = None if line.engine == "fused" else _hinders_a_kernel(line.engine, spec)
-    if why_not is None:
-        return line.engine, f"auto: the fastest one measured ({line.source})"
-    return "fused", f"auto: the fastest one measured but {line.engine}, which {why_not}"
+    if why_not:
+        return "fused", f"auto: XLA's fastest one; not {line.engine}, which {why_not}"
+    if line.extrapolated:
+        return line.engine, f"auto: the fastest one, extrapolated from {line.source}"
+    return line.engine, f"auto: the fastest one measured ({line.source})"
 
 
 def _hinders_a_kernel(engine: str, spec: RecurrenceSpec) -> str | None:

@@ -18,6 +18,7 @@ from experiments.benchmarks.speed.shapes import Program, Shape
 from lstm_jax.errors import InputError
 from tests.helpers.experiment_runs import run
 
+DOCS = Path(__file__).parents[3] / "docs"
 SHAPE = Shape("small", 1, 6, 3, 4)
 
 
@@ -167,6 +168,29 @@ def test_a_text_that_is_not_there(tmp_path: Path) -> None:
         main(["--only", "nothing", "--out", str(tmp_path)])
     with pytest.raises(InputError, match="--only text: expected --data, found none"):
         main(["--only", "text", "--out", str(tmp_path)])
+
+
+def test_the_documents_show_what_was_measured() -> None:
+    rows = report.latest(report.read(DOCS / "results/h100.jsonl"))
+    text = report.tables(rows)
+    assert (DOCS / "results/h100.md").read_text("utf-8") == text
+    shown = [(DOCS / p).read_text("utf-8") for p in ("../README.md", "accelerators.md")]
+    layers: dict[str, list[str]] = {"bfloat16": [], "float32": []}
+    figures = []
+    for row in rows:
+        if row["stage"] == "layer" and row.get("gradient") and "seconds" in row:
+            if (row["shape"]["steps"], row["shape"]["batch"]) == (256, 64):
+                micro = f"{1e6 * row['seconds'] / 256:.2f}"
+                layers.setdefault(row["job"].split()[1], []).append(micro)
+        if row["stage"] == "train" and "seconds" in row and row["job"] != "bfloat16":
+            figures.append(f"{1e3 * row['seconds']:.3g} |")
+        if row["stage"] == "generate" and "seconds" in row:
+            figures.append(f"{row['shape']['batch'] / row['seconds']:,.0f} |")
+    assert len(figures) == 15
+    for page in shown:
+        assert not [figure for figure in figures if figure not in page]
+        for dtype in ("bfloat16", "float32"):
+            assert " | ".join(layers[dtype]) in page
 
 
 @pytest.mark.slow
