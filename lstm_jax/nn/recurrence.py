@@ -141,8 +141,8 @@ def unroll(
         mask: [T, *batch].
         resets: [T, *batch].
         reverse: walk from the last step to the first.
-        engine: "scan" can run every cell, "fused" the LSTM and the Mogrifier, the
-            others the LSTM alone.
+        engine: "scan" can run every cell, "fused" and "native" the LSTM and the
+            Mogrifier, the others the LSTM alone.
         remat: keep √T states for the gradient instead of all T steps.
         masks: regularizers inside the loop.
 

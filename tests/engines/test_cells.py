@@ -66,7 +66,6 @@ ROWS = (
     Row(mogrifier(3, False), "fused"),
     Row(mogrifier(2, True), "scan"),
     Row(mogrifier(2, True), "native", "float32"),
-    Row(mogrifier(3, False), "native", "float32"),
 )
 TOLERANCES = {"float64": 1e-12, "float32": 64 * float(jnp.finfo("float32").eps)}
 OPTIONS = (Row(GRU_BEFORE, "scan"), Row(COUPLED_PEEPHOLE, "scan"))  # of cells above

@@ -318,7 +318,7 @@ def test_only_real_steps_are_read(engine: str, reverse: bool, x64: None) -> None
 # What is built on them, and what is not a recurrence.
 
 
-def mogrified(capped: bool) -> Scene:
+def mogrified(capped: bool, engine: str = "fused") -> Scene:
     """A layer that scales its inputs; capped, also with rounded factors."""
     cell = LSTMParams(some(D, 4 * H), some(H, 4 * H, seed=2), some(4 * H, seed=3))
     rounds = (some(H, D, seed=4), some(D, H, seed=5), some(H, D, seed=6))
@@ -330,6 +330,7 @@ def mogrified(capped: bool) -> Scene:
             given["xs"],
             given["state"],
             lengths=LENGTHS,
+            engine=engine,
         )
         read, through = parted(last)
         return (ys, read), through
@@ -466,6 +467,7 @@ NOISE = RegularizerConfig(
 SCENES: dict[str, Callable[[], Scene]] = {
     "mogrifier": lambda: mogrified(capped=False),
     "mogrifier-capped-rounded": lambda: mogrified(capped=True),
+    "mogrifier-native": lambda: mogrified(capped=False, engine="native"),
     "LSTM": lambda: layer(
         made(LSTM, D, H), some_state(3), reverse=True, resets=jnp.asarray(RESETS.T)
     ),
