@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 import lstm_jax
 from experiments import results
-from experiments.cli import command_line, run_experiment
+from experiments.cli import command_line, keep_inputs, run_experiment
 from experiments.known_data import described
 from experiments.results import Result
 from experiments.runs import Clock, RunOptions, begun, check_options, kept_options
@@ -290,8 +290,8 @@ def predict(options: PredictOptions) -> None:
     movie = options.out.with_suffix(".gif")
     if options.out.suffix.lower() != ".npz":
         raise lstm_jax.InputError(f"--out: expected a .npz, found {options.out}")
-    if options.file.resolve() in (options.out.resolve(), movie.resolve()):
-        raise lstm_jax.InputError(f"--out: expected another name than {options.file}")
+    for path in (options.out, movie):
+        keep_inputs(path, [options.file])
     from experiments.video.frames import read_films, write_films, write_movie
     from experiments.video.pixel_task import load_predictor, predict_films
 
