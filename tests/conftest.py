@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.helpers.quick_compilation import ON_A_DEVICE, XLA_FLAGS
@@ -151,12 +151,22 @@ def h100() -> Iterator[None]:
 
 @pytest.fixture
 def gpu_kernels(h100: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine for Hopper GPUs on any machine: loops stand in for its kernels."""
+    """The engine for Hopper GPUs on any machine: loops stand in for its kernels.
+
+    Like these they have no derivatives.
+    """
+    from lstm_jax.engines.opaque import differentiable_once
     from lstm_jax.engines.pallas_gpu import gradient
     from tests.helpers import gpu_kernels
 
+    def opaque(loop: Callable[..., tuple]) -> Callable[..., tuple]:
+        def kernel(args: object, *operands: object, **options: bool) -> tuple:
+            return loop(args, *differentiable_once("a kernel", operands), **options)
+
+        return kernel
+
     for name in ("forward_kernel", "backward_kernel"):
-        monkeypatch.setattr(gradient, name, getattr(gpu_kernels, name))
+        monkeypatch.setattr(gradient, name, opaque(getattr(gpu_kernels, name)))
     monkeypatch.setattr("lstm_jax.engines.pallas_gpu.engine._FIRST_JAX", (0,))
 
 

@@ -249,7 +249,8 @@ def surroundings():
         jax.config.values,
         [(logger.level, logger.handlers, logger.filters) for logger in loggers],
         warnings.filters,
-        sorted(os.environ.items()),
+        # Pallas's compiler for GPUs notes in the last one where it has found CUDA.
+        sorted(i for i in os.environ.items() if i[0] != "MOSAIC_GPU_CUDA_ROOT"),
     ])
 
 before = surroundings()

@@ -63,7 +63,7 @@ def test_the_wheel_has_all_of_the_library_and_nothing_else(
         for path in library
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {"lstm_jax/py.typed", "lstm_jax/engines/native/lstm.cc"} <= expected
+    assert {"lstm_jax/py.typed", "lstm_jax/engines/native/products.h"} <= expected
     assert {name for name in names if ".dist-info/" not in name} == expected
     (tmp_path / "empty").mkdir()
     where = "import lstm_jax; print(lstm_jax.__file__)"

@@ -15,6 +15,7 @@ import numpy as np
 
 from lstm_jax.interop import (
     SYSTEMS,
+    Activation,
     Direction,
     Stack,
     Style,
@@ -25,6 +26,14 @@ from lstm_jax.interop import (
 
 Weights = Stack[Direction]
 _INPUTS, _UNITS = 24, 32
+_OTHER = Style(
+    clip=0.75,
+    activations=(
+        Activation("HardSigmoid", 0.25, 0.5),
+        Activation("Softsign"),
+        Activation("LeakyRelu", 0.125),
+    ),
+)
 
 
 def main() -> None:
@@ -53,6 +62,7 @@ def draw_layers() -> Iterator[tuple[str, Weights]]:
     yield "LSTM with peepholes", _stack(Style(), 2, peepholes=True)
     yield "projected LSTM", _stack(Style(), 2, outputs=16)
     yield "coupled LSTM", _stack(Style(coupled=True), 1)
+    yield "clipped LSTM with other activations", _stack(_OTHER, 1)
     yield "GRU", _stack(Style("gru"), 1)
     yield "GRU that resets first", _stack(Style("gru", reset_after=False), 1)
 

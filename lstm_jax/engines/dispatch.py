@@ -17,6 +17,7 @@ from lstm_jax.engines.measured import fastest
 from lstm_jax.engines.mogrifier import run_mogrifier
 from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.engine import run_native, unsupported_by_native
+from lstm_jax.engines.native.mogrifier import run_native_mogrifier
 from lstm_jax.engines.pallas_gpu.engine import run_pallas_gpu, unsupported_by_pallas_gpu
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
@@ -90,6 +91,13 @@ def _fused(cell: Cell) -> Run | None:
     return run_fused if isinstance(cell, LSTMCell) else None
 
 
+def _native(cell: Cell) -> Run | None:
+    """The kernel for this cell."""
+    if isinstance(cell, MogrifierCell):
+        return functools.partial(run_native_mogrifier, capped=cell.capped)
+    return run_native if isinstance(cell, LSTMCell) else None
+
+
 def _scan(cell: Cell) -> Run:
     return functools.partial(run_scan, cell)
 
@@ -107,14 +115,14 @@ ENGINES: dict[str, Engine] = {
         takes_symbols=True,
     ),
     "native": Engine(
-        _lstm_only(run_native),
+        _native,
         "the fastest one measured on CPU, a kernel compiled on this machine",
         unsupported_by_native,
         why_not_built,
     ),
     "cudnn": Engine(
         _lstm_only(run_cudnn),
-        "one cuDNN call, full float32; never measured",
+        "one cuDNN call, full float32; slower than fused where it was measured",
         unsupported_by_cudnn,
         takes_inputs=True,
     ),
@@ -196,8 +204,8 @@ def _automatic_on_cpu(spec: RecurrenceSpec) -> tuple[str, str]:
     """What "auto" stands for on a CPU, and why."""
     native = ENGINES["native"]
     why_not = native.lacks(spec)
-    if why_not is None and spec.exported:
-        why_not = "is a custom call, which jax.export refuses"
+    if why_not is None and spec.exported and spec.devices > 1:
+        why_not = "is a custom call, which jax.export refuses on several devices"
     if why_not is None and spec.steps * spec.rows < _FEW:
         why_not = f"packs the weights, for no more than {spec.steps} x {spec.rows} rows"
     why_not = why_not or native.why_absent()

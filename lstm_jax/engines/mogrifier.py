@@ -16,7 +16,7 @@ for all steps at once; the products of the weight gradients follow after it.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -85,9 +85,7 @@ def _recur(
     resets: Array | None,
     valid: Array | None,
 ) -> tuple[Array, Array, Array]:
-    (h, c), (hs, _) = _forward_loop(
-        static, weights, xs, h, c, resets, valid, keep=False
-    )
+    (h, c), (hs, _) = forward_loop(static, weights, xs, h, c, resets, valid, keep=False)
     return hs, h, c
 
 
@@ -100,13 +98,13 @@ def _forward(
     resets: Array | None,
     valid: Array | None,
 ) -> tuple[tuple[Array, Array, Array], tuple]:
-    (h_last, c_last), (hs, kept) = _forward_loop(
+    (h_last, c_last), (hs, kept) = forward_loop(
         static, weights, xs, h, c, resets, valid, keep=True
     )
     return (hs, h_last, c_last), (weights, xs, h, c, resets, valid, hs, kept)
 
 
-def _forward_loop(
+def forward_loop(
     static: StaticArgs,
     weights: Weights,
     xs: Array,
@@ -159,23 +157,77 @@ def _opened(gates: Array, capped: bool) -> tuple[Array, Array, Array, Array]:
 
 @jax.numpy_rank_promotion("allow")
 def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
-    weights, xs, h, c, resets, valid, hs, (scales, gates, cs) = residuals
-    dhs, dh, dc = cotangents
-    c_before = state_before(c, cs, resets, static.reverse)
-    gates = gates.astype(c.dtype)
+    weights, xs, h, c, resets, valid, hs, kept = residuals
+    scaled = scale_again(xs, state_before(h, hs, resets, static.reverse), kept[0])
+    found = backward_loop(static, weights, c, resets, valid, scaled, kept, cotangents)
+    return (
+        weight_gradients(static.factors, weights, scaled, found.z, found.us),
+        found.xs,
+        found.h.astype(h.dtype),
+        found.c,
+        None,
+        None,
+    )
 
-    # Everything that needs no gradient yet, for all steps at once.
-    pair = [xs, state_before(h, hs, resets, static.reverse)]
+
+_recur.defvjp(_forward, _backward)
+
+
+class Scaled(NamedTuple):
+    """What the rounds made of inputs and states, for all steps at once.
+
+    Attributes:
+        sources: what told by how much, of every round.
+        turns: what turns the gradient of a target into that of u, of every round.
+        pair: inputs and states at last.
+    """
+
+    sources: list[Array]
+    turns: list[Array]
+    pair: list[Array]
+
+
+def scale_again(xs: Array, h_before: Array, scales: Sequence[Array]) -> Scaled:
+    """Run the rounds once more, given by how much they scaled: no product is needed."""
+    pair = [xs, h_before]
     sources, turns = [], []
     for n, s in enumerate(scales):
         source, target = places(n)
         sources.append(pair[source])
         turns.append(pair[target] * s * (1 - 0.5 * s))
         pair[target] = s * pair[target]
-    f, dc_per_dh, slope = _slopes(gates, cs, c_before, static.capped)
+    return Scaled(sources, turns, pair)
+
+
+class Gradients(NamedTuple):
+    """Those of what the loop reads, z being that of the gates and u that of a round."""
+
+    xs: Array
+    z: Array
+    us: list[Array]
+    h: Array
+    c: Array
+
+
+def backward_loop(
+    static: StaticArgs,
+    weights: Weights,
+    c: Array,
+    resets: Array | None,
+    valid: Array | None,
+    scaled: Scaled,
+    kept: tuple[Sequence[Array], Array, Array],
+    cotangents: tuple[Array, Array, Array],
+) -> Gradients:
+    """Walk back in time, given the gradients of every h and of the last h and c."""
+    scales, gates, cs = kept
+    dhs, dh, dc = cotangents
+    inputs_size = scaled.pair[0].shape[-1]
+    c_before = state_before(c, cs, resets, static.reverse)
+    f, dc_per_dh, slope = _slopes(gates.astype(c.dtype), cs, c_before, static.capped)
 
     def prepared(w: Array) -> Callable[[Array], Array]:
-        return loop_matmul(w.T, h.shape[0], static.factors, c.dtype)
+        return loop_matmul(w.T, c.shape[0], static.factors, c.dtype)
 
     by_round = [prepared(q) for q in weights.rounds]
     by_gates = prepared(weights.gates)
@@ -187,7 +239,7 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
         dz = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slope_t
         if valid_t is not None:
             dz = jnp.where(valid_t[:, None], dz, 0)
-        pair = jnp.split(by_gates(dz), [xs.shape[-1]], axis=-1)
+        pair = jnp.split(by_gates(dz), [inputs_size], axis=-1)
         dus = []
         for n in reversed(range(len(by_round))):
             source, target = places(n)
@@ -203,23 +255,31 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
         if valid_t is not None:
             dh_before = jnp.where(valid_t[:, None], dh_before, dh)
             dc_before = jnp.where(valid_t[:, None], dc_before, carry[1])
-        return (dh_before, dc_before), (dx.astype(xs.dtype), dz, dus)
+        return (dh_before, dc_before), (dx.astype(scaled.pair[0].dtype), dz, dus)
 
+    turns = scaled.turns
     inputs = (dhs.astype(c.dtype), dc_per_dh, slope, f, scales, turns, resets, valid)
     start = (dh.astype(c.dtype), dc)
     (dh, dc), (dxs, dz, dus) = over_time(step, start, inputs, not static.reverse)
-    found = Weights(
+    return Gradients(dxs, dz, dus, dh, dc)
+
+
+def weight_gradients(
+    factors: DTypeLike,
+    weights: Weights,
+    scaled: Scaled,
+    dz: Array,
+    dus: Sequence[Array],
+) -> Weights:
+    """The gradients of all weights, one product each over all steps."""
+    return Weights(
         tuple(
-            weight_gradient(source, du, q, static.factors)
-            for source, du, q in zip(sources, dus, weights.rounds, strict=True)
+            weight_gradient(source, du, q, factors)
+            for source, du, q in zip(scaled.sources, dus, weights.rounds, strict=True)
         ),
-        weight_gradient(jnp.concatenate(pair, -1), dz, weights.gates, static.factors),
+        weight_gradient(jnp.concatenate(scaled.pair, -1), dz, weights.gates, factors),
         psum_over_replicas(dz.sum((0, 1)).astype(weights.b.dtype), weights.b),
     )
-    return found, dxs, dh.astype(h.dtype), dc, None, None
-
-
-_recur.defvjp(_forward, _backward)
 
 
 def _slopes(

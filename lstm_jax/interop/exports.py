@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,17 +19,18 @@ import numpy as np
 from jax import export
 
 from lstm_jax.errors import InputError
+from lstm_jax.interop.c_source import c_definitions
 from lstm_jax.interop.files import needed, new_file
 from lstm_jax.interop.portable import (
+    Generator,
     Portable,
     Proof,
     make_proof,
-    portable,
+    read_generator,
     rounded,
     take_apart,
     with_rounded_weights,
 )
-from lstm_jax.lm.text_model import TextModel
 from lstm_jax.models.language import LanguageModel
 
 _RUNTIMES = Path(__file__).parent / "runtimes"
@@ -43,7 +43,7 @@ _PROMPT = "The "
 class Source(NamedTuple):
     """What a runtime is made of: the model, its parts, and what it computes."""
 
-    trained: TextModel
+    generator: Generator
     parts: Portable
     proof: Proof
 
@@ -54,11 +54,15 @@ def open_source(source: Path, to: str, eight_bits: bool) -> Source:
     Raises:
         InputError: it is no text generator, or one that no runtime can run.
     """
-    trained, parts = portable(source, to)
+    generator = read_generator(source, to)
+    try:
+        parts = take_apart(generator)
+    except InputError as error:
+        raise InputError(f"--to {to}: {error}") from None
     if eight_bits:
-        trained = with_rounded_weights(trained)
-        parts = take_apart(trained)
-    return Source(trained, parts, make_proof(trained))
+        generator = with_rounded_weights(generator)
+        parts = take_apart(generator)
+    return Source(generator, parts, make_proof(generator))
 
 
 def write_numpy(source: Path, target: Path) -> list[str]:
@@ -71,8 +75,9 @@ def write_numpy(source: Path, target: Path) -> list[str]:
     with new_file(target) as draft:
         draft.mkdir()
         shutil.copyfile(_RUNTIMES / "generate.py", draft / "generate.py")
-        text = json.dumps(found.parts.settings, ensure_ascii=False)
-        (draft / "model.json").write_text(text, encoding="utf-8")
+        text, ids = found.proof.symbols
+        settings = found.parts.settings | {"check_text": text, "check_text_ids": ids}
+        (draft / "model.json").write_text(json.dumps(settings), encoding="ascii")
         arrays: dict[str, Any] = {
             **found.parts.arrays,
             "check_ids": found.proof.ids,
@@ -83,7 +88,7 @@ def write_numpy(source: Path, target: Path) -> list[str]:
         error = _checked(command, "the program in NumPy")
         shutil.rmtree(draft / "__pycache__", ignore_errors=True)
     return [
-        _described(found.trained),
+        found.generator.about,
         f"{target}: generate.py, model.json, weights.npz",
         _proved(error, "NumPy"),
     ]
@@ -96,9 +101,8 @@ def write_c(source: Path, target: Path, eight_bits: bool) -> list[str]:
         InputError: it can't be done, and why; nothing is written then.
     """
     found = open_source(source, "c", eight_bits)
-    text = (_RUNTIMES / "generate.c").read_text(encoding="utf-8")
-    text = text.replace("/*@ARRAYS@*/", _c_arrays(found.parts, found.proof, eight_bits))
-    lines = [_described(found.trained), f"{target}: {len(text) / 1e6:.1f} MB of C"]
+    text = c_program(found.parts, found.proof, eight_bits)
+    lines = [found.generator.about, f"{target}: {len(text) / 1e6:.1f} MB of C"]
     with new_file(target) as draft:
         draft.write_text(text, encoding="ascii")
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -114,6 +118,12 @@ def write_c(source: Path, target: Path, eight_bits: bool) -> list[str]:
     return lines + _cost(source, found, eight_bits)
 
 
+def c_program(parts: Portable, proof: Proof, eight_bits: bool) -> str:
+    """Give a program in C99."""
+    text = (_RUNTIMES / "generate.c").read_text(encoding="utf-8")
+    return text.replace("/*@ARRAYS@*/", c_definitions(parts, proof, eight_bits))
+
+
 def write_html(source: Path, target: Path) -> list[str]:
     """Write a page that generates text in a browser, with weights of eight bits.
 
@@ -121,18 +131,31 @@ def write_html(source: Path, target: Path) -> list[str]:
         InputError: it can't be done, and why; nothing is written then.
     """
     found = open_source(source, "html", eight_bits=True)
+    page = html_page(found)
+    with new_file(target) as draft:
+        draft.write_text(page, encoding="utf-8")
+    return [
+        found.generator.about,
+        f"{target}: {len(page.encode()) / 1e6:.1f} MB; it checks itself when opened "
+        "(data-check of its body is the largest error)",
+        *_cost(source, found, True),
+    ]
+
+
+def html_page(found: Source) -> str:
+    """Give a page, whose matrices have been rounded to eight bits."""
     arrays = found.parts.arrays
     matrices = {n: rounded(a) for n, a in arrays.items() if a.ndim == 2}
     vectors = {n: a for n, a in arrays.items() if a.ndim == 1}
     vectors["check_logits"] = found.proof.logits
-    about = (
-        f"{_described(found.trained)}, weights of eight bits. Nothing leaves this page."
-    )
+    about = f"{found.generator.about}, weights of eight bits. Nothing leaves this page."
     data = {
         **found.parts.settings,
         "about": about[0].upper() + about[1:],
-        "prompt": _PROMPT,
+        "prompt": _prompt(found.generator),
         "check_ids": found.proof.ids.tolist(),
+        "check_text": found.proof.symbols.text,
+        "check_text_ids": found.proof.symbols.ids,
         "vectors": {n: _base64(a.astype("<f4")) for n, a in vectors.items()},
         "matrices": {
             name: {
@@ -147,15 +170,7 @@ def write_html(source: Path, target: Path) -> list[str]:
     # A symbol of the text is never markup: the end of a script would end this one.
     text = json.dumps(data).replace("<", "\\u003c")
     page = (_RUNTIMES / "page.html").read_text(encoding="utf-8")
-    page = page.replace("/*@MODEL@*/", text)
-    with new_file(target) as draft:
-        draft.write_text(page, encoding="utf-8")
-    return [
-        _described(found.trained),
-        f"{target}: {len(page.encode()) / 1e6:.1f} MB; it checks itself when opened "
-        "(data-check of its body is the largest error)",
-        *_cost(source, found, True),
-    ]
+    return page.replace("/*@MODEL@*/", text)
 
 
 def write_stablehlo(source: Path, target: Path) -> list[str]:
@@ -168,9 +183,9 @@ def write_stablehlo(source: Path, target: Path) -> list[str]:
         InputError: it can't be done, and why; nothing is written then.
     """
     needed("flatbuffers", str(target))
-    trained, _ = portable(source, "stablehlo")
-    proof = make_proof(trained)
-    model = _on_any_platform(trained.model)
+    generator = read_generator(source, "stablehlo")
+    proof = make_proof(generator)
+    model = _on_any_platform(generator.model)
     like = model.initial_state(1)
     leaves, structure = jax.tree.flatten(like)
 
@@ -179,6 +194,7 @@ def write_stablehlo(source: Path, target: Path) -> list[str]:
         logits, states = model(ids, jax.tree.unflatten(structure, flat))
         return logits, *jax.tree.leaves(states)
 
+    widths = ", ".join(dict.fromkeys(f"[B, {a.shape[1]}]" for a in leaves))
     batch, steps = export.symbolic_shape("B, T")
     ids = jax.ShapeDtypeStruct((batch, steps), jnp.int32)
     states = [jax.ShapeDtypeStruct((batch, a.shape[1]), a.dtype) for a in leaves]
@@ -190,9 +206,9 @@ def write_stablehlo(source: Path, target: Path) -> list[str]:
         error = float(np.abs(np.asarray(logits)[0] - proof.logits).max())
         _refuse_above(error, "the serialized program")
     return [
-        _described(trained),
+        generator.about,
         f"{target}: {len(written) / 1e6:.1f} MB for {', '.join(_PLATFORMS)}; "
-        f"(ids [B, T], {2 * len(like)} states [B, H]) to (logits, states)",
+        f"(ids [B, T], {len(leaves)} states {widths}) to (logits, states)",
         _proved(error, "the serialized program"),
     ]
 
@@ -204,8 +220,11 @@ def _on_any_platform(model: LanguageModel) -> LanguageModel:
     return model
 
 
-def _described(trained: TextModel) -> str:
-    return str(trained)
+def _prompt(generator: Generator) -> str:
+    """What a page begins with: something that the model can read."""
+    if generator.vocab is None:
+        return "0"
+    return "" if generator.vocab.unknown(_PROMPT) else _PROMPT
 
 
 def _proved(error: float, who: str) -> str:
@@ -216,8 +235,7 @@ def _cost(source: Path, found: Source, eight_bits: bool) -> list[str]:
     """What rounding the weights does to the logits."""
     if not eight_bits:
         return []
-    trained, _ = portable(source, "c")
-    before, _ = trained.model(jnp.asarray(found.proof.ids)[None])
+    before, _ = read_generator(source, "c").model(jnp.asarray(found.proof.ids)[None])
     change = float(np.abs(np.asarray(before[0]) - found.proof.logits).mean())
     return [f"eight bits change a logit by {change:.3f} on average"]
 
@@ -247,78 +265,3 @@ def _refuse_above(error: float, who: str) -> None:
 
 def _base64(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
-
-
-def _c_arrays(parts: Portable, proof: Proof, eight_bits: bool) -> str:
-    """The settings and arrays of a model in C."""
-    settings, arrays = parts
-    layers, rounds = settings["layers"], settings["rounds"]
-    symbols = settings["symbols"] or [bytes([k]) for k in range(256)]
-    raw = [s.encode("utf-8") if isinstance(s, str) else s for s in symbols]
-    widths = [a.shape[1] for a in arrays.values() if a.ndim == 2]
-    known = {
-        "LAYERS": layers,
-        "HIDDEN": settings["hidden"],
-        "SYMBOLS": len(raw),
-        "FIRST": int(settings["kind"] == "char"),
-        "ROUNDS": rounds,
-        "CAPPED": int(settings["capped"]),
-        "EMBEDDED": int("embedding" in arrays),
-        "EMBEDDING": "embedding" if "embedding" in arrays else "w_x[0]",
-        "LARGEST": max(widths),
-        "CHECKED": len(proof.ids),
-    }
-    lines = [f"#define {name} {value}" for name, value in known.items()]
-    number = "int8_t" if eight_bits else "float"
-    members = f"int rows, columns; const {number} *of; const float *scale;"
-    lines.append(f"struct matrix {{ {members} }};")
-    matrices = {}
-    for name, array in arrays.items():
-        if array.ndim == 1:
-            lines.append(_c_numbers("float", f"{name}_", array))
-            continue
-        scale = "NULL"
-        if eight_bits:
-            whole, scales = rounded(array)
-            lines.append(_c_numbers("float", f"{name}_scale", scales))
-            array, scale = whole, f"{name}_scale"
-        lines.append(_c_numbers(number, f"{name}_", array))
-        rows, columns = array.shape
-        matrices[name] = f"{{{rows}, {columns}, {name}_, {scale}}}"
-
-    def of_layers(name: str) -> str:
-        return ", ".join(matrices[f"{name}{depth}"] for depth in range(layers))
-
-    lines += [f"static const struct matrix w_x[] = {{{of_layers('w_x')}}};"]
-    lines += [f"static const struct matrix w_h[] = {{{of_layers('w_h')}}};"]
-    lines += [f"static const struct matrix w_out = {matrices['w_out']};"]
-    if "embedding" in matrices:
-        lines.append(f"static const struct matrix embedding = {matrices['embedding']};")
-    each = [
-        "{" + ", ".join(matrices[f"round{n}_{d}"] for n in range(rounds)) + "}"
-        for d in range(layers)
-    ]
-    several = ", ".join(each) if rounds else "{{0, 0, NULL, NULL}}"
-    count = f"[{layers}][{max(rounds, 1)}]"
-    lines.append(f"static const struct matrix rounds{count} = {{{several}}};")
-    biases = ", ".join(f"b{depth}_" for depth in range(layers))
-    lines.append(f"static const float *const biases[] = {{{biases}}};")
-    lines.append("#define b_out b_out_")
-    strings = ", ".join(_c_string(each) for each in raw)
-    lines.append(f"static const char *const symbols[] = {{{strings}}};")
-    lines.append(_c_numbers("int", "symbol_sizes", np.array([len(s) for s in raw])))
-    lines.append(_c_numbers("int", "check_ids", proof.ids))
-    lines.append(_c_numbers("float", "check_logits", proof.logits))
-    return "\n".join(lines)
-
-
-def _c_numbers(kind: str, name: str, array: np.ndarray) -> str:
-    write: Callable[[float], str] = str if kind != "float" else "{:.9g}".format
-    flat = array.ravel().tolist()
-    rows = [", ".join(map(write, flat[k : k + 16])) for k in range(0, len(flat), 16)]
-    return f"static const {kind} {name}[] = {{\n" + ",\n".join(rows) + "};"
-
-
-def _c_string(raw: bytes) -> str:
-    """Bytes as a string of C; three digits of an escape never run into what follows."""
-    return '"' + "".join(f"\\{byte:03o}" for byte in raw) + '"'

@@ -15,12 +15,13 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from lstm_jax.errors import InputError
+from lstm_jax.interop.eqx_files import read_eqx, write_eqx
 from lstm_jax.interop.keras import Record, records_of, records_without_configuration
 from lstm_jax.interop.keras import snake_case as _snake_case
 from lstm_jax.interop.weights import Array, flattened, nested
@@ -165,49 +166,6 @@ def write_msgpack(path: Path, tree: Mapping[str, Any]) -> None:
     from flax.serialization import msgpack_serialize
 
     path.write_bytes(msgpack_serialize(nested(flattened(tree))))
-
-
-def read_eqx(path: Path) -> dict[str, Array]:
-    """Read what `eqx.tree_serialise_leaves` wrote of cells: arrays without names."""
-    arrays = []
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        while file.tell() < size:
-            arrays.append(_read_npy(file))
-    named, cells = {}, -1
-    names = ("weight_ih", "weight_hh", "bias", "bias_n")
-    field = len(names)
-    for array in arrays:
-        # Every cell begins with the first of its matrices.
-        before = field
-        field = 0 if array.ndim == 2 and field != 0 else field + 1
-        if field >= len(names) or (array.ndim == 2) != (field < 2):
-            raise InputError(
-                "expected weight_ih, weight_hh, bias of LSTM cells and bias_n of GRU "
-                f"cells in turn, found shape {list(array.shape)} after "
-                f"{names[before] if before < len(names) else 'nothing'}"
-            )
-        cells += field == 0
-        named[f"layers/{cells}/{names[field]}"] = array
-    return named
-
-
-def _read_npy(file: BinaryIO) -> Array:
-    """The next array of a file, with the type that JAX gives a bfloat16."""
-    array = np.lib.format.read_array(file, allow_pickle=False)
-    return array.view(ml_dtypes.bfloat16) if array.dtype == np.dtype("V2") else array
-
-
-def write_eqx(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a file for `eqx.tree_deserialise_leaves` of cells in the same order."""
-    if any("/backward/" in name for name in arrays):
-        raise InputError(
-            ".eqx: expected one direction, found two, which a file without names "
-            "cannot tell apart: write .safetensors or .npz"
-        )
-    with open(path, "wb") as file:
-        for array in arrays.values():
-            np.save(file, np.ascontiguousarray(array))
 
 
 def read_torch(path: Path) -> dict[str, Array]:

@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.named import CELLS, read_cell
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.errors import InputError
 from lstm_jax.interop import exports, onnx_import, onnx_models, ours
 from lstm_jax.interop.equinox import EQUINOX
@@ -52,12 +55,13 @@ from lstm_jax.interop.weights import (
     flattened,
 )
 from lstm_jax.storage.checkpoints import Checkpoints
-from lstm_jax.storage.files import open_regular, read_json, sha256_of
+from lstm_jax.storage.files import Fields, open_regular, read_json, sha256_of
 
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (OURS, TORCH, KERAS, LINEN, NNX, HAIKU, EQUINOX, ONNX)
 }
+_TWO_BIASES = (OURS, TORCH, ONNX)  # whose LSTMs can have them; ours if it is asked to
 _OWN_FILES = {".onnx": ONNX, ".keras": KERAS, ".h5": KERAS, ".hdf5": KERAS}
 _DISTRIBUTIONS = {"haiku": "dm-haiku", "flax": "flax", "lstm_jax": "lstm-jax"}
 TOLERANCE = 1e-4  # of what both sides compute, in float32
@@ -89,11 +93,13 @@ class Format(NamedTuple):
         about: what it is, for people.
         endings: how the names of such files end, if that says enough.
         make: writes the target and returns the lines that say what was done.
+        heeds: the options of a `Request` that mean something for it.
     """
 
     about: str
     endings: tuple[str, ...]
     make: Callable[[Request], list[str]]
+    heeds: frozenset[str] = frozenset()
 
 
 class Found(NamedTuple):
@@ -119,7 +125,7 @@ def find_layers(source: Path, name: str = "") -> Found:
     Raises:
         InputError: there are none, or several; or the file is damaged.
     """
-    path = _model_file(source) if source.is_dir() else source
+    path, cell = (source, None) if not source.is_dir() else _model_file(source)
     ending = path.suffix.lower()
     if ending not in READERS:
         known = ", ".join(READERS)
@@ -127,6 +133,8 @@ def find_layers(source: Path, name: str = "") -> Found:
     check_installed(path)
     with reading(path, f"weights in a {ending} file"):
         payload = READERS[ending](path)
+        if cell is not None:
+            payload = ours.marked(payload, cell)
         own = _OWN_FILES.get(ending)
         systems = (
             [own] if own else [s for s in SYSTEMS.values() if s not in (KERAS, ONNX)]
@@ -147,9 +155,10 @@ def choose(payload: Any, systems: Iterable[System], name: str = "") -> Found:  #
         named = {key: stack for key, stack in stacks.items() if name in (key, "")}
         if len(named) != 1:
             wanted = f"the layers {name!r}" if name else "one stack of layers"
-            raise InputError(
-                f"--name: expected {wanted}, found {', '.join(map(repr, stacks))}"
+            found = ", ".join(
+                repr(key) if key else "layers without a name" for key in stacks
             )
+            raise InputError(f"--name: expected {wanted}, found {found}")
         key, stack = named.popitem()
         return Found(system, stack, key, _left_out(payload, stack))
     raise InputError(f"expected LSTM or GRU layers, found {_contents(payload)}")
@@ -182,25 +191,46 @@ def _left_out(payload: Any, stack: Stack[Arrays]) -> list[str]:  # noqa: ANN401
     return [kind for kind in dict.fromkeys(other) if kind not in ("LSTM", "GRU")]
 
 
-def _model_file(folder: Path) -> Path:
+def _model_file(folder: Path) -> tuple[Path, Cell | None]:
     """The parameters of the best checkpoint of a run, once their checksum is right.
 
+    Returns:
+        Their file, and the cell of the run's network, if it has a choice.
+
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, or it is damaged; or its layers do what their arrays
+            do not tell.
     """
     checkpoints = folder / "checkpoints"
     with contextlib.closing(Checkpoints(checkpoints)) as kept:
         path = checkpoints / str(kept.latest().best_step) / "model.safetensors"
-    if rates := sorted(_zoneout_in(read_json(folder / "config.json", "its settings"))):
+    settings = read_json(folder / "config.json", "its settings")
+    if rates := sorted(_zoneout_in(settings)):
         raise InputError(
             f"{folder}: expected layers without zoneout, which acts in evaluation too, "
             f"found {' and '.join(rates)}"
         )
+    with reading(folder / "config.json", "the settings of a run"):
+        cell = _cell_in(settings)
+        if cell is not None:
+            ours.refuse_hidden_settings(cell)
     record = read_json(path.with_name("record.json"), "the record of a checkpoint")
     with reading(path, "the parameters of a run"), open_regular(path) as file:
         if sha256_of(file) != record["files"][path.name]:
             raise InputError("expected the checksum in record.json, found another")
-    return path
+    return path, cell
+
+
+def _cell_in(settings: Fields) -> Cell | None:
+    """The cell of a run: of the text generator, or of an application's network."""
+    model = settings["model"]
+    if "application" in settings:
+        cell = read_cell(model["arguments"].get("cell", "lstm"))
+        return CELLS.get(cell) if isinstance(cell, str) else cell
+    if model.get("capped_gate") or model.get("mogrifier"):
+        rounds = model.get("mogrifier", 0)
+        return MogrifierCell(rounds, capped=bool(model.get("capped_gate")))
+    return CELLS[model.get("cell", "lstm")]
 
 
 def _zoneout_in(settings: object) -> set[str]:
@@ -235,6 +265,11 @@ def write_layers(system: System, request: Request) -> list[str]:
         weights = found.weights()
         stack = system.write(weights)
     if system is OURS and request.keep_biases:
+        if weights.style.kind == "gru":
+            raise InputError(
+                "--keep-biases: expected LSTMs, found GRUs, of whose biases ours has "
+                "one, and b_hn within the reset"
+            )
         stack = weights.map(lambda one: ours.outward_apart(weights.style, one))
     with new_file(request.target) as draft:
         WRITERS[ending](draft, system.assemble(stack))
@@ -245,6 +280,12 @@ def write_layers(system: System, request: Request) -> list[str]:
         lines.append(
             "no configuration in the file: the layers are taken to lie on top of each "
             "other, with the activations that Keras has as defaults"
+        )
+    two = any(len(row) == 2 for row in weights.layers)
+    if request.source.name.lower().endswith(".eqx") and two:
+        lines.append(
+            "no names in the file: two cells of equal sizes are taken to be the "
+            "directions of a layer"
         )
     if found.rest:
         lines.append(f"left out: {', '.join(found.rest)}")
@@ -336,7 +377,9 @@ def endings_of(system: System) -> list[str]:
 
 
 def _layers(system: System, about: str, *endings: str) -> Format:
-    return Format(about, endings, functools.partial(write_layers, system))
+    two = {"keep_biases"} if system in _TWO_BIASES else set()
+    make = functools.partial(write_layers, system)
+    return Format(about, endings, make, frozenset({"name"} | two))
 
 
 # What `--to` knows, by name.
@@ -368,11 +411,13 @@ FORMATS: dict[str, Format] = {
         "a text generator in C99, one file",
         (".c",),
         lambda request: exports.write_c(request.source, request.target, request.int8),
+        frozenset({"int8"}),
     ),
     "html": Format(
         "a page that generates text in a browser",
         (".html",),
         lambda request: exports.write_html(request.source, request.target),
+        frozenset({"int8"}),  # it has them always
     ),
     "stablehlo": Format(
         "a text generator for JAX alone, serialized",
@@ -409,11 +454,35 @@ def convert_file(
         InputError: it can't be done, and why; nothing is written then.
     """
     ends_as = target.name.lower().endswith
-    fitting = (key for key, each in FORMATS.items() if ends_as(each.endings))
-    to = to or next(fitting, "") or "run" * onnx_import.is_graph(source)
+    fitting = [key for key, each in FORMATS.items() if ends_as(each.endings)]
+    if not fitting and onnx_import.is_graph(source) and not _systems_for(target):
+        fitting = ["run"]
+    to = to or next(iter(fitting), "")
     if to not in FORMATS:
-        raise InputError(
-            f"--to: expected one of {', '.join(FORMATS)}, found {to or 'nothing'} for "
-            f"{target.name}"
-        )
-    return FORMATS[to].make(Request(source, target, name, keep_biases, int8))
+        raise InputError(_unknown_format(to, target))
+    request = Request(source, target, name, keep_biases, int8)
+    for option in ("name", "keep_biases", "int8"):
+        if getattr(request, option) and option not in FORMATS[to].heeds:
+            able = [key for key, each in FORMATS.items() if option in each.heeds]
+            flag = f"--{option.replace('_', '-')}"
+            raise InputError(f"{flag}: expected --to {' or '.join(able)}, found {to}")
+    return FORMATS[to].make(request)
+
+
+def _unknown_format(to: str, target: Path) -> str:
+    """What to say of a format that there is not, or of an ending that says too little.
+
+    Args:
+        to: what was asked for, or nothing.
+        target: the file to be written.
+    """
+    if to:
+        return f"--to: expected one of {', '.join(FORMATS)}, found {to}"
+    known = " or ".join(_systems_for(target)) or f"one of {', '.join(FORMATS)}"
+    return f"--to: expected {known} for {target.name}, found nothing"
+
+
+def _systems_for(target: Path) -> list[str]:
+    """The systems that have files with such an ending."""
+    ends_as = target.name.lower().endswith
+    return [n for n, each in SYSTEMS.items() if ends_as(tuple(endings_of(each)))]

@@ -8,6 +8,7 @@ A model is here what its configuration says, a list of `Record`s: no configurati
 handed to Keras, which would build and call whatever it names.
 """
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_jax.errors import InputError
+from lstm_jax.interop.activations import SIGMOID, as_ours, of_ours
 from lstm_jax.interop.system import Feed, Outcome, State, System, cut, sigmoid
 from lstm_jax.interop.weights import (
+    ANOTHER,
     ANY_LAYERS,
     BLOCKS,
     GRU,
@@ -33,6 +36,9 @@ from lstm_jax.interop.weights import (
 )
 
 _KINDS = {"LSTM": "lstm", "GRU": "gru", "CuDNNLSTM": "lstm", "CuDNNGRU": "gru"}
+# Of candidate and output alike, by names that ours have too. What `hard_sigmoid` is has
+# changed from Keras 2 to 3.
+_ACTIVATIONS = ("tanh", "relu", "sigmoid", "softsign", "softplus", "elu", "linear")
 _NAMES = ("kernel", "recurrent_kernel", "bias")
 # Layers that change nothing in evaluation, so that a stack goes on behind them.
 _TRANSPARENT = {
@@ -244,7 +250,10 @@ def _layer_of(record: Record) -> tuple[Style, tuple[Arrays, ...]] | None:
         raise InputError(
             f"{name}: expected a forward layer first, found a backward one"
         )
-    return style, (ahead, _direction(kind, back, record.weights[half:])[1])
+    other, behind = _direction(kind, back, record.weights[half:])
+    if dataclasses.replace(other, backward=False) != style:
+        raise InputError(f"{name}: expected two directions of one kind, found others")
+    return style, (ahead, behind)
 
 
 def _direction(
@@ -253,10 +262,13 @@ def _direction(
     """The arrays of one direction, by name."""
     name = config.get("name")
     cudnn = kind.startswith("CuDNN")
-    wanted = {"activation": "tanh", "recurrent_activation": "sigmoid"}
-    for key, value in wanted.items():
-        if not cudnn and (found := config.get(key, value)) != value:
-            raise InputError(f"{name}: expected {key} {value}, found {found!r}")
+    activation = "tanh" if cudnn else config.get("activation", "tanh")
+    wanted = {"activation": _ACTIVATIONS if _KINDS[kind] == "lstm" else ("tanh",)}
+    wanted["recurrent_activation"] = ("sigmoid",)
+    for key, values in wanted.items():
+        if not cudnn and (found := config.get(key, values[0])) not in values:
+            known = ", ".join(values)
+            raise InputError(f"{name}: expected {key} {known}, found {found!r}")
     count = 3 if config.get("use_bias", True) else 2
     if len(weights) != count:
         raise InputError(
@@ -271,6 +283,7 @@ def _direction(
         _KINDS[kind],
         reset_after=reset_after or _KINDS[kind] == "lstm",
         backward=bool(config.get("go_backwards", False)),
+        activations=(SIGMOID, of_ours(activation), of_ours(activation)),
     )
     return style, arrays
 
@@ -330,8 +343,8 @@ def step(style: Style, arrays: Arrays, x: Array, state: State) -> State:
     if style.kind == "lstm":
         z = x @ kernel + h @ recurrent + bias.sum(0)
         i, f, g, o = np.split(z, 4, axis=-1)
-        c = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
-        return sigmoid(o) * np.tanh(c), c
+        c = sigmoid(f) * state[1] + sigmoid(i) * style.offered(g)
+        return sigmoid(o) * style.shown(c), c
     x_z, x_r, x_h = np.split(x @ kernel + bias[0], 3, axis=-1)
     inner = h @ recurrent + (bias[1] if len(bias) == 2 else 0)
     h_z, h_r, h_h = np.split(inner, 3, axis=-1)
@@ -358,7 +371,7 @@ def _record(style: Style, layer: tuple[Arrays, ...], depth: int) -> Record:
         return {
             "name": name,
             "units": len(layer[0]["recurrent_kernel"]),
-            "activation": "tanh",
+            "activation": as_ours(style.activations[1]),
             "recurrent_activation": "sigmoid",
             "use_bias": "bias" in layer[0],
             "return_sequences": True,
@@ -433,7 +446,7 @@ KERAS = System(
     name="keras",
     title="Keras",
     library="keras",
-    holds=ANY_LAYERS | GRU | {"a reset before the product"},
+    holds=ANY_LAYERS | GRU | {"a reset before the product", ANOTHER},
     inward=inward,
     outward=outward,
     step=step,

@@ -20,6 +20,7 @@ from lstm_jax.interop.activations import (
 )
 from lstm_jax.interop.system import Feed, Outcome, State, System, cut, sigmoid
 from lstm_jax.interop.weights import (
+    ANOTHER,
     ANY_LAYERS,
     GRU,
     Array,
@@ -427,7 +428,7 @@ ONNX = System(
     | GRU
     | {"peepholes", "coupled gates (f = 1 - i)", "a reset before the product"}
     | {"coupled gates of such an activation"}
-    | {"clipped activations", "other activations"},
+    | {"clipped activations", "other activations", ANOTHER},
     inward=inward,
     outward=outward,
     step=step,

@@ -159,12 +159,21 @@ def _plan_of(record: RunRecord) -> _Plan:
         InputError: they are damaged.
     """
     with tempfile.TemporaryDirectory() as folder:
-        record.write_files(Path(folder))
-        if "application" in record.config:
-            return _application_plan(record, Path(folder))
-        write_json(Path(folder) / "config.json", record.config)
-        run = RunDirectory(Path(folder))
-        config, vocab = run.config(), run.vocab()
+        try:
+            return _plan_in(record, Path(folder))
+        except InputError as error:
+            where = str(error).replace(f"{folder}/", "metadata: ")
+            raise InputError(where) from None
+
+
+def _plan_in(record: RunRecord, folder: Path) -> _Plan:
+    """The same, by way of files in a folder that is then forgotten."""
+    record.write_files(folder)
+    if "application" in record.config:
+        return _application_plan(record, folder)
+    write_json(folder / "config.json", record.config)
+    run = RunDirectory(folder)
+    config, vocab = run.config(), run.vocab()
 
     def keep(model: Model, target: Path) -> None:
         save(TextModel(config, vocab, model), target)
@@ -174,7 +183,7 @@ def _plan_of(record: RunRecord) -> _Plan:
 
 def _application_plan(record: RunRecord, folder: Path) -> _Plan:
     """The plan of an application's network."""
-    name, settings = (record.config.get(n) for n in ("application", "settings"))
+    name, settings = record.config["application"], record.config.get("settings", {})
     if not isinstance(name, str) or not isinstance(settings, dict):
         raise InputError(f"expected the name of an application, found {name!r:.60}")
     spec = read_spec(record.config.get("model"))
@@ -246,10 +255,10 @@ def _fill_layer(layer: LayerWeights, arrays: Arrays) -> None:
         theirs = {key: arrays[name][way] for key, name in layer.names.items()}
         found = ours.outward(layer.style, ONNX.inward(layer.style, theirs))
         held = {name for name, a in vars(module.params).items() if a is not None}
-        for name, array in found.items():
+        for name in found.keys() - ours.SETTINGS:
             if name in held:
-                setattr(module, name, nnx.Param(jnp.asarray(array)))
-            elif array.any():
+                setattr(module, name, nnx.Param(jnp.asarray(found[name])))
+            elif found[name].any():
                 raise InputError(
                     f"{layer.names['W']}: expected zeros for {name}, which the network "
                     "in the metadata does not have, found others"

@@ -4,15 +4,18 @@ B and T are free. Graphs are checked by ONNX, and run beside the network where O
 Runtime is installed.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from lstm_jax.errors import InputError
-from lstm_jax.interop.files import needed, new_file
+from lstm_jax.interop.files import needed, new_file, reading
 from lstm_jax.interop.onnx_forecaster import build_forecaster, try_forecaster
 from lstm_jax.interop.onnx_graph import Graph
 from lstm_jax.interop.onnx_networks import (
@@ -103,7 +106,7 @@ def write_model(source: Path, target: Path) -> list[str]:
         InputError: it can't be done, and why; nothing is written then.
     """
     needed("onnx", str(target))
-    loaded = load(source)
+    loaded = _in_float32(load(source))
     subject, record = subject_in(loaded), record_of(source, loaded)
     kind = kind_of(subject.network)
     models = {name: g.model() for name, g in kind.build(subject).items()}
@@ -118,8 +121,20 @@ def write_model(source: Path, target: Path) -> list[str]:
         for path, model in zip(paths_of(draft, models), models.values(), strict=True):
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(model.SerializeToString())
-        proof = prove(kind, subject, paths_of(draft, models))
+        with reading(target, "a graph that ONNX Runtime runs"):
+            proof = prove(kind, subject, paths_of(draft, models))
     return [*lines, f"{target}: {proof}"]
+
+
+def _in_float32(loaded: TextModel | SavedModel) -> TextModel | SavedModel:
+    """A text generator with arithmetic in float32, the type of its parameters."""
+    if not isinstance(loaded, TextModel) or loaded.config.model.dtype == "float32":
+        return loaded
+    model = dataclasses.replace(loaded.config.model, precision="float32")
+    network = nnx.clone(loaded.model)
+    network.dtype = jnp.dtype(jnp.float32)
+    config = dataclasses.replace(loaded.config, model=model)
+    return dataclasses.replace(loaded, config=config, model=network)
 
 
 def check_target(target: Path, models: Mapping[str, object]) -> None:

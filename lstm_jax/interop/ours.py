@@ -12,6 +12,7 @@ from flax import nnx
 
 from lstm_jax.cells.gru import GRUCell, GRUState
 from lstm_jax.cells.lstm import LSTM_CELL, LSTMCell, LSTMState
+from lstm_jax.cells.mogrifier import MogrifierCell
 from lstm_jax.cells.peephole import PeepholeCell
 from lstm_jax.cells.protocol import Cell
 from lstm_jax.cells.variant import CoupledCell, VariantCell
@@ -34,6 +35,7 @@ from lstm_jax.interop.system import (
     sigmoid,
 )
 from lstm_jax.interop.weights import (
+    ANOTHER,
     ANY_LAYERS,
     GRU,
     Array,
@@ -54,7 +56,7 @@ Layer = LSTM | Bidirectional | StackedLSTM
 _ARRAYS = {"w_x", "w_h", "b", "b_ih", "b_hh", "b_hn", "p", "w_hr"}
 # Of a cell that has them, beside its arrays: a number, and what `_as_text` reads.
 _CLIP, _ACTIVATIONS = "clip", "activations"
-_SETTINGS = {_CLIP, _ACTIVATIONS}
+SETTINGS = {_CLIP, _ACTIVATIONS}
 # What is called `layers` in our files is an LSTM, or a GRU with a bias b_hn. Of others
 # the arrays alone do not say what they are.
 _MARKS = {
@@ -67,7 +69,7 @@ _MARKS = {
 def inward(style: Style, arrays: Arrays) -> Direction:
     """Read our arrays; a bias that was kept in two parts stays so."""
     if style.coupled:
-        weights = {n: a for n, a in arrays.items() if n not in _SETTINGS}
+        weights = {n: a for n, a in arrays.items() if n not in SETTINGS}
         arrays = {name: _with_input_gate(name, a) for name, a in weights.items()}
     w_x, w_h = arrays["w_x"], arrays["w_h"]
     b, b_h = arrays.get("b", arrays.get("b_ih")), arrays.get("b_hh")
@@ -104,7 +106,7 @@ def _with_settings(style: Style, arrays: Arrays) -> Style:
     Raises:
         ValueError: they are damaged.
     """
-    if not _SETTINGS <= set(arrays):
+    if not SETTINGS <= set(arrays):
         return style
     text = arrays[_ACTIVATIONS].astype(np.uint8).tobytes()
     names, alphas, betas = zip(*json.loads(text), strict=True)
@@ -185,7 +187,7 @@ def find(arrays: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
     cells = {
         path: cell
         for path, cell in there.items()
-        if {"w_x", "w_h"} <= set(cell) <= _ARRAYS | _SETTINGS
+        if {"w_x", "w_h"} <= set(cell) <= _ARRAYS | SETTINGS
     }
     for path in cells:
         if more := [each for each in there if each.startswith(f"{path}/".lstrip("/"))]:
@@ -295,20 +297,29 @@ def _style_of_layer(layer: LSTM) -> Style:
     Raises:
         InputError: what `Style` has no word for.
     """
-    cell, rates = layer.cell, layer.regularizer
+    rates = layer.regularizer
     if rates.zoneout_hidden or rates.zoneout_cell:
         raise InputError(
             "zoneout: expected none, found some, which acts in evaluation too"
         )
+    return _style_of_cell(layer.cell)
+
+
+def _style_of_cell(cell: Cell) -> Style:
+    """What a cell computes.
+
+    Raises:
+        InputError: what `Style` has no word for.
+    """
     if isinstance(cell, GRUCell):
         return Style("gru", reset_after=cell.reset_after)
     if isinstance(cell, LSTMCell):
         return Style()
-    if not isinstance(cell, VariantCell) or cell.cell_clip:
-        what = " with cell_clip" if isinstance(cell, VariantCell) else ""
+    refuse_hidden_settings(cell)
+    if not isinstance(cell, VariantCell):
         raise InputError(
             "cell: expected an LSTM, with peepholes, a projection, coupled gates, clip "
-            f"or activations at most, or a GRU, found {cell.name}{what}"
+            f"or activations at most, or a GRU, found {cell.name}"
         )
     style = Style(
         coupled=isinstance(cell, CoupledCell),
@@ -325,6 +336,53 @@ def _style_of_layer(layer: LSTM) -> Style:
             f"found {style.activations[0]}"
         )
     return style
+
+
+def refuse_hidden_settings(cell: Cell) -> None:
+    """Refuse a cell that does what no other system does, and its arrays do not tell.
+
+    Raises:
+        InputError: naming the settings.
+    """
+    changed = ""
+    if isinstance(cell, VariantCell) and cell.cell_clip:
+        changed = "cell_clip"
+    elif isinstance(cell, MogrifierCell) and cell.capped:
+        changed = "capped gates"
+    if changed:
+        raise InputError(
+            "cell: expected an LSTM, with peepholes, a projection, coupled gates, clip "
+            f"or activations at most, or a GRU, found a {cell.name} with {changed}"
+        )
+
+
+def marked(arrays: Mapping[str, Any], cell: Cell) -> Mapping[str, Any]:
+    """Put the arrays of a run's cells under what tells them from others.
+
+    Args:
+        arrays: of a whole network.
+        cell: of its layers.
+
+    Raises:
+        InputError: it has what no other system has.
+    """
+    if not isinstance(cell, GRUCell | VariantCell):
+        return arrays
+    style = _style_of_cell(cell)
+    settings = _settings_of(style)
+    plain = dataclasses.replace(style, clip=0.0, activations=PLAIN)
+    mark = next((f"{name}/" for name, each in _MARKS.items() if each == plain), "")
+    mark = "" if style == Style("gru") else mark  # told by its bias b_hn
+    found: dict[str, Any] = {}
+    flat = flattened(arrays)
+    cells = {path for path, own in parents(flat).items() if {"w_x", "w_h"} <= set(own)}
+    for name, array in flat.items():
+        path, _, last = name.rpartition("/")
+        found[f"{mark}{name}" if path in cells else name] = array
+        if path in cells and last == "w_x":
+            place = f"{mark}{path}/".removeprefix("/")
+            found |= {f"{place}{key}": value for key, value in settings.items()}
+    return found
 
 
 def cell_of(style: Style, arrays: Arrays) -> Cell:
@@ -386,7 +444,7 @@ def _one(style: Style, arrays: Arrays) -> LSTM:
     layer: LSTM = jax.eval_shape(
         lambda: LSTM(*sizes, cell=cell, use_bias="b" in arrays, rngs=nnx.Rngs(0))
     )
-    for name in arrays.keys() - _SETTINGS:
+    for name in arrays.keys() - SETTINGS:
         setattr(layer, name, nnx.Param(jnp.asarray(arrays[name])))
     return layer
 
@@ -443,6 +501,7 @@ OURS = System(
         "a reset before the product",
         "clipped activations",
         "other activations",
+        ANOTHER,
     },
     inward=inward,
     outward=outward,

@@ -12,7 +12,14 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from lstm_jax.errors import InputError
-from lstm_jax.interop.activations import PLAIN, Activation, is_symmetric
+from lstm_jax.interop.activations import (
+    PLAIN,
+    SIGMOID,
+    TANH,
+    Activation,
+    as_ours,
+    is_symmetric,
+)
 
 Array = np.ndarray
 Arrays = dict[str, Array]  # of one layer and direction, by a system's own names
@@ -152,6 +159,7 @@ ANY_LAYERS = frozenset(
         "layers that only read backwards",
     )
 )
+ANOTHER = "an activation other than tanh"  # of candidate and output alike
 # A GRU as cuDNN has it.
 GRU = frozenset(("GRU", "a reset after the product", "a bias within the reset"))
 
@@ -170,7 +178,8 @@ def features(weights: Weights) -> set[str]:
         "coupled gates of such an activation": style.coupled
         and not is_symmetric(style.activations[0]),
         "clipped activations": bool(style.clip),
-        "other activations": style.activations != PLAIN,
+        ANOTHER: _has_another(style),
+        "other activations": style.activations != PLAIN and not _has_another(style),
         "a reset before the product": not style.reset_after,
         "a reset after the product": style.kind == "gru" and style.reset_after,
         "a bias within the reset": style.reset_after and _inner_bias(style, ones),
@@ -180,6 +189,13 @@ def features(weights: Weights) -> set[str]:
         "layers of different widths": len(hidden) > 1,
     }
     return {name for name, there in found.items() if there}
+
+
+def _has_another(style: Style) -> bool:
+    """Whether it is as in Keras: another function in the place of both tanh."""
+    gate, offer, show = style.activations
+    named = isinstance(as_ours(offer), str)
+    return gate == SIGMOID and offer == show != TANH and named
 
 
 def _inner_bias(style: Style, ones: Iterable[Direction]) -> bool:
@@ -330,9 +346,9 @@ def describe(weights: Weights) -> str:
     read = " and ".join(ways[n] for n in sorted({len(each) for each in weights.layers}))
     layers = f"{depth} layer{'s' * (depth > 1)}"
     extra = features(weights) - GRU - {"two directions", "layers of different widths"}
-    if "other activations" in extra:
+    if others := {"other activations", ANOTHER} & extra:
         names = ", ".join(map(str, style.activations))
-        extra = extra - {"other activations"} | {f"activations {names}"}
+        extra = extra - others | {f"activations {names}"}
     more = f", with {' and '.join(sorted(extra))}" if extra else ""
     return (
         f"{style.kind.upper()}, {layers}, {read}, {inputs} inputs, {hidden} units, "

@@ -18,6 +18,8 @@ from typing import Any
 import jax
 from flax import nnx
 
+from lstm_jax.cells.named import cell_record, read_cell
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.config import Configuration, read_section
 from lstm_jax.errors import InputError
 from lstm_jax.models.classifier import SequenceClassifier
@@ -56,7 +58,8 @@ class ModelSpec:
 
     Attributes:
         network: a name of `NETWORKS`.
-        arguments: of its constructor, without `rngs`.
+        arguments: of its constructor, without `rngs`. A cell may be a name or a cell
+            with settings of its own, which are kept as well.
         members: how many of them are stacked along a leading axis; None for one that
             is not.
     """
@@ -122,11 +125,15 @@ def write_spec(
         application: what the network is for.
         spec: what it is built from.
         settings: what else is needed to use it, as JSON.
+
+    Raises:
+        ValueError: a cell, or an activation of one, that is the caller's own.
     """
+    arguments = {name: _encoded(value) for name, value in spec.arguments.items()}
     record = {
         "format": FORMAT,
         "application": application,
-        "model": dataclasses.asdict(spec),
+        "model": dataclasses.asdict(dataclasses.replace(spec, arguments=arguments)),
         "settings": settings or {},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -212,8 +219,15 @@ def read_spec(record: object) -> ModelSpec:
     return ModelSpec(network, decoded, members)
 
 
+def _encoded(value: object) -> object:
+    """An argument as JSON has it, unless it is one of the settings' dataclasses."""
+    return cell_record(value) if isinstance(value, Cell) else value
+
+
 def _decoded(hint: object, value: object) -> object:
     """An argument as a constructor takes it, from what JSON makes of it."""
+    if hint == Cell | str:
+        return read_cell(value)
     if isinstance(hint, type) and issubclass(hint, Configuration):
         return read_section(hint, value, hint.__name__)
     return tuple(value) if isinstance(value, list) else value

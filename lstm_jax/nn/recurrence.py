@@ -81,9 +81,10 @@ def lstm(
         engine: "auto", "fused" (XLA's fastest), "scan" (the reference, the one with
             forward-mode derivatives), "native" (our kernel for CPUs, for float32),
             "cudnn" (NVIDIA's kernel, for float32 without resets or a mask) or
-            "pallas_tpu" (weights and state in a TPU's fastest memory). The results
-            are the same; `explain_engine` tells what "auto" is. First derivatives are
-            everyone's; "scan", "fused" and "native" also have second ones, by reverse
+            "pallas_gpu" and "pallas_tpu" (our kernels for Hopper GPUs and for TPUs,
+            with the weights in their fastest memory). The results are the same;
+            `explain_engine` tells what "auto" is. First derivatives are everyone's;
+            "scan", "fused", "native" and "pallas_gpu" also have second ones, by reverse
             mode or by forward mode over reverse mode, as in `jax.hessian`. Under
             `jax.export`, with T and B known or not, "auto" is an engine that can be
             exported: "fused" or "scan".

@@ -10,12 +10,13 @@ from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from lstm_jax.ops.matmul import factor_dtype, weight_gradient
+from lstm_jax.ops.matmul import factor_dtype, psum_over_replicas, summed_product
 from lstm_jax.typing import Ids
 
 # Up to this many symbols the table's gradient is a product with one-hot rows; beyond
 # it, adding up row by row is the lesser work.
 _ONE_HOT_LIMIT = 1024
+_VECTOR = 8  # symbols, on a GPU
 
 
 def embedding_lookup(table: Array, ids: Ids) -> Array:
@@ -50,8 +51,18 @@ def _take_backward(
     if len(table) > _ONE_HOT_LIMIT:
         _, transposed = jax.vjp(lambda table: _gather_rows(table, ids), table)
         return *transposed(dz), None
-    rows = jax.nn.one_hot(ids, len(table), dtype=factors)
-    return weight_gradient(rows, dz, table, factors), None
+
+    def product(dz: Array, multiple: int) -> Array:
+        symbols = -(-len(table) // multiple) * multiple
+        rows = jax.nn.one_hot(ids, symbols, dtype=factors)
+        return summed_product(rows, dz, table, factors)[: len(table)]
+
+    # Tensor cores take whole vectors of units, and XLA joins this to other products.
+    padded = functools.partial(product, multiple=_VECTOR)
+    total = jax.lax.platform_dependent(
+        dz, cuda=padded, rocm=padded, default=functools.partial(product, multiple=1)
+    )
+    return psum_over_replicas(total, table), None
 
 
 _embedding_lookup.defvjp(_take_forward, _take_backward)

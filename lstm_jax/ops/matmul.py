@@ -132,10 +132,18 @@ def weight_gradient(
         weights: w, [K, N]; under explicit sharding the gradient lies where they do.
         factors: the type in which to multiply.
     """
+    total = summed_product(inputs, outputs_gradient, weights, factors)
+    return psum_over_replicas(total, weights)
+
+
+def summed_product(
+    inputs: Array, outputs_gradient: Array, weights: Array, factors: DTypeLike
+) -> Array:
+    """`weight_gradient` as far as this program knows it; K may be another than w's."""
     summed = tuple(range(inputs.ndim - 1))
     explicit = any(jax.typeof(outputs_gradient).sharding.spec)
     places = jax.typeof(weights).sharding if explicit else None
-    total = jax.lax.dot_general(
+    return jax.lax.dot_general(
         inputs.astype(factors),
         outputs_gradient.astype(factors),
         ((summed, summed), ((), ())),
@@ -143,7 +151,6 @@ def weight_gradient(
         preferred_element_type=weights.dtype,
         out_sharding=places,
     )
-    return psum_over_replicas(total, weights)
 
 
 def psum_over_replicas(gradient: Array, weights: Array) -> Array:

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.experimental.layout import Layout, with_layout_constraint
 
+from lstm_jax.engines.devices import on_gpu
 from lstm_jax.metrics.losses import LossSums
 from lstm_jax.training.optimizer import EmaState
 from lstm_jax.typing import Batch, Carry, Count, Model, PRNGKey, Scalar
@@ -85,6 +87,7 @@ def train_step(
         return total / jnp.maximum(weight, 1), (plain, carry)
 
     gradient, (sums, carry) = jax.grad(mean_loss, has_aux=True)(state.model)
+    gradient = _laid_out_as_parameters(gradient)
     direction, optimizer_state = optimizer.update(
         gradient, state.optimizer, state.model
     )
@@ -94,6 +97,22 @@ def train_step(
     norm = optax.tree.norm(gradient).astype(_kind_of_norm(state.model))
     report = StepReport(sums, norm)
     return TrainState(state.step + 1, model, optimizer_state, carry, state.key), report
+
+
+def _laid_out_as_parameters(gradient: Model) -> Model:
+    """Pin the gradient's memory to the order of its axes, on a GPU.
+
+    XLA would have products that are weight gradients written with their axes turned
+    round, and therefore the parameters too: it turns them and the optimizer's state at
+    both ends of every call, and a row of a table is read across the grain.
+    """
+    if not on_gpu():
+        return gradient
+
+    def pinned(array: Array) -> Array:
+        return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
+
+    return jax.tree.map(lambda a: pinned(a) if a.ndim > 1 else a, gradient)
 
 
 def train_steps(
@@ -132,18 +151,36 @@ def train_steps(
         new, report = train_step(loss, optimizer, state, batch, learning_rates[k])
         total_loss, norm = report.sums.loss, report.gradient_norm
         finite = jnp.isfinite(total_loss) & jnp.isfinite(norm)
+        taken = finite & going(carried)
         state, total = jax.tree.map(
-            lambda after, before: jnp.where(finite, after, before),
+            lambda after, before: jnp.where(taken, after, before),
             (new, jax.tree.map(jnp.add, total, report)),
             (state, total),
         )
-        return k + 1, state, total, finite
+        return k + 1, state, total, taken
+
+    def turn(carried: tuple) -> tuple:
+        several = _steps_per_turn(len(learning_rates))
+        if several == 1:
+            return one(carried)
+        return jax.lax.fori_loop(0, several, lambda _, c: one(c), carried)
 
     start = (jnp.int32(0), state, _nothing_yet(loss, state, batches), jnp.bool(True))
-    _, state, total, _ = jax.lax.while_loop(going, one, start)
+    _, state, total, _ = jax.lax.while_loop(going, turn, start)
     return state, dataclasses.replace(
         total, gradient_norm=total.gradient_norm / jnp.maximum(count, 1)
     )
+
+
+def _steps_per_turn(steps: int) -> int:
+    """How many of K steps are made before it is asked whether there is another one.
+
+    A GPU waits while the host asks. Of a turn whose later steps are none, these are
+    computed and left out: of the last turn of a run, or after a loss that is no number.
+    """
+    if not on_gpu():
+        return 1
+    return next(count for count in (4, 3, 2, 1) if steps % count == 0)
 
 
 def _nothing_yet(loss: Loss, state: TrainState, batches: Batch) -> StepReport:

@@ -333,3 +333,15 @@ def test_programs_are_kept_in_the_users_cache(
         "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
     }
+
+
+def test_an_exchange_that_is_begun_yields_its_results() -> None:
+    """Their types follow those of its operands, which would count them twice."""
+    text = """
+ENTRY %main (x: f32[2,3]) -> f32[2,3] {
+  %x = f32[2,3]{1,0} parameter(0)
+  %begun = ((f32[2,3]{1,0:T(8,128)}), f32[2,3]{1,0}) all-reduce-start(%x), to_apply=%add
+  ROOT %done = f32[2,3]{1,0} all-reduce-done(%begun)
+}
+"""
+    assert collectives(text) == [Collective("all-reduce", 0, 6)]

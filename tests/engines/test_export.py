@@ -7,11 +7,14 @@ import pytest
 from flax import nnx
 from jax import export
 
-from lstm_jax.cells.lstm import init_lstm
+from lstm_jax.cells.lstm import LSTM_CELL, init_lstm
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.engines.dispatch import explain_engine
+from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.models.classifier import SequenceClassifier
 from lstm_jax.models.language import LanguageModel
-from lstm_jax.nn.recurrence import lstm
+from lstm_jax.nn.recurrence import lstm, unroll
 
 RNG = np.random.default_rng(0)
 FLOAT, INT = jnp.float32, jnp.int32
@@ -55,6 +58,44 @@ def test_auto_is_exported_with_known_sizes_too() -> None:
     )
     xs = jnp.asarray(RNG.normal(size=(40, 4, 3)), FLOAT)
     np.testing.assert_allclose(exported.call(xs), lstm(params, xs)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("first", ["called", "exported"])
+def test_a_function_is_exported_before_or_after_it_is_called(first: str) -> None:
+    """JAX traces it once for both, with its gradient; the kernel is for calls alone."""
+    if why := why_not_built():
+        pytest.skip(f"the engine native {why}")
+    params = init_lstm(jax.random.key(0), 3, 4)
+    xs = jnp.asarray(RNG.normal(size=(40, 4, 3)), FLOAT)
+
+    @jax.jit
+    def both(xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def total(xs: jax.Array) -> jax.Array:
+            return jnp.sum(lstm(params, xs)[0] ** 2)
+
+        return jax.value_and_grad(total)(xs)
+
+    if first == "called":
+        both(xs)
+    exported = export.export(both)(jax.ShapeDtypeStruct(xs.shape, FLOAT))
+    assert "@lstm_jax" not in exported.mlir_module()
+    if first == "called" or len(jax.devices()) == 1:
+        called = both.lower(xs).as_text()
+        assert "@lstm_jax_forward_keep" in called and "@lstm_jax_backward" in called
+    for one, other in zip(exported.call(xs), both(xs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", [LSTM_CELL, MogrifierCell(1)], ids=lambda c: c.name)
+def test_an_engine_by_name_is_exported_too(cell: Cell) -> None:
+    if why := why_not_built():
+        pytest.skip(f"the engine native {why}")
+    params = cell.init(jax.random.key(0), 3, 4)
+    xs = jnp.asarray(RNG.normal(size=(5, 2, 3)), FLOAT)
+    several = jax.jit(jax.vmap(lambda xs: unroll(cell, params, xs, engine="native")[0]))
+    exported = export.export(several)(jax.ShapeDtypeStruct((2, *xs.shape), FLOAT))
+    pair = jnp.stack([xs, -xs])
+    np.testing.assert_allclose(exported.call(pair), several(pair), atol=1e-5)
 
 
 def test_networks_are_exported() -> None:

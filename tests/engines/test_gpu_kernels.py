@@ -69,18 +69,12 @@ def programs(
     for flags in (None, some((STEPS, rows), "int32")):
         given = flags is not None
         for keep in (False, True):
-            memory = forward_memory(sizes, factors, z, keep, given)
+            memory = forward_memory(args, factors, z, keep, given)
             run = functools.partial(forward_kernel, args, keep=keep)
-            yield run, (z_all, w_h, h, c, flags), predicted(sizes, memory)
+            yield run, (z_all, w_h, h, c, flags), needed(memory)
         run = functools.partial(backward_kernel, args)
         arguments = (w_h, z_all, c_all, flags, (dhs, c, c))
-        memory = backward_memory(sizes, factors, z, given)
-        yield run, arguments, predicted(sizes, memory)
-
-
-def predicted(sizes: Layout, memory: tuple) -> int:
-    buffers, barriers = memory
-    return needed(buffers.values(), sizes.meetings(barriers))
+        yield run, arguments, needed(backward_memory(args, factors, z, given))
 
 
 @newer_jax
@@ -94,7 +88,7 @@ def test_shared_memory_is_what_was_predicted(
 ) -> None:
     """To the byte: Mosaic is allowed none, and says how much it wanted."""
     factors, z, rows, units = size
-    sizes = layout(rows, units, factors)
+    sizes = layout(rows, units, factors, z)
     if sizes is None:
         pytest.skip("there is no layout")
     monkeypatch.setattr("jax.experimental.mosaic.gpu.core._SMEM_SIZE_BOUND", 0)
@@ -220,22 +214,35 @@ def compiled_layouts(factors: str) -> set[tuple[Layout, str]]:
     """All layouts for a type, with as few clusters each as make a difference."""
     found = set()
     for kind, z, rows, units in ALL_SIZES:
-        sizes = layout(rows, units, factors)
+        sizes = layout(rows, units, factors, z)
         if kind == factors and sizes is not None:
             found.add((dataclasses.replace(sizes, rows=2 * sizes.group), z))
     return found
 
 
 def test_a_layout_follows_from_sizes() -> None:
-    """Few blocks, few rows to a cluster, a multiprocessor for each block."""
-    assert layout(5, 3, "float32") == Layout(8, 64, 8, 1)
-    assert layout(64, 128, "bfloat16") == Layout(64, 128, 8, 1)
-    assert layout(64, 129, "bfloat16") == Layout(64, 256, 8, 4)
-    assert layout(64, 512, "float16") == Layout(64, 512, 8, 16)
-    assert layout(65, 256, "bfloat16") == Layout(72, 256, 8, 4)
-    assert layout(256, 256, "float32") == Layout(256, 256, 16, 8)
-    assert layout(64, 512, "bfloat16", multiprocessors=64) == Layout(64, 512, 16, 16)
+    """As measured: 64 bytes of units to a block; few rows; places for all blocks."""
+    assert layout(5, 3, "float32") == Layout(8, 64, 8, 4)
+    assert layout(5, 3, "bfloat16") == Layout(8, 64, 8, 4)
+    assert layout(64, 128, "bfloat16") == Layout(64, 128, 8, 4)
+    assert layout(256, 128, "bfloat16") == Layout(256, 128, 16, 4)
+    assert layout(64, 256, "bfloat16") == Layout(64, 256, 8, 8)
+    assert layout(64, 512, "float16") == Layout(64, 512, 16, 16)
+    assert layout(64, 1024, "bfloat16") == Layout(64, 1024, 32, 64)
+    assert layout(64, 128, "float32") == Layout(64, 128, 8, 8)
+    assert layout(64, 256, "float32") == Layout(64, 256, 8, 16)
+    assert layout(64, 512, "float32") == Layout(64, 512, 16, 32)
+    assert layout(65, 129, "bfloat16") == Layout(72, 256, 8, 8)
+    assert layout(64, 1024, "bfloat16", "float32") == Layout(64, 1024, 32, 64, True)
+
+
+def test_a_layout_heeds_the_card() -> None:
+    """Clusters may have to wait for a place; blocks that meet elsewhere must not."""
+    assert layout(256, 512, "bfloat16") == Layout(256, 512, 16, 16)
     assert layout(64, 512, "bfloat16", multiprocessors=15) is None
-    assert layout(64, 512, "bfloat16", shared_memory=100_000) is None
-    for name in ("bfloat16", "float16"):
-        assert layout(64, 256, name) == layout(64, 256, "bfloat16")
+    smaller = Layout(64, 512, 16, 32, halved=True)
+    assert layout(64, 512, "bfloat16", shared_memory=100_000) == smaller
+    assert layout(64, 512, "bfloat16", shared_memory=50_000) is None
+    assert layout(256, 1024, "bfloat16") is None
+    assert layout(32, 1024, "bfloat16", multiprocessors=114) == Layout(32, 1024, 32, 64)
+    assert layout(64, 2048, "bfloat16") is None and layout(64, 1024, "float32") is None

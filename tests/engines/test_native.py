@@ -7,14 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
+from lstm_jax.cells.mogrifier import MogrifierCell, gate_weights
 from lstm_jax.engines.dispatch import explain_engine
+from lstm_jax.engines.mogrifier import Weights
 from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.calls import CallOptions
 from lstm_jax.engines.native.engine import StaticArgs, _recur
-from lstm_jax.nn.recurrence import lstm
+from lstm_jax.engines.native.mogrifier import StaticArgs as MogrifierArgs
+from lstm_jax.engines.native.mogrifier import _recur as _recur_mogrifier
+from lstm_jax.nn.recurrence import lstm, unroll
 from lstm_jax.ops.matmul import rounded_products
-from tests.helpers.reference_lstm import Case, assert_close, random_case, sequence
+from tests.helpers.reference_lstm import (
+    Case,
+    assert_close,
+    cast,
+    random_case,
+    sequence,
+)
 
 each_size = pytest.mark.parametrize(
     ("steps", "rows", "hidden"),
@@ -168,9 +178,97 @@ def test_second_derivatives_are_those_of_scan(forward: bool) -> None:
     assert_close(along("native"), along("scan"), 1e-5)
 
 
+def random_mogrifier(cell: MogrifierCell, rows: int, inputs: int, hidden: int) -> tuple:
+    """Its weights, inputs of four steps, and a state, in float32."""
+    rng = np.random.default_rng(hidden)
+    params = cell.init(jax.random.key(0), inputs, hidden)
+    shapes = (4, rows, inputs), (rows, hidden), (rows, hidden)
+    xs, h, c = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes)
+    return params, xs, LSTMState(h, c)
+
+
+def mogrified(cell: MogrifierCell, engine: str, operands: tuple) -> tuple:
+    """Outputs, last state, and all gradients, with lengths and resets."""
+    lengths, resets = map(jnp.asarray, masks(*operands[1].shape[:2]))
+    backward = cell.rounds % 2 == 1
+
+    def loss(operands: tuple) -> tuple:
+        options = {"lengths": lengths, "resets": resets, "reverse": backward}
+        params, xs, state = operands
+        ys, last = unroll(cell, params, xs, state, engine=engine, **options)
+        total = (jnp.cos(ys) * ys).sum() + (last.h**2).sum() + (last.c**3).sum()
+        return total, (ys, last)
+
+    return jax.jit(jax.grad(loss, has_aux=True))(operands)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "rows", "inputs", "hidden"),
+    [
+        (1, 15, 40, 16),
+        (5, 17, 3, 50),
+        pytest.param(0, 1, 1, 1, marks=pytest.mark.slow),
+        pytest.param(5, 3, 17, 31, marks=pytest.mark.slow),
+        pytest.param(2, 64, 33, 130, marks=pytest.mark.slow),
+    ],
+)
+def test_mogrifiers_need_not_fit(
+    rounds: int, rows: int, inputs: int, hidden: int
+) -> None:
+    """As `scan` in float64; as `fused` with rounded factors."""
+    cell = MogrifierCell(rounds, capped=rounds != 5)
+    operands = random_mogrifier(cell, rows, inputs, hidden)
+    with jax.enable_x64(True):
+        exact = cast(operands, "float64")
+        expected = jax.tree.map(np.asarray, mogrified(cell, "scan", exact))
+    assert_close(mogrified(cell, "native", operands), expected, 1e-5)
+    native, fused = (
+        rounded_products(functools.partial(mogrified, cell))(engine, operands)
+        for engine in ("native", "fused")
+    )
+    assert_close(native, fused, 2e-2)
+
+
+def test_second_derivatives_of_a_mogrifier_are_those_of_scan() -> None:
+    cell = MogrifierCell(1, capped=True)
+    operands = random_mogrifier(cell, 3, 2, 3)
+    direction = jax.tree.map(jnp.cos, operands)
+
+    def along(engine: str) -> tuple:
+        slope = functools.partial(mogrified, cell, engine)
+        return jax.vjp(lambda given: slope(given)[0], operands)[1](direction)[0]
+
+    assert_close(along("native"), along("scan"), 1e-5)
+
+
+def test_a_mogrifier_keeps_what_is_no_number_to_its_row() -> None:
+    cell = MogrifierCell(2, capped=True)
+    params, xs, _ = random_mogrifier(cell, 3, 17, 5)
+    ys, _ = unroll(cell, params, xs.at[1, 1, 16].set(jnp.nan), engine="native")
+    assert jnp.isfinite(ys[:, ::2]).all() and jnp.isnan(ys[1:, 1]).all()
+    most = xs.at[1, 1, 16].set(jnp.inf)  # times zero, of what fills up a vector
+    native, scan = (unroll(cell, params, most, engine=e)[0] for e in ("native", "scan"))
+    assert_close(native, scan, 1e-5)
+
+
+def test_threads_divide_the_rows_of_a_mogrifier() -> None:
+    cell = MogrifierCell(2, capped=True)
+    params, xs, state = random_mogrifier(cell, 67, 40, 96)
+    weights = Weights(params.rounds, gate_weights(params), params.b)
+    one, all_of_them = (
+        jax.jit(
+            functools.partial(_recur_mogrifier, MogrifierArgs(options, True, False))
+        )(weights, xs, state.h, state.c, None, None)
+        for options in (CallOptions(False, False, 1), CallOptions(False, False, 0))
+    )
+    assert_close(all_of_them, one, 1e-6)
+
+
 def test_auto_takes_it_where_it_was_measured_faster() -> None:
     sizes = {"rows": 32, "hidden": 128}
-    assert explain_engine(platform="cpu", steps=64, **sizes).name == "native"
+    for cell in (LSTM_CELL, MogrifierCell(2, capped=True)):
+        choice = explain_engine(platform="cpu", steps=64, cell=cell, **sizes)
+        assert choice.name == "native"
     for steps, dtype in ((64, jnp.bfloat16), (64, jnp.float64), (1, jnp.float32)):
         choice = explain_engine(platform="cpu", steps=steps, dtype=dtype, **sizes)
         assert choice.name == "fused" and "native" in choice.reason

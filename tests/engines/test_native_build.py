@@ -41,7 +41,9 @@ def test_it_is_compiled_once(cache: Path, compiled: list[Path]) -> None:
     assert cache.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("what", ["processor", "_SOURCE", "_FLAGS", "version"])
+@pytest.mark.parametrize(
+    "what", ["processor", "_SOURCE", "_headers", "_FLAGS", "version"]
+)
 def test_it_is_compiled_for_what_it_depends_on(
     what: str,
     cache: Path,
@@ -52,7 +54,12 @@ def test_it_is_compiled_for_what_it_depends_on(
     first = build._library()
     source = tmp_path / "other.cc"
     source.write_text("int other;")
-    others = {"processor": lambda: "another", "_SOURCE": source, "_FLAGS": ("-O1",)}
+    others = {
+        "processor": lambda: "another",
+        "_SOURCE": source,
+        "_headers": lambda: [source],
+        "_FLAGS": ("-O1",),
+    }
     if what == "version":
         monkeypatch.setattr("jaxlib.__version__", "0.0.0")
     else:

@@ -107,16 +107,29 @@ def test_with_remat() -> None:
 
 
 @pytest.mark.usefixtures("gpu_kernels")
-def test_what_the_kernels_cannot_stand() -> None:
+def test_forward_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="expected no forward-mode derivative"):
         jax.jvp(total, (Z, W_H), (Z, W_H))
-    slope = jax.grad(total)
-    for refuse in (
-        lambda: jax.grad(lambda z: (slope(z, W_H) ** 2).sum())(Z),
-        lambda: jax.jvp(lambda z: slope(z, W_H), (Z,), (Z,)),
-    ):
-        with pytest.raises(ValueError, match="'pallas_gpu': expected no derivative of"):
-            refuse()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.usefixtures("gpu_kernels")
+def test_second_derivatives(reverse: bool) -> None:
+    """By the loops of `fused`, never by the derivative of a kernel."""
+
+    def slope_of_slope(run: Callable[..., tuple]) -> tuple:
+        def loss(z: jax.Array, w_h: jax.Array, state: LSTMState) -> jax.Array:
+            hs, last = run(z, w_h, state, STARTS, HOLES, reverse)
+            return (WEIGHTS * hs**2).sum() + (last.h**2).sum() + (last.c**3).sum()
+
+        def squares(*operands: object) -> jax.Array:
+            slopes = jax.tree.leaves(jax.grad(loss, (0, 1, 2))(*operands))
+            return jnp.stack([(a**2).sum() for a in slopes]).sum()
+
+        return jax.jit(jax.grad(squares, (0, 1, 2)))(Z, W_H, LSTMState(H_0, C_0))
+
+    expected = slope_of_slope(functools.partial(run_scan, LSTM_CELL))
+    assert_close(slope_of_slope(run_pallas_gpu), expected, 1e-5)
 
 
 @pytest.mark.usefixtures("gpu_kernels")
@@ -194,9 +207,8 @@ def test_of_a_platform_in_general_nothing_is_known() -> None:
 @pytest.mark.usefixtures("gpu_kernels")
 def test_auto_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the cards, types and sizes of a line, unless something stands against it."""
-    line = Measured(
-        "pallas_gpu", ("NVIDIA H100",), ("bfloat16",), (64, 256), (8, 64), "a note"
-    )
+    cards, factors = ("NVIDIA H100",), ("bfloat16",)
+    line = Measured("pallas_gpu", cards, factors, (4, 9), (8, 64), (64, 256), "a note")
     monkeypatch.setattr(measured, "MEASURED", (line,))
     half: dict[str, Any] = {**SIZES, "dtype": "bfloat16"}
     choice = explain_engine(**half)
@@ -208,6 +220,7 @@ def test_auto_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None
         {"hidden": 257},
         {"rows": 65},
         {"rows": 7},
+        {"steps": 3},
         {"dtype": "float32"},
     )
     for other in others:
@@ -224,15 +237,21 @@ def test_auto_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None
     assert choice.name == "fused" and "pallas_gpu, which has no layout" in choice.reason
 
 
-def test_every_line_of_the_table_can_run() -> None:
-    """And its sizes have a layout."""
-    for line in measured.MEASURED:
-        for kind in line.cards:
-            for factors in line.factors:
-                for hidden in line.hidden:
-                    for rows in line.rows:
-                        with as_if_on([card(device_kind=kind)]):
-                            asked = dict(steps=4, rows=rows, hidden=hidden)
-                            choice = explain_engine(**asked, dtype=factors)
-                        newest = choice.name == line.engine
-                        assert newest or "needs jax" in choice.others[line.engine]
+@pytest.mark.usefixtures("gpu_kernels")
+@pytest.mark.parametrize("precision", [None, "highest", "BF16_BF16_F32"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_auto_on_an_h100(dtype: str, precision: str | None) -> None:
+    """The kernels, but for what they do not have; then it says what that is."""
+    with jax.default_matmul_precision(precision):
+        choices = {
+            hidden: explain_engine(steps=64, rows=64, hidden=hidden, dtype=dtype)
+            for hidden in (1, 650, 1024, 1025)
+        }
+    full = dtype == "float64" or (dtype, precision) == ("float32", "highest")
+    mixed = (dtype, precision) == ("float32", "BF16_BF16_F32")
+    for hidden, choice in choices.items():
+        wide = hidden > (512 if dtype == "float32" and not mixed else 1024)
+        kernels = not (full or wide)
+        assert choice.name == ("pallas_gpu" if kernels else "fused")
+    few = explain_engine(steps=15, rows=64, hidden=256, dtype=dtype)
+    assert few.name == "fused"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstm_jax
+from lstm_jax.config import Precision
 from lstm_jax.data.series import WindowSpec
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.interop.onnx_networks import Subject, subject_of
@@ -83,11 +84,11 @@ def save_subject(kind: str, folder: Path, members: int | None = None) -> Path:
     return folder
 
 
-def save_text(folder: Path) -> Path:
+def save_text(folder: Path, precision: Precision = "float32") -> Path:
     """A run of the text generator."""
     vocab = CharTokenizer("char", " abcdé")
     text = DataConfig(data=(Path("/home/me/secret.txt"),))
-    model = ModelConfig(layers=1, hidden=5, dropout=0.0)
+    model = ModelConfig(layers=1, hidden=5, dropout=0.0, precision=precision)
     train = TrainConfig(text, model)
     shapes = jax.eval_shape(lambda: build_model(train, vocab))
     lstm_jax.save(TextModel(train, vocab, with_random_weights(shapes)), folder)

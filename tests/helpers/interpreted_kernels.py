@@ -42,14 +42,14 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "one block": Case(8, 64, 8, 1, "float32", "float32", flags=True),
+    "short rows": Case(8, 64, 8, 4, "float32", "float32", flags=True),
     "a cluster": Case(16, 64, 8, 2, "float32", "float32", True, True, races=True),
-    "without flags": Case(8, 128, 8, 1, "bfloat16", "bfloat16", reverse=True),
+    "without flags": Case(8, 128, 8, 4, "bfloat16", "bfloat16", reverse=True),
     "tall groups": Case(32, 128, 16, 2, "bfloat16", "bfloat16", races=True),
     "mixed": Case(16, 128, 8, 4, "bfloat16", "float32", flags=True, races=True),
     "float16": Case(8, 128, 8, 2, "float16", "float16"),
     "narrow blocks": Case(16, 128, 16, 8, "bfloat16", "bfloat16", flags=True),
-    "long rows": Case(8, 256, 8, 4, "float32", "float32", races=True),
+    "long rows": Case(8, 512, 8, 8, "float32", "float32", races=True),
 }
 
 

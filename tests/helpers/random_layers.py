@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_jax.interop.activations import Activation
+from lstm_jax.interop.activations import SIGMOID, Activation
 from lstm_jax.interop.weights import BLOCKS, Direction, Stack, Style, Weights
 
 D = 5
@@ -57,6 +57,7 @@ OTHERS = (
     Activation("LeakyRelu", 0.125),
     Activation("Softsign"),
 )
+RELU = (SIGMOID, Activation("Relu"), Activation("Relu"))
 SYMMETRIC = (Activation("HardSigmoid", 0.25, 0.5), Activation("Relu"), OTHERS[2])
 # Layers of every kind that any system has.
 LAYERS = {
@@ -71,6 +72,7 @@ LAYERS = {
     "coupled": random_layers(Style(coupled=True)),
     "clip": random_layers(Style(clip=0.75), (4, 4), peepholes=True),
     "activations": random_layers(Style(activations=OTHERS), (4, 4), 2),
+    "relu": random_layers(Style(activations=RELU), (4, 3), 2),
     "coupled clip": random_layers(
         Style(coupled=True, clip=0.5, activations=SYMMETRIC), bias=False
     ),

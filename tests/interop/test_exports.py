@@ -20,8 +20,11 @@ from jax import export
 import lstm_jax
 from lstm_jax import convert
 from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.data.tokenizers.pieces import PieceTokenizer
+from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.errors import InputError
 from lstm_jax.interop import exports
+from lstm_jax.interop.formats import find_layers
 from lstm_jax.interop.portable import rounded
 from lstm_jax.lm.config import ModelConfig, TrainConfig
 from lstm_jax.lm.task import build_model
@@ -36,7 +39,7 @@ KINDS = {
 }
 
 
-def saved(folder: Path, config: ModelConfig, vocab: CharTokenizer = CHARACTERS) -> Path:
+def saved(folder: Path, config: ModelConfig, vocab: Vocabulary = CHARACTERS) -> Path:
     """A run of a model that has random weights everywhere."""
     train = TrainConfig(model=config)
     model = build_model(train, vocab)
@@ -53,11 +56,11 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return saved(tmp_path / "run", KINDS[request.param])
 
 
-def greedily(run: Path) -> str:
+def greedily(run: Path, prompt: str = "ab") -> str:
     trained = lstm_jax.load(run)
     assert isinstance(trained, TextModel)
     sampling = lstm_jax.SamplingConfig(temperature=0.0)
-    return lstm_jax.generate_text(trained, "ab", 20, sampling)
+    return lstm_jax.generate_text(trained, prompt, 20, sampling)
 
 
 def command(*words: object) -> str:
@@ -84,7 +87,9 @@ def test_a_changed_gate_is_noticed(tmp_path: Path) -> None:
     folder = tmp_path / "numpy"
     exports.write_numpy(saved(tmp_path / "run", KINDS["plain"]), folder)
     program = folder / "generate.py"
-    text = program.read_text().replace("i, f, g, o = np.split", "f, i, g, o = np.split")
+    text = program.read_text().replace(
+        "gates, g, o = np.split", "gates, o, g = np.split"
+    )
     program.write_text(text)
     assert float(command(sys.executable, program, "--check")) > 0.01
 
@@ -110,6 +115,13 @@ def test_bytes_in_c_and_numpy(tmp_path: Path) -> None:
     exports.write_c(run, tmp_path / "text.c", False)
 
 
+def test_a_model_of_bfloat16_computes_in_float32(tmp_path: Path) -> None:
+    config = ModelConfig(layers=1, hidden=5, dropout=0.0, precision="bfloat16")
+    run = saved(tmp_path / "run", config)
+    lines = exports.write_numpy(run, tmp_path / "numpy")
+    assert float(lines[-1].split()[2]) < 5e-6
+
+
 def test_a_page(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
@@ -117,7 +129,7 @@ def test_a_page(tmp_path: Path) -> None:
     run = saved(tmp_path / "run", KINDS["mogrifier"])
     page = tmp_path / "page.html"
     lines = exports.write_html(run, page)
-    assert "MB" in lines[1] and page.read_text().count("</script>") == 2
+    assert "MB" in lines[1] and page.read_text().count("</script>") == 3
     flags = "--headless --no-sandbox --disable-gpu --virtual-time-budget=9000"
     shown = command(browser, *flags.split(), "--dump-dom", page.as_uri())
     body = re.search(r"<body ([^>]*)>", shown)
@@ -137,6 +149,16 @@ def test_stablehlo_for_any_batch_and_length(run: Path, tmp_path: Path) -> None:
     expected, last = model(ids)
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     np.testing.assert_allclose(after[-1], last[-1].c, atol=1e-5)
+
+
+def test_stablehlo_of_a_gru_that_reads_words(tmp_path: Path) -> None:
+    config = ModelConfig(cell="gru", layers=2, hidden=4, dropout=0.0)
+    words = PieceTokenizer("word", ("a", "b", " ", "ab"))
+    lines = exports.write_stablehlo(
+        saved(tmp_path / "run", config, words), tmp_path / "model.stablehlo"
+    )
+    assert "2 states [B, 4]" in lines[1]
+    assert float(lines[2].split()[2]) < 1e-5
 
 
 def test_eight_bits_are_the_nearest() -> None:
@@ -159,18 +181,76 @@ def test_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("words", "message"),
     [
-        (ModelConfig(cell="gru", hidden=4, dropout=0.0), "cells lstm or mogrifier"),
+        (["a", "some"], "expected a length of 0 or more"),
+        (["a", "3", "-1"], "expected a temperature of 0 or more"),
+        (["a", "3", "nan"], "expected a temperature of 0 or more"),
+        ([b"a\xff"], "expected a text in UTF-8"),
     ],
 )
-def test_what_runtimes_do_not_know(
-    config: ModelConfig, message: str, tmp_path: Path
+def test_bad_words_for_the_program_in_c(
+    words: list[str | bytes], message: str, c_program: list[str]
 ) -> None:
-    run = saved(tmp_path / "run", config)
+    done = subprocess.run([*c_program, *words], capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode() == message + "\n"
+
+
+@pytest.mark.parametrize("kind", ["numpy", "c"])
+def test_unknown_characters_of_a_prompt_are_told(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    program = request.getfixturevalue(f"{kind}_program")
+    flag = ["--prompt"] if kind == "numpy" else []
+    for prompt, note in (("a€bX", "note: 2 characters of the prompt"), ("ab", "")):
+        words = [*program, *flag, prompt]
+        done = subprocess.run(words, capture_output=True, check=True)
+        assert done.stderr.decode().startswith(note)
+        assert bool(done.stderr) == bool(note)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "c"])
+def test_the_first_symbol_follows_the_bias(
+    kind: str, plain_run: Path, request: pytest.FixtureRequest
+) -> None:
+    program = request.getfixturevalue(f"{kind}_program")
+    words = ["--temperature", "0", "--length", "20"] if kind == "numpy" else ["", 20, 0]
+    assert command(*program, *words).rstrip("\n") == greedily(plain_run, "")
+
+
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("plain") / "run", KINDS["plain"])
+
+
+@pytest.fixture(scope="module")
+def numpy_program(plain_run: Path) -> list[str]:
+    folder = plain_run.with_name("numpy")
+    exports.write_numpy(plain_run, folder)
+    return [sys.executable, str(folder / "generate.py")]
+
+
+@pytest.fixture(scope="module")
+def c_program(plain_run: Path) -> list[str]:
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    source, program = plain_run.with_name("text.c"), plain_run.with_name("text")
+    exports.write_c(plain_run, source, False)
+    command("cc", "-std=c99", "-o", program, source, "-lm")
+    return [str(program)]
+
+
+def test_layers_of_a_text_generator_that_are_more_than_their_arrays(
+    tmp_path: Path,
+) -> None:
+    capped = saved(tmp_path / "capped", KINDS["capped"])
+    message = "expected an LSTM, .* found a mogrifier with capped gates"
     with pytest.raises(InputError, match=message):
-        exports.write_c(run, tmp_path / "text.c", False)
-    assert not (tmp_path / "text.c").exists()
+        find_layers(capped)
+    coupled = ModelConfig(cell="coupled", hidden=4, dropout=0.0)
+    found = find_layers(saved(tmp_path / "coupled", coupled))
+    assert found.weights().style.coupled
 
 
 def test_sources_that_are_no_text_generator(tmp_path: Path) -> None:

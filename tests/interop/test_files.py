@@ -17,6 +17,9 @@ from flax import nnx
 
 import lstm_jax
 from lstm_jax import convert
+from lstm_jax.cells.gru import GRUCell
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.cells.variant import CoupledCell, VariantCell
 from lstm_jax.config import RegularizerConfig
 from lstm_jax.errors import InputError
@@ -170,7 +173,7 @@ def test_three_blocks_without_a_name_are_refused(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"cell": "mogrifier"}, "or a GRU, found mogrifier"),
-        ({"cell": VariantCell(cell_clip=1.0)}, "found variant with cell_clip"),
+        ({"cell": VariantCell(cell_clip=1.0)}, "found a variant with cell_clip"),
         ({"cell": VariantCell(gate_activation="gelu")}, "sigmoid, .* found gelu"),
         ({"cell": VariantCell(gate_activation=jnp.tanh)}, "found a function"),
         (
@@ -352,6 +355,50 @@ def test_a_file_cut_anywhere_is_refused(ending: str, tmp_path: Path) -> None:
             convert_file(cut, tmp_path / "out.npz", "torch")
 
 
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        (
+            "b.npz",
+            {},
+            "--to: expected lstm_jax or torch or .* for b.npz, found no",
+        ),
+        ("b.msgpack", {}, "--to: expected linen or nnx for b.msgpack, found nothing"),
+        ("b.xyz", {}, "--to: expected one of lstm_jax, .* for b.xyz, found nothing"),
+        ("b.npz", {"to": "pytorch"}, "--to: expected one of .*, found pytorch$"),
+        (
+            "b.npz",
+            {"to": "haiku", "keep_biases": True},
+            "--keep-biases: expected --to lstm_jax or torch or onnx, found haiku",
+        ),
+        ("b.pt", {"int8": True}, "--int8: expected --to c or html, found torch"),
+        ("b.c", {"name": "rnn"}, "--name: expected --to lstm_jax or .*, found c"),
+    ],
+)
+def test_flags_that_mean_nothing_are_refused(
+    target: str, options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    source = written(tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=message):
+        convert_file(source, tmp_path / target, **options)
+    assert not (tmp_path / target).exists()
+
+
+def test_biases_of_a_gru_are_not_kept_apart(tmp_path: Path) -> None:
+    source = tmp_path / "a.safetensors"
+    files.write_safetensors(source, torch_arrays(LAYERS["gru"]))
+    with pytest.raises(InputError, match="--keep-biases: expected LSTMs, found GRUs"):
+        convert_file(source, tmp_path / "b.npz", "lstm_jax", keep_biases=True)
+
+
+def test_layers_without_a_name(tmp_path: Path) -> None:
+    source = tmp_path / "a.safetensors"
+    arrays = torch_arrays(LAYERS["lstm"]).items()
+    files.write_safetensors(source, {n.removeprefix("rnn."): a for n, a in arrays})
+    with pytest.raises(InputError, match="'decoder', found layers without a name"):
+        convert_file(source, tmp_path / "b.npz", "haiku", name="decoder")
+
+
 def test_several_stacks_have_to_be_named(tmp_path: Path) -> None:
     arrays = torch_arrays(LAYERS["lstm"])
     two = {name.replace("rnn", "decoder"): array for name, array in arrays.items()}
@@ -455,8 +502,12 @@ def keras_file(path: Path, layers: list[tuple[str, dict[str, Any]]]) -> Path:
     ("layers", "message"),
     [
         (
+            [("LSTM", KERAS_LSTM | {"activation": "gelu"})],
+            "rnn: expected activation tanh, relu, .* linear, found 'gelu'",
+        ),
+        (
             [("LSTM", KERAS_LSTM | {"activation": "relu"})],
-            "rnn: expected activation tanh",
+            "PyTorch can hold, found an activation other than tanh",
         ),
         (
             [("LSTM", KERAS_LSTM | {"recurrent_activation": "hard_sigmoid"})],
@@ -544,6 +595,111 @@ def test_keras_loads_what_was_written(
     np.testing.assert_array_equal(np.asarray(model(xs)), ys)
     with pytest.raises(InputError, match="found 0: build the model first"):
         lstm_jax.interop.from_keras(keras.layers.LSTM(3))
+
+
+def test_two_directions_of_keras_have_one_activation(tmp_path: Path) -> None:
+    """What is asked of the second one is not passed over."""
+    pytest.importorskip("h5py")
+    path = tmp_path / "m.keras"
+    convert_file(written(tmp_path / "a.safetensors", LAYERS["two directions"]), path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] == "Bidirectional":
+            layer["config"]["backward_layer"]["config"]["activation"] = "relu"
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, raw in parts.items():
+            archive.writestr(name, raw)
+    with pytest.raises(InputError, match="expected two directions of one kind, found"):
+        find_layers(path)
+
+
+def eqx_file(path: Path, *shapes: tuple[int, ...], line: bytes = b"") -> Path:
+    """Arrays one after the other, as Equinox writes them."""
+    rng = np.random.default_rng(0)
+    with open(path, "wb") as file:
+        file.write(line)
+        for shape in shapes:
+            np.save(file, rng.normal(size=shape).astype(np.float32))
+    return path
+
+
+def lstm_leaves(inputs: int, units: int) -> list[tuple[int, ...]]:
+    return [(4 * units, inputs), (4 * units, units), (4 * units,)]
+
+
+def gru_leaves(inputs: int, units: int) -> list[tuple[int, ...]]:
+    return [(3 * units, inputs), (3 * units, units), (3 * units,), (units,)]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "sizes", "rest"),
+    [
+        # An embedding, two layers, a linear layer, and a number.
+        (
+            [(9, 5), *lstm_leaves(5, 3), *lstm_leaves(3, 4), (2, 4), (2,), ()],
+            [[(5, 3, 3)], [(3, 4, 4)]],
+            ["leaf 0 [9, 5]", "leaf 7 [2, 4]", "leaf 8 [2]", "leaf 9 []"],
+        ),
+        ([*lstm_leaves(5, 3), *lstm_leaves(6, 3)], [], None),
+        (lstm_leaves(5, 3) * 2, [[(5, 3, 3)] * 2], []),
+        (lstm_leaves(3, 3) * 2, [[(3, 3, 3)], [(3, 3, 3)]], []),
+        (
+            [*gru_leaves(3, 3) * 2, *gru_leaves(6, 2) * 2],
+            [[(3, 3, 3)] * 2, [(6, 2, 2)] * 2],
+            [],
+        ),
+        (lstm_leaves(5, 3)[:2], [[(5, 3, 3)]], []),
+    ],
+)
+def test_cells_among_leaves_without_names(
+    shapes: list[tuple[int, ...]], sizes: list, rest: list[str] | None, tmp_path: Path
+) -> None:
+    path = eqx_file(tmp_path / "a.eqx", *shapes)
+    if rest is None:
+        with pytest.raises(InputError, match=r"one stack of layers, found"):
+            find_layers(path)
+        return
+    found = find_layers(path)
+    assert [[one.sizes for one in row] for row in found.weights().layers] == sizes
+    assert found.rest == rest
+    lines = convert_file(path, tmp_path / "b.npz", "lstm_jax")
+    assert any("no names in the file" in line for line in lines) == (len(sizes[0]) == 2)
+
+
+def test_a_line_of_json_before_leaves(tmp_path: Path) -> None:
+    """As the documentation of Equinox writes hyperparameters."""
+    path = eqx_file(tmp_path / "a.eqx", *lstm_leaves(5, 3), line=b'{"width": 3}\n')
+    assert find_layers(path).weights().layers[0][0].sizes == (5, 3, 3)
+    for line in (b"hello\n", b'{"width": 3}', b"\n\n"):
+        other = eqx_file(tmp_path / "b.eqx", *lstm_leaves(5, 3), line=line)
+        with pytest.raises(InputError, match="a line of JSON before them, found b"):
+            find_layers(other)
+
+
+def test_leaves_that_may_be_either_cell_are_refused(tmp_path: Path) -> None:
+    """An embedding as wide as a cell of as many rows, or a cell without a bias."""
+    path = eqx_file(tmp_path / "a.eqx", (12, 3), *lstm_leaves(3, 3))
+    with pytest.raises(InputError, match=r"a\.eqx: leaf 0: expected arrays whose sh"):
+        find_layers(path)
+
+
+@pytest.mark.parametrize("cells", ["gru", "lstm"])
+def test_both_directions_in_a_file_of_equinox(cells: str, tmp_path: Path) -> None:
+    leaves = gru_leaves if cells == "gru" else lstm_leaves
+    source = eqx_file(tmp_path / "a.eqx", *leaves(5, 3) * 2, *leaves(6, 4) * 2)
+    convert_file(source, tmp_path / "b.npz", "lstm_jax")
+    convert_file(tmp_path / "b.npz", tmp_path / "c.eqx")
+    assert (tmp_path / "c.eqx").read_bytes() == source.read_bytes()
+    wide = eqx_file(tmp_path / "d.eqx", *leaves(4, 4) * 2, *leaves(8, 4))
+    convert_file(wide, tmp_path / "e.npz", "lstm_jax")
+    lone = {n: a for n, a in files.read_npz(tmp_path / "e.npz").items() if "/0/" in n}
+    files.write_npz(tmp_path / "f.npz", lone)
+    with pytest.raises(InputError, match="two directions as wide as its inputs"):
+        convert_file(tmp_path / "f.npz", tmp_path / "f.eqx")
+    assert not (tmp_path / "f.eqx").exists()
 
 
 def test_equinox_loads_what_was_written(tmp_path: Path) -> None:
@@ -694,6 +850,10 @@ def test_a_run_is_read_by_its_best_checkpoint(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"cell": "mogrifier"}, "found a cell with rounds, which no other system has"),
+        ({"cell": MogrifierCell(0, capped=True)}, "found a mogrifier with capped"),
+        ({"cell": VariantCell(clip=3.0, cell_clip=1.0)}, "variant with cell_clip"),
+        ({"cell": CoupledCell(gate_activation="relu")}, "of coupled gates with f"),
+        ({"cell": VariantCell(gate_activation="silu")}, "hard_sigmoid, found silu"),
         (
             {"regularizer": {"zoneout_cell": 0.1}},
             "without zoneout, .*found zoneout_cell",
@@ -706,14 +866,51 @@ def test_a_run_whose_cells_nobody_else_has_is_refused(
     sizes = {"features": 3, "hidden_size": 4, "num_layers": 1, "classes": 2}
     plain = lstm_jax.models.ModelSpec("classifier", sizes)
     given = {"cell": options["cell"]} if "cell" in options else {}
+    settings = {} if given else options
     spec = lstm_jax.models.ModelSpec("classifier", sizes | given)
     shapes = jax.eval_shape(spec.build, jax.random.key(0))
     model = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5, leaf.dtype), shapes)
     lstm_jax.models.save_model(
-        tmp_path / "run", "a test", spec if given else plain, model, options
+        tmp_path / "run", "a test", spec if given else plain, model, settings
     )
     with pytest.raises(InputError, match=message):
         find_layers(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (
+            "coupled",
+            "LSTM, 2 layers, one direction, 5 inputs, 4 units, float32, with coup",
+        ),
+        (
+            GRUCell(reset_after=False),
+            "GRU, 2 layers, one direction, 5 inputs, 4 units, float32, with a reset",
+        ),
+        (CoupledCell(peepholes=True), "coupled gates"),
+        ("peephole", "with peepholes"),
+        (VariantCell(proj_size=2), "a projection"),
+        (VariantCell(clip=3.0), "with clipped activations"),
+        (
+            CoupledCell(output_activation="relu"),
+            "with activations Sigmoid, Tanh, Relu and coupled gates",
+        ),
+    ],
+)
+def test_a_run_says_what_its_arrays_do_not(
+    cell: Cell | str, words: str, tmp_path: Path
+) -> None:
+    sizes = {"vocab_size": 5, "hidden_size": 4, "num_layers": 2, "cell": cell}
+    spec = lstm_jax.models.ModelSpec("language", sizes)
+    shapes = jax.eval_shape(spec.build, jax.random.key(0))
+    rng = np.random.default_rng(0)
+    model = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), shapes)
+    lstm_jax.models.save_model(tmp_path / "run", "a test", spec, model)
+    lines = convert_file(tmp_path / "run", tmp_path / "layers.npz", "lstm_jax")
+    assert lines[0].startswith("lstm_jax: ") and words in lines[0]
+    assert lines[1] == "left out: b_out, w_out"
+    assert lines[-1].startswith("largest error 0")
 
 
 def test_what_is_not_installed_is_said_with_its_extra(

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +14,22 @@ import pytest
 
 import lstm_jax
 from lstm_jax import convert
+from lstm_jax.cells.gru import GRUCell
+from lstm_jax.cells.variant import CoupledCell
 from lstm_jax.data.tokenizers.saved import save_tokenizer
 from lstm_jax.data.tokenizers.subwords import BPETokenizer
 from lstm_jax.errors import InputError
+from lstm_jax.interop import onnx_networks
 from lstm_jax.interop.formats import convert_file
 from lstm_jax.interop.onnx_graph import Graph
 from lstm_jax.lm.text_model import TextModel
-from lstm_jax.models.saved import SavedModel
-from tests.helpers.graphed_networks import SETTINGS, save_subject, save_text
+from lstm_jax.models.saved import ModelSpec, SavedModel, save_model
+from tests.helpers.graphed_networks import (
+    SETTINGS,
+    save_subject,
+    save_text,
+    with_random_weights,
+)
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -80,8 +89,46 @@ def test_a_text_generator_writes_what_it_wrote(graph: Path, tmp_path: Path) -> N
     assert texts[0] == texts[1]
     one, other = (lstm_jax.evaluate_text(each, "abc dé") for each in (before, after))
     assert one == other
+    with pytest.raises(InputError, match=r"--to: expected .* for layers\.npz, found"):
+        convert_file(graph, tmp_path / "layers.npz")
     layers = convert_file(graph, tmp_path / "layers.npz", "torch")
     assert "LSTM, 1 layer" in layers[0]
+
+
+def test_a_graph_computes_in_float32(tmp_path: Path) -> None:
+    """And so does the run that is made of it."""
+    run = save_text(tmp_path / "run", "bfloat16")
+    lines = convert_file(run, tmp_path / "m.onnx", "onnx-model")
+    assert re.search(r"largest error \d\.\de-0[67]", lines[-1])
+    convert_file(tmp_path / "m.onnx", tmp_path / "again")
+    again = lstm_jax.load(tmp_path / "again")
+    assert isinstance(again, TextModel) and again.config.model.precision == "float32"
+
+
+@pytest.mark.parametrize("kind", ["clip", "gru"])
+def test_cells_with_settings_of_their_own_come_back(kind: str, tmp_path: Path) -> None:
+    """And the layers of such a run are read with them, too."""
+    cell = {
+        "clip": CoupledCell(
+            clip=0.75, gate_activation="hard_sigmoid", output_activation="softsign"
+        ),
+        "gru": GRUCell(reset_after=False),
+    }[kind]
+    sizes = {"features": 4, "symbols": 7, "hidden": 5, "layers": 1, "cell": cell}
+    spec = ModelSpec("ctc", sizes)
+    shapes = jax.eval_shape(spec.build, jax.random.key(0))
+    model = with_random_weights(shapes)
+    save_model(tmp_path / "run", "a test", spec, model)
+    convert_file(tmp_path / "run", tmp_path / "m.onnx", "onnx-model")
+    convert_file(tmp_path / "m.onnx", tmp_path / "again")
+    again = lstm_jax.load(tmp_path / "again")
+    assert isinstance(again, SavedModel) and again.spec == spec
+    for one, other in zip(
+        jax.tree.leaves(again.model), jax.tree.leaves(model), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    lines = convert_file(tmp_path / "again", tmp_path / "layers.onnx")
+    assert ("clipped" if kind == "clip" else "reset before") in lines[0]
 
 
 def test_metadata_have_no_paths(graph: Path) -> None:
@@ -250,7 +297,10 @@ CONTRADICTIONS: dict[str, tuple[Edit, str]] = {
     ),
     "config": (described(lambda r: r.update(config=[1])), "expected settings and tok"),
     "part": (described(lambda r: r.update(part="encoder")), "found the encoder alone"),
-    "vocabulary": (described(lambda r: r["files"].clear()), "vocabulary"),
+    "vocabulary": (
+        described(lambda r: r["files"].clear()),
+        r"m\.onnx: expected a vocabulary at metadata: vocab\.json, found no file",
+    ),
 }
 
 
@@ -264,6 +314,53 @@ def test_what_is_not_that_graph_is_refused(
         convert_file(path, tmp_path / "again")
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
     assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"log": True}, r"node \w+: expected Log\("),
+        (
+            {"covariates": {"means": [3.0, -2.0], "spreads": [2.0, 0.5]}},
+            r"constant \w+: expected float64 \[2\] of \[3.0, -2.0\], found .* -1.0\]",
+        ),
+    ],
+)
+def test_settings_of_a_forecaster_are_held_to_its_graph(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """Its scaling is in the graph, and has to be that of the metadata."""
+    run = save_subject("forecaster covariates", tmp_path / "run", 1)
+    convert_file(run, tmp_path / "m.onnx", "onnx-model")
+    settings = described(lambda r: r["config"]["settings"].update(change))
+    path = edited(tmp_path / "m.onnx", tmp_path / "other.onnx", settings)
+    with pytest.raises(InputError, match=message):
+        convert_file(path, tmp_path / "again")
+
+
+def test_without_the_runtime_it_is_said(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstm_jax.interop.onnx_models.find_spec", lambda name: None)
+    lines = convert_file(graph, tmp_path / "again")
+    assert "not run: there is no onnxruntime here" in lines[-1]
+
+
+def test_a_graph_that_computes_something_else_is_refused(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way out and on the way in; nothing is left."""
+    run = graph.with_name("run")
+    average = onnx_networks._average
+
+    def wrong(logits: list, subject: onnx_networks.Subject) -> np.ndarray:
+        return average(logits, subject) + 0.01
+
+    monkeypatch.setattr(onnx_networks, "_average", wrong)
+    for source, to in ((run, "onnx-model"), (graph, "run")):
+        with pytest.raises(InputError, match=r"up to 0\.001, found an error of"):
+            convert_file(source, tmp_path / "out", to)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_graphs_of_others_are_refused_by_name(tmp_path: Path) -> None:
@@ -312,6 +409,15 @@ def test_tokenizers_travel_with_the_graphs(both: Path, tmp_path: Path) -> None:
     for name in ("source.json", "target.json"):
         there = both.with_name("run") / name
         assert (tmp_path / "again" / name).read_bytes() == there.read_bytes()
+
+
+def test_layers_of_a_whole_graph_are_still_read(both: Path, tmp_path: Path) -> None:
+    """The decoder's two do not lie on top of each other: attention is between."""
+    decoder = both / "decoder.onnx"
+    with pytest.raises(InputError, match="found 'lower_layer_0', 'upper_layer_0'"):
+        convert_file(decoder, tmp_path / "a.npz", "torch")
+    lines = convert_file(decoder, tmp_path / "a.npz", "torch", name="upper_layer_0")
+    assert "GRU, 1 layer, one direction, 12 inputs, 6 units" in lines[0]
 
 
 def test_parts_belong_together(both: Path, tmp_path: Path) -> None:

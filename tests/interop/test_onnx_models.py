@@ -135,10 +135,13 @@ def test_flat_and_periodic_series_have_a_scale() -> None:
     subject = random_subject("forecaster")
     (session,) = sessions_of(subject).values()
     count = subject.network.frame.context + 4
-    series = np.stack([np.full(count, 7.0), np.tile([1.0, 5.0], count)[:count]])
-    lengths = np.full(2, count, np.int32)
+    noise = np.random.default_rng(0).choice([0, 2**-50], count)  # of the last bits
+    periodic = np.tile([1.0, 5.0], count)[:count]
+    series = np.stack([np.full(count, 7.0), periodic, 7 + noise])
+    lengths = np.full(3, count, np.int32)
     (found,) = session.run(None, {"series": series, "sequence_lens": lengths})
     assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-6)
     (again,) = session.run(None, {"series": 3 * series, "sequence_lens": lengths})
     np.testing.assert_allclose(again[1], 3 * found[1], rtol=1e-5)
     np.testing.assert_allclose(again[0] - 21, found[0] - 7, rtol=1e-5, atol=1e-5)

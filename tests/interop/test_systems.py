@@ -306,6 +306,7 @@ GRADIENTS: dict[str, Callable[[Theirs, Array, Array], Theirs]] = {
         ("onnx", "projection", "a projection"),
         ("torch", "clip", "found clipped activations and peepholes"),
         ("keras", "activations", "found other activations"),
+        ("linen", "relu", "found an activation other than tanh, which"),
     ],
 )
 def test_what_a_system_cannot_hold_is_refused_by_name(

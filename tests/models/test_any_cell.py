@@ -1,6 +1,8 @@
 """Every network with another cell than the textbook's: it learns, and is kept."""
 
+import dataclasses
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,15 +13,26 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from lstm_jax.cells.conv_lstm import ConvLSTMCell
+from lstm_jax.cells.decay import DecayCell
 from lstm_jax.cells.gru import GRUCell
-from lstm_jax.cells.named import CELLS
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.named import CELLS, cell_record, read_cell
+from lstm_jax.cells.protocol import Cell
+from lstm_jax.cells.variant import CoupledCell, VariantCell
 from lstm_jax.config import RegularizerConfig
 from lstm_jax.data.series import WindowSpec
 from lstm_jax.models.classifier import classifier_loss
 from lstm_jax.models.ctc import ctc_loss
 from lstm_jax.models.language import LanguageModel, language_loss
 from lstm_jax.models.multilabel import multilabel_loss
-from lstm_jax.models.saved import ModelSpec, load_model, save_model
+from lstm_jax.models.saved import (
+    ModelSpec,
+    load_model,
+    read_spec,
+    save_model,
+    write_spec,
+)
 from lstm_jax.models.seq2seq import Seq2Seq, seq2seq_loss
 from lstm_jax.nn.layers import LSTM, StackedLSTM
 from lstm_jax.report.inspection import find, gradient_by_lag, layers_of
@@ -117,6 +130,92 @@ def test_every_parameter_learns_and_is_kept(
     save_model(tmp_path, name, spec, model)
     again = load_model(tmp_path).model
     assert_close(gradient(again)[0], value, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnCell(VariantCell):
+    """A cell that only its author has."""
+
+
+CONFIGURED = {
+    "bounds": VariantCell(clip=3.0, cell_clip=0.5),
+    "projection": VariantCell(proj_size=2, peepholes=True),
+    "activations": VariantCell(
+        gate_activation="hard_sigmoid", output_activation="linear"
+    ),
+    "coupled": CoupledCell(proj_size=2),
+    "rounds": MogrifierCell(rounds=2, capped=True),
+    "reset": GRUCell(reset_after=False),
+}
+
+
+@pytest.mark.parametrize("name", ["language", "classifier", "ctc", "multilabel"])
+@pytest.mark.parametrize("kind", CONFIGURED)
+def test_a_cell_with_settings_is_kept(name: str, kind: str, tmp_path: Path) -> None:
+    cell = CONFIGURED[kind]
+    spec = ModelSpec(name, NETWORKS[name].arguments | {"cell": cell})
+    write_spec(tmp_path, "a test", spec)
+    record = json.loads((tmp_path / "config.json").read_bytes())["model"]
+    assert record["arguments"]["cell"]["name"] == cell.name
+    assert read_spec(record) == spec
+
+
+def test_a_network_of_a_cell_with_settings_is_kept(tmp_path: Path) -> None:
+    cell = VariantCell(clip=0.3, proj_size=2, candidate_activation="softsign")
+    spec = ModelSpec("language", NETWORKS["language"].arguments | {"cell": cell})
+    model = jax.jit(spec.build)(jax.random.key(0))
+    save_model(tmp_path, "a test", spec, model)
+    found = load_model(tmp_path)
+    assert found.spec == spec and found.model.cell == cell
+    assert_close(jax.jit(found.model)(IDS)[0], jax.jit(model)(IDS)[0], 0)
+
+
+def test_cells_are_written_by_name_where_that_says_all() -> None:
+    """So that files of former versions and ours are the same."""
+    for name, cell in CELLS.items():
+        assert cell_record(cell) == cell_record(name) == name
+        assert read_cell(name) == name
+    cell = VariantCell()
+    assert read_cell(cell_record(cell)) == cell
+    assert read_cell({"name": "variant", "clip": 3}) == VariantCell(clip=3.0)
+    for each in (ConvLSTMCell(4, 5, kernel=1), DecayCell(2)):
+        assert read_cell(json.loads(json.dumps(cell_record(each)))) == each
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (VariantCell(gate_activation=jnp.sin), "expected gate_activation by its name"),
+        (OwnCell(), "cell: expected one of lstm, .* to save, found a OwnCell"),
+    ],
+)
+def test_cells_that_no_file_can_bring_back(cell: Cell, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cell_record(cell)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"name": "os.system"}, "expected one of lstm"),
+        (["lstm"], "expected one of lstm"),
+        ({"clip": 1.0}, "expected one of lstm"),
+        ({"name": ["lstm"]}, "expected one of lstm"),
+        ({"name": "variant", "clip": -1.0}, "clip: expected 0 or more"),
+        ({"name": "variant", "clip": float("nan")}, "clip: expected 0 or more"),
+        ({"name": "variant", "clip": "3"}, "clip: expected float, found '3'"),
+        ({"name": "variant", "peepholes": 1}, "peepholes: expected bool, found 1"),
+        ({"name": "variant", "gate_activation": "eval"}, "expected one of sigmoid"),
+        ({"name": "variant", "name_": "x"}, "name_: expected no such setting"),
+        ({"name": "variant", "proj_size": 10**12}, "proj_size: expected at most"),
+        ({"name": "mogrifier", "rounds": 10**6}, "rounds: expected at most 1,000"),
+        ({"name": "conv_lstm", "height": 3}, "missing"),
+        ({"name": "gru", "reset_after": None}, "reset_after: expected bool"),
+    ],
+)
+def test_records_that_are_no_cell(record: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_cell(record)
 
 
 def test_a_forecaster_hands_on_whatever_state_there_is() -> None:

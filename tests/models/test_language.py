@@ -133,6 +133,19 @@ def test_gradient_of_taken_rows(monkeypatch: pytest.MonkeyPatch, limit: int) -> 
     assert found[3].any()
 
 
+def test_tensor_cores_get_whole_vectors_of_symbols() -> None:
+    """A product of 65 symbols, joined to one of 512 units, is the slower by half."""
+    table, ids = jnp.ones((65, 8)), jnp.arange(6).reshape(2, 3)
+    gradient = jax.grad(lambda table: embedding_lookup(table, ids).sum())
+    traced = jax.jit(gradient).trace(table)
+    for platform, symbols in (("cuda", 72), ("cpu", 65)):
+        lowered = traced.lower(lowering_platforms=(platform,))
+        (product,) = [
+            line for line in lowered.as_text().splitlines() if "dot_general" in line
+        ]
+        assert f"-> tensor<{symbols}x8xf32>" in product
+
+
 # Dropout.
 
 

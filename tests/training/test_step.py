@@ -274,6 +274,33 @@ def test_many_steps_are_single_steps(count: int) -> None:
     assert_close(total.gradient_norm, np.mean(norms), 1e-6)
 
 
+@pytest.mark.parametrize("count", [1, 3, 4, STEPS])
+@pytest.mark.parametrize("broken", [None, 1, 2])
+def test_turns_of_several_steps_on_a_gpu_end_where_steps_do(
+    count: int, broken: int | None, request: pytest.FixtureRequest
+) -> None:
+    """In the middle of a turn: at the last step, or before one that is no number."""
+    model, batches, rates = jax_problem()
+    given = stack(batches)
+    if broken is not None:
+        given = jax.tree.map(lambda a: a.at[broken].set(jnp.nan), given)
+
+    def taken() -> tuple[str, tuple[TrainState, StepReport]]:
+        program = jax.jit(functools.partial(train_steps, line, ADAM))  # traced anew
+        traced = program.trace(start(model, ADAM), given, rates, jnp.int32(count))
+        operands = start(model, ADAM), given, rates, jnp.int32(count)
+        return str(traced.jaxpr), traced.lower().compile()(*operands)
+
+    one, wanted = taken()
+    request.getfixturevalue("h100")
+    several, found = taken()
+    assert "scan" in several and "scan" not in one  # of a known number of steps
+    assert found[0].step == min(count, STEPS if broken is None else broken)
+    assert_close(found[0].model, wanted[0].model, 0)
+    assert_close(found[0].optimizer, wanted[0].optimizer, 0)
+    assert_close(found[1], wanted[1], 0)
+
+
 def test_models_trained_together_are_those_trained_alone() -> None:
     """Two problems, each with its own batches; one clips where the other does not."""
     (_, _, rates), count = jax_problem(), jnp.int32(STEPS - 1)
@@ -401,3 +428,27 @@ def test_the_last_line_knows_that_it_is_the_last() -> None:
         timer.spent += 60.0
     assert [line.val_loss is None for line in lines] == [True, False]
     assert lines[-1].seconds == timer.seconds() - 60.0
+
+
+def test_gradients_lie_as_parameters_do_on_a_gpu(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Or XLA turns all parameters round, and table rows are read across the grain."""
+    model, batches, rates = jax_problem()
+    state = start(model, ADAM)
+
+    def pins_and_models() -> tuple[int, list[Model]]:
+        steps = functools.partial(train_steps, line, ADAM)  # traced anew
+        given = stack(batches), rates, jnp.int32(STEPS)
+        pins = str(jax.make_jaxpr(steps)(state, *given)).count("layout_constraint")
+        alone = jax.jit(lambda *args: steps(*args)[0].model)(state, *given)
+        pair = jax.tree.map(lambda a: jnp.stack([a, a]), state.model)
+        both = jax.vmap(lambda model: steps(start(model, ADAM), *given)[0].model)
+        return pins, [alone, jax.jit(both)(pair)]
+
+    pins, wanted = pins_and_models()
+    assert not pins
+    request.getfixturevalue("h100")
+    pins, found = pins_and_models()
+    assert pins == 1  # of the matrix; a vector lies in one way only
+    assert_close(found, wanted, 1e-6)

@@ -11,6 +11,7 @@ from experiments.benchmarks.scaling.hlo import Collective, collectives
 from experiments.benchmarks.scaling.program import lower
 from experiments.benchmarks.speed import aot
 from experiments.benchmarks.speed.shapes import Shape
+from lstm_jax.engines import as_if_on
 
 
 def exchanged(target: aot.Target, shape: Shape) -> list[Collective]:
@@ -20,5 +21,7 @@ def exchanged(target: aot.Target, shape: Shape) -> list[Collective]:
         Exception: whatever a compiler that is not there, or does not fit, raises.
     """
     os.environ |= aot.SETTINGS
-    lowered = lower(shape, target.describe(), target.platform)
+    devices = target.describe()
+    with as_if_on(devices):
+        lowered = lower(shape, devices, target.platform)
     return collectives(lowered.compile().as_text() or "")

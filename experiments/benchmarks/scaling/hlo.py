@@ -52,7 +52,7 @@ def _walk(bodies: dict[str, str], name: str, depth: int) -> Iterator[Collective]
             continue
         operation = match["operation"].removesuffix("-start")
         if operation in _COLLECTIVES:
-            yield Collective(operation, depth, _floats(match["type"]))
+            yield Collective(operation, depth, _floats(_yielded(match["type"])))
             continue
         inner = depth + (operation == "while")
         called = _CALLED.findall(line)
@@ -60,6 +60,18 @@ def _walk(bodies: dict[str, str], name: str, depth: int) -> Iterator[Collective]
             called += re.findall(r"[\w.-]+", branches)
         for other in called:
             yield from _walk(bodies, other, inner)
+
+
+def _yielded(types: str) -> str:
+    """The results of an exchange; one that is begun has (operands, results, ...)."""
+    if not types.startswith("(("):
+        return types
+    depth = 0
+    for place, letter in enumerate(types[1:], 1):
+        depth += (letter == "(") - (letter == ")")
+        if not depth:
+            return types[place + 1 :]
+    return types
 
 
 def _floats(types: str) -> int:

@@ -30,7 +30,7 @@ PieceKind = Literal["word", "bpe"]
 
 _LEARNED = 4000  # words or pieces, unless a size is asked for
 _FEWEST = 2  # a word seen once teaches nothing
-_LONGEST = 48  # characters; merging is quadratic in it
+LONGEST = 48  # characters of a word; merging is quadratic in it
 _KEPT_CUTS = 1 << 20  # words whose symbols are remembered
 _JOINERS = "\u200c\u200d"  # of Persian and Indic words
 
@@ -201,9 +201,14 @@ def _last_break(text: str) -> int:
 
 @functools.cache
 def _pattern() -> re.Pattern[str]:
-    letter = rf"[\w{_JOINERS}{combining_marks()}]"
-    other = rf"[^\w\s{_JOINERS}{combining_marks()}]"
+    letter = f"[{letters()}]"
+    other = rf"[^\s{letters()}]"
     return re.compile(
-        rf" ?{letter}(?:{letter}|['’\-](?={letter})){{0,{_LONGEST - 1}}}"
-        rf"| ?{other}{{1,{_LONGEST}}}|\s{{1,{_LONGEST}}}(?!\S)|\s"
+        rf" ?{letter}(?:{letter}|['’\-](?={letter})){{0,{LONGEST - 1}}}"
+        rf"| ?{other}{{1,{LONGEST}}}|\s{{1,{LONGEST}}}(?!\S)|\s"
     )
+
+
+def letters() -> str:
+    """What a word is made of, as the inside of a character class."""
+    return rf"\w{_JOINERS}{combining_marks()}"

@@ -1,1 +1,1 @@
-"""The recurrence on a CPU as two custom calls, compiled on first use from `lstm.cc`."""
+"""Recurrences on a CPU as custom calls, compiled on first use from `kernel.cc`."""

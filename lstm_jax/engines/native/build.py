@@ -26,9 +26,13 @@ import jaxlib
 from lstm_jax.errors import warn
 from lstm_jax.storage.caches import cache_folder, processor
 
-TARGETS = ("lstm_jax_forward", "lstm_jax_forward_keep", "lstm_jax_backward")
+TARGETS = tuple(
+    f"lstm_jax_{cell}{call}"
+    for cell in ("", "mogrifier_")
+    for call in ("forward", "forward_keep", "backward")
+)
 SWITCH = "LSTM_JAX_NATIVE"  # 0: do not compile, do not load
-_SOURCE = Path(__file__).with_name("lstm.cc")
+_SOURCE = Path(__file__).with_name("kernel.cc")  # and the headers beside it
 _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast"),
@@ -178,13 +182,18 @@ def _fingerprint(compiler: Sequence[str]) -> str:
     except OSError as error:
         raise NotBuilt(f"was not compiled: {_first_line(str(error))}") from None
     parts = (
-        _SOURCE.read_bytes(),
+        *(path.read_bytes() for path in (_SOURCE, *_headers())),
         " ".join([*compiler, *_FLAGS]).encode(),
         version.stdout.encode(),
         jaxlib.__version__.encode(),
         processor().encode(),
     )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _headers() -> list[Path]:
+    """What the source includes, all that lies beside it."""
+    return sorted(_SOURCE.parent.glob("*.h"))
 
 
 def _first_line(text: str) -> str:

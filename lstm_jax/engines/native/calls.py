@@ -1,7 +1,8 @@
 """The kernel's functions as operations of JAX.
 
 XLA cannot look into a custom call. Where rows may lie on several devices it is told
-how to divide one: by rows alone, and each device then calls for its own.
+how to divide one: by rows alone, and each device then calls for its own. In an exported
+program the loops of `fused` are in its place.
 """
 
 import functools
@@ -17,9 +18,12 @@ from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lstm_jax.engines import fused
+from lstm_jax.engines.lowering import unless_exported
 from lstm_jax.engines.opaque import varying_as
+from lstm_jax.engines.spec import inside_shard_map
 
 Arrays = tuple[Array, ...]
+Shapes = tuple[tuple[int, ...], ...]
 # The axes of each operand and result: b is that of the rows.
 _FORWARD = ("t b g", "h g", "b h", "b h"), ("t b h", "b h")
 _KEPT = ("t b g", "t b h")
@@ -43,6 +47,43 @@ class CallOptions(NamedTuple):
     threads: int
 
 
+def call_options(reverse: bool, rounded: bool) -> CallOptions:
+    """The attributes of a call that has all threads, or one where devices share them.
+
+    Args:
+        reverse: walk from the last step to the first.
+        rounded: factors of products are rounded to bfloat16.
+    """
+    return CallOptions(reverse, rounded, threads=1 if _several() else 0)
+
+
+def may_be_spread() -> bool:
+    """Whether XLA may spread the rows over devices."""
+    return _several() and not inside_shard_map()
+
+
+def _several() -> bool:
+    return len(jax.devices("cpu")) > 1
+
+
+class Call(NamedTuple):
+    """A function of the library.
+
+    Attributes:
+        run: to call it.
+        equal: a function of the same results that JAX can differentiate.
+        shapes: of the results, given the same arguments.
+        inputs: the axes of each operand but the masks; b is that of the rows.
+        outputs: the axes of each result.
+    """
+
+    run: Callable[..., Arrays]
+    equal: Callable[..., Arrays]
+    shapes: Callable[..., Shapes]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
 def call_forward(
     options: CallOptions, keep: bool, spread: bool, *operands: Array
 ) -> Arrays:
@@ -56,7 +97,8 @@ def call_forward(
     """
     inputs, outputs = _FORWARD
     outputs = (*outputs, *_KEPT) if keep else outputs
-    return _dividing(_forward, (options, keep), inputs, outputs, operands, spread)
+    call = Call(_forward, _fused_forward, _forward_shapes, inputs, outputs)
+    return dividing(call, (options, keep), operands, spread)
 
 
 def call_backward(options: CallOptions, spread: bool, *operands: Array) -> Arrays:
@@ -68,30 +110,40 @@ def call_backward(options: CallOptions, spread: bool, *operands: Array) -> Array
         operands: w_h, gates, every c, the first c, the gradients of every h, of the
             last h and of the last c, and the masks.
     """
-    return _dividing(_backward, (options,), *_BACKWARD, operands, spread)
+    call = Call(_backward, _fused_backward, _backward_shapes, *_BACKWARD)
+    return dividing(call, (options,), operands, spread)
 
 
 def _forward(options: CallOptions, keep: bool, *operands: Array) -> Arrays:
-    z, _, h, *_ = operands
-    states = (len(z), *h.shape)
+    shapes = _forward_shapes(options, keep, *operands)
     if keep:
-        shapes = (states, h.shape, z.shape, states)
-        return _call("lstm_jax_forward_keep", options, shapes, {0: 2}, *operands)
-    return _call("lstm_jax_forward", options, (states, h.shape), None, *operands)
+        return library_call("lstm_jax_forward_keep", options, shapes, {0: 2}, *operands)
+    return library_call("lstm_jax_forward", options, shapes, None, *operands)
+
+
+def _forward_shapes(_: CallOptions, keep: bool, *operands: Array) -> Shapes:
+    z, _w_h, h, *_others = operands
+    states = (len(z), *h.shape)
+    return (states, h.shape, z.shape, states) if keep else (states, h.shape)
 
 
 def _backward(options: CallOptions, *operands: Array) -> Arrays:
-    _, gates, _, c, *_ = operands
-    shapes = (gates.shape, c.shape, c.shape)
-    return _call("lstm_jax_backward", options, shapes, {1: 0}, *operands)
+    shapes = _backward_shapes(options, *operands)
+    return library_call("lstm_jax_backward", options, shapes, {1: 0}, *operands)
 
 
-def _call(
+def _backward_shapes(_: CallOptions, *operands: Array) -> Shapes:
+    _w_h, gates, _cs, c, *_others = operands
+    return gates.shape, c.shape, c.shape
+
+
+def library_call(
     target: str,
     options: CallOptions,
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: Shapes,
     overwritten: dict[int, int] | None,
     *operands: Array,
+    **attributes: bool,
 ) -> Arrays:
     """Call a function of the library, for float32 results of these shapes.
 
@@ -101,6 +153,7 @@ def _call(
         shapes: of the results.
         overwritten: of an operand, the result that may take its memory.
         operands: its arguments.
+        attributes: more of them.
     """
     results = jax.ffi.ffi_call(
         target,
@@ -112,48 +165,54 @@ def _call(
         reverse=options.reverse,
         rounded=options.rounded,
         threads=np.int64(options.threads),
+        **attributes,
     )
-    return varying_as(operands, tuple(results))
+    return tuple(results)
 
 
-def _dividing(
-    call: Callable[..., Arrays],
-    static: tuple[Any, ...],
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
-    operands: Arrays,
-    spread: bool,
+def dividing(
+    call: Call, static: tuple[Any, ...], operands: Arrays, spread: bool
 ) -> Arrays:
-    """The results of a call, on all devices over which the rows are spread."""
-    function = functools.partial(call, *static)
+    """The results of a call, on all devices over which the rows are spread.
+
+    Args:
+        call: what to call.
+        static: its first arguments, which are no arrays.
+        operands: the others; the last two are the masks.
+        spread: whether XLA may have spread the rows over devices.
+    """
+    function = functools.partial(_unless_exported, call, static)
     if spread:
         masks = tuple("t b" if each.size else "none nil" for each in operands[-2:])
-        function = _divided(call, static, (*inputs, *masks), outputs)
+        function = _divided(call._replace(inputs=(*call.inputs, *masks)), static)
     called = jax.custom_jvp(function)
     called.defjvp(functools.partial(_differentiate, call, static))
     return called(*operands)
 
 
+def _unless_exported(call: Call, static: tuple[Any, ...], *operands: Array) -> Arrays:
+    """The results of a call on one device; in an exported program, of its equal."""
+    shapes = call.shapes(*static, *operands)
+    results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    made = unless_exported(call.run, call.equal, static, results, operands)
+    return varying_as(operands, made)
+
+
 def _differentiate(
-    call: Callable[..., Arrays],
-    static: tuple[Any, ...],
-    primals: Arrays,
-    tangents: Arrays,
+    call: Call, static: tuple[Any, ...], primals: Arrays, tangents: Arrays
 ) -> tuple[Arrays, Arrays]:
     """The derivative of a call, which XLA can't look into: that of its equal.
 
     A first gradient has no need of it, for the calls are its own. A second one has,
     and then the loops of `fused` are in their place.
     """
-    options, *keep = static
-    equal = _fused_backward if call is _backward else _fused_forward
-    return jax.jvp(functools.partial(equal, options, *keep), primals, tangents)
+    return jax.jvp(functools.partial(call.equal, *static), primals, tangents)
 
 
 def _fused_forward(options: CallOptions, keep: bool, *operands: Array) -> Arrays:
     z, w_h, h, c, *masks = operands
     last, all_of_them = fused.forward_loop(
-        _fused_args(options), z, w_h, h, c, *map(_mask_or_none, masks), keep=True
+        _fused_args(options), z, w_h, h, c, *map(mask_or_none, masks), keep=True
     )
     hs, gates, cs = all_of_them
     return (hs, last[1], gates, cs) if keep else (hs, last[1])
@@ -161,7 +220,7 @@ def _fused_forward(options: CallOptions, keep: bool, *operands: Array) -> Arrays
 
 def _fused_backward(options: CallOptions, *operands: Array) -> Arrays:
     *others, resets, valid = operands
-    masks = map(_mask_or_none, (resets, valid))
+    masks = map(mask_or_none, (resets, valid))
     return fused.backward_loop(_fused_args(options), *others, *masks)
 
 
@@ -170,25 +229,34 @@ def _fused_args(options: CallOptions) -> fused.StaticArgs:
     return fused.StaticArgs(options.reverse, factors)
 
 
-def _mask_or_none(mask: Array) -> Array | None:
+def masks_of(*masks: Array | None) -> Arrays:
+    """Masks as the library takes them: without elements where there are none."""
+    return tuple(jnp.zeros((0, 0), bool) if m is None else m for m in masks)
+
+
+def mask_or_none(mask: Array) -> Array | None:
+    """A mask as the loops of `fused` take it."""
     return mask if mask.size else None
 
 
+def last_step(options: CallOptions, hs: Array) -> Array:
+    """The h of the step that is walked last."""
+    return hs[0] if options.reverse else hs[-1]
+
+
 @functools.cache
-def _divided(
-    call: Callable[..., Arrays],
-    static: tuple[Any, ...],
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
-) -> Callable[..., Arrays]:
+def _divided(call: Call, static: tuple[Any, ...]) -> Callable[..., Arrays]:
     """A call that XLA may divide by rows."""
-    local = functools.partial(call, *static)
+    local = functools.partial(_unless_exported, call, static)
     function = custom_partitioning(lambda *operands: local(*operands))
-    names = inputs[0].split() if "b" in inputs[0] else inputs[1].split()
-    first = 0 if "b" in inputs[0] else 1
+    first, axis = next(
+        (place, axes.split().index("b"))
+        for place, axes in enumerate(call.inputs)
+        if "b" in axes.split()
+    )
 
     def partition(mesh: Any, arguments: Any, results: Any) -> tuple:  # noqa: ANN401
-        rows = arguments[first].sharding.spec[names.index("b")]
+        rows = arguments[first].sharding.spec[axis]
 
         def places(axes: tuple[str, ...]) -> tuple[NamedSharding, ...]:
             specs = [
@@ -197,8 +265,8 @@ def _divided(
             ]
             return tuple(NamedSharding(mesh, spec) for spec in specs)
 
-        return mesh, local, places(outputs), places(inputs)
+        return mesh, local, places(call.outputs), places(call.inputs)
 
-    rule = f"{', '.join(inputs)} -> {', '.join(outputs)}"
+    rule = f"{', '.join(call.inputs)} -> {', '.join(call.outputs)}"
     function.def_partition(partition, sharding_rule=rule)
     return sequential_vmap(function)

@@ -17,8 +17,16 @@ from jax import Array
 
 from lstm_jax.cells.lstm import LSTMState
 from lstm_jax.engines.fused import state_before
-from lstm_jax.engines.native.calls import CallOptions, call_backward, call_forward
-from lstm_jax.engines.spec import RecurrenceSpec, inside_shard_map
+from lstm_jax.engines.native.calls import (
+    CallOptions,
+    call_backward,
+    call_forward,
+    call_options,
+    last_step,
+    masks_of,
+    may_be_spread,
+)
+from lstm_jax.engines.spec import RecurrenceSpec
 from lstm_jax.ops.matmul import factor_dtype, weight_gradient
 from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
@@ -50,13 +58,8 @@ def run_native(
     reverse: bool,
 ) -> tuple[Hidden, LSTMState]:
     """Run the recurrence; see `lstm_jax.engines` for the arguments."""
-    several = len(jax.devices("cpu")) > 1
-    options = CallOptions(
-        reverse=reverse,
-        rounded=factor_dtype(w_h.dtype) == jnp.bfloat16,
-        threads=1 if several else 0,  # 0: all that there are
-    )
-    static = StaticArgs(options, several and not inside_shard_map())
+    rounded = factor_dtype(w_h.dtype) == jnp.bfloat16
+    static = StaticArgs(call_options(reverse, rounded), may_be_spread())
     hs, h, c = _recur(static, z, w_h, state.h, state.c, resets, valid)
     return hs, LSTMState(h=h, c=c)
 
@@ -71,9 +74,9 @@ def _recur(
     resets: Array | None,
     valid: Array | None,
 ) -> tuple[Array, Array, Array]:
-    operands = (z, w_h, h, c, *_masks(resets, valid))
+    operands = (z, w_h, h, c, *masks_of(resets, valid))
     hs, c = call_forward(static.options, False, static.spread, *operands)
-    return hs, _last(static, hs), c
+    return hs, last_step(static.options, hs), c
 
 
 def _forward(
@@ -85,16 +88,16 @@ def _forward(
     resets: Array | None,
     valid: Array | None,
 ) -> tuple[tuple[Array, Array, Array], tuple]:
-    operands = (z, w_h, h, c, *_masks(resets, valid))
+    operands = (z, w_h, h, c, *masks_of(resets, valid))
     hs, c_last, gates, cs = call_forward(static.options, True, static.spread, *operands)
     kept = (w_h, h, c, resets, valid, gates, hs, cs)
-    return (hs, _last(static, hs), c_last), kept
+    return (hs, last_step(static.options, hs), c_last), kept
 
 
 @jax.numpy_rank_promotion("allow")
 def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     w_h, h, c, resets, valid, gates, hs, cs = residuals
-    operands = (w_h, gates, cs, c, *cotangents, *_masks(resets, valid))
+    operands = (w_h, gates, cs, c, *cotangents, *masks_of(resets, valid))
     dz, dh, dc = call_backward(static.options, static.spread, *operands)
     h_before = state_before(h, hs, resets, static.options.reverse)
     factors = jnp.bfloat16 if static.options.rounded else w_h.dtype
@@ -103,12 +106,3 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
 
 
 _recur.defvjp(_forward, _backward)
-
-
-def _masks(*masks: Array | None) -> tuple[Array, ...]:
-    """Masks as the library takes them: without elements where there are none."""
-    return tuple(jnp.zeros((0, 0), bool) if m is None else m for m in masks)
-
-
-def _last(static: StaticArgs, hs: Array) -> Array:
-    return hs[0] if static.options.reverse else hs[-1]

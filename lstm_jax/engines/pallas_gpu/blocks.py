@@ -1,7 +1,7 @@
-"""Blocks of threads on a Hopper GPU: what they hold, multiply and tell each other.
+"""Blocks of threads on a Hopper GPU: what they hold, and how they multiply.
 
-A block is one warpgroup, 128 threads with the registers of a multiprocessor to
-themselves. Refs are arrays in global memory, if inputs or outputs, or in shared memory.
+A block is one warpgroup, 128 threads. Refs are arrays in global memory, if inputs or
+outputs, or in shared memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,28 +16,27 @@ from jax.typing import DTypeLike
 
 from lstm_jax.engines.pallas_gpu.layout import (
     TILE,
-    Barriers,
     Buffer,
-    Buffers,
     KernelArgs,
     Layout,
+    Memory,
 )
 
-Ref = Any  # an array in memory, which is read and written by index
-Barrier = Any  # of a block's memory: opens when what was ordered has come
+Ref = Any  # an array in memory that is read and written by index, or a barrier
+Refs = dict[str, Ref]
 
 
 class Place(NamedTuple):
     """Which block this is.
 
     Attributes:
-        cluster: its cluster.
-        block: its number there.
-        rows: R of the batch, those of the cluster.
+        group: that of its rows.
+        block: its number among the blocks of the group.
+        rows: R of the batch.
         units: U of the units, its own.
     """
 
-    cluster: Array
+    group: Array
     block: Array
     rows: Any
     units: Any
@@ -45,9 +44,9 @@ class Place(NamedTuple):
 
 def place(sizes: Layout) -> Place:
     """Tell a block which one it is."""
-    cluster, block = jax.lax.axis_index("clusters"), jax.lax.axis_index("blocks")
-    rows = pl.ds(cluster * sizes.group, sizes.group)
-    return Place(cluster, block, rows, pl.ds(block * sizes.own, sizes.own))
+    group, block = jax.lax.axis_index("groups"), jax.lax.axis_index("blocks")
+    rows = pl.ds(group * sizes.group, sizes.group)
+    return Place(group, block, rows, pl.ds(block * sizes.own, sizes.own))
 
 
 def call(
@@ -55,8 +54,7 @@ def call(
     kernel: Callable[..., None],
     inputs: Any,  # noqa: ANN401 - trees of arrays; None is one without leaves
     outputs: Any,  # noqa: ANN401
-    memory: tuple[Buffers, Barriers],
-    exact: bool,
+    memory: Memory,
 ) -> Any:  # noqa: ANN401
     """Run a kernel on all blocks: `kernel(*inputs, *outputs, **memory)`.
 
@@ -65,69 +63,93 @@ def call(
         kernel: reads and writes refs.
         inputs: arrays.
         outputs: their shapes and types.
-        memory: buffers and barriers of a block, by name. A cluster of several blocks
-            has a barrier `meet` more.
-        exact: whether tanh is better than the card's instruction, whose error is 5e-4.
+        memory: of a block; a barrier `meet` is that of the cluster.
     """
-    buffers, barriers = memory
-    scratch = {name: _shared(buffer) for name, buffer in buffers.items()}
-    for name, copies in barriers.items():
-        scratch[name] = plgpu.Barrier(num_arrivals=copies)
-    if args.layout.blocks > 1:
+    scratch = {name: _shared(buffer) for name, buffer in memory.buffers.items()}
+    for name, count in memory.barriers.items():
+        scratch[name] = plgpu.Barrier(num_arrivals=count)
+    if "meet" in memory.barriers:
         scratch["meet"] = plgpu.ClusterBarrier(collective_axes=("blocks",))
+    groups, blocks = args.layout.groups, args.layout.blocks
+    mesh: dict[str, Any] = {
+        "grid": (groups, blocks),
+        "grid_names": ("groups", "blocks"),
+    }
+    if "meet" in memory.barriers:
+        mesh = {
+            "grid": (groups,),
+            "grid_names": ("groups",),
+            "cluster": (blocks,),
+            "cluster_names": ("blocks",),
+        }
     return plgpu.kernel(
         kernel,
         out_type=outputs,
         scratch_types=scratch,
-        grid=(args.layout.clusters,),
-        grid_names=("clusters",),
-        cluster=(args.layout.blocks,),
-        cluster_names=("blocks",),
         compiler_params=plgpu.CompilerParams(
-            approx_math=not exact,
+            approx_math=True,  # tanh as one instruction, whose error is that of TF32
             lowering_semantics=plgpu.LoweringSemantics.Warpgroup,
         ),
         interpret=args.interpret,
+        **mesh,
     )(*inputs)
 
 
-def load(sizes: Layout, ref: Ref) -> Array:
-    """Rows of a block's units [R, U], in registers as all threads share them, float32.
+def registers(sizes: Layout) -> Any:  # noqa: ANN401 - of Pallas, without a public name
+    """How a block's units [R, U] lie in the registers of its threads.
 
-    All that is done to units one by one lies in this way, whose tiles are as wide as a
-    block's units, up to 64.
+    All that is done to units one by one lies in this way.
     """
     wide = min(sizes.own, TILE)
     tall = 16 if wide == 16 and sizes.group % 16 == 0 else 8
-    way = plgpu.Layout.TILED(
+    return plgpu.Layout.TILED(
         plgpu.Tiling(((tall, wide), (tall // 4, wide), (tall * wide // 128,))),
         warp_dims=(-5,),
         lane_dims=(-3, -2),
         vector_dim=-1,
     )
+
+
+def load(sizes: Layout, ref: Ref) -> Array:
+    """A block's units [R, U], in float32."""
     value = plgpu.load(  # pyrefly: ignore[missing-argument] - of jax 0.10
-        ref, layout=way, optimized=False
+        ref, layout=registers(sizes), optimized=False
     )
     return value.astype(jnp.float32)
 
 
+def load_gates(sizes: Layout, tiles: Ref) -> list[Array]:
+    """Each gate's units [R, U] out of sums [4U / 64, R, 64]."""
+    places = [divmod(q * sizes.own, TILE) for q in range(4)]
+    own = sizes.own
+    return [load(sizes, tiles.at[n, :, pl.ds(column, own)]) for n, column in places]
+
+
 def store_gates(ref: Ref, gates: Sequence[Array]) -> None:
-    """Write arrays [R, U] as [R, 4, U], in which rows may share a bank of memory."""
+    """Write arrays [R, U] as [4, R, U]."""
     for q, gate in enumerate(gates):
-        target, gate = ref.at[:, q, :], gate.astype(ref.dtype)
-        if hasattr(plgpu, "store"):  # from jax 0.12 on, which else refuses that
-            plgpu.store(target, gate, optimized=False)
-        else:
-            target[...] = gate
+        ref[q] = gate.astype(ref.dtype)
 
 
-def load_units(sizes: Layout, tiles: Ref, first: int) -> Array:
-    """A block's units [R, U] out of sums [n, R, 64], from column `first` on."""
-    if sizes.own <= TILE:
-        tile, first = divmod(first, TILE)
-        return load(sizes, tiles.at[tile, :, pl.ds(first, sizes.own)])
-    parts = range(first // TILE, (first + sizes.own) // TILE)
-    return jnp.concatenate([load(sizes, tiles.at[n]) for n in parts], axis=1)
+def bring_gates(
+    source: Ref, t: Array | int, at: Place, target: Ref, there: Ref
+) -> None:
+    """Copy a block's part of [T, B, 4, H] to its memory, [4, R, U]."""
+    for q in range(4):
+        plgpu.copy_gmem_to_smem(source.at[t, at.rows, q, at.units], target.at[q], there)
+
+
+def keep_gates(source: Ref, target: Ref, t: Array | int, at: Place) -> None:
+    """Copy [4, R, U] to a block's part of [T, B, 4, H]."""
+    for q in range(4):
+        plgpu.copy_smem_to_gmem(source.at[q], target.at[t, at.rows, q, at.units])
+
+
+def write(source: Ref, target: Ref) -> None:
+    """Copy to global memory, and wait until it is there."""
+    plgpu.commit_smem()
+    plgpu.copy_smem_to_gmem(source, target)
+    plgpu.wait_smem_to_gmem(0)
 
 
 def multiply(
@@ -152,9 +174,7 @@ def multiply(
 
         def sums(acc: Ref, first: int = first) -> Array:
             def one(n: Array | int, _: None = None) -> None:
-                start = (
-                    n * long if isinstance(n, int) else pl.multiple_of(n * long, long)
-                )
+                start = 0 if chunks == 1 else pl.multiple_of(n * long, long)
                 rows = factor.at[:, pl.ds(start, long)].transpose((1, 0))
                 plgpu.wgmma(acc, weights.at[n, pl.ds(first, piece)], rows)
 
@@ -173,38 +193,6 @@ def turn_back(tiles: Ref, sums: Array) -> None:
     sums = plgpu.layout_cast(sums.astype(tiles.dtype), plgpu.Layout.WGMMA_TRANSPOSED)
     for n in range(len(sums) // TILE):
         tiles.at[n].transpose((1, 0))[...] = sums[n * TILE : (n + 1) * TILE]
-
-
-def arrive(meet: Barrier | None) -> None:
-    """Tell the cluster that this block is done with a step."""
-    if meet is not None:
-        plgpu.barrier_arrive(meet)
-
-
-def wait(meet: Barrier | None) -> None:
-    """Wait until all blocks of the cluster are."""
-    if meet is not None:
-        plgpu.barrier_wait(meet)
-
-
-def write(source: Ref, target: Ref) -> None:
-    """Copy to global memory, and wait until it is there."""
-    plgpu.commit_smem()
-    plgpu.copy_smem_to_gmem(source, target)
-    plgpu.wait_smem_to_gmem(0)
-
-
-def _shared(buffer: Buffer) -> Any:  # noqa: ANN401 - a type of Pallas that has no public name
-    if buffer.gates:
-        plain = (plgpu.TilingTransform((buffer.shape[-1],)),)
-        return plgpu.SMEM(buffer.shape, buffer.dtype, transforms=plain)
-    if not buffer.factor:
-        return plgpu.SMEM(buffer.shape, buffer.dtype)
-    row = buffer.shape[-1] * jnp.dtype(buffer.dtype).itemsize
-    swizzle = next(n for n in (128, 64, 32) if row % n == 0)
-    wide = swizzle // jnp.dtype(buffer.dtype).itemsize
-    transforms = plgpu.TilingTransform((8, wide)), plgpu.SwizzleTransform(swizzle)
-    return plgpu.SMEM(buffer.shape, buffer.dtype, transforms=transforms)
 
 
 def columns_of_blocks(sizes: Layout, w_h: Array, chunks: int) -> Array:
@@ -227,3 +215,20 @@ def over_units(sizes: Layout, flags: Array | None, dtype: DTypeLike) -> Array | 
     if flags is None:
         return None
     return jnp.broadcast_to(flags[..., None], (*flags.shape, sizes.own)).astype(dtype)
+
+
+def swizzled(dtype: DTypeLike) -> tuple:
+    """How Pallas says that an array lies as the matrix unit reads it, and `mail`.
+
+    In tiles of 8 lines of 128 bytes, whose words of 16 bytes change places.
+    """
+    wide = 128 // jnp.dtype(dtype).itemsize
+    return plgpu.TilingTransform((8, wide)), plgpu.SwizzleTransform(128)
+
+
+def _shared(buffer: Buffer) -> Any:  # noqa: ANN401 - of Pallas, without a public name
+    """An array in shared memory."""
+    if not buffer.factor:
+        return plgpu.SMEM(buffer.shape, buffer.dtype)
+    kind = swizzled(buffer.dtype)
+    return plgpu.SMEM(buffer.shape, buffer.dtype, transforms=kind)

@@ -10,9 +10,9 @@ with `jax.default_matmul_precision("BF16_BF16_F32")`, mixed precision, to bfloat
 cell state is float32. In mixed precision the outputs are rounded to bfloat16, too,
 which is what the product that reads them does next.
 
-Refused: more precise products, other types, forward mode, second derivatives, sizes
-without a layout. Under `vmap` the kernels run one after the other. XLA can't divide a
-kernel: batches spread over devices need `shard_map`, and JAX refuses them elsewhere.
+Refused: more precise products, other types, forward mode, sizes without a layout. Under
+`vmap` the kernels run one after the other. XLA can't divide a kernel: batches spread
+over devices need `shard_map`, and JAX refuses them elsewhere.
 """
 
 import jax
@@ -52,7 +52,7 @@ def unsupported_by_pallas_gpu(spec: RecurrenceSpec) -> str | None:
             "has products of factors rounded to TF32; "
             f"found jax_default_matmul_precision={spec.precision!r}"
         )
-    if _layout(spec.rows, spec.hidden, spec.factors, spec.gpu) is None:
+    if _layout(spec.rows, spec.hidden, spec.factors, spec.dtype, spec.gpu) is None:
         return (
             f"has no layout for {spec.rows} rows and {spec.hidden} units of "
             f"{spec.factors} on {spec.gpu.multiprocessors} multiprocessors"
@@ -79,7 +79,7 @@ def run_pallas_gpu(
     units = len(w_h)
     factors = jnp.dtype(factor_dtype(w_h.dtype)).name
     gpu = current_gpu()
-    sizes = None if gpu is None else _layout(rows, units, factors, gpu)
+    sizes = None if gpu is None else _layout(rows, units, factors, z.dtype.name, gpu)
     assert sizes is not None, "it was chosen for these sizes and this device"
     more_rows, more_units = (0, sizes.rows - rows), (0, sizes.units - units)
     flags = _flags(resets, valid)
@@ -104,8 +104,8 @@ def _flags(resets: Flags | None, valid: Flags | None) -> jax.Array | None:
     return flags if valid is None else jnp.where(valid, flags, 0)
 
 
-def _layout(rows: int, units: int, factors: str, gpu: GPU) -> Layout | None:
-    return layout(rows, units, factors, gpu.multiprocessors, gpu.shared_memory)
+def _layout(rows: int, units: int, factors: str, z: str, gpu: GPU) -> Layout | None:
+    return layout(rows, units, factors, z, gpu.multiprocessors, gpu.shared_memory)
 
 
 def _kind(spec: RecurrenceSpec) -> str:

@@ -16,32 +16,30 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from lstm_jax.cells.lstm import GATES
 from lstm_jax.engines.pallas_gpu.blocks import (
-    Barrier,
     Ref,
-    arrive,
+    bring_gates,
     call,
     columns_of_blocks,
+    keep_gates,
     load,
-    load_units,
+    load_gates,
     multiply,
     over_units,
     place,
     rows_of_blocks,
     store_gates,
     turn_back,
-    wait,
     write,
 )
+from lstm_jax.engines.pallas_gpu.exchange import board_shape, exchange
 from lstm_jax.engines.pallas_gpu.layout import (
-    TILE,
     KernelArgs,
     backward_memory,
-    copies,
     forward_memory,
-    sums_dtype,
 )
 
 Kept = tuple[Array, Array]
+State = tuple[Array, Array]
 _PAUSES, _STARTS = 0.0, 2.0  # flags of a step: the state stays; it starts from zero
 
 
@@ -67,7 +65,7 @@ def forward_kernel(
             on from it, 2 where it starts from zero.
         keep: whether there will be a gradient.
     """
-    sizes, steps, gates = args.layout, args.steps, len(GATES)
+    sizes, steps = args.layout, args.steps
     chunks = sizes.chunks(w_h.dtype)
 
     def kernel(
@@ -80,11 +78,10 @@ def forward_kernel(
         c_last: Ref,
         kept: tuple[Ref, Ref] | None,
         /,
-        *,
-        meet: Barrier | None = None,
         **m: Ref,
     ) -> None:
         at = place(sizes)
+        others = exchange(args, at, m)
 
         def time(n: Array | int) -> Array | int:
             return steps - 1 - n if args.reverse else n
@@ -92,45 +89,43 @@ def forward_kernel(
         def bring(n: Array | int) -> None:
             """What step n reads besides h."""
             t = time(n)
-            plgpu.copy_gmem_to_smem(z.at[t, at.rows, :, at.units], m["z"], m["z_there"])
+            bring_gates(z, t, at, m["z"], m["z_there"])
             if flags is not None:
                 plgpu.copy_gmem_to_smem(flags.at[t, at.rows], m["flags"], m["z_there"])
 
-        def begin() -> tuple[Array, Array]:
+        def begin() -> State:
             for n in range(chunks):
                 plgpu.copy_gmem_to_smem(w.at[at.block, n], m["w"].at[n], m["begun"])
             mine = at.rows, at.units
             plgpu.copy_gmem_to_smem(c_first.at[mine], m["own_c"], m["begun"])
             plgpu.copy_gmem_to_smem(h_first.at[mine], m["own_h"], m["begun"])
-            plgpu.copy_gmem_to_smem(h_first.at[at.rows], m["h"], m["h_there"])
+            plgpu.copy_gmem_to_smem(h_first.at[at.rows], m["h"].at[0], m["h_there"])
             bring(0)
             plgpu.barrier_wait(m["begun"])
-            return load(sizes, m["own_h"]), load(sizes, m["own_c"])
+            state = load(sizes, m["own_h"]), load(sizes, m["own_c"])
+            others.begin(m["h_there"])
+            return state
 
-        def step(n: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        def step(n: Array, state: State) -> State:
             h, c = state
             t = time(n)
-            plgpu.barrier_wait(m["h_there"])
             multiply(
                 sizes,
                 m["w"],
-                m["h"],
-                gates * sizes.own,
+                others.all_h(n),
+                len(GATES) * sizes.own,
                 lambda _, sums: turn_back(m["sums"], sums),
             )
             plgpu.commit_smem()
-            sums = [load_units(sizes, m["sums"], q * sizes.own) for q in range(gates)]
+            sums = load_gates(sizes, m["sums"])
             plgpu.barrier_wait(m["z_there"])
-            c_before = c
-            flag = None
+            flag, c_before = None, c
             if flags is not None:
                 flag = load(sizes, m["flags"])
                 goes_on = jnp.where(flag == _STARTS, 0.0, 1.0)
                 c_before = c * goes_on
                 sums = [each * goes_on for each in sums]
-            z_t = [
-                each + load(sizes, m["z"].at[:, q, :]) for q, each in enumerate(sums)
-            ]
+            z_t = [load(sizes, m["z"].at[q]) + each for q, each in enumerate(sums)]
             i, f, o = (_sigmoid(z_t[q]) for q in (0, 1, 3))
             g = jnp.tanh(z_t[2])
             c_t = f * c_before + i * g
@@ -138,9 +133,12 @@ def forward_kernel(
             if flag is not None:
                 c_t = jnp.where(flag == _PAUSES, c, c_t)
                 h_t = jnp.where(flag == _PAUSES, h, h_t)
+            plgpu.wait_smem_to_gmem(0, wait_read_only=True)
             m["own_h"][...] = h_t.astype(m["own_h"].dtype)
-            write(m["own_h"], hs.at[t, at.rows, at.units])
-            arrive(meet)
+            plgpu.commit_smem()
+            others.tell_h(n)
+            plgpu.copy_smem_to_gmem(m["own_h"], hs.at[t, at.rows, at.units])
+            others.h_is_written(n)
 
             @pl.when(n + 1 < steps)
             def meanwhile() -> None:
@@ -150,22 +148,17 @@ def forward_kernel(
                 store_gates(m["gates"], (i, f, g, o))
                 m["own_c"][...] = c_before
                 plgpu.commit_smem()
-                plgpu.copy_smem_to_gmem(m["gates"], kept[0].at[t, at.rows, :, at.units])
+                keep_gates(m["gates"], kept[0], t, at)
                 plgpu.copy_smem_to_gmem(m["own_c"], kept[1].at[t, at.rows, at.units])
-            wait(meet)
-
-            @pl.when(n + 1 < steps)
-            def gather() -> None:
-                plgpu.copy_gmem_to_smem(hs.at[t, at.rows], m["h"], m["h_there"])
-
+            others.gather_h(n, hs.at[t, at.rows])
             return h_t, c_t
 
-        _, c = jax.lax.fori_loop(0, steps, step, begin())
+        _, c = jax.lax.fori_loop(jnp.int32(0), jnp.int32(steps), step, begin())
         plgpu.wait_smem_to_gmem(0)
         m["own_c"][...] = c
         write(m["own_c"], c_last.at[at.rows, at.units])
 
-    by_gate = z.reshape(*z.shape[:2], gates, sizes.units)
+    by_gate = z.reshape(*z.shape[:2], len(GATES), sizes.units)
     hs = jax.ShapeDtypeStruct((steps, *h.shape), h.dtype)
     cs = jax.ShapeDtypeStruct((steps, *c.shape), c.dtype)
     kept = jax.ShapeDtypeStruct(by_gate.shape, z.dtype), cs
@@ -180,8 +173,7 @@ def forward_kernel(
             over_units(sizes, flags, z.dtype),
         ),
         (hs, jax.ShapeDtypeStruct(c.shape, c.dtype), kept if keep else None),
-        forward_memory(sizes, w_h.dtype, z.dtype, keep, flags is not None),
-        exact=w_h.dtype == jnp.float32,
+        forward_memory(args, w_h.dtype, z.dtype, keep, flags is not None),
     )
     if keep:
         kept = kept[0].reshape(z.shape), kept[1]
@@ -212,8 +204,6 @@ def backward_kernel(
         dz [T, B, 4H] in the type of the factors, dh and dc [B, H] in float32.
     """
     sizes, steps = args.layout, args.steps
-    exchanged = sums_dtype(sizes, w_h.dtype)
-    tiles = sizes.units // TILE
 
     def kernel(
         w: Ref,
@@ -224,13 +214,12 @@ def backward_kernel(
         dz: Ref,
         dh_first: Ref,
         dc_first: Ref,
-        told: Ref,
+        board: Ref,
         /,
-        *,
-        meet: Barrier | None = None,
         **m: Ref,
     ) -> None:
         at = place(sizes)
+        others = exchange(args, at, m, board)
         dhs, dh_last, dc_last = cotangents
 
         def time(n: Array | int) -> Array | int:
@@ -238,36 +227,35 @@ def backward_kernel(
 
         def bring(n: Array | int) -> None:
             """What step n reads besides the others' sums."""
-            t = time(n)
+            t, here = time(n), m["all_there"]
             mine = t, at.rows, at.units
-            here = m["all_there"]
-            plgpu.copy_gmem_to_smem(gates.at[t, at.rows, :, at.units], m["gates"], here)
+            bring_gates(gates, t, at, m["gates"], here)
             plgpu.copy_gmem_to_smem(c_before.at[mine], m["c"], here)
             plgpu.copy_gmem_to_smem(dhs.at[mine], m["dh"], here)
             if flags is not None:
                 plgpu.copy_gmem_to_smem(flags.at[t, at.rows], m["flags"], here)
 
         def first(source: Ref) -> Array:
-            plgpu.copy_gmem_to_smem(
-                source.at[at.rows, at.units], m["c"], m["state_there"]
-            )
+            mine = source.at[at.rows, at.units]
+            plgpu.copy_gmem_to_smem(mine, m["c"], m["state_there"])
             plgpu.barrier_wait(m["state_there"])
             value = load(sizes, m["c"])
             plgpu.commit_smem()
             return value
 
-        def begin() -> tuple[Array, Array]:
+        def begin() -> State:
             plgpu.copy_gmem_to_smem(w.at[at.block, 0], m["w"].at[0], m["begun"])
             state = first(dh_last), first(dc_last)
             bring(0)
             plgpu.barrier_wait(m["begun"])
+            others.begin()
             return state
 
-        def step(n: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        def step(n: Array, state: State) -> State:
             dh, dc_after = state
             t = time(n)
             plgpu.barrier_wait(m["all_there"])
-            i, f, g, o = (load(sizes, m["gates"].at[:, q, :]) for q in range(4))
+            i, f, g, o = (load(sizes, m["gates"].at[q]) for q in range(len(GATES)))
             c = load(sizes, m["c"])
             dh = dh + load(sizes, m["dh"])
             tanh_c = jnp.tanh(f * c + i * g)
@@ -289,63 +277,24 @@ def backward_kernel(
             dz_t = [part.astype(w_h.dtype) for part in dz_t]
             m["dz"][...] = jnp.concatenate(dz_t, axis=1)
             plgpu.commit_smem()
-            # Where this cluster's sums of this step are: those of the last step may
-            # still be read.
-            here = (jax.lax.rem(n, 2) * sizes.clusters + at.cluster) * tiles
-
-            def tell(first: int, sums: Array) -> None:
-                """Send sums of H, while the next ones are made."""
-                piece = first // sizes.piece
-                slot = m["sums"].at[piece % 2]
-                if meet is not None:
-                    plgpu.wait_smem_to_gmem(min(piece, 1), wait_read_only=True)
-                turn_back(slot, sums)
-                plgpu.commit_smem()
-                if meet is not None:
-                    tile = pl.ds(here + first // TILE, sizes.piece // TILE)
-                    rows = pl.ds(at.block * sizes.group, sizes.group)
-                    plgpu.copy_smem_to_gmem(slot, told.at[tile, rows])
-
+            tell = functools.partial(others.tell_sums, n)
             multiply(sizes, m["w"], m["dz"], sizes.piece, tell)
-            plgpu.wait_smem_to_gmem(0, wait_read_only=meet is None)
-            arrive(meet)
+            others.sums_are_told(n)
+            plgpu.wait_smem_to_gmem(0, wait_read_only=True)
             store_gates(m["own_dz"], dz_t)
             plgpu.commit_smem()
-            plgpu.copy_smem_to_gmem(m["own_dz"], dz.at[t, at.rows, :, at.units])
+            keep_gates(m["own_dz"], dz, t, at)
 
             @pl.when(n + 1 < steps)
             def meanwhile() -> None:
                 bring(n + 1)
 
-            wait(meet)
-            if meet is None:
-                dh_before = load_units(sizes, m["sums"].at[0], 0)
-            else:
-                dh_before = added_up(here)
+            dh_before = others.dh(n)
             if flag is not None:
                 dh_before = jnp.where(flag == _PAUSES, dh, dh_before * goes_on)
             return dh_before, dc
 
-        def added_up(here: Array) -> Array:
-            """The sums of all blocks for the units of this one."""
-            start = at.block * sizes.own
-            tile = here + jax.lax.div(start, TILE)
-            column = jax.lax.rem(start, TILE) if sizes.own % TILE else 0
-            for rows in copies(sizes.blocks * sizes.group):
-                some = pl.ds(rows.start, len(rows))
-                plgpu.copy_gmem_to_smem(
-                    told.at[tile, some, pl.ds(column, sizes.own)],
-                    m["others"].at[some],
-                    m["others_there"],
-                )
-            plgpu.barrier_wait(m["others_there"])
-            parts = [
-                load(sizes, m["others"].at[pl.ds(n * sizes.group, sizes.group)])
-                for n in range(sizes.blocks)
-            ]
-            return sum(parts[1:], parts[0])
-
-        dh, dc = jax.lax.fori_loop(0, steps, step, begin())
+        dh, dc = jax.lax.fori_loop(jnp.int32(0), jnp.int32(steps), step, begin())
         plgpu.wait_smem_to_gmem(0)
         for value, target in ((dh, dh_first), (dc, dc_first)):
             m["c"][...] = value
@@ -353,7 +302,6 @@ def backward_kernel(
 
     by_gate = gates.reshape(steps, sizes.rows, len(GATES), sizes.units)
     state = jax.ShapeDtypeStruct((sizes.rows, sizes.units), jnp.float32)
-    told = (2 * sizes.clusters * tiles, sizes.blocks * sizes.group, TILE)
     dz, dh, dc, _ = call(
         args,
         kernel,
@@ -368,10 +316,9 @@ def backward_kernel(
             jax.ShapeDtypeStruct(by_gate.shape, w_h.dtype),
             state,
             state,
-            jax.ShapeDtypeStruct(told, exchanged),
+            jax.ShapeDtypeStruct(board_shape(args), w_h.dtype),
         ),
-        backward_memory(sizes, w_h.dtype, gates.dtype, flags is not None),
-        exact=w_h.dtype == jnp.float32,
+        backward_memory(args, w_h.dtype, gates.dtype, flags is not None),
     )
     return dz.reshape(gates.shape), dh, dc
 

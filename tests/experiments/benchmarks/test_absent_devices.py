@@ -9,11 +9,13 @@ import sys
 import textwrap
 from importlib.util import find_spec
 
+import jax
 import pytest
 
 from experiments.benchmarks.speed.hlo import out_of_order
 from tests.helpers.experiment_runs import run
 
+PADDING = 7 * 128  # of the table's gradient on a GPU: 72 symbols
 PARAMETERS = 65 * 128 + 32 * 128 + 128 + 32 * 65 + 65  # table, w_h, b; softmax
 
 
@@ -30,7 +32,8 @@ def test_gradients_meet_once_per_step(devices: str, compiler: str) -> None:
     _, _, per_step, per_time_step = row.strip("| ").split(" | ")
     sums = [each for each in per_step.split(", ") if "of no floats" not in each]
     (numbers,) = [int(each.split()[2]) for each in sums]
-    assert PARAMETERS <= numbers <= PARAMETERS + 3  # sums of the loss travel along
+    most = PARAMETERS + 3  # sums of the loss travel along
+    assert PARAMETERS <= numbers <= most + PADDING * ("H100" in devices)
     assert per_time_step == "nothing"
 
 
@@ -39,6 +42,7 @@ def test_gradients_meet_once_per_step(devices: str, compiler: str) -> None:
     ("device", "compiler", "engine", "target"),
     [
         ("h100", "jax_cuda13_plugin", "cudnn", "cudnn_rnn_bwd_ffi"),
+        ("h100", "jax_cuda13_plugin", "pallas_gpu", "mosaic_gpu"),
         ("v5e", "libtpu", "pallas_tpu", "tpu_custom_call"),
     ],
 )
@@ -48,6 +52,8 @@ def test_kernels_get_memory_in_the_order_of_the_axes(
     """XLA hands a kernel whatever lies there unless the call pins its layouts."""
     if find_spec(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
+    if engine == "pallas_gpu" and jax.__version_info__ < (0, 11):
+        pytest.skip("the kernels need jax 0.11")
     code = f"""
         import os
         from experiments.benchmarks.speed import aot, hlo

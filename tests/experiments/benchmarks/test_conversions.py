@@ -19,4 +19,4 @@ def test_every_other_system_has_a_row(
     ]
     assert {row[3] for row in rows} == {"its equations"}
     assert all(float(row[4].rstrip(" |")) < 2e-6 for row in rows)
-    assert rows[0][2] == "5 of 8" and rows[-1][2] == "7 of 8"
+    assert rows[0][2] == "5 of 9" and rows[-1][2] == "8 of 9"

@@ -1,9 +1,4 @@
-// The LSTM recurrence on a CPU: all steps of one layer, forward and backward.
-//
-// XLA multiplies the state by w_h at every step as if it had never seen w_h, and writes
-// every intermediate result to memory. Here the weights are packed once per call, the
-// state stays in the layout that the product reads, and the pointwise part of a step is
-// done while its gates are in the cache:
+// The LSTM's recurrence: all steps of one layer, forward and backward.
 //
 //   forward, each step                      backward, each step
 //     for a group of units:                   for all units:
@@ -11,327 +6,8 @@
 //       open them, c, h -> the next rows        dz  = (dc, dc, dc, dh) * slopes
 //                                             dh = dz @ w_h^T, two vectors of units
 //                                                  at a time
-//
-// What a product reads lies as it reads it:
-//
-//   rows    [slots / W][rows][W]      the left factor; all addresses of the inner loop
-//                                     are a constant apart
-//   panel   [slots][2 W]              two vectors of columns of the right factor
-//
-// A slot is 32 bits: a float, or two bfloat16 numbers that are neighbours in the summed
-// index. Threads divide the rows of the batch: each takes its own through all steps and
-// never waits for another.
-
-#include <algorithm>
-#include <atomic>
-#include <condition_variable>
-#include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
-#include <mutex>
-#include <new>
-#include <utility>
-
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
-#include "xla/ffi/api/ffi.h"
-
-namespace ffi = xla::ffi;
-using std::size_t;
-#define INLINE inline __attribute__((always_inline))
 
 namespace {
-
-// ---- vectors ------------------------------------------------------------------------
-
-#if defined(__AVX512F__)
-constexpr int W = 16, kTileRows = 14;  // lanes; rows whose sums fit in the registers
-#elif defined(__AVX__)
-constexpr int W = 8, kTileRows = 6;
-#elif defined(__aarch64__)
-constexpr int W = 4, kTileRows = 12;
-#else
-constexpr int W = 4, kTileRows = 6;
-#endif
-
-typedef float V __attribute__((vector_size(4 * W)));
-typedef int32_t Bits __attribute__((vector_size(4 * W)));
-
-INLINE V load(const float* p) {
-  V x;
-  std::memcpy(&x, p, sizeof x);
-  return x;
-}
-
-INLINE void store(float* p, V x) { std::memcpy(p, &x, sizeof x); }
-
-// The first n lanes, and zeros; all of them if there are as many.
-INLINE V load(const float* p, int n) {
-  if (n >= W) return load(p);
-  V x = {};
-  for (int k = 0; k < n; ++k) x[k] = p[k];
-  return x;
-}
-
-INLINE void store(float* p, V x, int n) {
-  if (n >= W) return store(p, x);
-  for (int k = 0; k < n; ++k) p[k] = x[k];
-}
-
-// One slot in all lanes, whatever its bits mean.
-INLINE V broadcast(const float* p) {
-  int32_t bits;
-  std::memcpy(&bits, p, sizeof bits);
-  return (V)(Bits{} + bits);
-}
-
-INLINE V quotient(V above, V below) {
-#if defined(__AVX512F__)
-  // An estimate of 14 bits and one step of Newton: half the time of a division.
-  V r = (V)_mm512_rcp14_ps((__m512)below);
-  return above * (r * (2.0f - below * r));
-#else
-  return above / below;
-#endif
-}
-
-// The rational approximation of Eigen and XLA: within 1e-6, and NaN of NaN.
-INLINE V tanh_of(V x) {
-  constexpr float kLargest = 7.90531110763549805f;
-  x = x > kLargest ? V{} + kLargest : x;
-  x = x < -kLargest ? V{} - kLargest : x;
-  const V s = x * x;
-  V p = s * -2.76076847742355e-16f + 2.00018790482477e-13f;
-  p = p * s + -8.60467152213735e-11f;
-  p = p * s + 5.12229709037114e-08f;
-  p = p * s + 1.48572235717979e-05f;
-  p = p * s + 6.37261928875436e-04f;
-  p = p * s + 4.89352455891786e-03f;
-  V q = s * 1.19825839466702e-06f + 1.18534705686654e-04f;
-  q = q * s + 2.26843463243900e-03f;
-  q = q * s + 4.89352518554385e-03f;
-  return quotient(x * p, q);
-}
-
-INLINE V sigmoid_of(V x) { return tanh_of(x * 0.5f) * 0.5f + 0.5f; }
-
-// To the nearest bfloat16, ties to even, as the upper half of 32 bits; NaN stays NaN.
-INLINE Bits rounded(V x) {
-  const Bits bits = (Bits)x;
-  const Bits up = bits + 0x7fff + ((bits >> 16) & 1);
-  return (x == x ? up : bits | 0x400000) & (int32_t)0xffff0000;
-}
-
-constexpr size_t round_up(size_t n, size_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
-
-// ---- the arithmetic of products -----------------------------------------------------
-
-struct Float32 {
-  static constexpr int kPerSlot = 1;
-  static INLINE V multiply_add(V sum, V a, V b) { return sum + a * b; }
-  static INLINE float slot(const float* number, size_t, bool) { return *number; }
-  // W numbers of one row, the block-th of their vectors.
-  static INLINE void put(float* rows, int count, int block, int row, V x) {
-    store(rows + (static_cast<size_t>(block) * count + row) * W, x);
-  }
-};
-
-#if defined(__AVX512BF16__)
-// bfloat16 factors, float32 sums: two products per slot and instruction.
-struct Rounded {
-  static constexpr int kPerSlot = 2;
-  static INLINE V multiply_add(V sum, V a, V b) {
-    return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
-  }
-  // A number and the one `next` further on, if there is one.
-  static INLINE float slot(const float* number, size_t next, bool both) {
-    const V x = {number[0], both ? number[next] : 0};
-    const Bits bits = rounded(x);
-    const uint32_t slot = (static_cast<uint32_t>(bits[0]) >> 16) | bits[1];
-    float result;
-    std::memcpy(&result, &slot, sizeof result);
-    return result;
-  }
-  static INLINE void put(float* rows, int count, int block, int row, V x) {
-    const __m256bh halves = _mm512_cvtneps_pbh((__m512)x);
-    const size_t vector = static_cast<size_t>(block / 2) * count + row;
-    std::memcpy(rows + vector * W + block % 2 * (W / 2), &halves, sizeof halves);
-  }
-};
-#else
-// Factors rounded to bfloat16, multiplied as what they are, floats.
-struct Rounded : Float32 {
-  static INLINE float slot(const float* number, size_t, bool) {
-    const V x = (V)rounded(V{} + *number);
-    return x[0];
-  }
-  static INLINE void put(float* rows, int count, int block, int row, V x) {
-    Float32::put(rows, count, block, row, (V)rounded(x));
-  }
-};
-#endif
-
-// How many slots n numbers take, in whole vectors.
-template <class A>
-constexpr size_t slots_of(size_t n) {
-  return round_up(n, static_cast<size_t>(A::kPerSlot) * W) / A::kPerSlot;
-}
-
-// out [Rows, 2 W Panels] = rows @ panels. Every sum is added up in the order of k, one
-// product after the other, so that a row's results do not depend on which rows, and how
-// many, are multiplied with it.
-template <class A, int Rows, int Panels>
-void multiply_tile(const float* rows, size_t block, const float* panel, size_t slots,
-                   float* out, size_t stride) {
-  V sums[Panels][Rows][2] = {};
-  const size_t next = slots * 2 * W;
-  for (size_t s = 0; s < slots; s += W, rows += block) {
-    for (int k = 0; k < W; ++k, panel += 2 * W) {
-#pragma GCC unroll 4
-      for (int p = 0; p < Panels; ++p) {
-        const V left = load(panel + p * next), right = load(panel + p * next + W);
-#pragma GCC unroll 16
-        for (int r = 0; r < Rows; ++r) {
-          const V x = broadcast(rows + r * W + k);
-          sums[p][r][0] = A::multiply_add(sums[p][r][0], x, left);
-          sums[p][r][1] = A::multiply_add(sums[p][r][1], x, right);
-        }
-      }
-    }
-  }
-#pragma GCC unroll 4
-  for (int p = 0; p < Panels; ++p)
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      store(out + r * stride + p * 2 * W, sums[p][r][0]);
-      store(out + r * stride + p * 2 * W + W, sums[p][r][1]);
-    }
-}
-
-template <class A, int... I>
-INLINE void multiply_some(int count, std::integer_sequence<int, I...>,
-                          const float* rows, size_t block, const float* panel,
-                          size_t slots, float* out, size_t stride) {
-  using Tile = void (*)(const float*, size_t, const float*, size_t, float*, size_t);
-  static constexpr Tile tiles[] = {multiply_tile<A, I + 1, 1>...};
-  tiles[count - 1](rows, block, panel, slots, out, stride);
-}
-
-// out [count, 2 W panels] = rows @ panels, in tiles of nearly equal numbers of rows.
-template <class A>
-void multiply(const float* rows, int count, const float* panel, int panels,
-              size_t slots, float* out, size_t stride) {
-  const size_t block = static_cast<size_t>(count) * W;
-  if (count == 1)  // several panels at once, or each sum would wait for the one before
-    for (; panels >= 4; panels -= 4, panel += slots * 8 * W, out += 8 * W)
-      multiply_tile<A, 1, 4>(rows, block, panel, slots, out, stride);
-  if (count <= 3)
-    for (; panels >= 2 && count > 1; panels -= 2, panel += slots * 4 * W, out += 4 * W)
-      (count == 2 ? multiply_tile<A, 2, 2> : multiply_tile<A, 3, 2>)(
-          rows, block, panel, slots, out, stride);
-  const int tiles = (count + kTileRows - 1) / kTileRows;
-  for (; panels; --panels, panel += slots * 2 * W, out += 2 * W)
-    for (int tile = 0, first = 0; tile < tiles; ++tile) {
-      const int some = count / tiles + (tile < count % tiles);
-      multiply_some<A>(some, std::make_integer_sequence<int, kTileRows>(),
-                       rows + first * W, block, panel, slots, out + first * stride,
-                       stride);
-      first += some;
-    }
-}
-
-// ---- threads and memory -------------------------------------------------------------
-
-// Runs work(0) ... work(count - 1) on the threads of the pool and on this one. What no
-// other thread has begun this one does, so it never waits for a pool that is busy, or
-// whose threads all wait themselves.
-template <class Work>
-void in_parallel(ffi::ThreadPool& pool, int count, const Work& work) {
-  struct Shared {
-    std::atomic<int> next{0};
-    int done = 0;
-    std::mutex mutex;
-    std::condition_variable changed;
-  };
-  const auto shared = std::make_shared<Shared>();
-  const auto take = [shared, count, &work] {  // late ones find nothing left to do
-    for (int k; (k = shared->next.fetch_add(1)) < count;) {
-      work(k);
-      const std::lock_guard<std::mutex> lock(shared->mutex);
-      if (++shared->done == count) shared->changed.notify_all();
-    }
-  };
-  for (int k = 1; k < count; ++k) {
-    auto copy = take;
-    pool.Schedule(std::move(copy));
-  }
-  take();
-  std::unique_lock<std::mutex> lock(shared->mutex);
-  shared->changed.wait(lock, [&] { return shared->done == count; });
-}
-
-// Memory that a thread keeps from call to call: fresh pages cost more than they hold.
-class Scratch {
- public:
-  explicit Scratch(size_t floats) {
-    if (floats > held().size) held().grow(floats);
-    next_ = held().memory;
-  }
-
-  float* take(size_t floats) {
-    float* found = next_;
-    next_ += round_up(floats, W);
-    return found;
-  }
-
- private:
-  struct Held {
-    float* memory = nullptr;
-    size_t size = 0;
-    void grow(size_t floats) {
-      std::free(memory);
-      const size_t bytes = round_up(floats * sizeof(float), 4096);
-      size = 0;
-      memory = static_cast<float*>(std::aligned_alloc(4096, bytes));
-      if (!memory) throw std::bad_alloc();
-      size = floats;
-    }
-    ~Held() { std::free(memory); }
-  };
-  static Held& held() {
-    thread_local Held held;
-    return held;
-  }
-  float* next_;
-};
-
-// The rows of one thread.
-struct Share {
-  int first, count;
-};
-
-constexpr int kFewestRows = 8;  // fewer per thread, and the weights are read for little
-
-struct Division {
-  int parts;
-  int rows;
-
-  Division(int batch, int threads) : rows(batch) {
-    parts = std::max(1, std::min(threads, batch / kFewestRows));
-  }
-  Share share(int part) const {
-    const int least = rows / parts, more = rows % parts;
-    return {part * least + std::min(part, more), least + (part < more)};
-  }
-};
-
-// ---- the layer ----------------------------------------------------------------------
 
 struct Sizes {
   int steps, batch, units;
@@ -343,49 +19,21 @@ struct Sizes {
   size_t row(int t, int r) const { return static_cast<size_t>(t) * batch + r; }
 };
 
-// Masks [T, B], or null where there are none.
-struct Masks {
-  const bool* resets;
-  const bool* valid;
-
-  bool reset(size_t row) const { return resets && resets[row]; }
-  bool skipped(size_t row) const { return valid && !valid[row]; }
-};
-
 // Panels of w_h [H, 4H]: for every vector of units those of (i, f) and of (g, o).
 template <class A>
 void pack_forward(const Sizes& size, const float* w, int vector, float* to) {
-  const size_t H = size.units, slots = slots_of<A>(H);
-  for (int gate = 0; gate < 4; ++gate) {
-    float* column = to + gate / 2 * slots * 2 * W + gate % 2 * W;
-    for (size_t s = 0; s < slots; ++s) {
-      const size_t k = s * A::kPerSlot;
-      float slot[W] = {};
-      if (k < H) {
-        const float* from = w + k * 4 * H + gate * H + static_cast<size_t>(vector) * W;
-        for (int n = 0; n < std::min(W, size.left(vector)); ++n)
-          slot[n] = A::slot(from + n, 4 * H, k + 1 < H);
-      }
-      std::memcpy(column + s * 2 * W, slot, sizeof slot);
-    }
-  }
+  const size_t H = size.units, panel = slots_of<A>(H) * 2 * W;
+  for (int gate = 0; gate < 4; ++gate)
+    pack_columns<A>(w + gate * H + static_cast<size_t>(vector) * W, 4 * H, H,
+                    size.left(vector), to + gate / 2 * panel + gate % 2 * W);
 }
 
 // A panel of the transpose of w_h: two vectors of units, summed over all gates.
 template <class A>
 void pack_backward(const Sizes& size, const float* w, int pair, float* to) {
-  const size_t H = size.units, slots = slots_of<A>(H);
+  const size_t H = size.units, panel = slots_of<A>(H) * 2 * W;
   for (int gate = 0; gate < 4; ++gate)
-    for (size_t first = 0; first < slots; first += W)  // a block that L1 holds
-      for (int n = 0; n < 2 * W; ++n) {
-        const size_t unit = static_cast<size_t>(pair) * 2 * W + n;
-        for (size_t s = first; s < first + W; ++s) {
-          const size_t k = s * A::kPerSlot;
-          to[(gate * slots + s) * 2 * W + n] =
-              unit < H && k < H ? A::slot(w + unit * 4 * H + gate * H + k, 1, k + 1 < H)
-                                : 0;
-        }
-      }
+    pack_transposed<A>(w + gate * H, 4 * H, H, H, pair, to + gate * panel);
 }
 
 struct ForwardData {
@@ -393,8 +41,6 @@ struct ForwardData {
   float *hs, *c_last;
   float *gates, *cs;  // null if no gradient will be asked for
 };
-
-constexpr int kGroup = 128 / W;  // vectors of units whose gates are made together
 
 // Scratch of a thread with so many rows.
 template <class A>
@@ -572,32 +218,20 @@ void backward(const Sizes& size, const Masks& masks, const BackwardData& data,
 
 // ---- what XLA calls -----------------------------------------------------------------
 
-using In = ffi::Buffer<ffi::F32>;
-using Mask = ffi::Buffer<ffi::PRED>;  // [T, B], or empty where there is none
-using Out = ffi::Result<In>;
-
-Masks masks_of(const Mask& resets, const Mask& valid) {
-  return {resets.element_count() ? resets.typed_data() : nullptr,
-          valid.element_count() ? valid.typed_data() : nullptr};
-}
-
 Sizes sizes_of(const In& states, bool reverse) {  // [T, B, H]
   const auto d = states.dimensions();
   return {static_cast<int>(d[0]), static_cast<int>(d[1]), static_cast<int>(d[2]),
           reverse};
 }
 
-int threads_of(const ffi::ThreadPool& pool, const Sizes& size, int64_t most) {
-  const double operations = 8.0 * size.steps * size.batch * size.units * size.units;
-  if (operations < 1e6) return 1;  // sooner done than divided
-  const int64_t there = std::max<int64_t>(1, pool.num_threads());
-  return static_cast<int>(most ? std::min(there, most) : there);
+double operations(const Sizes& size) {
+  return 8.0 * size.steps * size.batch * size.units * size.units;
 }
 
-template <class A>
-ffi::Error run_forward(ffi::ThreadPool& pool, int64_t threads, const Sizes& size,
+template <class A, class Pool>
+ffi::Error run_forward(Pool& pool, int64_t threads, const Sizes& size,
                        const Masks& masks, const ForwardData& data) {
-  const Division division(size.batch, threads_of(pool, size, threads));
+  const Division division(size.batch, threads_of(pool, operations(size), threads));
   const size_t panel = slots_of<A>(size.units) * 2 * W;
   const size_t each = forward_scratch<A>(size, division.share(0).count);
   Scratch scratch(2 * size.vectors() * panel + division.parts * round_up(each, W) + W);
@@ -614,10 +248,10 @@ ffi::Error run_forward(ffi::ThreadPool& pool, int64_t threads, const Sizes& size
   return ffi::Error::Success();
 }
 
-template <class A>
-ffi::Error run_backward(ffi::ThreadPool& pool, int64_t threads, const Sizes& size,
+template <class A, class Pool>
+ffi::Error run_backward(Pool& pool, int64_t threads, const Sizes& size,
                         const Masks& masks, const BackwardData& data) {
-  const Division division(size.batch, threads_of(pool, size, threads));
+  const Division division(size.batch, threads_of(pool, operations(size), threads));
   const size_t panel = 4 * slots_of<A>(size.units) * 2 * W;
   const int pairs = (size.vectors() + 1) / 2;
   const size_t each = backward_scratch<A>(size, division.share(0).count);
@@ -635,16 +269,6 @@ ffi::Error run_backward(ffi::ThreadPool& pool, int64_t threads, const Sizes& siz
   return ffi::Error::Success();
 }
 
-template <class Call>
-ffi::Error reporting(const Call& call) {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted,
-                      "native: no memory for the packed weights");
-  }
-}
-
 ffi::Error Forward(ffi::ThreadPool pool, bool rounded, bool reverse, int64_t threads,
                    In z, In w, In h, In c, Mask resets, Mask valid, Out hs, Out c_last) {
   const Sizes size = sizes_of(*hs, reverse);
@@ -652,7 +276,8 @@ ffi::Error Forward(ffi::ThreadPool pool, bool rounded, bool reverse, int64_t thr
                          c.typed_data(),   hs->typed_data(),     c_last->typed_data(),
                          nullptr,          nullptr};
   return reporting([&] {
-    return (rounded ? run_forward<Rounded> : run_forward<Float32>)(
+    return (rounded ? run_forward<Rounded, ffi::ThreadPool>
+                    : run_forward<Float32, ffi::ThreadPool>)(
         pool, threads, size, masks_of(resets, valid), data);
   });
 }
@@ -665,7 +290,8 @@ ffi::Error ForwardKeep(ffi::ThreadPool pool, bool rounded, bool reverse,
                          c.typed_data(),      hs->typed_data(), c_last->typed_data(),
                          gates->typed_data(), cs->typed_data()};
   return reporting([&] {
-    return (rounded ? run_forward<Rounded> : run_forward<Float32>)(
+    return (rounded ? run_forward<Rounded, ffi::ThreadPool>
+                    : run_forward<Float32, ffi::ThreadPool>)(
         pool, threads, size, masks_of(resets, valid), data);
   });
 }
@@ -679,17 +305,10 @@ ffi::Error Backward(ffi::ThreadPool pool, bool rounded, bool reverse, int64_t th
                           dc_last.typed_data(), dz->typed_data(),   dh->typed_data(),
                           dc->typed_data()};
   return reporting([&] {
-    return (rounded ? run_backward<Rounded> : run_backward<Float32>)(
+    return (rounded ? run_backward<Rounded, ffi::ThreadPool>
+                    : run_backward<Float32, ffi::ThreadPool>)(
         pool, threads, size, masks_of(resets, valid), data);
   });
-}
-
-auto Bound() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Attr<bool>("rounded")
-      .Attr<bool>("reverse")
-      .Attr<int64_t>("threads");
 }
 
 }  // namespace

@@ -1,0 +1,190 @@
+// The kernels alone, for a build with sanitizers: JAX has none of theirs.
+//
+// Sizes that no vector divides, arrays that end where their last number does, several
+// layers at once on one pool, and each layer's results those of a single thread.
+
+#include <cstdio>
+#include <functional>
+#include <queue>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "kernel.cc"
+
+namespace {
+
+using Numbers = std::vector<float>;
+
+// As XLA's: work is done by threads that were there before it.
+class Pool {
+ public:
+  explicit Pool(int threads) {
+    for (int n = 0; n < threads; ++n) threads_.emplace_back([this] { Work(); });
+  }
+  ~Pool() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      done_ = true;
+    }
+    changed_.notify_all();
+    for (auto& thread : threads_) thread.join();
+  }
+  template <class F>
+  void Schedule(F&& work) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      waiting_.push(std::forward<F>(work));
+    }
+    changed_.notify_one();
+  }
+  int64_t num_threads() const { return static_cast<int64_t>(threads_.size()); }
+
+ private:
+  void Work() {
+    for (;;) {
+      std::function<void()> work;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        changed_.wait(lock, [this] { return done_ || !waiting_.empty(); });
+        if (waiting_.empty()) return;
+        work = std::move(waiting_.front());
+        waiting_.pop();
+      }
+      work();
+    }
+  }
+  std::vector<std::thread> threads_;
+  std::queue<std::function<void()>> waiting_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;
+};
+
+struct Shape {
+  int steps, batch, inputs, units, rounds;
+  bool reverse;
+};
+
+Numbers random_numbers(size_t count, int seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, 0.3f);
+  Numbers numbers(count);
+  for (float& x : numbers) x = normal(random);
+  return numbers;
+}
+
+struct Flags {
+  std::unique_ptr<bool[]> resets, valid;
+
+  Flags(int steps, int batch) {
+    resets = std::make_unique<bool[]>(steps * batch);
+    valid = std::make_unique<bool[]>(steps * batch);
+    for (int n = 0; n < steps * batch; ++n) {
+      valid[n] = n / batch < n % batch + 1;  // rows of 1, 2, ... steps
+      resets[n] = valid[n] && n % 3 == 0;
+    }
+  }
+  Masks masks() const { return {resets.get(), valid.get()}; }
+};
+
+// All results of a layer, forward and backward, one after the other.
+template <class A>
+Numbers lstm(Pool& pool, int threads, const Shape& s) {
+  const Sizes size{s.steps, s.batch, s.units, s.reverse};
+  const size_t state = size_t(s.batch) * s.units, states = s.steps * state;
+  const Flags flags(s.steps, s.batch);
+  const Numbers z = random_numbers(4 * states, 1), h = random_numbers(state, 2);
+  const Numbers w = random_numbers(size_t(4) * s.units * s.units, 3);
+  const Numbers c = random_numbers(state, 4), dhs = random_numbers(states, 5);
+  Numbers hs(states), c_last(state), gates(4 * states), cs(states);
+  Numbers dh(state), dc(state), alone(states);
+  run_forward<A>(pool, threads, size, {nullptr, nullptr},
+                 ForwardData{z.data(), w.data(), h.data(), c.data(), alone.data(),
+                             c_last.data(), nullptr, nullptr});
+  run_forward<A>(pool, threads, size, flags.masks(),
+                 ForwardData{z.data(), w.data(), h.data(), c.data(), hs.data(),
+                             c_last.data(), gates.data(), cs.data()});
+  run_backward<A>(pool, threads, size, flags.masks(),
+                  BackwardData{w.data(), gates.data(), cs.data(), c.data(), dhs.data(),
+                               h.data(), c.data(), gates.data(), dh.data(), dc.data()});
+  Numbers all;
+  for (const Numbers* each : {&alone, &hs, &c_last, &gates, &cs, &dh, &dc})
+    all.insert(all.end(), each->begin(), each->end());
+  return all;
+}
+
+template <class A>
+Numbers mogrified(Pool& pool, int threads, const Shape& s) {
+  const mogrifier::Sizes size{s.steps,  s.batch,   s.inputs, s.units,
+                              s.rounds, s.reverse, true};
+  const size_t state = size_t(s.batch) * s.units, states = s.steps * state;
+  const size_t inputs = size_t(s.steps) * s.batch * s.inputs;
+  const size_t matrix = size_t(s.inputs) * s.units;
+  const int odd = s.rounds / 2, even = s.rounds - odd;
+  const Flags flags(s.steps, s.batch);
+  const Numbers q = random_numbers(even * matrix, 1);
+  const Numbers r = random_numbers(odd * matrix, 2);
+  const Numbers w = random_numbers(size_t(4) * s.units * (s.inputs + s.units), 3);
+  const Numbers b = random_numbers(4 * s.units, 4), xs = random_numbers(inputs, 5);
+  const Numbers h = random_numbers(state, 6), c = random_numbers(state, 7);
+  const Numbers dhs = random_numbers(states, 8);
+  Numbers hs(states), c_last(state), x_scales(even * inputs), h_scales(odd * states);
+  Numbers gates(4 * states), cs(states), dxs(inputs), dh(state), dc(state);
+  Numbers alone(states);
+  const mogrifier::Weights weights{q.data(), r.data(), w.data()};
+  mogrifier::run<A>(pool, threads, size, {nullptr, nullptr}, weights,
+                    mogrifier::ForwardData{b.data(), xs.data(), h.data(), c.data(),
+                                           alone.data(), c_last.data(),
+                                           {nullptr, nullptr}, nullptr, nullptr});
+  mogrifier::run<A>(pool, threads, size, flags.masks(), weights,
+                    mogrifier::ForwardData{b.data(), xs.data(), h.data(), c.data(),
+                                           hs.data(), c_last.data(),
+                                           {x_scales.data(), h_scales.data()},
+                                           gates.data(), cs.data()});
+  mogrifier::run<A>(
+      pool, threads, size, flags.masks(), weights,
+      mogrifier::BackwardData{xs.data(), h.data(), c.data(), hs.data(),
+                              {x_scales.data(), h_scales.data()},
+                              gates.data(), cs.data(), dhs.data(), h.data(), c.data(),
+                              {x_scales.data(), h_scales.data()},
+                              gates.data(), dxs.data(), dh.data(), dc.data()});
+  Numbers all;
+  for (const Numbers* each : {&alone, &hs, &c_last, &x_scales, &h_scales, &gates, &cs,
+                              &dxs, &dh, &dc})
+    all.insert(all.end(), each->begin(), each->end());
+  return all;
+}
+
+// Whether several threads, each with all of the pool, find what one finds.
+bool agrees(Pool& pool, const std::function<Numbers(int)>& results) {
+  const Numbers expected = results(1);
+  std::atomic<bool> same{true};
+  std::vector<std::thread> callers;
+  for (int n = 0; n < 3; ++n)
+    callers.emplace_back([&] {
+      if (results(0) != expected) same = false;
+    });
+  for (auto& caller : callers) caller.join();
+  return same;
+}
+
+}  // namespace
+
+int main() {
+  Pool pool(3);
+  const Shape shapes[] = {{1, 1, 1, 1, 0, false},   {3, 15, 17, 50, 5, true},
+                          {4, 3, 33, 16, 1, false}, {3, 33, 40, 31, 3, true},
+                          {4, 24, 96, 130, 2, false}};
+  for (const Shape& s : shapes) {
+    const bool same =
+        agrees(pool, [&](int threads) { return lstm<Float32>(pool, threads, s); }) &&
+        agrees(pool, [&](int threads) { return lstm<Rounded>(pool, threads, s); }) &&
+        agrees(pool, [&](int n) { return mogrified<Float32>(pool, n, s); }) &&
+        agrees(pool, [&](int n) { return mogrified<Rounded>(pool, n, s); });
+    std::printf("%d x %d rows, %d units: %s\n", s.steps, s.batch, s.units,
+                same ? "as by one thread" : "not as by one thread");
+    if (!same) return 1;
+  }
+  return 0;
+}
