@@ -180,6 +180,7 @@ def test_files_that_are_no_films(tmp_path: Path) -> None:
     [
         (["--out", "next.gif"], r"^--out: expected a \.npz, found next.gif"),
         (["--out", "mine.npz"], "^--out: expected another file than mine.gif, an i"),
+        (["--out", "none/a.npz"], "^--out: expected a file in a folder that exists"),
         (["--frames", "0"], "^--frames: expected .*found 0"),
         (["--past", "0"], "^--past: expected .*found 0"),
     ],
