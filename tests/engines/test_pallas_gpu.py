@@ -255,3 +255,16 @@ def test_auto_on_an_h100(dtype: str, precision: str | None) -> None:
         assert choice.name == ("pallas_gpu" if kernels else "fused")
     few = explain_engine(steps=15, rows=64, hidden=256, dtype=dtype)
     assert few.name == "fused"
+
+
+@pytest.mark.usefixtures("gpu_kernels")
+def test_auto_does_not_let_two_kernels_wait_for_each_other() -> None:
+    """Of the layers of two directions, one may have all of the card."""
+    wide: dict[str, Any] = {"steps": 64, "rows": 64, "dtype": "bfloat16"}
+    narrow, wide = wide | {"hidden": 512}, wide | {"hidden": 1024}
+    assert explain_engine(**wide).name == "pallas_gpu"
+    backwards = explain_engine(**wide, reverse=True)
+    assert backwards.name == "fused"
+    assert "needs the card for itself" in backwards.reason
+    assert explain_engine(**narrow, reverse=True).name == "pallas_gpu"
+    assert explain_engine("pallas_gpu", **wide, reverse=True).name == "pallas_gpu"

@@ -58,6 +58,7 @@ CELLS: dict[str, dict[str, Any]] = {
 IN_OTHERS = {"top", "peephole", "coupled", "capped", "zoneout"}  # whose parts these are
 SIZES = {"vocab_size": 9, "hidden_size": 5, "num_layers": 2}
 LEARNED = "Don't they know? The cats' mats - mother-in-law’s e\u0301té नमस्ते! " * 3
+LEARNED += f"{' ' * 97}x{'!' * 97}{'w' * 97}\n" * 3  # words as long as they can be
 VOCABULARIES: dict[str, Vocabulary | None] = {
     "char": CharTokenizer("char", " \ufffdaebn't-’\u0301न्中\x00\n\ud800😀"),
     "byte": CharTokenizer("byte"),
