@@ -2,8 +2,9 @@
 
 import dataclasses
 import inspect
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,28 @@ def _kept(kind: type[Any], name: str, words: Sequence[str]) -> Any:  # noqa: ANN
     run_dir = where.run_dir or kind().run.run_dir
     kept = kept_options(kind, name, run_dir)
     return dataclasses.replace(kept, run=dataclasses.replace(kept.run, run_dir=run_dir))
+
+
+def keep_inputs(out: Path, read: Iterable[str | Path]) -> None:
+    """Refuse to write over a file that is read.
+
+    Args:
+        out: what is to be written.
+        read: names of files, and words that may be none.
+
+    Raises:
+        InputError: naming `--out`.
+    """
+    for name in read:
+        try:
+            same = os.path.samefile(out, name)
+        except (
+            OSError,
+            ValueError,
+        ):  # one is no file; a text rarely is the name of one
+            continue
+        if same:
+            raise InputError(f"--out: expected another file than {name}, an input")
 
 
 def command_line(name: str, options: object) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.cli import keep_inputs
 from lstm_jax import InputError
 from lstm_jax.data import (
     decode_plain,
@@ -190,8 +191,12 @@ def write_text(out: Path | None, text: str) -> None:
         replace_file(out, raw)
 
 
-def check_out(out: Path | None) -> None:
+def check_out(out: Path | None, read: Iterable[str | Path] = ()) -> None:
     """Refuse a place for a file that is none, before anything is computed.
+
+    Args:
+        out: the file.
+        read: names of files that must stay, and words that may be none.
 
     Raises:
         InputError: naming `--out`.
@@ -200,6 +205,7 @@ def check_out(out: Path | None) -> None:
         return
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"--out: expected a file in a folder that exists, found {out}")
+    keep_inputs(out, read)
 
 
 def _has_column(text: str, name: str) -> bool:

@@ -66,7 +66,7 @@ def device_trouble(error: Exception) -> str | None:
         asked = os.environ.get("JAX_PLATFORMS", "")
         return (
             f"JAX_PLATFORMS={asked}: expected such a device, found none, or its driver "
-            "or JAX's plugin is missing: pip install 'lstm-jax[cuda13]' has the "
+            "or JAX's plugin is missing: pip install '.[cuda13]' has the "
             "plugin; JAX_PLATFORMS=cpu runs on the CPU"
         )
     if not isinstance(error, RuntimeError):

@@ -32,7 +32,7 @@ import numpy as np
 import tyro
 
 import lstm_jax
-from experiments.cli import command_line, run_experiment
+from experiments.cli import command_line, keep_inputs, run_experiment
 from experiments.forecast.baseline import baseline_scores
 from experiments.forecast.data import (
     Data,
@@ -489,12 +489,14 @@ def load_forecaster(run_dir: Path) -> Forecaster:
     return Forecaster(saved.model, log, scaling, tuple(map(str, target)), str(step))
 
 
-def check_out(path: Path | None) -> None:
-    """Refuse a table by the name of the picture beside it.
+def check_out(path: Path | None, data: Path | None) -> None:
+    """Refuse a table by the name of the picture beside it, or of the one that is read.
 
     Raises:
         InputError: it has that name.
     """
+    if path and data:
+        keep_inputs(path, [data])
     if path and path == path.with_suffix(".png"):
         raise lstm_jax.InputError(f"--out: expected the name of a table, found {path}")
 
@@ -527,7 +529,7 @@ def evaluate(options: EvaluateOptions) -> None:
     check_bounds(options)
     if options.data is None:
         raise lstm_jax.InputError("--data: expected a CSV file, found none")
-    check_out(options.out)
+    check_out(options.out, options.data)
     forecaster = load_forecaster(options.run_dir)
     points = options.origins * forecaster.model.frame.horizon
     data = own_data(forecaster, options.data, options.table, points)
@@ -542,7 +544,7 @@ def predict(options: PredictOptions) -> None:
     """Forecast what nobody knows yet."""
     from experiments.forecast.task import forecast
 
-    check_out(options.out)
+    check_out(options.out, options.data)
     lstm_jax.distributed.enable_compilation_cache()
     forecaster = load_forecaster(options.run_dir)
     data = own_data(forecaster, options.data, options.table, 0)

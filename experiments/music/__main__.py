@@ -35,7 +35,7 @@ import numpy as np
 import tyro
 
 import lstm_jax
-from experiments.cli import command_line, run_experiment
+from experiments.cli import command_line, keep_inputs, run_experiment
 from experiments.known_data import described
 from experiments.music.baseline import fit_keys
 from experiments.music.config import MusicConfig
@@ -315,6 +315,7 @@ def predict(options: PredictOptions) -> None:
     """Continue a piece, and write it down."""
     check_bounds(options)
     check_target(options.out)
+    keep_inputs(options.out, [options.piece])
     given = read_pieces(options.piece)[0][: options.keep]
     from experiments.music.inference import continued, load_musician
 

@@ -405,7 +405,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
     if not options.data:
         raise lstm_jax.InputError("--data: expected files, found none")
-    check_out(options.out)
+    check_out(options.out, options.data)
     columns = options.text_column, options.label_column
     data = read_labelled(options.data, *columns, fewest=1)
     classifier = load_classifier(options.run_dir)
@@ -511,7 +511,7 @@ def predict(options: PredictOptions) -> None:
     """Print the class of each text, and how probable it is; or a table of them."""
     from experiments.sentiment.task import load_classifier, predict_proba
 
-    check_out(options.out)
+    check_out(options.out, (*options.texts, *options.data))
     lstm_jax.report.check_picture(options.picture)
     texts, from_files = given_texts(
         options.texts, options.data, options.text_column, OLD

@@ -11,9 +11,9 @@ from lstm_jax.report import drawable, new_figure, save_figure
 
 SHOWN, WORDS = 8, 60  # texts, and words of each
 _COLORS = "#d55e00", "#0072b2"  # Okabe and Ito, for every eye
-_COLUMNS = 88  # letters in a line
+_FEWEST, _COLUMNS = 56, 88  # letters in a line
 _FONT, _LETTER, _LINE = 11, 0.602, 1.9  # points; width and height of a letter in them
-_FULL = 2.0  # nats, from which on a color is as strong as it gets
+_FULL = 1.0  # nats, from which on a color is as strong as it gets
 _WEAK = 0.04  # of a color, below which there is none
 
 
@@ -39,12 +39,14 @@ def draw_readings(
         names: what negative and positive weights say.
     """
     shown = [_laid_out(reading) for reading in readings]
+    ends = [column + len(word) for places in shown for _, column, word, _ in places]
+    columns = max(_FEWEST, *ends)
     lines = 1 + sum(1.3 + places[-1][0] + 1 for places in shown)
     figure = new_figure(
-        (_COLUMNS + 2) * _LETTER * _FONT / 72, lines * _LINE * _FONT / 72
+        (columns + 2) * _LETTER * _FONT / 72, lines * _LINE * _FONT / 72
     )
     axes = figure.subplots()
-    axes.set(xlim=(-1, _COLUMNS + 1), ylim=(lines, 0))
+    axes.set(xlim=(-1, columns + 1), ylim=(lines, 0))
     axes.set_axis_off()
     top = 0.6
     for column, name, color in zip((0, 30), names, _COLORS, strict=True):

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]  # of a run, see `lstm_jax.lm.console`
 ANCHORS = {"nanoGPT, laptop CPU, 3 min": 1.88, "nanoGPT, A100, 3 min": 1.4697}
+FEWEST = 11  # characters, of which the last two are held out
 # An ablation gives one of these to each run; those that change nothing are left out.
 CHANGES = {
     "cell": ("--mogrifier 0", "--mogrifier 4", "--capped-gate", "--top-only"),
@@ -154,6 +155,11 @@ def learn(options: Options) -> None:
         options = dataclasses.replace(options, seeds=1)
     else:
         text, source = read_text([options.data], options.vocab), options.data
+    if len(text) < FEWEST:
+        raise lstm_jax.InputError(
+            f"{source}: expected a text of {FEWEST} characters or more, the last tenth "
+            f"of which is held out, found {len(text)}"
+        )
     files = [] if options.smoke else [describe_file(source)]
     if options.cluster.process:  # the first process has the folder, and compares
         train_all(options, source, run_dir)

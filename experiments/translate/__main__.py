@@ -39,7 +39,7 @@ from experiments.cli import command_line, run_experiment
 from experiments.known_data import described
 from experiments.results import Result, describe_file, write_result
 from experiments.runs import RunOptions, begun, check_options
-from experiments.texts import check_out, given_texts, write_rows, write_text
+from experiments.texts import STDIN, check_out, given_texts, write_rows, write_text
 from experiments.translate.baseline import learn_lexicon, translate_by_words
 from experiments.translate.data import (
     ParallelParts,
@@ -348,7 +348,7 @@ def evaluate(options: EvaluateOptions) -> None:
             f"--data: expected two files, found {len(options.data)}"
         )
     need_sacrebleu()
-    check_out(options.out)
+    check_out(options.out, options.data)
     pairs = read_parallel(*options.data)
     translator = load_translator(options.run_dir)
     greedy, beam, written = score_both(translator, pairs)
@@ -408,7 +408,8 @@ def predict(options: PredictOptions) -> None:
 
     check_bounds(options)
     lstm_jax.report.check_picture(options.picture)
-    check_out(options.out)
+    read = *options.sentences, *options.data, options.references or STDIN
+    check_out(options.out, read)
     sentences, _ = given_texts(options.sentences, options.data, options.text_column)
     references = references_for(sentences, options.references)
     translator = load_translator(options.run_dir)

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 import lstm_jax
 from experiments import results
-from experiments.cli import command_line, run_experiment
+from experiments.cli import command_line, keep_inputs, run_experiment
 from experiments.known_data import described
 from experiments.results import Result
 from experiments.runs import Clock, RunOptions, begun, check_options, kept_options
+from experiments.texts import check_out
 from experiments.video.digits import MOST, Scene, need_digits
 from experiments.video.pixel_config import PixelConfig
 from lstm_jax.config import Range, RunConfig, check_bounds
@@ -290,8 +291,8 @@ def predict(options: PredictOptions) -> None:
     movie = options.out.with_suffix(".gif")
     if options.out.suffix.lower() != ".npz":
         raise lstm_jax.InputError(f"--out: expected a .npz, found {options.out}")
-    if options.file.resolve() in (options.out.resolve(), movie.resolve()):
-        raise lstm_jax.InputError(f"--out: expected another name than {options.file}")
+    check_out(options.out, [options.file])
+    keep_inputs(movie, [options.file])
     from experiments.video.frames import read_films, write_films, write_movie
     from experiments.video.pixel_task import load_predictor, predict_films
 

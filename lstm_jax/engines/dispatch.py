@@ -18,7 +18,11 @@ from lstm_jax.engines.mogrifier import run_mogrifier
 from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.engine import run_native, unsupported_by_native
 from lstm_jax.engines.native.mogrifier import run_native_mogrifier
-from lstm_jax.engines.pallas_gpu.engine import run_pallas_gpu, unsupported_by_pallas_gpu
+from lstm_jax.engines.pallas_gpu.engine import (
+    needs_the_card_alone,
+    run_pallas_gpu,
+    unsupported_by_pallas_gpu,
+)
 from lstm_jax.engines.pallas_tpu.engine import run_pallas_tpu, unsupported_by_pallas_tpu
 from lstm_jax.engines.scan import run_scan
 from lstm_jax.engines.spec import (
@@ -122,7 +126,7 @@ ENGINES: dict[str, Engine] = {
     ),
     "cudnn": Engine(
         _lstm_only(run_cudnn),
-        "one cuDNN call, full float32; never measured",
+        "one cuDNN call, full float32; slower than fused where it was measured",
         unsupported_by_cudnn,
         takes_inputs=True,
     ),
@@ -224,9 +228,11 @@ def _automatic_on_cuda(spec: RecurrenceSpec) -> tuple[str, str]:
             f"{spec.device_kind or 'cuda'} with this type and these sizes",
         )
     why_not = None if line.engine == "fused" else _hinders_a_kernel(line.engine, spec)
-    if why_not is None:
-        return line.engine, f"auto: the fastest one measured ({line.source})"
-    return "fused", f"auto: the fastest one measured but {line.engine}, which {why_not}"
+    if why_not:
+        return "fused", f"auto: XLA's fastest one; not {line.engine}, which {why_not}"
+    if line.extrapolated:
+        return line.engine, f"auto: the fastest one, extrapolated from {line.source}"
+    return line.engine, f"auto: the fastest one measured ({line.source})"
 
 
 def _hinders_a_kernel(engine: str, spec: RecurrenceSpec) -> str | None:
@@ -235,7 +241,12 @@ def _hinders_a_kernel(engine: str, spec: RecurrenceSpec) -> str | None:
         return "is a custom call, which jax.export refuses"
     if spec.devices > 1:
         return f"XLA can't divide, where it may spread rows over {spec.devices} devices"
-    return ENGINES[engine].lacks(spec)
+    lack = ENGINES[engine].lacks(spec)
+    if lack is None and engine == "pallas_gpu" and spec.reverse:
+        # XLA may run the layers of both directions side by side.
+        if needs_the_card_alone(spec):
+            return "needs the card for itself, and time is walked backwards here"
+    return lack
 
 
 def explain_engine(

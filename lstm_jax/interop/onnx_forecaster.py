@@ -26,7 +26,8 @@ def build_forecaster(subject: Subject) -> Graph:
     """Series [B, T] and their lengths to quantiles [B, horizon, Q] of what comes next.
 
     With covariates [B, T, C], beside each point, for a network that reads them. A row
-    with fewer points than the network looks at gives NaN.
+    gives NaN if it has fewer points than the network looks at, or one that is no
+    number, or has no logarithm where these are taken; or a covariate that is none.
 
     Raises:
         InputError: settings that do not fit the network.
@@ -43,6 +44,7 @@ def build_forecaster(subject: Subject) -> Graph:
         shape = ["B", "T", network.covariates]
         given = graph.input("covariates", shape, "DOUBLE")
         beside = _covariates(graph, given, count, window, subject)
+        scaled.demand(beside)
     found = [
         _quantiles(graph, member, scaled.past, beside, subject.prefix(k))
         for k, member in enumerate(subject.members)
@@ -109,6 +111,8 @@ class _Scaled:
         apart = graph.add("Abs", graph.add("Sub", later, earlier))
         change = mean(apart, pairs, graph.add("Slice", real, after, end, axis))
         middle = mean(values, all_points, real)
+        # Nothing is added to a level, but NaN if there is a point that is no number.
+        self._sound = graph.add("Sub", middle, middle)
         off = graph.add("Sub", values, middle)
         spread = graph.add("Sqrt", mean(graph.add("Mul", off, off), all_points, real))
         largest = graph.add("ReduceMax", graph.add("Abs", values), axes=[1], keepdims=1)
@@ -117,13 +121,23 @@ class _Scaled:
         other = graph.add("Where", moves, spread, graph.constant(1.0, double))
         return graph.add("Where", graph.add("Greater", change, mere), change, other)
 
+    def demand(self, beside: str) -> None:
+        """Have rows be NaN where one of these [B, T, C] is no number."""
+        graph = self._graph
+        axes = graph.constant([1, 2], np.int64)
+        total = graph.add("ReduceSum", beside, axes, keepdims=0)
+        total = graph.add("Unsqueeze", graph.add("Cast", total, to=_DOUBLE), self._one)
+        here = graph.add("Sub", total, total)
+        self._sound = graph.add("Add", self._sound, here)
+
     def restore(self, units: str) -> None:
         """Make `quantiles` of those in the network's units, [B, horizon, Q]."""
         graph = self._graph
         axis, nan = graph.constant([2], np.int64), graph.constant(np.nan, np.float64)
         wide = graph.add("Cast", units, to=_DOUBLE)
         scaled = graph.add("Mul", wide, graph.add("Unsqueeze", self._scale, axis))
-        found = graph.add("Add", scaled, graph.add("Unsqueeze", self._level, axis))
+        level = graph.add("Add", self._level, self._sound)
+        found = graph.add("Add", scaled, graph.add("Unsqueeze", level, axis))
         found = graph.add("Exp", found) if self._log else found
         short = graph.add("Unsqueeze", self._short, axis)
         graph.add("Where", short, nan, found, out="quantiles")

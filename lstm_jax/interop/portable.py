@@ -87,7 +87,8 @@ def read_generator(source: Path, to: str) -> Generator:
         raise InputError(f"--to {to}: expected one network, found {members} members")
     model = jax.tree.map(lambda a: a[0], found.model) if members else found.model
     count = sum(leaf.size for leaf in jax.tree.leaves(model))
-    layers = f"{len(model.layers)} layers of {model.layers[0].hidden_features} units"
+    layers = "1 layer" if len(model.layers) == 1 else f"{len(model.layers)} layers"
+    layers += f" of {model.layers[0].hidden_features} units"
     about = f"{found.application}, a model of ids: {layers}, {count:,} parameters"
     return Generator(_in_float32(model), None, about)
 

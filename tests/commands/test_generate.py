@@ -111,7 +111,7 @@ def test_prompts_come_from_a_file_or_the_standard_input(
         (b"", [], "expected a prompt a line, found nothing"),
         (b"the \xff", [], "expected UTF-8 text, found other data at byte 4"),
         (b"the", ["--prompt", "a"], "--prompts: expected none with --prompt"),
-        (None, [], "expected a text file, found nothing"),
+        (None, [], "expected a file, found nothing"),
     ],
 )
 def test_prompts_that_are_none_are_refused(

@@ -191,9 +191,9 @@ def test_data_that_are_no_text_are_refused_at_once(
 
 
 UNREADABLE = {  # name of a file: its content, and what is said of it
-    "missing": (None, "expected a text file, found nothing"),
-    "missing.gz": (None, "expected a text file, found nothing"),
-    ".": (None, "expected a text file, found a folder"),
+    "missing": (None, "expected a file, found nothing"),
+    "missing.gz": (None, "expected a file, found nothing"),
+    ".": (None, "expected a file, found a folder"),
     "empty": (b"", "expected a text of at least 2 characters, found 0"),
     "empty.gz": (b"", "expected a text of at least 2 characters, found 0"),
     "one": ("é".encode(), "expected a text of at least 2 characters, found 1"),

@@ -29,7 +29,7 @@ from lstm_jax.nn.recurrence import lstm
 from tests.helpers.reference_lstm import Case, assert_close, cast, random_case
 
 T, B, D = 12, 8, 24
-UNITS = (64, 256)
+UNITS = (64, 256, 512, 1024)  # the last two take more blocks than a cluster has
 LENGTHS = np.array([T, 0, 5, 1, T, 7, 3, 2])
 RESETS = np.random.default_rng(2).random((T, B)) < 0.2
 WAYS: dict[str, dict[str, Any]] = {

@@ -231,7 +231,7 @@ def test_auto_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None
     with as_if_on([card(), card()]):
         choice = explain_engine(**half)
     assert choice.name == "fused"
-    assert "but pallas_gpu, which XLA can't divide" in choice.reason
+    assert "not pallas_gpu, which XLA can't divide" in choice.reason
     with as_if_on([card(core_count=1)]):
         choice = explain_engine(**half)
     assert choice.name == "fused" and "pallas_gpu, which has no layout" in choice.reason
@@ -250,8 +250,47 @@ def test_auto_on_an_h100(dtype: str, precision: str | None) -> None:
     full = dtype == "float64" or (dtype, precision) == ("float32", "highest")
     mixed = (dtype, precision) == ("float32", "BF16_BF16_F32")
     for hidden, choice in choices.items():
-        wide = hidden > (512 if dtype == "float32" and not mixed else 1024)
+        wide = hidden > (256 if dtype == "float32" and not mixed else 1024)
         kernels = not (full or wide)
         assert choice.name == ("pallas_gpu" if kernels else "fused")
     few = explain_engine(steps=15, rows=64, hidden=256, dtype=dtype)
     assert few.name == "fused"
+
+
+@pytest.mark.usefixtures("gpu_kernels")
+def test_auto_does_not_let_two_kernels_wait_for_each_other() -> None:
+    """Of the layers of two directions, one may have all of the card."""
+    wide: dict[str, Any] = {"steps": 64, "rows": 64, "dtype": "bfloat16"}
+    narrow, wide = wide | {"hidden": 512}, wide | {"hidden": 1024}
+    assert explain_engine(**wide).name == "pallas_gpu"
+    backwards = explain_engine(**wide, reverse=True)
+    assert backwards.name == "fused"
+    assert "needs the card for itself" in backwards.reason
+    assert explain_engine(**narrow, reverse=True).name == "pallas_gpu"
+    assert explain_engine("pallas_gpu", **wide, reverse=True).name == "pallas_gpu"
+
+
+@pytest.mark.usefixtures("gpu_kernels")
+@pytest.mark.parametrize(
+    ("dtype", "sizes", "kind", "measured"),
+    [
+        ("bfloat16", (64, 64, 1024), "NVIDIA H100 80GB HBM3", True),
+        ("float16", (1024, 256, 128), "NVIDIA H100 80GB HBM3", True),
+        ("float32", (256, 16, 256), "NVIDIA H100 80GB HBM3", True),
+        ("bfloat16", (256, 64, 512), "NVIDIA H200", False),
+        ("bfloat16", (256, 64, 512), "NVIDIA H100 NVL", False),
+        ("bfloat16", (256, 64, 100), "NVIDIA H100 80GB HBM3", False),
+        ("bfloat16", (256, 1, 256), "NVIDIA H100 80GB HBM3", False),
+        ("bfloat16", (2048, 64, 256), "NVIDIA H100 80GB HBM3", False),
+        ("bfloat16", (32, 64, 256), "NVIDIA H100 80GB HBM3", False),
+    ],
+)
+def test_what_was_measured_is_told_from_what_was_extrapolated(
+    dtype: str, sizes: tuple[int, int, int], kind: str, measured: bool
+) -> None:
+    steps, rows, hidden = sizes
+    with as_if_on([card(device_kind=kind)]):
+        choice = explain_engine(steps=steps, rows=rows, hidden=hidden, dtype=dtype)
+    assert choice.name == "pallas_gpu"
+    how = "the fastest one measured (" if measured else "the fastest one, extrapolated"
+    assert choice.reason.startswith(f"auto: {how}")

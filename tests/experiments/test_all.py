@@ -140,6 +140,35 @@ def test_numbers_without_sense_are_refused_by_predict(words: str) -> None:
         experiment.main(["predict", "/nowhere", "ROMEO:", flag, value])
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sentiment", "predict nowhere {mine} --out {mine}"),
+        ("sentiment", "predict nowhere --data {mine} --out {mine}"),
+        ("sentiment", "evaluate nowhere --data {mine} --out {mine}"),
+        ("translate", "predict nowhere text {mine} --out {link}"),
+        ("translate", "predict nowhere text --references {mine} --out {mine}"),
+        ("translate", "evaluate nowhere --data other.csv {mine} --out {mine}"),
+        ("forecast", "predict nowhere {mine} --out {mine}"),
+        ("forecast", "evaluate nowhere --data {link} --out {mine}"),
+        ("music", "predict nowhere {piece} --out {piece}"),
+    ],
+)
+def test_what_is_read_is_not_written_over(
+    name: str, words: str, tmp_path: Path
+) -> None:
+    """Found out first: there is no run."""
+    paths = {"mine": tmp_path / "mine.csv", "piece": tmp_path / "a.json"}
+    for path in paths.values():
+        path.write_text("text\nmine\n")
+    (tmp_path / "link.csv").symlink_to(paths["mine"])
+    given = words.format(**paths, link=tmp_path / "link.csv").split()
+    experiment = importlib.import_module(f"experiments.{name}.__main__")
+    with pytest.raises(InputError, match=r"^--out: expected another file than .*input"):
+        experiment.main(given)
+    assert all(path.read_text() == "text\nmine\n" for path in paths.values())
+
+
 KNOWN = DataFile("known.txt", 5, "0123456789abcdef")
 BENCHMARK = Benchmark(
     task="Task",

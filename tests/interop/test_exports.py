@@ -83,23 +83,6 @@ def test_numpy_alone(run: Path, tmp_path: Path) -> None:
     assert written == "ab" + greedily(run)
 
 
-@pytest.mark.parametrize("kind", ["numpy", "c"])
-def test_the_first_symbol_follows_the_bias(kind: str, tmp_path: Path) -> None:
-    run = saved(tmp_path / "run", KINDS["plain"])
-    program = [sys.executable, tmp_path / "numpy" / "generate.py", "--length", "20"]
-    program += ["--temperature", "0"]
-    if kind == "numpy":
-        exports.write_numpy(run, tmp_path / "numpy")
-    elif shutil.which("cc") is None:
-        pytest.skip("there is no C compiler")
-    else:
-        exports.write_c(run, tmp_path / "text.c", False)
-        binary = tmp_path / "text"
-        command("cc", "-std=c99", "-o", binary, tmp_path / "text.c", "-lm")
-        program = [binary, "", "20", "0"]
-    assert command(*program).rstrip("\n") == greedily(run, "")
-
-
 def test_a_changed_gate_is_noticed(tmp_path: Path) -> None:
     folder = tmp_path / "numpy"
     exports.write_numpy(saved(tmp_path / "run", KINDS["plain"]), folder)
@@ -197,7 +180,6 @@ def test_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         convert.main([str(run), str(tmp_path / "numpy"), "--to", "numpy"])
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -208,38 +190,55 @@ def test_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ],
 )
 def test_bad_words_for_the_program_in_c(
-    words: list[str | bytes], message: str, c_program: Path
+    words: list[str | bytes], message: str, c_program: list[str]
 ) -> None:
-    done = subprocess.run([c_program, *words], capture_output=True)
+    done = subprocess.run([*c_program, *words], capture_output=True)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == message + "\n"
 
 
 @pytest.mark.parametrize("kind", ["numpy", "c"])
 def test_unknown_characters_of_a_prompt_are_told(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+    kind: str, request: pytest.FixtureRequest
 ) -> None:
-    if kind == "numpy":
-        run = saved(tmp_path / "run", KINDS["plain"])
-        exports.write_numpy(run, tmp_path / "numpy")
-        program = [sys.executable, tmp_path / "numpy" / "generate.py", "--prompt"]
-    elif shutil.which("cc") is None:
-        pytest.skip("there is no C compiler")
-    else:
-        program = [request.getfixturevalue("c_program")]
+    program = request.getfixturevalue(f"{kind}_program")
+    flag = ["--prompt"] if kind == "numpy" else []
     for prompt, note in (("a€bX", "note: 2 characters of the prompt"), ("ab", "")):
-        done = subprocess.run([*program, prompt], capture_output=True, check=True)
+        words = [*program, *flag, prompt]
+        done = subprocess.run(words, capture_output=True, check=True)
         assert done.stderr.decode().startswith(note)
         assert bool(done.stderr) == bool(note)
 
 
+@pytest.mark.parametrize("kind", ["numpy", "c"])
+def test_the_first_symbol_follows_the_bias(
+    kind: str, plain_run: Path, request: pytest.FixtureRequest
+) -> None:
+    program = request.getfixturevalue(f"{kind}_program")
+    words = ["--temperature", "0", "--length", "20"] if kind == "numpy" else ["", 20, 0]
+    assert command(*program, *words).rstrip("\n") == greedily(plain_run, "")
+
+
 @pytest.fixture(scope="module")
-def c_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("c")
-    run = saved(folder / "run", KINDS["plain"])
-    exports.write_c(run, folder / "text.c", False)
-    command("cc", "-std=c99", "-o", folder / "text", folder / "text.c", "-lm")
-    return folder / "text"
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("plain") / "run", KINDS["plain"])
+
+
+@pytest.fixture(scope="module")
+def numpy_program(plain_run: Path) -> list[str]:
+    folder = plain_run.with_name("numpy")
+    exports.write_numpy(plain_run, folder)
+    return [sys.executable, str(folder / "generate.py")]
+
+
+@pytest.fixture(scope="module")
+def c_program(plain_run: Path) -> list[str]:
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    source, program = plain_run.with_name("text.c"), plain_run.with_name("text")
+    exports.write_c(plain_run, source, False)
+    command("cc", "-std=c99", "-o", program, source, "-lm")
+    return [str(program)]
 
 
 def test_layers_of_a_text_generator_that_are_more_than_their_arrays(

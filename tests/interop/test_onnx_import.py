@@ -316,6 +316,28 @@ def test_what_is_not_that_graph_is_refused(
     assert [*tmp_path.iterdir()] == [path]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"log": True}, r"node \w+: expected Log\("),
+        (
+            {"covariates": {"means": [3.0, -2.0], "spreads": [2.0, 0.5]}},
+            r"constant \w+: expected float64 \[2\] of \[3.0, -2.0\], found .* -1.0\]",
+        ),
+    ],
+)
+def test_settings_of_a_forecaster_are_held_to_its_graph(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """Its scaling is in the graph, and has to be that of the metadata."""
+    run = save_subject("forecaster covariates", tmp_path / "run", 1)
+    convert_file(run, tmp_path / "m.onnx", "onnx-model")
+    settings = described(lambda r: r["config"]["settings"].update(change))
+    path = edited(tmp_path / "m.onnx", tmp_path / "other.onnx", settings)
+    with pytest.raises(InputError, match=message):
+        convert_file(path, tmp_path / "again")
+
+
 def test_without_the_runtime_it_is_said(
     graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,7 +116,7 @@ def test_two_graphs_translate_as_the_network_does(tmp_path: Path) -> None:
 
 
 def test_what_stands_in_the_padding_of_series_does_not_count() -> None:
-    """And a series that is too short is no number, instead of a wrong one."""
+    """And what comes of a series that is too short, or has no logarithm, is NaN."""
     subject = random_subject("forecaster logs")
     (session,) = sessions_of(subject).values()
     (trial,) = kind_of(subject.network).attempt(subject).values()
@@ -124,6 +124,23 @@ def test_what_stands_in_the_padding_of_series_does_not_count() -> None:
     for row, length in zip(inputs["series"], inputs["sequence_lens"], strict=True):
         row[length:] = np.nan
     inputs["sequence_lens"][1] = subject.network.frame.context - 1
+    (found,) = session.run(None, inputs)
+    assert np.isnan(found[1]).all()
+    expected = trial.expected["quantiles"]
+    np.testing.assert_allclose(found[[0, 2]], expected[[0, 2]], rtol=2e-5)
+    inputs["series"][[0, 2], 0] = [0.0, -1.0]  # before what the network looks at
+    (found,) = session.run(None, inputs)
+    assert np.isnan(found).all()
+
+
+def test_a_covariate_that_is_missing_gives_no_forecast() -> None:
+    """Where it is read; a runtime's operators may pass over NaN."""
+    subject = random_subject("forecaster covariates", 2)
+    (session,) = sessions_of(subject).values()
+    (trial,) = kind_of(subject.network).attempt(subject).values()
+    inputs = {name: array.copy() for name, array in trial.inputs.items()}
+    inputs["covariates"][1, inputs["sequence_lens"][1] - 1, 0] = np.nan
+    inputs["covariates"][2, 0, 1] = np.nan  # before what is read
     (found,) = session.run(None, inputs)
     assert np.isnan(found[1]).all()
     expected = trial.expected["quantiles"]

@@ -55,8 +55,10 @@ CELLS: dict[str, dict[str, Any]] = {
         "regularizer": RegularizerConfig(zoneout_hidden=0.3),
     },
 }
+IN_OTHERS = {"top", "peephole", "coupled", "capped", "zoneout"}  # whose parts these are
 SIZES = {"vocab_size": 9, "hidden_size": 5, "num_layers": 2}
 LEARNED = "Don't they know? The cats' mats - mother-in-law’s e\u0301té नमस्ते! " * 3
+LEARNED += f"{' ' * 97}x{'!' * 97}{'w' * 97}\n" * 3  # words as long as they can be
 VOCABULARIES: dict[str, Vocabulary | None] = {
     "char": CharTokenizer("char", " \ufffdaebn't-’\u0301न्中\x00\n\ud800😀"),
     "byte": CharTokenizer("byte"),
@@ -119,7 +121,13 @@ def error_in_c(folder: Path, source: Generator, proof: Proof, int8: bool) -> flo
     return float(done.stdout)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in IN_OTHERS else [])
+        for name in CELLS
+    ],
+)
 def test_every_cell(name: str, tmp_path: Path) -> None:
     source = generator(CELLS[name])
     coarse = portable.with_rounded_weights(source)
@@ -276,9 +284,10 @@ def test_a_model_of_ids(tmp_path: Path) -> None:
     spec = ModelSpec("language", SIZES | {"cell": "peephole"}, 1)
     run = tmp_path / "run"
     save_model(run, "tunes", spec, drawn(spec))
-    lines = exports.write_numpy(run, tmp_path / "numpy")
-    assert lines[0].startswith("tunes, a model of ids: 2 layers of 5 units")
-    assert float(lines[-1].split()[2]) < 5e-6
+    found = portable.read_generator(run, "numpy")
+    assert found.vocab is None
+    assert found.about.startswith("tunes, a model of ids: 2 layers of 5 units")
+    assert error_in_numpy(portable.take_apart(found), proof_of(found)) < 5e-6
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ class Share:
         for row in ceilings:
             if "seconds" in row and row["shape"]["name"] == "product":
                 kind = _product_of(row)
-                rates[kind] = max(rates.get(kind, 0), row["units"] / row["seconds"])
+                rates[kind] = max(rates.get(kind, 0), _rate(row))
         return cls(rates)
 
     def of_layer(self, row: Row) -> str:
@@ -197,10 +197,14 @@ def _product_of(row: Row) -> str:
 def _ceiling(row: Row) -> str:
     if "error" in row:
         return f"* {_who(row)}: {row['error']}"
-    rate = row["units"] / row["seconds"]
     name = row["shape"]["name"]
     unit = "GB/s" if name == "copy" else "GFLOP/s"
-    return f"* {name}, {_who(row)}: {rate:,.3g} {unit}"
+    return f"* {name}, {_who(row)}: {_rate(row):,.0f} {unit}"
+
+
+def _rate(row: Row) -> float:
+    """Units a second: `seconds` are those of one unit."""
+    return 1 / row["seconds"]
 
 
 def _text(row: Row) -> str:

@@ -60,6 +60,18 @@ def unsupported_by_pallas_gpu(spec: RecurrenceSpec) -> str | None:
     return None
 
 
+def needs_the_card_alone(spec: RecurrenceSpec) -> bool:
+    """Whether no other such kernel may run beside this one.
+
+    Blocks of more than a cluster wait for each other wherever they are on the card. Two
+    kernels that have half of it each would wait forever.
+    """
+    gpu = spec.gpu
+    assert gpu is not None, "asked of what the kernels can run"
+    sizes = _layout(spec.rows, spec.hidden, spec.factors, spec.dtype, gpu)
+    return sizes is not None and not sizes.cluster
+
+
 def run_pallas_gpu(
     z: Gates,
     w_h: RecurrentWeights,

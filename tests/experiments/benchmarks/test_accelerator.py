@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks.accelerator import report
-from experiments.benchmarks.accelerator.__main__ import main
-from experiments.benchmarks.accelerator.jobs import jobs
+from experiments.benchmarks.accelerator.__main__ import _STAGES, main
+from experiments.benchmarks.accelerator.jobs import Job, jobs
 from experiments.benchmarks.accelerator.reference import layer_in_float64
+from experiments.benchmarks.accelerator.stage import _time
 from experiments.benchmarks.speed.libraries import lstm_jax as ours
 from experiments.benchmarks.speed.measure import disagreement
-from experiments.benchmarks.speed.shapes import Shape
+from experiments.benchmarks.speed.shapes import Program, Shape
 from lstm_jax.errors import InputError
 from tests.helpers.experiment_runs import run
 
+DOCS = Path(__file__).parents[3] / "docs"
 SHAPE = Shape("small", 1, 6, 3, 4)
 
 
@@ -47,6 +49,11 @@ def test_the_units_are_measured_before_other_shapes() -> None:
     assert {job.options["engine"] for job in first} == {"fused", "cudnn", "pallas_tpu"}
     assert {(job.shape.batch, job.shape.steps) for job in first} == {(64, 256)}
     assert not any((j.shape.batch, j.shape.steps) == (64, 256) for j in last)
+
+
+def test_torch_does_not_wait_for_kernels_to_compile() -> None:
+    layers = [library for name, library, *_ in _STAGES if name == "layer"]
+    assert layers[0] == "torch" and layers.count("lstm_jax") == 2
 
 
 def test_files_of_results_are_joined(tmp_path: Path) -> None:
@@ -100,6 +107,17 @@ def test_a_stage_that_dies_is_a_line_of_results(
             assert row["error"].startswith(words)
 
 
+def test_a_ceiling_is_units_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 2))  # a call takes two seconds
+    module = "experiments.benchmarks.accelerator.stage"
+    monkeypatch.setattr(f"{module}.perf_counter", lambda: next(clock))
+    job = Job("copy", Shape("copy", 1, 8, 1, 1))
+    found = _time(job, Program(lambda: None, 5e3, dict))
+    about = {"stage": "ceilings", "library": "torch", "gradient": None, "job": ""}
+    row = about | {"shape": dataclasses.asdict(job.shape)} | found
+    assert "* copy, torch: 2,500 GB/s" in report.tables([row])
+
+
 def test_tables_and_picture(tmp_path: Path) -> None:
     shape = dataclasses.asdict(Shape("T 256, B 64, H 512", 1, 512, 64, 256))
     layer = {"stage": "layer", "library": "torch", "shape": shape, "gradient": True}
@@ -112,8 +130,8 @@ def test_tables_and_picture(tmp_path: Path) -> None:
             "library": "lstm_jax",
             "shape": dataclasses.asdict(product),
             "job": "float32",
-            "units": 1000.0,
-            "seconds": 0.01,
+            "units": 8796.0,  # of a call; `seconds` are those of one unit
+            "seconds": 1e-5,
         },
         layer | {"job": "bfloat16", "seconds": 256 * 40e-6},
         layer | {"job": "float32 tf32", "seconds": 256 * 50e-6, "auto": True},
@@ -130,7 +148,7 @@ def test_tables_and_picture(tmp_path: Path) -> None:
     ]
     text = report.tables(rows)
     assert "* torch: torch 2.11" in text
-    assert "* product, lstm_jax float32: 1e+05 GFLOP/s" in text
+    assert "* product, lstm_jax float32: 100,000 GFLOP/s" in text
     assert "| torch bfloat16 | 40.00 |" in text
     share = 6 * 64 * 8 * 512**2 / 50e-6 / 1e14  # of a ceiling that is the type's own
     assert f"| torch float32 tf32 | **50.00** ({share:.1%}) |" in text
@@ -150,6 +168,29 @@ def test_a_text_that_is_not_there(tmp_path: Path) -> None:
         main(["--only", "nothing", "--out", str(tmp_path)])
     with pytest.raises(InputError, match="--only text: expected --data, found none"):
         main(["--only", "text", "--out", str(tmp_path)])
+
+
+def test_the_documents_show_what_was_measured() -> None:
+    rows = report.latest(report.read(DOCS / "results/h100.jsonl"))
+    text = report.tables(rows)
+    assert (DOCS / "results/h100.md").read_text("utf-8") == text
+    shown = [(DOCS / p).read_text("utf-8") for p in ("../README.md", "accelerators.md")]
+    layers: dict[str, list[str]] = {"bfloat16": [], "float32": []}
+    figures = []
+    for row in rows:
+        if row["stage"] == "layer" and row.get("gradient") and "seconds" in row:
+            if (row["shape"]["steps"], row["shape"]["batch"]) == (256, 64):
+                micro = f"{1e6 * row['seconds'] / 256:.2f}"
+                layers.setdefault(row["job"].split()[1], []).append(micro)
+        if row["stage"] == "train" and "seconds" in row and row["job"] != "bfloat16":
+            figures.append(f"{1e3 * row['seconds']:.3g} |")
+        if row["stage"] == "generate" and "seconds" in row:
+            figures.append(f"{row['shape']['batch'] / row['seconds']:,.0f} |")
+    assert len(figures) == 15
+    for page in shown:
+        assert not [figure for figure in figures if figure not in page]
+        for dtype in ("bfloat16", "float32"):
+            assert " | ".join(layers[dtype]) in page
 
 
 @pytest.mark.slow

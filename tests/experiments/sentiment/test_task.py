@@ -176,7 +176,7 @@ def test_files_and_the_standard_input_are_classified(
     [
         (["tset.csv"], "^tset.csv: expected a text or a file, found the name of none"),
         (["good", "no/t.TXT.gz"], "^no/t.TXT.gz: expected a text or a file, found the"),
-        (["--data", "none"], "^none: expected a text file, found nothing"),
+        (["--data", "none"], "^none: expected a file, found nothing"),
         (["good", "--out", "no/where.csv"], "^--out: expected a file in a folder that"),
     ],
 )

@@ -23,3 +23,15 @@ def test_a_run_of_the_train_command_is_continued_and_scored(
     for verb, *more in (("predict", "the"), ("evaluate", "--data", str(text))):
         with pytest.raises(InputError, match="expected a run, found no seeds"):
             text_generation.main([verb, str(tmp_path), *more])
+
+
+@pytest.mark.parametrize("vocab", ["char", "byte"])
+def test_a_text_without_a_part_to_hold_out_is_refused(
+    vocab: str, tmp_path: Path
+) -> None:
+    """Before anything is trained: nothing could be compared."""
+    (text := tmp_path / "a.txt").write_text("0123456789")
+    words = ["--data", str(text), "--vocab", vocab, "--run-dir", str(tmp_path / "run")]
+    with pytest.raises(InputError, match=r"a\.txt: expected a text of 11 .* found 10$"):
+        text_generation.main(words)
+    assert not (tmp_path / "run").exists()

@@ -52,7 +52,7 @@ def test_what_is_not_parallel_text_is_refused(tmp_path: Path) -> None:
     two, three = write(tmp_path / "two", "a\nb\n"), write(tmp_path / "three", "a\nb\nc")
     with pytest.raises(InputError, match=r"three as in .*two, 2, found 3"):
         read_parallel(two, three)
-    with pytest.raises(InputError, match="missing: expected a text file, found no"):
+    with pytest.raises(InputError, match="missing: expected a file, found no"):
         read_parallel(two, tmp_path / "missing")
     (tmp_path / "latin").write_bytes("ab\nä\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"latin: expected UTF-8 .* at byte 3"):
@@ -176,5 +176,5 @@ def test_too_few_and_too_many_are_refused(tmp_path: Path) -> None:
         InputError, match=r"^--data: .* two files, found one file, .*a$"
     ):
         read_parts(few[:1], LANGUAGES, "test")
-    with pytest.raises(InputError, match=r"train\.de: expected a text file"):
+    with pytest.raises(InputError, match=r"train\.de: expected a file"):
         read_parts([tmp_path], LANGUAGES, "test")

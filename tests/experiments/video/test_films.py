@@ -179,7 +179,8 @@ def test_files_that_are_no_films(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--out", "next.gif"], r"^--out: expected a \.npz, found next.gif"),
-        (["--out", "mine.npz"], "^--out: expected another name than mine.gif"),
+        (["--out", "mine.npz"], "^--out: expected another file than mine.gif, an i"),
+        (["--out", "none/a.npz"], "^--out: expected a file in a folder that exists"),
         (["--frames", "0"], "^--frames: expected .*found 0"),
         (["--past", "0"], "^--past: expected .*found 0"),
     ],
