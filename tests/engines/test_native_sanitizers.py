@@ -32,8 +32,13 @@ def compiler(sanitizer: str) -> list[str]:
 
 def runtime(sanitizer: str) -> str:
     """The library of a sanitizer; its bare name if there is none."""
-    name = {"address": "asan", "undefined": "ubsan", "thread": "tsan"}[sanitizer]
-    command = ["g++", f"-print-file-name=lib{name}.so"]
+    names = {"address": "asan", "undefined": "ubsan", "thread": "tsan"}
+    return library(f"lib{names[sanitizer]}.so")
+
+
+def library(name: str) -> str:
+    """Where g++ finds a library; its bare name if it does not."""
+    command = ["g++", f"-print-file-name={name}"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
@@ -50,15 +55,19 @@ def test_the_kernels_alone(sanitizer: str, tmp_path: Path) -> None:
 
 
 def test_through_jax(tmp_path: Path) -> None:
-    """Python never frees all it has, so leaks are not looked for."""
+    """Leaks are not looked for: Python never frees all it has.
+
+    The sanitizer looks for the C++ library's functions when it starts, so that has to
+    be there; pytest must leave the output alone, or what was found would be lost.
+    """
     environment = {
         "CXX": " ".join(compiler("address")),
-        "LD_PRELOAD": runtime("address"),
+        "LD_PRELOAD": f"{runtime('address')} {library('libstdc++.so.6')}",
         "ASAN_OPTIONS": "detect_leaks=0",
         "XDG_CACHE_HOME": str(tmp_path),
     }
     tests = PROGRAM.with_name("test_native.py")
-    words = ["-n", "0", "-k", "need_not_fit or threads", "-p", "no:cacheprovider"]
+    words = ["-s", "-n", "0", "-k", "need_not_fit or threads", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, str(tests)],
         env=os.environ | environment,
