@@ -151,36 +151,18 @@ def train_steps(
         new, report = train_step(loss, optimizer, state, batch, learning_rates[k])
         total_loss, norm = report.sums.loss, report.gradient_norm
         finite = jnp.isfinite(total_loss) & jnp.isfinite(norm)
-        taken = finite & going(carried)
         state, total = jax.tree.map(
-            lambda after, before: jnp.where(taken, after, before),
+            lambda after, before: jnp.where(finite, after, before),
             (new, jax.tree.map(jnp.add, total, report)),
             (state, total),
         )
-        return k + 1, state, total, taken
-
-    def turn(carried: tuple) -> tuple:
-        several = _steps_per_turn(len(learning_rates))
-        if several == 1:
-            return one(carried)
-        return jax.lax.fori_loop(0, several, lambda _, c: one(c), carried)
+        return k + 1, state, total, finite
 
     start = (jnp.int32(0), state, _nothing_yet(loss, state, batches), jnp.bool(True))
-    _, state, total, _ = jax.lax.while_loop(going, turn, start)
+    _, state, total, _ = jax.lax.while_loop(going, one, start)
     return state, dataclasses.replace(
         total, gradient_norm=total.gradient_norm / jnp.maximum(count, 1)
     )
-
-
-def _steps_per_turn(steps: int) -> int:
-    """How many of K steps are made before it is asked whether there is another one.
-
-    A GPU waits while the host asks. Of a turn whose later steps are none, these are
-    computed and left out: of the last turn of a run, or after a loss that is no number.
-    """
-    if not on_gpu():
-        return 1
-    return next(count for count in (4, 3, 2, 1) if steps % count == 0)
 
 
 def _nothing_yet(loss: Loss, state: TrainState, batches: Batch) -> StepReport:

@@ -274,33 +274,6 @@ def test_many_steps_are_single_steps(count: int) -> None:
     assert_close(total.gradient_norm, np.mean(norms), 1e-6)
 
 
-@pytest.mark.parametrize("count", [1, 3, 4, STEPS])
-@pytest.mark.parametrize("broken", [None, 1, 2])
-def test_turns_of_several_steps_on_a_gpu_end_where_steps_do(
-    count: int, broken: int | None, request: pytest.FixtureRequest
-) -> None:
-    """In the middle of a turn: at the last step, or before one that is no number."""
-    model, batches, rates = jax_problem()
-    given = stack(batches)
-    if broken is not None:
-        given = jax.tree.map(lambda a: a.at[broken].set(jnp.nan), given)
-
-    def taken() -> tuple[str, tuple[TrainState, StepReport]]:
-        program = jax.jit(functools.partial(train_steps, line, ADAM))  # traced anew
-        traced = program.trace(start(model, ADAM), given, rates, jnp.int32(count))
-        operands = start(model, ADAM), given, rates, jnp.int32(count)
-        return str(traced.jaxpr), traced.lower().compile()(*operands)
-
-    one, wanted = taken()
-    request.getfixturevalue("h100")
-    several, found = taken()
-    assert "scan" in several and "scan" not in one  # of a known number of steps
-    assert found[0].step == min(count, STEPS if broken is None else broken)
-    assert_close(found[0].model, wanted[0].model, 0)
-    assert_close(found[0].optimizer, wanted[0].optimizer, 0)
-    assert_close(found[1], wanted[1], 0)
-
-
 def test_models_trained_together_are_those_trained_alone() -> None:
     """Two problems, each with its own batches; one clips where the other does not."""
     (_, _, rates), count = jax_problem(), jnp.int32(STEPS - 1)
