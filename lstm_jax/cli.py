@@ -46,7 +46,7 @@ def parse(
     Raises:
         InputError: there is no such flag, or its value is none that it takes.
     """
-    words = _by_their_new_names(sys.argv[1:] if argv is None else argv)
+    words = by_their_new_names(sys.argv[1:] if argv is None else argv)
     program = f"python -m {package}.{command}".removesuffix(".__main__")
     flags = flags_of(kind, default)
     if {"-h", "--help"} & set(words):
@@ -87,7 +87,7 @@ def _by_their_fields(words: Sequence[str]) -> list[str]:
     return [fields.get(name, name) + equals + value for name, equals, value in split]
 
 
-def _by_their_new_names(argv: Sequence[str]) -> list[str]:
+def by_their_new_names(argv: Sequence[str]) -> list[str]:
     """Replace flags that are called otherwise now, and say so."""
     words = list(argv)
     for k, word in enumerate(words):

@@ -7,20 +7,28 @@ shows are those for --data.
 
 import contextlib
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lstm_jax import cli
-from lstm_jax.data.text import Corpus
-from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.errors import InputError
+from lstm_jax.lm import recipe
+from lstm_jax.lm.choice import Choice, choose_here, leaves_open
 from lstm_jax.lm.claim import default_folder
 from lstm_jax.lm.config import HELLO_WORLD, TrainConfig, check
 from lstm_jax.lm.origin import check_origin, with_origin
 from lstm_jax.lm.presets import preset
-from lstm_jax.lm.run import begin_jointly, begin_run, continue_run, refuse_changes
-from lstm_jax.lm.run_directory import RunDirectory, open_run
+from lstm_jax.lm.run import (
+    Begun,
+    Choose,
+    begin_jointly,
+    begin_run,
+    continue_run,
+    refuse_changes,
+)
+from lstm_jax.lm.run_directory import open_run
 from lstm_jax.report.activities import activity
 from lstm_jax.training.callbacks import INTERRUPTED
 from lstm_jax.training.signals import interruptible
@@ -28,7 +36,7 @@ from lstm_jax.training.tensorboard import require_tensorboard
 
 
 @dataclasses.dataclass(frozen=True)
-class _Given:
+class _Given(recipe.Given):
     """The few flags on which the defaults of all others depend."""
 
     data: tuple[Path, ...] = ()
@@ -40,28 +48,45 @@ class _Given:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, train, report. Returns the exit code."""
-    config, kept = _configure(sys.argv[1:] if argv is None else argv)
-    begin = continue_run if kept else begin_run
+    argv = cli.by_their_new_names(sys.argv[1:] if argv is None else argv)
+    config, kept = _configure(argv)
+    begin = continue_run
+    if not kept:
+        begin = functools.partial(begin_run, choose=_chooser(argv, config))
     # The lock of the run directory is held until `held` is closed; a run that fails
     # before its first line of history leaves nothing then.
     with contextlib.ExitStack() as held:
         if config.cluster.coordinator is None:
             with activity("reading the text"):
                 begun = begin(config, held)
-            return _train(*begun)
+            return _train(begun)
 
         from lstm_jax.distributed.host import set_cpu_device_count
         from lstm_jax.distributed.launch import joined
 
         set_cpu_device_count(config.optimizer.batch, config.run.devices, config.cluster)
         with joined(config.cluster):
-            return _train(*begin_jointly(config, begin, held))
+            return _train(begin_jointly(config, begin, held))
 
 
-def _train(
-    config: TrainConfig, corpus: Corpus, vocab: Vocabulary, run: RunDirectory | None
-) -> int:
+def _chooser(argv: Sequence[str], asked: TrainConfig) -> Choose | None:
+    """What settles the settings that no flag gives; None where defaults do."""
+    if not (asked.text.data and leaves_open(asked)):
+        return None
+    given = cli.peek(_Given, "train", argv)
+
+    def choose(symbols: int, vocab_size: int) -> tuple[TrainConfig, Choice]:
+        found, seconds = choose_here(asked, symbols, vocab_size, given)
+        config = cli.parse(TrainConfig, "train", None, argv, found.config)
+        check(config)
+        return config, Choice(found.reasons(config), seconds)
+
+    return choose
+
+
+def _train(begun: Begun) -> int:
     """Train and report."""
+    config, run = begun.config, begun.run
     from lstm_jax.distributed.host import enable_compilation_cache
 
     enable_compilation_cache()
@@ -70,10 +95,13 @@ def _train(
     from lstm_jax.lm.task import set_up
     from lstm_jax.lm.training import train_text
 
-    setup = set_up(config, corpus, vocab, starting_model(config, vocab))
-    reporter = Reporter(setup)
+    start = starting_model(config, begun.vocab)
+    setup = set_up(config, begun.corpus, begun.vocab, start)
+    reporter = Reporter(setup, begun.choice.reasons)
     with interruptible() as stop, activity("getting ready"):
-        outcome = train_text(setup, run, callbacks=[*reporter.callbacks(), stop])
+        callbacks = [*reporter.callbacks(), stop]
+        spent = begun.choice.seconds
+        outcome = train_text(setup, run, callbacks=callbacks, spent=spent)
     if outcome.ended == INTERRUPTED:
         reporter.interrupted(run)
         return stop.code

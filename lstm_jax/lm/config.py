@@ -6,6 +6,7 @@ field is its help.
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,6 +34,7 @@ from lstm_jax.data.tokenizers.vocabulary import check_level
 from lstm_jax.errors import InputError
 from lstm_jax.storage.files import read_json, write_json
 
+_CHOSEN = "chosen"  # in config.json, beside the settings
 FORMAT = 1  # of config.json; a new setting with a default needs no new one
 PresetName = Literal[
     "shakespeare-3min",
@@ -68,8 +70,7 @@ class ModelConfig(Configuration):
     """Type of recurrent cell: the textbook LSTM, a GRU, an LSTM with peepholes, a
     Mogrifier LSTM with 5 rounds, or an LSTM with coupled gates (i = 1 - f)."""
     hidden: Annotated[int, Range(1, 2**20)] | None = None
-    """Hidden units per layer. Default: derived from the size of the text and
-    --max-seconds."""
+    """Hidden units per layer. Default: derived from the size of the text."""
     dropout: Share | None = None
     """Dropout rate between layers and before the softmax. Default: derived from the
     number of epochs."""
@@ -208,10 +209,30 @@ def _check_cell(model: ModelConfig, regularizer: RegularizerConfig) -> None:
         )
 
 
-def save_config(config: TrainConfig, path: Path) -> None:
-    """Write `config.json`, whole or not at all."""
+def save_config(config: TrainConfig, path: Path, chosen: Sequence[str] = ()) -> None:
+    """Write `config.json`, whole or not at all.
+
+    Args:
+        config: the settings.
+        path: of the file.
+        chosen: what was chosen of them and why, for people to read.
+    """
     record = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    if chosen:
+        record[_CHOSEN] = list(chosen)
     write_json(path, {"format": FORMAT, **record}, indent=2)
+
+
+def load_chosen(path: Path) -> list[str]:
+    """Read from `config.json` what was chosen, and why; nothing if nothing was.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    lines = read_json(path, "a configuration").get(_CHOSEN, [])
+    if not isinstance(lines, list) or not all(isinstance(x, str) for x in lines):
+        raise InputError(f"{path}: {_CHOSEN}: expected lines, found {lines!r:.60}")
+    return lines
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -228,6 +249,7 @@ def load_config(path: Path) -> TrainConfig:
     version = record.pop("format", FORMAT)
     if version != FORMAT:
         raise InputError(f"{path}: expected format {FORMAT}, found {version!r:.60}")
+    record.pop(_CHOSEN, None)
     # Where the preset was kept at first, and what the average was called.
     run, optimizer = record.get("run"), record.get("optimizer")
     if isinstance(run, dict) and "preset" in run:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 from rich.console import Console
@@ -40,9 +40,10 @@ class Reporter:
 
     Args:
         setup: what the run is made of.
+        chosen: what was chosen for it, and why.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, chosen: Sequence[str] = ()) -> None:
         self._setup = setup
         config, corpus, engine = setup.config, setup.corpus, setup.engine
         # Of several processes one speaks.
@@ -56,6 +57,8 @@ class Reporter:
             f"engine {engine.name} on {self._device} ({engine.reason})"
             f"{_precision(config)}"
         )
+        for line in chosen:
+            self._say(line)
         if jax.default_backend() == "gpu" and waits_for_kernels(config):
             self._say(
                 "note: in a network this small a GPU waits for its kernels to start; "

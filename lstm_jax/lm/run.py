@@ -12,6 +12,7 @@ from lstm_jax.data.text import Corpus, encode_files, encode_text, survey_files
 from lstm_jax.data.tokenizers.characters import CharTokenizer
 from lstm_jax.data.tokenizers.vocabulary import Vocabulary, symbols_of
 from lstm_jax.errors import InputError
+from lstm_jax.lm.choice import NO_CHOICE, Choice
 from lstm_jax.lm.claim import Claim
 from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory, open_run
@@ -19,8 +20,22 @@ from lstm_jax.lm.sizing import fit_to, step_operations
 from lstm_jax.storage.lock import locked
 
 _SHOWN = 20  # new characters in a note
-Begun = tuple[TrainConfig, Corpus, Vocabulary, RunDirectory | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """A run that is begun or continued: its final settings, its text, its folder."""
+
+    config: TrainConfig
+    corpus: Corpus
+    vocab: Vocabulary
+    run: RunDirectory | None
+    choice: Choice = NO_CHOICE
+
+
 Begin = Callable[[TrainConfig, contextlib.ExitStack], Begun]
+# From the symbols of the training text, and how many distinct ones there are.
+Choose = Callable[[int, int], tuple[TrainConfig, Choice]]
 
 
 def refuse_changes(kept: TrainConfig, asked: TrainConfig) -> None:
@@ -51,6 +66,7 @@ def begin_run(
     given: str | bytes = HELLO_WORLD_TEXT,
     known: Vocabulary | None = None,
     hint: str = "",
+    choose: Choose | None = None,
 ) -> Begun:
     """Read the text and open a new run; nothing is written before all was checked.
 
@@ -60,6 +76,7 @@ def begin_run(
         given: the text, if there are no files.
         known: the vocabulary of a model that learns from it, if there is one.
         hint: what is said of a folder that has a run; by default the flags.
+        choose: settles what was left open, once the text is known.
     """
     text, claim = config.text, _claim(config, hint)
     if claim:
@@ -71,15 +88,17 @@ def begin_run(
         )
         if known and len(survey.vocab) > len(known):
             print(_added(known, survey.vocab))
-        fitted = _fitted(config, survey.train_size)
+        size, vocab = survey.train_size, survey.vocab
+        config, choice = _settled(config, choose, size, len(vocab))
+        fitted = _fitted(config, size)
         run = _open(claim, held)
         assert run, "a run on files has a directory by default"
-        vocab = survey.vocab
         corpus = encode_files(text.data, survey, run.corpus_path)
     else:
         corpus, vocab = encode_text(
             *(given, text.vocab, text.validation_fraction, text.vocab_size), known
         )
+        config, choice = _settled(config, choose, corpus.train_size, len(vocab))
         fitted = _fitted(config, corpus.train_size)
         run = _open(claim, held)
         if run:
@@ -93,8 +112,14 @@ def begin_run(
     if run:
         if not isinstance(vocab, CharTokenizer):
             run.save_split(corpus)
-        run.start(fitted, vocab)
-    return fitted, corpus, vocab, run
+        run.start(fitted, vocab, choice.reasons)
+    return Begun(fitted, corpus, vocab, run, choice)
+
+
+def _settled(
+    config: TrainConfig, choose: Choose | None, symbols: int, vocab_size: int
+) -> tuple[TrainConfig, Choice]:
+    return choose(symbols, vocab_size) if choose else (config, NO_CHOICE)
 
 
 def _added(before: Vocabulary, now: Vocabulary) -> str:
@@ -158,7 +183,7 @@ def continue_run(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     held.enter_context(locked(run.path))
     vocab = run.vocab()
     _show_cores(config)
-    return config, run.corpus(config, vocab), vocab, run
+    return Begun(config, run.corpus(config, vocab), vocab, run)
 
 
 def begin_jointly(
@@ -179,4 +204,4 @@ def begin_jointly(
         raise InputError(f"{error}; all processes need the same file system") from None
     kept, vocab = run.config(), run.vocab()
     fitted = dataclasses.replace(config, model=kept.model, optimizer=kept.optimizer)
-    return fitted, run.corpus(kept, vocab), vocab, None
+    return Begun(fitted, run.corpus(kept, vocab), vocab, None)

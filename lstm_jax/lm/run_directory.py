@@ -20,6 +20,7 @@ too.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from lstm_jax.config import ClusterConfig, expanded
@@ -30,7 +31,7 @@ from lstm_jax.data.tokenizers.saved import load_vocabulary, save_vocabulary
 from lstm_jax.data.tokenizers.vocabulary import Vocabulary
 from lstm_jax.errors import InputError
 from lstm_jax.lm.claim import DRAFT
-from lstm_jax.lm.config import TrainConfig, load_config, save_config
+from lstm_jax.lm.config import TrainConfig, load_chosen, load_config, save_config
 from lstm_jax.storage.files import (
     Fields,
     read_json,
@@ -96,6 +97,10 @@ class RunDirectory:
         """Write where the held-out part begins, which no share of symbols says."""
         write_json(self.path / _SPLIT, {"train_size": corpus.train_size})
 
+    def chosen(self) -> list[str]:
+        """What was chosen of the settings, and why, in lines for people."""
+        return load_chosen(self.path / "config.json")
+
     @property
     def checkpoint_path(self) -> Path:
         """Where the states are."""
@@ -116,16 +121,23 @@ class RunDirectory:
         with writing(self.path):
             (self.path / DRAFT).touch()
 
-    def start(self, config: TrainConfig, vocab: Vocabulary) -> None:
+    def start(
+        self, config: TrainConfig, vocab: Vocabulary, chosen: Sequence[str] = ()
+    ) -> None:
         """Write what is known before the first step; last what makes it a run."""
         save_vocabulary(vocab, self.path / "vocab.json")
-        self.write_config(config)
+        self.write_config(config, chosen)
 
-    def write_config(self, config: TrainConfig) -> None:
-        """Write the settings; how this process was asked to open the run is none."""
+    def write_config(self, config: TrainConfig, chosen: Sequence[str] = ()) -> None:
+        """Write the settings; how this process was asked to open the run is none.
+
+        Args:
+            config: the settings.
+            chosen: what was chosen of them, and why.
+        """
         lasting = dataclasses.replace(config.run, resume=False, overwrite=False)
         config = dataclasses.replace(config, run=lasting, cluster=ClusterConfig())
-        save_config(config, self.path / "config.json")
+        save_config(config, self.path / "config.json", chosen)
 
     def write_summary(self, summary: Fields) -> None:
         """Write the results."""

@@ -2,15 +2,18 @@
 
 import contextlib
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 
+from lstm_jax.config import RunConfig
 from lstm_jax.data.special_ids import UNKNOWN
 from lstm_jax.data.text import encode_text
 from lstm_jax.errors import InputError, warn
-from lstm_jax.lm.config import TrainConfig, check
+from lstm_jax.lm.choice import Choice, choose_here
+from lstm_jax.lm.config import DataConfig, TrainConfig, check
 from lstm_jax.lm.run import Begun, begin_run, continue_run, refuse_changes
 from lstm_jax.lm.run_directory import RunDirectory, open_run, refuse_links
 from lstm_jax.lm.sizing import fit_to
@@ -29,6 +32,7 @@ def fit_text(
     text: str | bytes,
     config: TrainConfig | None = None,
     *,
+    max_seconds: float | None = None,
     start: TextModel | None = None,
     callbacks: Sequence[Callback] = (),
     show: bool | None = None,
@@ -42,6 +46,8 @@ def fit_text(
         config: the settings. With a `run_dir` the run is kept there, as that of the
             command is: settings, text, history, checkpoints, `curves.png`; `resume`
             continues it and `overwrite` replaces it.
+        max_seconds: how long to train, instead of settings: these are chosen for the
+            text, the time and this machine, whose speed is measured first.
         start: a model to go on from (fine-tuning): its network and vocabulary are
             taken, the latter with the characters that it lacks.
         callbacks: are told of every line of history, and may end the run.
@@ -55,6 +61,12 @@ def fit_text(
         InputError: the text is too short, a setting makes no sense, or the folder is
             no place for a run.
     """
+    choose = None
+    if max_seconds is not None:
+        if config or start:
+            raise InputError("max_seconds: expected no settings beside it, found some")
+        config = _open(text, max_seconds)
+        choose = functools.partial(_chosen, config)
     config = config or TrainConfig()
     if start:
         config = _tuned(config, start.config)
@@ -75,17 +87,38 @@ def fit_text(
             begun = _go_on(config, held, text)
         else:
             known = start.vocab if start else None
-            begun = begin_run(config, held, text, known, "overwrite=True replaces it")
-        config, corpus, vocab, run = begun
+            hint = "overwrite=True replaces it"
+            begun = begin_run(config, held, text, known, hint, choose)
+        vocab, run = begun.vocab, begun.run
         model = with_more_symbols(start.model, len(vocab), UNKNOWN) if start else None
-        setup = set_up(config, corpus, vocab, model)
+        setup = set_up(begun.config, begun.corpus, vocab, model)
         shown = _somebody_looks_on() if show is None else show
         items = setup.task.items
         progress = [Progress(setup.schedule, items)] if shown else []
-        trained = train_text(setup, run, callbacks=[*callbacks, *progress])
+        trained = train_text(
+            setup,
+            run,
+            callbacks=[*callbacks, *progress],
+            spent=begun.choice.seconds,
+        )
         if run:
             _try_to_draw(run, config.text.vocab)
-    return TextModel(config, vocab, trained.model, tuple(trained.history))
+    return TextModel(begun.config, vocab, trained.model, tuple(trained.history))
+
+
+def _open(text: str | bytes, max_seconds: float) -> TrainConfig:
+    """Settings in which all but the time is to be chosen."""
+    vocab = "char" if isinstance(text, str) else "byte"
+    run = RunConfig(max_seconds=max_seconds)
+    return TrainConfig(text=DataConfig(vocab=vocab), run=run)
+
+
+def _chosen(
+    asked: TrainConfig, symbols: int, vocab_size: int
+) -> tuple[TrainConfig, Choice]:
+    """What is chosen for this machine."""
+    found, seconds = choose_here(asked, symbols, vocab_size)
+    return found.config, Choice(found.reasons(found.config), seconds)
 
 
 def _go_on(config: TrainConfig, held: contextlib.ExitStack, text: str | bytes) -> Begun:
@@ -99,7 +132,7 @@ def _go_on(config: TrainConfig, held: contextlib.ExitStack, text: str | bytes) -
     same = dataclasses.replace(asked.text, data=kept.text.data)
     refuse_changes(kept, dataclasses.replace(asked, text=same))
     begun = continue_run(dataclasses.replace(kept, run=config.run), held)
-    if not np.array_equal(begun[1].ids, corpus.ids):
+    if not np.array_equal(begun.corpus.ids, corpus.ids):
         raise InputError(f"{config.run.run_dir}: expected the text of the run")
     return begun
 
@@ -133,6 +166,7 @@ def train_text(
     *,
     callbacks: Sequence[Callback] = (),
     compiled: CompiledSteps | None = None,
+    spent: float = 0.0,
 ) -> Trained:
     """Train a language model on a corpus.
 
@@ -143,6 +177,7 @@ def train_text(
             Of several processes, process 0 alone is given it.
         callbacks: are told of every line of history, and may end the run.
         compiled: those of this loss and optimizer that another run has compiled.
+        spent: seconds of its time that a new run has used already.
 
     Raises:
         InputError: there is no time for a step, the run can't be resumed, or the loss
@@ -161,6 +196,7 @@ def train_text(
         config.run,
         folder=run.path if run else None,
         callbacks=callbacks,
+        spent=spent,
     )
 
 
@@ -172,4 +208,4 @@ class _LongerRun(Callback):
 
     def begin(self, history: Sequence[HistoryRow]) -> None:
         """Write them; nothing is changed of a run that could not be resumed."""
-        self._run.write_config(self._config)
+        self._run.write_config(self._config, self._run.chosen())

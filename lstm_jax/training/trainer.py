@@ -72,6 +72,7 @@ def train_model(
     *,
     folder: Path | None = None,
     callbacks: Sequence[Callback] = (),
+    spent: float = 0.0,
 ) -> Trained:
     """Train a model until its schedule is over, or a callback ends the run.
 
@@ -88,6 +89,7 @@ def train_model(
             checkpoint there, bit for bit; one that was stopped before its first begins
             anew. Of several processes, process 0 alone writes.
         callbacks: are told of every row of history, and may end the run.
+        spent: seconds of its time that a new run has used already.
 
     Raises:
         InputError: there is no time for a step, the run can't be resumed, or the loss
@@ -95,7 +97,7 @@ def train_model(
     """
     run = run or RunConfig()
     folder = folder if is_primary() else None
-    timer = Timer()
+    timer = Timer(spent=spent)
     start = _Start(first_state, task, run)
     recorder = RunRecorder(
         folder, timer, CheckpointPolicy.of(run), in_parts=run.shard_model

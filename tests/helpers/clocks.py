@@ -20,5 +20,6 @@ def tick_by_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = types.SimpleNamespace(perf_counter=read)
     monkeypatch.setattr("lstm_jax.training.loop.time", clock)
     monkeypatch.setattr(
-        "lstm_jax.training.trainer.Timer", lambda: Timer(started=read())
+        "lstm_jax.training.trainer.Timer",
+        lambda **given: Timer(started=read(), **given),
     )

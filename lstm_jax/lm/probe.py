@@ -1,0 +1,87 @@
+"""How fast this machine trains: what the size of a network is chosen by."""
+
+import dataclasses
+import os
+
+import jax
+import numpy as np
+
+from lstm_jax.config import Devices, Precision, RegularizerConfig, RunConfig
+from lstm_jax.data.text import Corpus
+from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
+from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
+from lstm_jax.lm.recipe import Given, Machine
+from lstm_jax.lm.sizing import step_operations
+from lstm_jax.lm.task import set_up
+from lstm_jax.training.compiled import CompiledSteps
+from lstm_jax.training.loop import Timer, fit
+
+# A layer of the kind that is chosen, wide enough that its products take the time.
+_PROBE = TrainConfig(
+    model=ModelConfig(
+        layers=1,
+        hidden=256,
+        dropout=0.1,
+        mogrifier=2,
+        capped_gate=True,
+    ),
+    optimizer=OptimizerConfig(length=64, ema=0.999),
+    regularizer=RegularizerConfig(variational=True),
+    run=RunConfig(max_seconds=60.0, steps_per_call=4),
+)
+_VOCAB = CharTokenizer("char", "".join(map(chr, range(32, 97))))
+_MEASURED = 0.7  # seconds of steps, compilation left out
+_ROWS_PER_CORE, _FEWEST_ROWS, _MOST_ROWS = 8, 16, 64
+_ACCELERATOR_ROWS = 32
+
+
+def measured_machine(given: Given, devices: Devices) -> Machine:
+    """Measure how fast this machine trains, with as many rows as suit it.
+
+    Args:
+        given: perhaps the rows and the precision.
+        devices: see `RunConfig`.
+    """
+    rows = given.batch or _rows(os.cpu_count() or 1, devices)
+    set_cpu_device_count(rows, devices)
+    enable_compilation_cache()
+    if given.batch is None and jax.default_backend() != "cpu":
+        rows = _ACCELERATOR_ROWS * (devices if isinstance(devices, int) else 1)
+    precision = given.precision or "mixed"
+    return Machine(rows, operations_per_second(rows, precision, devices))
+
+
+def _rows(cores: int, devices: Devices) -> int:
+    """So many rows that every core has some, and every device as many."""
+    rows = min(max(_ROWS_PER_CORE * cores, _FEWEST_ROWS), _MOST_ROWS)
+    count = cores if devices == "all" else devices or 1
+    return -(-rows // count) * count
+
+
+def operations_per_second(
+    rows: int, precision: Precision = "mixed", devices: Devices = None
+) -> float:
+    """Measure how many floating-point operations a second a training step makes here.
+
+    A small network learns noise for about a second, once its step is compiled. The
+    fastest call counts: others may have waited for something else on the machine.
+    """
+    optimizer = dataclasses.replace(_PROBE.optimizer, batch=rows)
+    model = dataclasses.replace(_PROBE.model, precision=precision)
+    config = dataclasses.replace(_PROBE, model=model, optimizer=optimizer)
+    ids = np.random.default_rng(0).integers(0, len(_VOCAB), 200 * rows, dtype=np.uint8)
+    setup = set_up(config, Corpus(ids, len(ids)), _VOCAB)
+    timer, rates = Timer(), [0.0]
+    lines = fit(
+        *(setup.task, setup.optimizer, setup.first_state(), setup.schedule, timer),
+        steps_per_call=config.run.steps_per_call,
+        evaluations=0,
+        devices=devices,
+        compiled=CompiledSteps(setup.task.loss, setup.optimizer),
+    )
+    for _, line in lines:
+        rates.append(line.items_per_second)
+        if timer.seconds() - timer.compiling > _MEASURED:
+            break
+    return max(rates) * step_operations(config) / setup.task.items_per_step

@@ -1,0 +1,226 @@
+"""Settings chosen for a text, a time and a machine: the defaults of `--max-seconds`.
+
+Two numbers decide. The work that the time has room for, in floating-point operations,
+says how wide a network learns most in it; how often the text is then read, its passes,
+says how much has to be done against learning it by heart. The rules are lines through
+what was best in trials on two texts, `docs/results.md` has them, and were tried on a
+third. Pure functions.
+"""
+
+import dataclasses
+import math
+
+from lstm_jax.config import CellName, Precision, RegularizerConfig, RunConfig
+from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig, layers_of
+from lstm_jax.lm.sizing import square_matrices
+
+_GETTING_READY = 6.0  # seconds of a run without steps: compilation and validation
+_ROUNDS = 2  # of a Mogrifier
+_HIDDEN, _WORK, _GROWTH = 256, 4.0e13, 0.35  # units that are best for so much work
+_STEP, _LEAST, _MOST = 32, 32, 1024
+_WEIGHTS_PER_SYMBOL = 10  # at most, of the text
+_WIDTH_COST = 1.6  # time grows as this power of the units: small products are slow
+_FREE_PASSES = 2.0  # so often a text can be read before it is learned by heart
+_SHORT_WORK, _LONG_WORK = 1.4e13, 3.4e14  # below and above: steps of 32 and 128 symbols
+_RATE = 8e-3
+_AVERAGED = 0.1  # of the run, by the running average of the weights
+# Fields of the settings that are chosen; those not among them keep their defaults.
+CHOSEN = frozenset(
+    {
+        *("layers", "hidden", "dropout", "precision", "mogrifier", "capped_gate"),
+        *("batch", "length", "learning_rate", "final_rate", "weight_decay", "ema"),
+        *("reset_probability", "variational", "weight_drop", "training_temperature"),
+        "evaluations",
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What the user has said that others depend on; None is to be chosen."""
+
+    layers: int | None = None
+    hidden: int | None = None
+    cell: CellName | None = None
+    mogrifier: int | None = None
+    precision: Precision | None = None
+    batch: int | None = None
+
+
+NOTHING = Given()
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What was measured of a machine.
+
+    Attributes:
+        rows: of a step, so many that all of it has work.
+        operations_per_second: floating-point operations of training steps.
+    """
+
+    rows: int
+    operations_per_second: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Settings, and what they were chosen by.
+
+    Attributes:
+        config: the settings.
+        work: floating-point operations that the time has room for.
+        passes: how often they read the text.
+        symbols: of the training text.
+    """
+
+    config: TrainConfig
+    work: float
+    passes: float
+    symbols: int
+
+    def reasons(self, config: TrainConfig) -> tuple[str, ...]:
+        """Say what was chosen, and why, in lines for people.
+
+        Args:
+            config: the settings that came of it, with those that were given.
+        """
+        model, optimizer = config.model, config.optimizer
+        regularizer = config.regularizer
+        return (
+            f"chosen for {self.symbols:,} symbols and {self.work:.1e} operations, what "
+            "this machine does in the time; any flag is kept instead:",
+            f"  {layers_of(model)}, {_kind(model)}, {model.precision} precision: as "
+            "wide as the time and the text allow",
+            f"  dropout {model.dropout}, weight drop {regularizer.weight_drop}, weight "
+            f"decay {optimizer.weight_decay}, training temperature "
+            f"{regularizer.training_temperature}: for about {self.passes:.1f} passes",
+            f"  {optimizer.batch} rows of {optimizer.length} symbols a step, learning "
+            f"rate {optimizer.learning_rate}, weights averaged with {optimizer.ema}",
+        )
+
+
+def choose(
+    symbols: int,
+    vocab_size: int,
+    seconds: float,
+    machine: Machine,
+    given: Given = NOTHING,
+) -> Recipe:
+    """Choose the settings of a run.
+
+    Args:
+        symbols: of the training text.
+        vocab_size: V, the number of distinct ones.
+        seconds: the time budget.
+        machine: what is to train.
+        given: what is not to be chosen.
+    """
+    steady = max(seconds - _GETTING_READY, seconds / 2)
+    work = steady * machine.operations_per_second
+    model = _cell(given)
+    if model.hidden is None:
+        model = dataclasses.replace(model, hidden=_hidden(symbols, work, model))
+    read = work / _operations(model, vocab_size)
+    passes = read / symbols
+    model = dataclasses.replace(model, dropout=_dropout(passes))
+    config = TrainConfig(
+        model=model,
+        optimizer=_optimizer(model, work, read, machine.rows),
+        regularizer=_regularizer(passes),
+        run=RunConfig(max_seconds=seconds, evaluations=_evaluations(seconds)),
+    )
+    return Recipe(config, work, passes, symbols)
+
+
+def _cell(given: Given) -> ModelConfig:
+    """The kind of network: a Mogrifier with capped gates, unless another is given."""
+    model = ModelConfig(
+        layers=given.layers or 2,
+        hidden=given.hidden,
+        precision=given.precision or "mixed",
+    )
+    if given.cell not in (None, "lstm"):
+        return dataclasses.replace(model, cell=given.cell)
+    rounds = _ROUNDS if given.mogrifier is None else given.mogrifier
+    return dataclasses.replace(model, mogrifier=rounds, capped_gate=rounds > 0)
+
+
+def _kind(model: ModelConfig) -> str:
+    if model.mogrifier:
+        capped = " with capped gates" if model.capped_gate else ""
+        return f"Mogrifiers of {model.mogrifier} rounds{capped}"
+    return f"cell {model.cell}"
+
+
+def _hidden(symbols: int, work: float, model: ModelConfig) -> int:
+    """Units of each layer: as many as the work can teach, and the text."""
+    matrices = square_matrices(model)
+    by_work = _HIDDEN * (work / _WORK) ** _GROWTH * (_MATRICES / matrices) ** 0.5
+    by_text = (_WEIGHTS_PER_SYMBOL * symbols / matrices) ** 0.5
+    return max(_LEAST, round(min(by_work, by_text, _MOST) / _STEP) * _STEP)
+
+
+_MATRICES = square_matrices(_cell(NOTHING))
+
+
+def _operations(model: ModelConfig, vocab_size: int) -> float:
+    """Operations that could be made in the time that a symbol takes.
+
+    They are more than are made where small products keep a processor from its speed.
+    """
+    assert model.hidden is not None
+    width = (model.hidden / _HIDDEN) ** _WIDTH_COST * _HIDDEN**2
+    scores = model.layers * model.hidden * vocab_size
+    return 6 * (square_matrices(model) * width + scores)
+
+
+def _doublings(passes: float) -> float:
+    """How often the passes have doubled since the first that matter."""
+    return max(0.0, math.log2(max(passes, 1e-9) / _FREE_PASSES))
+
+
+def _dropout(passes: float) -> float:
+    return round(min(0.15 * _doublings(passes), 0.5), 2)
+
+
+def _regularizer(passes: float) -> RegularizerConfig:
+    """Against learning by heart, and against the sureness that comes of it."""
+    doublings = _doublings(passes)
+    return RegularizerConfig(
+        variational=True,
+        weight_drop=round(min(max(0.0, 0.15 * (doublings - 2.5)), 0.25), 2),
+        training_temperature=round(max(1 - 0.11 * doublings, 0.78), 2),
+    )
+
+
+def _optimizer(
+    model: ModelConfig, work: float, read: float, rows: int
+) -> OptimizerConfig:
+    """Longer gradients, slower averages and lower rates for longer runs.
+
+    Args:
+        model: the network.
+        work: operations of the run.
+        read: symbols that it reads.
+        rows: that suit the machine.
+    """
+    assert model.hidden is not None
+    short = work < _SHORT_WORK
+    length = 32 if short else 128 if work > _LONG_WORK else 64
+    batch = 2 * rows if short else rows
+    averaged = min(max(_AVERAGED * read / (batch * length), 10.0), 1000.0)
+    return OptimizerConfig(
+        batch=batch,
+        length=length,
+        learning_rate=round(_RATE * min(1.0, (_HIDDEN / model.hidden) ** 0.5), 4),
+        final_rate=0.1,
+        weight_decay=0.1,
+        ema=round(1 - 1 / averaged, 4),
+        reset_probability=0.2 if length == 128 else 0.02,
+    )
+
+
+def _evaluations(seconds: float) -> int:
+    """Validations: each takes about a second, and finds a network at its best."""
+    return max(2, min(24, round(seconds / 40)))

@@ -1,0 +1,112 @@
+"""Runs whose settings are chosen: from the command line and from Python."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lstm_jax.config import ClusterConfig, RunConfig
+from lstm_jax.errors import InputError
+from lstm_jax.lm import recipe
+from lstm_jax.lm.choice import leaves_open
+from lstm_jax.lm.command_line import command_of
+from lstm_jax.lm.config import TrainConfig, load_chosen, load_config
+from lstm_jax.lm.training import fit_text
+from tests.helpers.clocks import tick_by_reading
+from tests.helpers.commands import TEXT, assert_done, call, metrics
+from tests.helpers.tiny_models import LESSON
+
+FEW = (*("--hidden", "16", "--layers", "1", "--length", "16"), "--max-seconds", "12")
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[recipe.Given]:
+    """Instead of a measurement, the machine is said to be a slow one; who asked."""
+    asked: list[recipe.Given] = []
+
+    def measured_machine(given: recipe.Given, devices: object) -> recipe.Machine:
+        asked.append(given)
+        return recipe.Machine(rows=4, operations_per_second=1e7)
+
+    monkeypatch.setattr("lstm_jax.lm.probe.measured_machine", measured_machine)
+    tick_by_reading(monkeypatch)
+    return asked
+
+
+def test_a_run_of_which_the_time_is_given_has_the_rest_chosen(
+    tmp_path: Path, measured: list[recipe.Given]
+) -> None:
+    (tmp_path / "text.txt").write_text(TEXT)
+    given = ("--data", "text.txt", "--run-dir", "run", *FEW)
+    done = call("train", *given, "--learning-rate", 0.003, cwd=tmp_path)
+    assert_done(done)
+    (asked,) = measured
+    assert (asked.hidden, asked.layers, asked.batch) == (16, 1, None)
+
+    kept = load_config(tmp_path / "run" / "config.json")
+    assert (kept.model.hidden, kept.optimizer.length) == (16, 16)
+    assert kept.optimizer.learning_rate == 0.003
+    assert (kept.model.mogrifier, kept.model.capped_gate) == (2, True)
+    assert kept.regularizer.variational and kept.model.precision == "mixed"
+    assert kept.optimizer.batch == 8 and kept.run.max_seconds == 12
+
+    lines = load_chosen(tmp_path / "run" / "config.json")
+    assert lines and all(line in done.stdout for line in lines)
+    assert "1 layer of 16 units, Mogrifiers of 2 rounds" in "".join(lines)
+
+    # The command that it was has all of it, whatever another machine would choose.
+    command = command_of(kept)
+    for flag in ("--batch 8", "--capped-gate", "--evaluations 2", "--ema"):
+        assert flag in command
+    again = call("train", *shlex.split(command)[3:], "--overwrite", cwd=tmp_path)
+    assert_done(again)
+    same = load_config(tmp_path / "run" / "config.json")
+    for part in ("text", "model", "optimizer", "regularizer", "run"):
+        assert getattr(same, part) == getattr(kept, part)
+
+    measured.clear()
+    longer = ("--resume", "--run-dir", "run", "--max-seconds", "14")
+    assert_done(call("train", *longer, cwd=tmp_path))
+    assert not measured
+    resumed = load_config(tmp_path / "run" / "config.json")
+    assert resumed.model == kept.model and resumed.optimizer == kept.optimizer
+    assert load_chosen(tmp_path / "run" / "config.json") == lines
+
+
+def test_what_measuring_took_is_part_of_the_time(
+    tmp_path: Path, measured: list[recipe.Given], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = iter([100.0, 105.0])
+    monkeypatch.setattr(
+        "lstm_jax.lm.choice.time.perf_counter", lambda: next(readings, 105.0)
+    )
+    (tmp_path / "text.txt").write_text(TEXT)
+    assert_done(call("train", "--data", "text.txt", *FEW, cwd=tmp_path))
+    seconds = [line["seconds"] for line in metrics(tmp_path / "runs" / "text")]
+    assert 5 < seconds[0] and 11 < seconds[-1] < 13
+
+
+def test_from_python(tmp_path: Path, measured: list[recipe.Given]) -> None:
+    model = fit_text(LESSON, max_seconds=10.0)
+    assert measured and model.config.model.mogrifier == 2
+    assert model.config.run.max_seconds == 10
+    assert fit_text(LESSON.encode(), max_seconds=10.0).vocab.kind == "byte"
+    with pytest.raises(InputError, match="max_seconds: expected no settings beside"):
+        fit_text(LESSON, TrainConfig(), max_seconds=10.0)
+    with pytest.raises(InputError, match="--max-seconds: expected"):
+        fit_text(LESSON, max_seconds=-1.0)
+
+
+def test_what_is_said_otherwise_is_left_alone() -> None:
+    timed = TrainConfig(run=RunConfig(max_seconds=180.0))
+    assert leaves_open(timed)
+    for changed in (
+        TrainConfig(),
+        dataclasses.replace(timed, preset="shakespeare-3min"),
+        dataclasses.replace(timed, from_run=Path("runs/a")),
+        dataclasses.replace(timed, run=RunConfig(max_seconds=180.0, epochs=3)),
+        dataclasses.replace(timed, run=RunConfig(max_seconds=9.0)),
+        dataclasses.replace(timed, cluster=ClusterConfig(coordinator="auto")),
+    ):
+        assert not leaves_open(changed)

@@ -1,0 +1,107 @@
+"""Settings that are chosen for a text, a time and a machine."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_jax.lm.config import TrainConfig, check
+from lstm_jax.lm.recipe import CHOSEN, Given, Machine, Recipe, choose
+
+SHAKESPEARE = 1_003_854
+# Two cores of a server: what the rules were made on.
+CORES = Machine(rows=16, operations_per_second=2.2e11)
+
+
+def of(
+    seconds: float, symbols: int = SHAKESPEARE, speed: float = 1.0, **said: object
+) -> Recipe:
+    machine = dataclasses.replace(
+        CORES, operations_per_second=speed * CORES.operations_per_second
+    )
+    return choose(symbols, 65, seconds, machine, Given(**said))  # type: ignore
+
+
+@given(
+    symbols=st.integers(1, 10**11),
+    vocab_size=st.integers(1, 10**5),
+    seconds=st.floats(0, 1e7),
+    speed=st.floats(1e3, 1e17),
+    rows=st.integers(1, 4096),
+)
+def test_whatever_comes_makes_sense(
+    symbols: int, vocab_size: int, seconds: float, speed: float, rows: int
+) -> None:
+    found = choose(symbols, vocab_size, seconds, Machine(rows, speed))
+    config = dataclasses.replace(
+        found.config, run=dataclasses.replace(found.config.run, max_seconds=1.0)
+    )
+    check(config)
+    model = config.model
+    assert model.hidden and model.hidden % 32 == 0 and 32 <= model.hidden <= 1024
+    assert model.dropout is not None and 0 <= model.dropout <= 0.5
+    assert 0 < config.optimizer.ema < 1
+
+
+def test_more_time_and_a_faster_machine_are_the_same_to_it() -> None:
+    """What counts is the work, but for the seconds in which none is done."""
+    slow, fast = of(6 + 600), of(6 + 60, speed=10)
+    assert slow.work == pytest.approx(fast.work)
+    assert dataclasses.replace(slow.config, run=fast.config.run) == fast.config
+
+
+def test_more_work_makes_it_wider_up_to_what_the_text_can_teach() -> None:
+    widths = [of(s, 10**10).config.model.hidden or 0 for s in (30, 180, 600, 3600)]
+    assert widths == sorted(set(widths))
+    limited = [of(1e6, n).config.model.hidden or 0 for n in (10**4, 10**5, 10**6)]
+    assert limited == sorted(set(limited))
+
+
+def test_a_text_that_is_read_more_often_is_regularized_more() -> None:
+    found = [of(600, n) for n in (10**8, 10**6, 10**5)]
+    assert [f.passes for f in found] == sorted(f.passes for f in found)
+    dropouts = [f.config.model.dropout or 0 for f in found]
+    assert dropouts[0] == 0 and dropouts == sorted(set(dropouts))
+    temperatures = [f.config.regularizer.training_temperature for f in found]
+    assert temperatures[0] == 1 and temperatures == sorted(temperatures)[::-1]
+
+
+def test_what_was_said_is_kept_and_counts() -> None:
+    model = of(180, cell="gru", layers=1).config.model
+    assert (model.cell, model.layers, model.mogrifier) == ("gru", 1, 0)
+    assert not model.capped_gate
+    plain = of(180, mogrifier=0).config.model
+    assert (plain.mogrifier, plain.capped_gate) == (0, False)
+    wide, narrow = of(180, hidden=512), of(180, hidden=64)
+    assert (wide.config.model.hidden, narrow.config.model.hidden) == (512, 64)
+    # A narrower network reads the text more often.
+    assert narrow.passes > 8 * wide.passes
+    assert (narrow.config.model.dropout or 0) > (wide.config.model.dropout or 0)
+    assert of(180, precision="float32").config.model.precision == "float32"
+
+
+def test_what_is_chosen_is_listed() -> None:
+    usual, found = TrainConfig(), set[str]()
+    for config in (of(30).config, of(3600).config):
+        for part in ("model", "optimizer", "regularizer"):
+            values = dataclasses.asdict(getattr(config, part))
+            before = dataclasses.asdict(getattr(usual, part))
+            found |= {name for name in values if values[name] != before[name]}
+    assert found <= CHOSEN <= found | {"layers", "batch", "length", "evaluations"}
+
+
+def test_a_large_vocabulary_takes_time_from_reading() -> None:
+    few, many = (choose(SHAKESPEARE, n, 180, CORES) for n in (65, 8000))
+    assert many.passes < few.passes / 2
+
+
+def test_reasons_tell_of_what_is_done() -> None:
+    found = of(180)
+    model = dataclasses.replace(found.config.model, hidden=99)
+    said = "\n".join(found.reasons(dataclasses.replace(found.config, model=model)))
+    assert "2 layers of 99 units, Mogrifiers of 2 rounds with capped gates" in said
+    assert "1,003,854 symbols" in said and f"{found.passes:.1f} passes" in said
+    gru = of(180, cell="gru")
+    assert "cell gru" in "\n".join(gru.reasons(gru.config))
+    assert isinstance(found.config, TrainConfig)
