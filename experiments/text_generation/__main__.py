@@ -1,6 +1,6 @@
 """Text generation: a character-level LSTM on tiny shakespeare, against the clock.
 
-Task      Two LSTM layers, Mogrifiers in the presets, read a text character by character
+Task      Two Mogrifier LSTM layers read a text character by character
           and say what comes next. What is measured is the loss on held-out text.
 Data      Tiny shakespeare, 1,115,394 characters: the file input.txt in the folder
           data/tinyshakespeare of github.com/karpathy/char-rnn; the plays are in the
@@ -11,7 +11,8 @@ Protocol  The first 90 % to learn from, the loss on every character of the rest:
           being compiled before. Settings were chosen by the same held-out text, as in
           the published numbers.
 Floor     A Witten-Bell 5-gram model.
-Command   python -m experiments.text_generation --data FILE --preset shakespeare-3min
+Command   python -m experiments.text_generation --data FILE
+          python -m experiments.text_generation --data FILE --max-seconds 600
           python -m experiments.text_generation --data FILE --preset shakespeare-10min
           python -m experiments.text_generation --data FILE --preset shakespeare-60min \
               --seeds 1
@@ -75,6 +76,7 @@ CHANGES = {
         "--training-temperature 1",
     ),
 }
+_SECONDS = 180
 _OURS = ("run_dir", "overwrite", "resume", "seed")  # flags that are not handed on
 Group = Literal["cell", "optimizer", "regularizers"]
 
@@ -86,7 +88,8 @@ class Options(RunOptions):
     Args:
         data: a text file; `.gz` is decompressed.
         vocab: unit of the vocabulary, character or byte.
-        preset: settings and time budget.
+        preset: settings and time budget by name; without one, the settings are chosen
+            for the text, the machine and --max-seconds, 180 by default.
         seeds: number of runs, with consecutive seeds from --seed on.
         ablation: instead, train one seed with one option changed at a time, of these
             groups.
@@ -97,7 +100,7 @@ class Options(RunOptions):
 
     data: Path | None = None
     vocab: Literal["char", "byte"] = "char"
-    preset: str = "shakespeare-3min"
+    preset: str | None = None
     seeds: OneOrMore = 3
     ablation: tuple[Group, ...] = ()
     dynamic: bool = False
@@ -147,7 +150,8 @@ def learn(options: Options) -> None:
     check_options(options, validated=True)
     if options.data is None and not options.smoke:
         raise lstm_jax.InputError("--data: expected a text file, found none")
-    lstm_jax.preset(options.preset)  # refuses one that it does not know
+    if options.preset:
+        lstm_jax.preset(options.preset)  # refuses one that it does not know
     run_dir = options.run.run_dir
     assert run_dir is not None
     if options.smoke or options.data is None:
@@ -219,7 +223,7 @@ def train(
             words += ["--resume", *words_of(options.run, but=_OURS)]
         else:
             words += ["--data", source, "--overwrite", "--seed", seed]
-            words += ["--preset", options.preset, "--vocab", options.vocab, *changes]
+            words += ["--vocab", options.vocab, *changes, *_budget(options)]
             words += words_of(options.run, but=_OURS)
             if options.precision:
                 words += ["--precision", options.precision]
@@ -234,6 +238,14 @@ def train(
         cards = json.loads(said.splitlines()[-1])
         summary["validation"]["dynamic"] = cards["dynamic"]
     return summary
+
+
+def _budget(options: Options) -> list[object]:
+    """The preset, or the time in whose place the user has given nothing."""
+    if options.preset:
+        return ["--preset", options.preset]
+    told = options.run.max_seconds or options.run.epochs or options.smoke
+    return [] if told else ["--max-seconds", _SECONDS]
 
 
 def call(command: str, *words: object) -> str:
@@ -316,12 +328,14 @@ def seeds_table(runs: Sequence[Summary]) -> str:
 
 def ablate(options: Options, source: Path, run_dir: Path) -> None:
     """A row for the preset, and for every option that is switched."""
+    preset = options.preset or "shakespeare-3min"
+    options = dataclasses.replace(options, preset=preset)
     lines = [
         _row(["changed", "epochs", "window256", "difference", "stream"]),
         _row(["---"] * 5),
     ]
     base = None
-    for change in ("nothing", *changes_of(options.preset, options.ablation)):
+    for change in ("nothing", *changes_of(preset, options.ablation)):
         words = [] if base is None else change.split()
         name = change.strip("-").replace(" ", "-")
         place, seed = run_dir / "ablation" / name, options.run.seed
