@@ -137,8 +137,8 @@ class RunConfig(Configuration):
     run_dir: Path | None = None
     """Folder in which the run is saved. Default: runs/NAME, after the first file."""
     epochs: Count | None = None
-    """Passes over the training data. Default: 10, or as many as fit into
-    --max-seconds."""
+    """Passes over the training data. Without it as many as fit into --max-seconds;
+    without both 10 of a text, or --steps where a command has it."""
     max_seconds: Positive | None = None
     """Time budget of training in seconds, compilation included; the learning-rate
     schedule ends with it."""
