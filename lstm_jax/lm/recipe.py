@@ -23,7 +23,7 @@ _WIDTH_COST = 1.6  # time grows as this power of the units: small products are s
 _FREE_PASSES = 2.0  # so often a text can be read before it is learned by heart
 _SHORT_WORK, _LONG_WORK = 1.4e13, 3.4e14  # below and above: steps of 32 and 128 symbols
 _RATE = 8e-3
-_AVERAGED = 0.1  # of the run, by the running average of the weights
+_AVERAGED = 0.2  # of the run, by the running average of the weights
 # Fields of the settings that are chosen; those not among them keep their defaults.
 CHOSEN = frozenset(
     {
@@ -190,7 +190,7 @@ def _regularizer(passes: float) -> RegularizerConfig:
     return RegularizerConfig(
         variational=True,
         weight_drop=round(min(max(0.0, 0.15 * (doublings - 2.5)), 0.25), 2),
-        training_temperature=round(max(1 - 0.11 * doublings, 0.78), 2),
+        training_temperature=round(max(1 - 0.11 * doublings, 0.8), 2),
     )
 
 
