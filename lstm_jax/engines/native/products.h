@@ -513,7 +513,7 @@ Masks masks_of(const Mask& resets, const Mask& valid) {
 
 template <class Pool>
 int threads_of(const Pool& pool, double operations, int64_t most) {
-  if (operations < 1e6) return 1;  // sooner done than divided
+  if (operations < 1e7) return 1;  // sooner done than divided
   const int64_t there = std::max<int64_t>(1, pool.num_threads());
   return static_cast<int>(most ? std::min(there, most) : there);
 }
