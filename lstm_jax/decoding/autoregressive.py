@@ -4,7 +4,8 @@
 
 Reading and writing are loops inside compiled programs, a chunk of the text at a time:
 what is made can be shown as it is made. Neither a longer prompt nor a longer text
-compiles anything anew. A small model takes a few microseconds per symbol, so what
+compiles anything anew. On a CPU the loop is a call of the engine `native` where that
+can be (`one_call.py`). A small model takes a few microseconds per symbol, so what
 happens once per chunk is kept to one call, with plain Python numbers, which JAX hands
 over faster than any array. All randomness comes from a key per row and the place in
 the text.
@@ -27,9 +28,11 @@ from numpy.typing import ArrayLike
 from lstm_jax.data.special_ids import NO_SYMBOL
 from lstm_jax.decoding.checks import check_count, checked_allowed, checked_ids
 from lstm_jax.decoding.config import GREEDY, MEMORY, SamplingConfig
+from lstm_jax.decoding.one_call import on_one_device, stack_of
 from lstm_jax.decoding.sampling import (
     Numbers,
     SamplingFlags,
+    gumbel_noise,
     remember,
     rules_of,
     sample,
@@ -37,12 +40,25 @@ from lstm_jax.decoding.sampling import (
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.mesh import local_row_mesh, replicate, shard_rows
 from lstm_jax.engines.devices import on_gpu
+from lstm_jax.engines.native.stack import Choice, Stack, read_ids, write_ids
 from lstm_jax.errors import InputError
 from lstm_jax.models.language import LanguageModel, States
-from lstm_jax.ops.seeds import seed_key
-from lstm_jax.typing import Count, Ids, PRNGKey, PRNGKeys, RecentIds, StepIds
+from lstm_jax.ops.seeds import check_seed, seed_key
+from lstm_jax.typing import (
+    Count,
+    Ids,
+    Labels,
+    NextIds,
+    PRNGKey,
+    PRNGKeys,
+    RecentIds,
+    Scalar,
+    StepIds,
+)
 
 CHUNK = 64  # symbols per compiled call
+_LONG_CHUNK = 256  # where they take milliseconds and no noise
+_MILLISECONDS = 1e9  # operations that take some
 _WIDE = 512  # units, from which on a product of few rows is itself worth all cores
 
 
@@ -63,7 +79,7 @@ class DecoderState:
 
 
 class Chunk(NamedTuple):
-    """Symbols made, ids [at most 64, B], and the snapshot after them."""
+    """Symbols made, ids [N, B], and the snapshot after them."""
 
     ids: np.ndarray
     after: DecoderState
@@ -88,13 +104,17 @@ def read_prompt(
         InputError: ids that the model does not have.
     """
     prompt = checked_ids(prompt, model.b_out.shape[0], "the prompt")
-    before = _beginning(model, memory) if before is None else before
+    reader = stack_of(model) or model
+    if before is None:
+        before = _beginning(reader, memory)
+    elif not on_one_device(before):
+        reader = model
     rows = len(before.recent)
     for start in range(0, len(prompt), CHUNK):
         chunk = prompt[start : start + CHUNK]
         ids = np.zeros((CHUNK, rows), np.int32)
         ids[: len(chunk)] = chunk[:, None]
-        before = _read(model, before, ids, len(chunk))
+        before = _read(reader, before, ids, len(chunk))
     return before
 
 
@@ -130,27 +150,35 @@ def _joined(snapshots: Sequence[DecoderState]) -> DecoderState:
 
 
 @functools.partial(bounded_jit, static_argnames="memory")
-def _beginning(model: LanguageModel, memory: int) -> DecoderState:
+def _beginning(model: LanguageModel | Stack, memory: int) -> DecoderState:
     nothing = jnp.full((1, memory), NO_SYMBOL, jnp.int32)
     return DecoderState(model.initial_state(1), nothing, jnp.int32(0))
 
 
 @bounded_jit
 def _read(
-    model: LanguageModel, before: DecoderState, ids: Ids, count: Count
+    model: LanguageModel | Stack, before: DecoderState, ids: Ids, count: Count
 ) -> DecoderState:
     """What is known after the first `count` symbols of ids [T, B]."""
+    recent = remember(before.recent, ids, count)
+    if isinstance(model, Stack):
+        states = read_ids(model, before.states, ids, count)
+        return DecoderState(states, recent, before.place)
 
     def one(t: jax.Array, states: States, made: Ids) -> tuple[States, StepIds]:
         return model.step(ids[t], states), ids[t]
 
     states, _ = _repeat(one, count, before.states, ids.shape[1])
-    return DecoderState(states, remember(before.recent, ids, count), before.place)
+    return DecoderState(states, recent, before.place)
+
+
+def repeat_rows(snapshot: DecoderState, rows: int) -> DecoderState:
+    """Every row of a snapshot `rows` times."""
+    return snapshot if rows == 1 else _repeated(snapshot, rows)
 
 
 @functools.partial(bounded_jit, static_argnames="rows")
-def repeat_rows(snapshot: DecoderState, rows: int) -> DecoderState:
-    """Every row of a snapshot `rows` times."""
+def _repeated(snapshot: DecoderState, rows: int) -> DecoderState:
     copies = functools.partial(jnp.repeat, repeats=rows, axis=0)
     states = jax.tree.map(copies, snapshot.states)
     return DecoderState(states, copies(snapshot.recent), snapshot.place)
@@ -193,16 +221,26 @@ def generate_ids(
         allowed: [V], symbols that may appear; all if None.
 
     Returns:
-        Chunks of the continuation, ids [at most 64, samples].
+        Chunks of the continuation, ids [N, samples], N being 64 or less; of a small
+        model 256 or less.
 
     Raises:
         InputError: at once, for ids that the model does not have or a number that makes
             no sense.
     """
-    prompt = checked_ids(prompt, model.b_out.shape[0], "the prompt")
+    vocab_size = model.b_out.shape[0]
+    prompt = checked_ids(prompt, vocab_size, "the prompt")
     check_count("samples", samples, 1)
     check_count("length", length, 0)
+    rules = rules_of(sampling, vocab_size)
     memory = memory_for(sampling, len(prompt) + length)
+    check_seed(seed)
+    stack = stack_of(model, rules[0]) if len(prompt) <= CHUNK else None
+    if stack is not None:
+        keys = sample_keys(seed, samples) if rules[0].chance else None
+        start = _Start(stack, prompt, samples, memory)
+        may_appear = checked_allowed(allowed, vocab_size)
+        return _continued_in_one_call(start, length, rules, keys, may_appear)
     snapshot = repeat_rows(read_prompt(model, prompt, memory=memory), samples)
     keys = sample_keys(seed, samples)
     chunks = generate_from(model, snapshot, length, sampling, keys, allowed)
@@ -244,8 +282,112 @@ def generate_from(
         raise InputError(
             f"keys: expected one for each row, [{rows}], found {list(keys.shape)}"
         )
-    may_appear = jnp.asarray(checked_allowed(allowed, vocab_size))
-    return _chunks(model, snapshot, length, rules, keys, may_appear)
+    may_appear = checked_allowed(allowed, vocab_size)
+    stack = stack_of(model, rules[0]) if on_one_device((snapshot, keys)) else None
+    if stack is not None:
+        return _chunks_in_one_call(stack, snapshot, length, rules, keys, may_appear)
+    return _chunks(model, snapshot, length, rules, keys, jnp.asarray(may_appear))
+
+
+class _Start(NamedTuple):
+    """A prompt that is yet to be read, and once for so many rows."""
+
+    stack: Stack
+    prompt: np.ndarray
+    rows: int
+    memory: int
+
+
+def _continued_in_one_call(
+    start: _Start,
+    length: int,
+    rules: tuple[SamplingFlags, Numbers],
+    keys: PRNGKeys | None,
+    may_appear: np.ndarray,
+) -> Iterator[np.ndarray]:
+    """Read a prompt and make its first chunk, then the others, by the engine `native`.
+
+    One call for all that is the work of most: a small model takes no longer than JAX
+    takes to begin a few.
+    """
+    stack, prompt, rows, memory = start
+    ids = np.zeros(CHUNK, np.int32)
+    ids[: len(prompt)] = prompt
+    room = _room(stack, rows, rules[0])
+    if count := min(room, length):
+        given = (stack, ids, len(prompt), keys, may_appear, count)
+        options = (rules[1].temperature, rules[0], room, rows, memory)
+        snapshot, made = _read_and_write(*given, *options)
+        yield np.asarray(made)[:count]
+        more = length - count, rules, keys, may_appear
+        yield from (chunk.ids for chunk in _chunks_in_one_call(stack, snapshot, *more))
+
+
+@functools.partial(bounded_jit, static_argnames=("flags", "room", "rows", "memory"))
+def _read_and_write(
+    stack: Stack,
+    ids: Labels,
+    count: Count,
+    keys: PRNGKeys | None,
+    may_appear: jax.Array,
+    length: Count,
+    temperature: Scalar,
+    flags: SamplingFlags,
+    room: int,
+    rows: int,
+    memory: int,
+) -> tuple[DecoderState, NextIds]:
+    """Read the first `count` of ids [T], and make the next symbols of several rows."""
+    read = _read(stack, _beginning(stack, memory), ids[:, None], count)
+    several = repeat_rows(read, rows)
+    return _write(stack, several, keys, may_appear, length, temperature, flags, room)
+
+
+def _room(stack: Stack, rows: int, flags: SamplingFlags) -> int:
+    """The length of a chunk: 64, or more where that is soon made."""
+    quick = stack.operations * rows * _LONG_CHUNK < _MILLISECONDS
+    # Noise is made for all the room that there is.
+    return _LONG_CHUNK if quick and not flags.chance else CHUNK
+
+
+def _chunks_in_one_call(
+    stack: Stack,
+    snapshot: DecoderState,
+    length: int,
+    rules: tuple[SamplingFlags, Numbers],
+    keys: PRNGKeys | None,
+    may_appear: np.ndarray,
+) -> Iterator[Chunk]:
+    """Make chunk after chunk, by the engine `native`."""
+    flags, numbers = rules
+    room = _room(stack, len(snapshot.recent), flags)
+    for start in range(0, length, room):
+        count = min(room, length - start)
+        snapshot, ids = _write(
+            stack, snapshot, keys, may_appear, count, numbers.temperature, flags, room
+        )
+        yield _finished(ids, count, snapshot)
+
+
+@functools.partial(bounded_jit, static_argnames=("flags", "room"))
+def _write(
+    stack: Stack,
+    snapshot: DecoderState,
+    keys: PRNGKeys | None,
+    may_appear: jax.Array,
+    count: Count,
+    temperature: Scalar,
+    flags: SamplingFlags,
+    room: int,
+) -> tuple[DecoderState, NextIds]:
+    """The next `count` symbols of every row."""
+    start, noise = snapshot.place, None
+    if keys is not None and flags.chance:
+        noise = gumbel_noise(keys, start, room, len(may_appear))
+    choice = Choice(may_appear, temperature, noise)
+    made, states = write_ids(stack, snapshot.states, count, choice, room)
+    recent = remember(snapshot.recent, made, count)
+    return DecoderState(states, recent, start + count), made
 
 
 def _chunks(

@@ -7,6 +7,7 @@ compile nothing anew; which rules are in force is static, and the loop has no tr
 the others.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -17,7 +18,15 @@ from lstm_jax.config import check_bounds
 from lstm_jax.data.special_ids import NO_SYMBOL
 from lstm_jax.decoding.config import SamplingConfig
 from lstm_jax.ops.argmax import argmax
-from lstm_jax.typing import Count, PRNGKeys, RecentIds, Scalar, StepIds, StepLogits
+from lstm_jax.typing import (
+    Count,
+    Noise,
+    PRNGKeys,
+    RecentIds,
+    Scalar,
+    StepIds,
+    StepLogits,
+)
 
 _COLDEST = 1e-30  # below it a float32 is no number to divide by
 _ROUNDING = 4e-6  # relative error of sums of probabilities in float32
@@ -38,6 +47,11 @@ class SamplingFlags(NamedTuple):
         """Whether what was said before matters."""
         return self.penalty or self.ngram > 0
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but a temperature stands between scores and choice."""
+        return not (self.likely or self.share or self.looks_back)
+
 
 class Numbers(NamedTuple):
     """The numbers of a `SamplingConfig`, as data."""
@@ -50,6 +64,7 @@ class Numbers(NamedTuple):
     window: Count | int
 
 
+@functools.lru_cache(maxsize=64)
 def rules_of(
     sampling: SamplingConfig, vocab_size: int
 ) -> tuple[SamplingFlags, Numbers]:
@@ -193,6 +208,25 @@ def draw(keys: PRNGKeys, place: Count, logits: StepLogits) -> StepIds:
     """One symbol per row from the softmax of its logits."""
     keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, place)
     return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
+
+
+def gumbel_noise(keys: PRNGKeys, place: Count, count: int, symbols: int) -> Noise:
+    """What `draw` adds to the scores of this place and the next, before it chooses.
+
+    Args:
+        keys: one per row.
+        place: of the first symbol.
+        count: N, of how many.
+        symbols: V.
+
+    Returns:
+        [N, B, V].
+    """
+    places = place + jnp.arange(count)
+    at_places = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    at_rows = jax.vmap(at_places, in_axes=(0, None), out_axes=1)
+    one = functools.partial(jax.random.gumbel, shape=(symbols,), dtype=jnp.float32)
+    return jax.vmap(jax.vmap(one))(at_rows(keys, places))
 
 
 def remember(recent: RecentIds, made: Array, count: Count) -> RecentIds:

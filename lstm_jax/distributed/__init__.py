@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lstm_jax.distributed.host import (
         enable_compilation_cache as enable_compilation_cache,
     )
+    from lstm_jax.distributed.host import keep_freed_memory as keep_freed_memory
     from lstm_jax.distributed.host import set_cpu_device_count as set_cpu_device_count
     from lstm_jax.distributed.host import worth_spreading as worth_spreading
     from lstm_jax.distributed.launch import joined as joined

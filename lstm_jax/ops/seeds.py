@@ -22,8 +22,17 @@ def seed_key(seed: int) -> PRNGKey:
     Raises:
         InputError: it is not.
     """
-    if not 0 <= seed < MAX_SEED:
-        raise InputError(f"seed: expected 0 to {MAX_SEED - 1}, found {seed}")
+    check_seed(seed)
     low, high = seed % 2**_BITS, seed >> _BITS
     key = jax.random.key(np.uint32(low))
     return jax.random.fold_in(key, np.uint32(high)) if high else key
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed of which there is no key.
+
+    Raises:
+        InputError: it is below 0, or 2^63 or more.
+    """
+    if not 0 <= seed < MAX_SEED:
+        raise InputError(f"seed: expected 0 to {MAX_SEED - 1}, found {seed}")

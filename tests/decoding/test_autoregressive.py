@@ -26,6 +26,7 @@ from lstm_jax.decoding.autoregressive import (
 )
 from lstm_jax.decoding.config import GREEDY, MEMORY, SamplingConfig
 from lstm_jax.decoding.likelihood import score_ids, search_ids
+from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.errors import InputError
 from lstm_jax.models.language import LanguageModel, States
 from lstm_jax.ops.seeds import seed_key
@@ -170,14 +171,22 @@ def test_a_longer_text_begins_with_the_shorter(sampling: SamplingConfig) -> None
         np.testing.assert_array_equal(short, long[:length])
 
 
+class Looped(LanguageModel):
+    """A language model that the engine `native` does not know: XLA makes its loops."""
+
+
+class OnGpu(Looped):
+    """One of which programs are made as for a GPU."""
+
+
 def test_pieces_come_as_they_are_made() -> None:
-    pieces = generate_ids(lively(), TEXT[:3], 130, samples=2)
+    pieces = generate_ids(lively(Looped), TEXT[:3], 130, samples=2)
     assert [chunk.shape for chunk in pieces] == [(64, 2), (64, 2), (2, 2)]
+    if why_not_built() is None:  # longer ones where that takes no time
+        for length, later in ((130, []), (400, [144])):
+            pieces = generate_ids(lively(), TEXT[:3], length)
+            assert [len(chunk) for chunk in pieces] == [min(length, 256), *later]
     assert list(generate_ids(lively(), TEXT[:3], 0)) == []
-
-
-class OnGpu(LanguageModel):
-    """A language model of which programs are made as for a GPU."""
 
 
 @pytest.mark.parametrize(
@@ -201,7 +210,7 @@ def test_a_gpu_makes_the_same_in_loops_of_known_length(
         chunks = list(generate_from(model, start, 100, sampling, sample_keys(0, 2)))
         return np.concatenate([chunk.ids for chunk in chunks]), chunks[-1].after
 
-    wanted = both(LanguageModel)
+    wanted = both(Looped)
     request.getfixturevalue("h100")
     monkeypatch.setattr(jax.lax, "fori_loop", written_down)
     found = both(OnGpu)
@@ -225,7 +234,7 @@ def test_a_gpu_makes_the_next_piece_while_one_is_looked_at(
     monkeypatch.setattr(
         f"{module}._continue", lambda *args: (calls.append(1), make(*args))[1]
     )
-    pieces = generate_ids(lively(OnGpu if device else LanguageModel), TEXT[:3], 130)
+    pieces = generate_ids(lively(OnGpu if device else Looped), TEXT[:3], 130)
     next(pieces)
     assert len(calls) == begun
 
@@ -480,7 +489,7 @@ def test_a_seed_of_its_own_for_every_row() -> None:
 )
 def test_rows_spread_over_devices_are_the_same(sampling: SamplingConfig) -> None:
     """Many rows lie on two devices, few on one; and so does what follows them."""
-    model, prompt = lively(), TEXT[:9]
+    model, prompt = lively(Looped), TEXT[:9]
     many = continuation(model, prompt, 100, sampling, samples=16)
     few = continuation(model, prompt, 100, sampling, samples=3)
     np.testing.assert_array_equal(many[:, :3], few)

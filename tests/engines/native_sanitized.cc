@@ -156,6 +156,37 @@ Numbers mogrified(Pool& pool, int threads, const Shape& s) {
   return all;
 }
 
+// Symbols read and made by two layers, and their states.
+Numbers written(Pool& pool, int threads, const Shape& s) {
+  const int symbols = s.inputs, read = 2, make = s.steps;
+  const size_t state = size_t(s.batch) * s.units, matrix = size_t(4) * s.units * s.units;
+  const stack::Sizes size{s.batch, s.units, 2, symbols, 1 + s.rounds % 2, s.reverse};
+  const Numbers embedding = random_numbers(size_t(symbols) * s.units, 1);
+  const Numbers table = random_numbers(size_t(symbols) * 4 * s.units, 2);
+  const Numbers w_x = random_numbers(matrix, 3), w_h = random_numbers(matrix, 4);
+  const Numbers b = random_numbers(4 * s.units, 5), h = random_numbers(state, 6);
+  const Numbers c = random_numbers(state, 7), b_out = random_numbers(symbols, 8);
+  const Numbers w_out = random_numbers(size_t(size.seen) * s.units * symbols, 9);
+  const Numbers noise = random_numbers(size_t(make) * s.batch * symbols, 10);
+  const std::vector<int32_t> given(read * s.batch, symbols - 1);
+  std::vector<int32_t> made(make * s.batch);
+  const auto allowed = std::make_unique<bool[]>(symbols);
+  for (int n = 0; n < symbols; ++n) allowed[n] = n % 5 != 1;
+  Numbers states[4] = {Numbers(state), Numbers(state), Numbers(state), Numbers(state)};
+  const stack::Layer layers[2] = {
+      {size.table ? table.data() : w_x.data(), w_h.data(), b.data(), h.data(), c.data(),
+       states[0].data(), states[1].data()},
+      {w_x.data(), w_h.data(), b.data(), h.data(), c.data(), states[2].data(),
+       states[3].data()}};
+  stack::run(pool, threads, size,
+             {given.data(), read, make, s.reverse ? noise.data() : nullptr, 0.5f,
+              allowed.get(), embedding.data(), w_out.data(), b_out.data(), layers,
+              made.data()});
+  Numbers all(made.begin(), made.end());
+  for (const Numbers& each : states) all.insert(all.end(), each.begin(), each.end());
+  return all;
+}
+
 // Whether several threads, each with all of the pool, find what one finds.
 bool agrees(Pool& pool, const std::function<Numbers(int)>& results) {
   const Numbers expected = results(1);
@@ -175,13 +206,15 @@ int main() {
   Pool pool(3);
   const Shape shapes[] = {{1, 1, 1, 1, 0, false},   {3, 15, 17, 50, 5, true},
                           {4, 3, 33, 16, 1, false}, {3, 33, 40, 31, 3, true},
-                          {4, 24, 96, 130, 2, false}};
+                          {4, 24, 96, 130, 2, false},
+                          {2, 3, 7, 160, 1, false}};
   for (const Shape& s : shapes) {
     const bool same =
         agrees(pool, [&](int threads) { return lstm<Float32>(pool, threads, s); }) &&
         agrees(pool, [&](int threads) { return lstm<Rounded>(pool, threads, s); }) &&
         agrees(pool, [&](int n) { return mogrified<Float32>(pool, n, s); }) &&
-        agrees(pool, [&](int n) { return mogrified<Rounded>(pool, n, s); });
+        agrees(pool, [&](int n) { return mogrified<Rounded>(pool, n, s); }) &&
+        agrees(pool, [&](int n) { return written(pool, n, s); });
     std::printf("%d x %d rows, %d units: %s\n", s.steps, s.batch, s.units,
                 same ? "as by one thread" : "not as by one thread");
     if (!same) return 1;

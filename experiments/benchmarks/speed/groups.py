@@ -12,6 +12,7 @@ from experiments.benchmarks.speed.variants import (
     Variant,
     ceiling,
     cores,
+    in_bfloat16,
     ours,
 )
 
@@ -36,6 +37,8 @@ def table(
     others = [RIVALS[name] for name in rivals]
     for case in cases:
         extra = ceiling() if case == "train" else []
+        if options:
+            extra += [each for rival in others for each in in_bfloat16(case, rival)]
         for shape in (SHAPES[name] for name in shapes):
             own = ours(case, shape)[: None if options else 1]
             if case != "generate":

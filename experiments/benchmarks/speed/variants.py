@@ -84,8 +84,21 @@ def ours(case: str, shape: Shape) -> list[Variant]:
         found.append(dataclasses.replace(other("a device per core"), devices=cores()))
     if case == "train":
         found.append(other("1 step per call", steps=1))
+    if case != "generate":
         found.append(other("mixed precision", 1.0, mixed=True))
     return found
+
+
+def in_bfloat16(case: str, rival: Variant) -> list[Variant]:
+    """A rival with factors of products in bfloat16, beside our mixed precision."""
+    if rival.name != "torch" or case == "generate":
+        return []
+    options = {"autocast": True}
+    return [
+        dataclasses.replace(
+            rival, name="torch, autocast", options=options, tolerance=1.0
+        )
+    ]
 
 
 def ceiling() -> list[Variant]:

@@ -26,10 +26,13 @@ import jaxlib
 from lstm_jax.errors import warn
 from lstm_jax.storage.caches import cache_folder, processor
 
-TARGETS = tuple(
-    f"lstm_jax_{cell}{call}"
-    for cell in ("", "mogrifier_")
-    for call in ("forward", "forward_keep", "backward")
+TARGETS = (
+    *(
+        f"lstm_jax_{cell}{call}"
+        for cell in ("", "mogrifier_")
+        for call in ("forward", "forward_keep", "backward")
+    ),
+    "lstm_jax_write",
 )
 SWITCH = "LSTM_JAX_NATIVE"  # 0: do not compile, do not load
 _SOURCE = Path(__file__).with_name("kernel.cc")  # and the headers beside it

@@ -9,3 +9,4 @@
 
 #include "lstm.h"
 #include "mogrifier.h"
+#include "stack.h"

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -20,8 +21,10 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -58,23 +61,41 @@ INLINE V load(const float* p) {
 
 INLINE void store(float* p, V x) { std::memcpy(p, &x, sizeof x); }
 
+#if defined(__AVX512F__)
+INLINE __mmask16 first_lanes(int n) {  // fewer than all
+  return static_cast<__mmask16>((1u << (n > 0 ? n : 0)) - 1);
+}
+#endif
+
 // The first n lanes, and zeros; all of them if there are as many.
 INLINE V load(const float* p, int n) {
   if (n >= W) return load(p);
+#if defined(__AVX512F__)
+  return (V)_mm512_maskz_loadu_ps(first_lanes(n), p);
+#else
   V x = {};
   for (int k = 0; k < n; ++k) x[k] = p[k];
   return x;
+#endif
 }
 
 INLINE void store(float* p, V x, int n) {
   if (n >= W) return store(p, x);
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, first_lanes(n), (__m512)x);
+#else
   for (int k = 0; k < n; ++k) p[k] = x[k];
+#endif
 }
 
 // The first n lanes of x, and zeros.
 INLINE V first_of(V x, int n) {
+#if defined(__AVX512F__)
+  return n >= W ? x : (V)_mm512_maskz_mov_ps(first_lanes(n), (__m512)x);
+#else
   for (int k = n; k < W; ++k) x[k] = 0;
   return x;
+#endif
 }
 
 INLINE V smaller(V a, V b) { return a < b ? a : b; }
@@ -280,6 +301,100 @@ void in_parallel(Pool& pool, int count, const Work& work) {
   shared->changed.wait(lock, [&] { return shared->done == count; });
 }
 
+INLINE void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Threads that meet after every piece of work. Each does the same part every time, whose
+// weights stay in its core's cache. What another has not begun when the first is through
+// with its own, because it has not come yet, the first one does: it never waits for a
+// pool that is busy.
+class Team {
+ public:
+  template <class Pool>
+  Team(Pool& pool, int members) : shared_(std::make_shared<Shared>(members)) {
+    for (int member = 1; member < members; ++member) {
+      auto attend = [shared = shared_, member] { shared->attend(member); };
+      pool.Schedule(std::move(attend));
+    }
+  }
+  ~Team() { shared_->round.store(kOver, std::memory_order_release); }
+
+  // Runs work(member) for all of them.
+  template <class Work>
+  void meet(const Work& work) {
+    Shared& shared = *shared_;
+    shared.work = &work;
+    shared.call = [](const void* work, int member) {
+      (*static_cast<const Work*>(work))(member);
+    };
+    const int64_t round = shared.round.load(std::memory_order_relaxed) + 1;
+    shared.round.store(round, std::memory_order_release);
+    work(0);
+    for (size_t member = 1; member < shared.members.size(); ++member) {
+      if (shared.members[member].begins(round)) {
+        work(static_cast<int>(member));
+        continue;
+      }
+      const auto& done = shared.members[member].done;
+      for (int n = 0; done.load(std::memory_order_acquire) != round; ++n)
+        wait_a_little(n);
+    }
+  }
+
+ private:
+  static constexpr int64_t kOver = -1;
+
+  struct alignas(128) Member {  // caches are kept apart in lines, and fetch pairs of them
+    std::atomic<int64_t> begun{0}, done{0};
+
+    bool begins(int64_t round) {  // it is the first to
+      int64_t before = round - 1;
+      return begun.compare_exchange_strong(before, round, std::memory_order_acq_rel);
+    }
+  };
+
+  struct Shared {
+    alignas(128) std::atomic<int64_t> round{0};
+    const void* work = nullptr;
+    void (*call)(const void*, int) = nullptr;
+    std::vector<Member> members;
+
+    explicit Shared(int count) : members(count) {}
+
+    void attend(int member) {
+      int64_t seen = 0;
+      for (int n = 0;; ++n) {
+        const int64_t now = round.load(std::memory_order_acquire);
+        if (now == kOver) return;
+        if (now == seen) {
+          wait_a_little(n);
+          continue;
+        }
+        if (members[member].begins(now)) {
+          call(work, member);
+          members[member].done.store(now, std::memory_order_release);
+        }
+        seen = now;
+        n = 0;
+      }
+    }
+  };
+
+  static void wait_a_little(int times_before) {
+    if (times_before < 4096)
+      pause_briefly();
+    else
+      std::this_thread::yield();
+  }
+
+  std::shared_ptr<Shared> shared_;
+};
+
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool kChecked = true;  // what is kept must not hide what lies beyond it
 #else
@@ -398,7 +513,7 @@ Masks masks_of(const Mask& resets, const Mask& valid) {
 
 template <class Pool>
 int threads_of(const Pool& pool, double operations, int64_t most) {
-  if (operations < 1e6) return 1;  // sooner done than divided
+  if (operations < 1e7) return 1;  // sooner done than divided
   const int64_t there = std::max<int64_t>(1, pool.num_threads());
   return static_cast<int>(most ? std::min(there, most) : there);
 }

@@ -127,22 +127,36 @@ def train(
     return Program(run, count, proof)
 
 
-def evaluate(shape: Shape, engine: str = "auto", dtype: str = "float32") -> Program:
-    """The loss of a batch."""
+def evaluate(
+    shape: Shape, engine: str = "auto", dtype: str = "float32", mixed: bool = False
+) -> Program:
+    """The loss of a batch.
+
+    The parameters are taken out of the module once, as rivals have them: JAX would do
+    it at every call, in Python.
+    """
     mesh = lstm_jax.distributed.row_mesh(shape.batch)
     model = lstm_jax.distributed.replicate(mesh, language_model(shape, engine, dtype))
     batches = _spread_batches(shape, *draw_ids(shape))
     batch = _first(batches)
-    program = jax.jit(lambda model, batch: _mean_loss(model, batch)[0])
+    mean_loss = lstm_jax.ops.rounded_products(_mean_loss) if mixed else _mean_loss
+    params, structure = jax.tree.flatten(model)
+    program = jax.jit(
+        lambda params, batch: mean_loss(structure.unflatten(params), batch)[0]
+    )
 
     def run() -> float:
-        return float(program(model, batch))
+        return float(program(params, batch))
 
     return Program(run, 1, lambda: {"loss": np.asarray(run())})
 
 
 def layer(
-    shape: Shape, engine: str = "auto", dtype: str = "float32", gradient: bool = True
+    shape: Shape,
+    engine: str = "auto",
+    dtype: str = "float32",
+    gradient: bool = True,
+    mixed: bool = False,
 ) -> Program:
     """One layer on dense input: outputs, and the gradients of weights and inputs."""
     mesh = lstm_jax.distributed.row_mesh(shape.batch)
@@ -158,7 +172,9 @@ def layer(
     @jax.jit
     def program(params: lstm_jax.LSTMParams, xs: jax.Array, dys: jax.Array) -> tuple:
         def outputs(params: lstm_jax.LSTMParams, xs: jax.Array) -> jax.Array:
-            return lstm_jax.lstm(params, xs, engine=engine)[0]
+            run = lstm_jax.lstm
+            run = lstm_jax.ops.rounded_products(run) if mixed else run
+            return run(params, xs, engine=engine)[0]
 
         if not gradient:
             return (outputs(params, xs),)

@@ -152,7 +152,7 @@ def captured(
     return replay
 
 
-def evaluate(shape: Shape) -> Program:
+def evaluate(shape: Shape, autocast: bool = False) -> Program:
     """The loss of a batch."""
     network = Network(shape)
     inputs, targets = (
@@ -161,15 +161,20 @@ def evaluate(shape: Shape) -> Program:
 
     @torch.inference_mode()
     def run() -> float:
-        logits, _ = network(inputs)
-        flat = logits.flatten(0, 1), targets.flatten()
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=autocast):
+            logits, _ = network(inputs)
+        flat = logits.float().flatten(0, 1), targets.flatten()
         return float(nn.functional.cross_entropy(*flat))
 
     return Program(run, 1, lambda: {"loss": np.asarray(run())})
 
 
 def layer(
-    shape: Shape, dtype: str = "float32", tf32: bool = False, gradient: bool = True
+    shape: Shape,
+    dtype: str = "float32",
+    tf32: bool = False,
+    gradient: bool = True,
+    autocast: bool = False,
 ) -> Program:
     """Outputs, and the gradients of weights and inputs."""
     kind = getattr(torch, dtype)
@@ -192,8 +197,9 @@ def layer(
         for _ in range(STEPS):
             xs.grad = None
             lstm.zero_grad(set_to_none=True)
-            ys, _ = lstm(xs)
-            ys.backward(dys)
+            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=autocast):
+                ys, _ = lstm(xs)
+            ys.backward(dys.to(ys.dtype))
         wait()
         return ys
 
