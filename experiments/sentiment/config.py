@@ -42,6 +42,13 @@ class ClassifierConfig(Configuration):
     bayes: Share = 0.0
     """Weight of a naive Bayes classifier on words and word pairs, mixed into the log
     probabilities of the classes; 0 disables it."""
+    ngrams: Share = 0.0
+    """Weight of a linear model of words, word pairs and pieces of words, mixed into the
+    log probabilities of the classes; 0 disables it."""
+    ratios: bool = False
+    """Let the networks read, beside the embedding of each word, the log-count ratios of
+    the classes for the word and for the pair it ends, counted without their own
+    text."""
     label_smoothing: Share = 0.0
     """Label smoothing: share of each target spread evenly over all classes."""
     weight_decay: Amount = 0.0
