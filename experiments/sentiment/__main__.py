@@ -2,14 +2,18 @@
 
 Task      One of the classes for each text. Words (or characters) are embedded and read
           by an LSTM both ways, whose outputs are pooled (mean and maximum) before the
-          softmax. A few such models are trained side by side and their probabilities
-          averaged; no vectors were learned elsewhere.
+          softmax. Beside each embedding it reads log-count ratios: what the word, the
+          pair it ends and its character n-grams say of the classes, counted in all
+          training texts but the one that is read. A few such models are trained side by
+          side and their probabilities averaged, then mixed with those of a linear model
+          of n-grams; no vectors were learned elsewhere.
 Data      rt-polarity, "sentence polarity dataset v1.0" (Pang & Lee 2005): 5,331
           praising and 5,331 blaming sentences, in rt-polarity.pos and rt-polarity.neg.
 Protocol  10-fold cross-validation, stratified; vocabulary and models are made from the
           training part of each fold, whose test part is scored once, at the end. Naive
           Bayes on words and pairs of words is fitted to the same folds. Settings were
-          chosen by a validation part inside the first fold's training part.
+          chosen by inner folds of the first fold's training part, whose texts are test
+          texts of other folds.
 Command   python -m experiments.sentiment --data rt-polarity.pos rt-polarity.neg
           python -m experiments.sentiment --data my.csv --text-column body
           python -m experiments.sentiment --data my.csv --folds 0 --patience 3
@@ -41,7 +45,7 @@ from experiments.known_data import described
 from experiments.results import Result
 from experiments.runs import Clock, RunOptions, begun, check_options
 from experiments.sentiment.baseline import fit_naive_bayes
-from experiments.sentiment.config import ClassifierConfig
+from experiments.sentiment.config import RECIPE, ClassifierConfig
 from experiments.sentiment.data import (
     OLD,
     LabelledTexts,
@@ -117,7 +121,7 @@ class Options(RunOptions):
     validation: tuple[Path, ...] = ()
     test_fraction: Annotated[float, Range(0.0, 0.5, above=True)] = 0.1
     validation_fraction: Annotated[float, Range(0.0, 0.5)] | None = None
-    recipe: ClassifierConfig = dataclasses.field(default_factory=ClassifierConfig)
+    recipe: ClassifierConfig = RECIPE
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
             run_dir=Path("runs/sentiment"), epochs=6, steps_per_call=1
@@ -394,10 +398,11 @@ def scores_of(
 
     Of the parts of OURS there is the accuracy only.
     """
-    accuracies = {
-        name: float(np.mean(each == data.labels)) for name, each in found.items()
+    scores: dict[str, Scores] = {
+        name: {"accuracy": float(np.mean(found[name] == data.labels))}
+        for name in (OURS, *PARTS, BAYES)
+        if name in found
     }
-    scores = {name: {"accuracy": accuracy} for name, accuracy in accuracies.items()}
     for name in (OURS, BAYES):
         counts = confusion(data.labels, found[name], len(data.classes))
         title = f"{name}, {len(data.texts):,} texts"
