@@ -60,17 +60,26 @@ def test_sums_are_counted_without_the_text() -> None:
 def test_without_freedom_it_is_a_weighted_naive_bayes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """One number for each kind of terms, which fits the sums without the text best."""
     monkeypatch.setattr(ngrams, "PENALTY", 1e9)
     model = fit_ngrams(DOCUMENTS, LABELS, 2)
-    ratios = count_classes(DOCUMENTS, LABELS, 2).of([*model.rows])
-    share = model.weights / ratios
-    for kind in range(3):
-        shares = [
-            share[row, 0]
-            for term, row in model.rows.items()
-            if ngrams._kind(term) == kind and ratios[row, 0]
-        ]
-        np.testing.assert_allclose(shares, shares[0], rtol=1e-3)
+    ratios = count_classes(DOCUMENTS, LABELS, 2)
+    kinds = np.array([ngrams._kind(term) for term in model.rows])
+    sums = ngrams._sums_without(
+        ratios, ngrams._matrix_of(DOCUMENTS, ratios.rows), kinds, LABELS
+    )
+    weights, bias = ngrams._weigh_kinds(sums, LABELS)
+    expected = ratios.of([*model.rows]) * weights[kinds, None]
+    np.testing.assert_allclose(model.weights, expected, atol=1e-5)
+    np.testing.assert_array_equal(model.bias, bias)
+
+    def loss(weights: np.ndarray) -> float:
+        logs = log_softmax(np.einsum("nkc,k->nc", sums, weights) + bias, axis=1)
+        right = logs[np.arange(len(LABELS)), LABELS]
+        return -right.mean() + ngrams._SLIGHT / 2 * (weights**2).sum()
+
+    for move in np.eye(3):
+        assert loss(weights) < min(loss(weights + move / 20), loss(weights - move / 20))
 
 
 def test_it_is_at_the_least_of_its_loss() -> None:
