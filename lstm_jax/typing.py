@@ -55,6 +55,7 @@ Flags = Bool[Array, "T B"]
 # The same, batch first, as Flax layers have it.
 BatchInputs = Float[Array, "B T D"]
 BatchHidden = Float[Array, "B T H"]
+SideFeatures = Float[Array, "B T side"]
 BatchFlags = Bool[Array, "B T"]
 
 # What callers may give: any number of batch axes, and lists or arrays of NumPy's.

@@ -2,14 +2,18 @@
 
 Task      One of the classes for each text. Words (or characters) are embedded and read
           by an LSTM both ways, whose outputs are pooled (mean and maximum) before the
-          softmax. A few such models are trained side by side and their probabilities
-          averaged; no vectors were learned elsewhere.
+          softmax. Beside each embedding it reads log-count ratios: what the word, the
+          pair it ends and its character n-grams say of the classes, counted in all
+          training texts but the one that is read. A few such models are trained side by
+          side and their probabilities averaged, then mixed with those of a linear model
+          of n-grams; no vectors were learned elsewhere.
 Data      rt-polarity, "sentence polarity dataset v1.0" (Pang & Lee 2005): 5,331
           praising and 5,331 blaming sentences, in rt-polarity.pos and rt-polarity.neg.
 Protocol  10-fold cross-validation, stratified; vocabulary and models are made from the
           training part of each fold, whose test part is scored once, at the end. Naive
           Bayes on words and pairs of words is fitted to the same folds. Settings were
-          chosen by a validation part inside the first fold's training part.
+          chosen by inner folds of the first fold's training part, whose texts are test
+          texts of other folds.
 Command   python -m experiments.sentiment --data rt-polarity.pos rt-polarity.neg
           python -m experiments.sentiment --data my.csv --text-column body
           python -m experiments.sentiment --data my.csv --folds 0 --patience 3
@@ -41,7 +45,7 @@ from experiments.known_data import described
 from experiments.results import Result
 from experiments.runs import Clock, RunOptions, begun, check_options
 from experiments.sentiment.baseline import fit_naive_bayes
-from experiments.sentiment.config import ClassifierConfig
+from experiments.sentiment.config import RECIPE, ClassifierConfig
 from experiments.sentiment.data import (
     OLD,
     LabelledTexts,
@@ -72,6 +76,7 @@ if TYPE_CHECKING:  # JAX is imported where it is used, so that --help need not w
     from lstm_jax.training import CompiledSteps, CrossValidation
 
 OURS, BAYES = "LSTM", "naive Bayes"
+PARTS = NETWORKS_ALONE, NGRAMS_ALONE = "LSTM alone", "n-grams alone"  # of OURS
 Scores = dict[str, float]  # accuracy, and macro averages
 VALIDATION = 0.1  # of the texts to learn from, without cross-validation
 SMOKE = {
@@ -116,7 +121,7 @@ class Options(RunOptions):
     validation: tuple[Path, ...] = ()
     test_fraction: Annotated[float, Range(0.0, 0.5, above=True)] = 0.1
     validation_fraction: Annotated[float, Range(0.0, 0.5)] | None = None
-    recipe: ClassifierConfig = dataclasses.field(default_factory=ClassifierConfig)
+    recipe: ClassifierConfig = RECIPE
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
             run_dir=Path("runs/sentiment"), epochs=6, steps_per_call=1
@@ -238,6 +243,11 @@ def check(options: Options) -> None:
             "--validation-fraction: expected none beside --validation, found "
             f"{options.validation_fraction:g}"
         )
+    if options.recipe.bayes + options.recipe.ngrams >= 1:
+        raise lstm_jax.InputError(
+            "--ngrams: expected a weight that leaves some to the networks beside "
+            f"--bayes {options.recipe.bayes:g}, found {options.recipe.ngrams:g}"
+        )
     if options.smoke and (options.validation or options.test):
         raise lstm_jax.InputError("--smoke: expected no files, found some")
 
@@ -246,7 +256,7 @@ def cross_validate(
     parts: Parts, options: Options, compiled: CompiledSteps, stop: Stop
 ) -> CrossValidation:
     """Fit both methods to the training part of every fold, and test them."""
-    from experiments.sentiment.task import predict_proba, terms_of
+    from experiments.sentiment.task import terms_of
 
     assert options.run.run_dir is not None
     data, folder = parts.train, options.run.run_dir / "folds"
@@ -261,9 +271,8 @@ def cross_validate(
         stop.check(
             f"fold {k + 1} of {options.folds} is not finished; --resume goes on with it"
         )
-        chances = predict_proba(classifier, part(data, test).texts)
-        by_counts = bayes.scores(terms[row] for row in test)
-        found = {OURS: chances.argmax(1), BAYES: by_counts.argmax(1)}
+        chances, found = classes_by_part(classifier, part(data, test).texts)
+        found[BAYES] = bayes.scores(terms[row] for row in test).argmax(1)
         right = {
             name: float(np.mean(classes == data.labels[test]))
             for name, classes in found.items()
@@ -274,6 +283,20 @@ def cross_validate(
 
     folds = stratified_folds(data.labels, options.folds, options.run.seed)
     return lstm_jax.training.cross_validate(fit_and_predict, folds, folder)
+
+
+def classes_by_part(
+    classifier: TextClassifier, texts: Sequence[str]
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.integer]]]:
+    """The probabilities [N, classes], and the classes by them and by their parts."""
+    from experiments.sentiment.task import NETWORKS, NGRAMS, TOGETHER, proba_of_parts
+
+    chances = proba_of_parts(classifier, texts)
+    names = {TOGETHER: OURS}
+    if NGRAMS in chances:
+        names |= {NETWORKS: NETWORKS_ALONE, NGRAMS: NGRAMS_ALONE}
+    found = {name: chances[part].argmax(axis=1) for part, name in names.items()}
+    return chances[TOGETHER], found
 
 
 def fit(
@@ -348,7 +371,7 @@ def learn_from(
         print("\n" + fold_table(result))
         scores["folds"] = scores_of(parts.train, result.predictions, run_dir)
         best = max(result.mean, key=result.mean.__getitem__)
-        print(f"\n{best} has the higher mean accuracy.")
+        print(f"\n{best} has the highest mean accuracy.")
     if parts.test:
         found = predictions_of(classifier, parts)
         scores["test"] = scores_of(parts.test, found, None if result else run_dir)
@@ -358,29 +381,32 @@ def learn_from(
 def predictions_of(
     classifier: TextClassifier, parts: Parts
 ) -> dict[str, NDArray[np.integer]]:
-    """The classes of the test part by both methods."""
-    from experiments.sentiment.task import predict_proba, terms_of
+    """The classes of the test part by all methods."""
+    from experiments.sentiment.task import terms_of
 
     assert parts.test is not None
     train, test = (terms_of(data.texts) for data in (parts.train, parts.test))
     bayes = fit_naive_bayes(train, parts.train.labels, len(parts.train.classes))
-    return {
-        OURS: predict_proba(classifier, parts.test.texts).argmax(axis=1),
-        BAYES: bayes.scores(test).argmax(axis=1),
-    }
+    _, found = classes_by_part(classifier, parts.test.texts)
+    return {**found, BAYES: bayes.scores(test).argmax(axis=1)}
 
 
 def scores_of(
     data: LabelledTexts, found: Mapping[str, np.ndarray], run_dir: Path | None
 ) -> dict[str, Scores]:
-    """Report what was found by each method, with pictures if there is a folder."""
-    scores = {}
+    """Report what was found by each method, with pictures if there is a folder.
+
+    Of the parts of OURS there is the accuracy only.
+    """
+    scores: dict[str, Scores] = {
+        name: {"accuracy": float(np.mean(found[name] == data.labels))}
+        for name in (OURS, *PARTS, BAYES)
+        if name in found
+    }
     for name in (OURS, BAYES):
         counts = confusion(data.labels, found[name], len(data.classes))
         title = f"{name}, {len(data.texts):,} texts"
-        macro = report(counts, data.classes, title).averages["macro"]
-        accuracy = float(np.mean(found[name] == data.labels))
-        scores[name] = {"accuracy": accuracy, **macro}
+        scores[name] |= report(counts, data.classes, title).averages["macro"]
         if run_dir:
             lstm_jax.report.draw_confusion(
                 np.asarray(counts.matrix),
@@ -457,9 +483,18 @@ def write_result(
             percent(name, each[name], result if where == "folds" else None)
             for where, each in scores.items()
         ]
-        with_bayes = name == OURS and options.recipe.bayes
-        also = " and naive Bayes" if with_bayes else ""
-        return "; test part ".join(found).replace(OURS, OURS + also)
+        return "; test part ".join(found)
+
+    def ours() -> str:
+        others = {BAYES: options.recipe.bayes, "n-grams": options.recipe.ngrams}
+        names = " and ".join(
+            [OURS, *(name for name, weight in others.items() if weight)]
+        )
+        alone = [
+            name for name in PARTS if all(name in each for each in scores.values())
+        ]
+        found = [summary(OURS).replace(OURS, names), *map(summary, alone)]
+        return "; ".join(found)
 
     run_dir = options.run.run_dir
     assert run_dir is not None
@@ -478,7 +513,7 @@ def write_result(
                 f"{names}, {count:,} texts",
             ),
             metric=f"accuracy, %{spread} (macro averages)",
-            ours=summary(OURS),
+            ours=ours(),
             floor=f"{summary(BAYES)}, words and pairs, same {same}",
             minutes=minutes,
             command=command_line("sentiment", options),
@@ -494,7 +529,7 @@ def percent(name: str, scores: Scores, result: CrossValidation | None) -> str:
         accuracy = f"{100 * mean:.1f} ± {100 * spread:.1f}"
     macro = {each: value for each, value in scores.items() if each != "accuracy"}
     shown = ", ".join(f"{each} {100 * value:.1f}" for each, value in macro.items())
-    return f"{name} {accuracy} ({shown})"
+    return f"{name} {accuracy} ({shown})" if macro else f"{name} {accuracy}"
 
 
 def protocol_of(options: Options, parts: Parts) -> str:

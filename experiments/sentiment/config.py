@@ -20,6 +20,7 @@ from lstm_jax.data import Level
 class ClassifierConfig(Configuration):
     """A bidirectional LSTM on words or characters, several times over."""
 
+    # These defaults are those of former runs, whose records lack some of the fields.
     level: Level = "word"
     """Unit of text that the model reads: words or characters."""
     symbols: Annotated[int, Range(2, MOST, "2 or more")] = 10_000
@@ -42,6 +43,13 @@ class ClassifierConfig(Configuration):
     bayes: Share = 0.0
     """Weight of a naive Bayes classifier on words and word pairs, mixed into the log
     probabilities of the classes; 0 disables it."""
+    ngrams: Share = 0.0
+    """Weight of a linear model of words, word pairs and character n-grams, mixed into
+    the log probabilities of the classes; 0 disables it."""
+    ratios: bool = False
+    """Feed the networks, beside the embedding of each word, the log-count ratios of the
+    classes for the word, for the word pair it ends and for its character n-grams;
+    leave-one-out in training."""
     label_smoothing: Share = 0.0
     """Label smoothing: share of each target spread evenly over all classes."""
     weight_decay: Amount = 0.0
@@ -50,3 +58,8 @@ class ClassifierConfig(Configuration):
     """Peak learning rate, after a short warm-up and before a linear decay to zero."""
     batch: OneOrMore = 50
     """Texts per optimizer step."""
+
+
+# Of a new run. Chosen by inner folds of the first fold's training part, see
+# docs/results.md.
+RECIPE = ClassifierConfig(features=32, ngrams=0.5, ratios=True)

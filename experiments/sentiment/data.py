@@ -21,6 +21,7 @@ from lstm_jax.data import (
     Picked,
     composed,
     pad,
+    pad_frames,
     plain_lines,
     stratified_split,
     unpacked_name,
@@ -196,27 +197,46 @@ def split(
     return part(data, fold.train), part(data, fold.test)
 
 
+@dataclasses.dataclass(frozen=True)
+class Sequences:
+    """What networks read of texts.
+
+    Attributes:
+        ids: of the symbols, [T] for each text.
+        beside: side features of the symbols, [T, D] for each text; None without any.
+    """
+
+    ids: list[NDArray[np.int32]]
+    beside: list[NDArray[np.float32]] | None = None
+
+
 def padded_batch(
-    sequences: Sequence[NDArray], labels: NDArray[np.integer], picked: Picked
+    sequences: Sequences, labels: NDArray[np.integer], picked: Picked
 ) -> Batch:
     """A batch for `classifier_loss`.
 
     Args:
-        sequences: ids, [T] each.
+        sequences: of all texts.
         labels: the class of each.
         picked: which of them, and the length to pad to.
 
     Returns:
-        `inputs` [B, T], `lengths` [B], and `targets` [B], IGNORED in an empty row.
+        `inputs` [B, T], `lengths` [B], and `targets` [B], IGNORED in an empty row; and
+        `beside` [B, T, D], where there are side features.
     """
     nothing = np.zeros(0, np.int32)
-    chosen = [sequences[k] if k >= 0 else nothing for k in picked.rows]
+    chosen = [sequences.ids[k] if k >= 0 else nothing for k in picked.rows]
     targets = np.where(picked.rows >= 0, labels[picked.rows], IGNORED)
-    return {
+    batch = {
         "inputs": pad(chosen, len(chosen), picked.shape[0], 0),
-        "lengths": np.array([len(sequence) for sequence in chosen], np.int32),
+        "lengths": np.array([len(ids) for ids in chosen], np.int32),
         "targets": targets.astype(np.int32),
     }
+    if sequences.beside is not None:
+        empty = sequences.beside[0][:0]
+        rows = [sequences.beside[k] if k >= 0 else empty for k in picked.rows]
+        batch["beside"], _ = pad_frames(rows, picked.shape[0])
+    return batch
 
 
 def _table_rows(path: Path, text: str, label: str) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -18,7 +18,19 @@ from experiments.sentiment.baseline import (
     with_pairs,
 )
 from experiments.sentiment.config import ClassifierConfig
-from experiments.sentiment.data import LabelledTexts, padded_batch
+from experiments.sentiment.data import LabelledTexts, Sequences, padded_batch
+from experiments.sentiment.ngrams import (
+    NgramModel,
+    fit_ngrams,
+    load_ngrams,
+    ngrams_of,
+    ratios_along,
+)
+from experiments.sentiment.ratios import (
+    ClassRatios,
+    count_classes,
+    load_ratios,
+)
 from experiments.training import train_network
 from lstm_jax import InputError, Task, make_optimizer
 from lstm_jax.config import Precision, RegularizerConfig, RunConfig
@@ -35,7 +47,7 @@ from lstm_jax.data import (
 )
 from lstm_jax.distributed import bounded_jit, is_primary
 from lstm_jax.metrics import LossSums
-from lstm_jax.models import ModelSpec, classifier_loss, load_model
+from lstm_jax.models import ModelSpec, SavedModel, classifier_loss, load_model
 from lstm_jax.training import (
     Callback,
     CompiledSteps,
@@ -44,12 +56,15 @@ from lstm_jax.training import (
     ensemble_loss,
     with_precision,
 )
-from lstm_jax.typing import BatchIds, LabelLogits, Lengths, Model
+from lstm_jax.typing import BatchIds, LabelLogits, Lengths, Model, SideFeatures
 
 _LOSS = ensemble_loss(classifier_loss)
+# The parts of a classifier, and all of them together.
+TOGETHER, NETWORKS, BAYES, NGRAMS = "together", "networks", "bayes", "ngrams"
 _ROWS = 100  # texts classified at a time
 _SHORTEST = 8  # steps that a shorter text is padded to
-_NAME, _TOKENIZER, _BAYES = "sentiment", "tokenizer.json", "bayes.json"
+_NAME, _TOKENIZER = "sentiment", "tokenizer.json"
+_BAYES_FILE, _RATIOS_FILE, _NGRAMS_FILE = "bayes.json", "ratios.json", "ngrams.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +77,9 @@ class TextClassifier:
         models: the networks, stacked.
         bayes: what has a say beside them.
         weight: of `bayes` in the log-probabilities.
+        ratios: what the networks are told of every word, if anything.
+        ngrams: a linear model that has a say, too.
+        ngram_weight: of `ngrams` in the log-probabilities.
     """
 
     words: WordTokenizer
@@ -69,6 +87,9 @@ class TextClassifier:
     models: Model
     bayes: NaiveBayes | None = None
     weight: float = 0.0
+    ratios: ClassRatios | None = None
+    ngrams: NgramModel | None = None
+    ngram_weight: float = 0.0
 
 
 def classifier_spec(recipe: ClassifierConfig, classes: int) -> ModelSpec:
@@ -88,6 +109,7 @@ def classifier_spec(recipe: ClassifierConfig, classes: int) -> ModelSpec:
         "regularizer": RegularizerConfig(
             input_dropout=recipe.word_dropout, label_smoothing=recipe.label_smoothing
         ),
+        **({"side_features": 3 * classes} if recipe.ratios else {}),
     }
     return ModelSpec("classifier", arguments, recipe.members)
 
@@ -108,6 +130,7 @@ def classifier_task(
     compiled: CompiledSteps,
     rows: int,
     seed: int,
+    ratios: ClassRatios | None = None,
 ) -> Task:
     """Learning the classes of some texts.
 
@@ -117,19 +140,45 @@ def classifier_task(
         compiled: of `classifier_steps`.
         rows: of a batch.
         seed: decides the order of the texts.
+        ratios: counted in these texts, if the networks read them.
     """
-    sequences = [words.encode(text) for text in data.texts]
-    rows = min(rows, len(sequences))
-    picks = BucketedBatches(length_buckets(sequences), rows, seed)
+    sequences = sequences_of(words, ratios, data.texts, data.labels)
+    rows = min(rows, len(data.texts))
+    picks = BucketedBatches(length_buckets(sequences.ids), rows, seed)
     return Task(
         loss=compiled.loss,
         batch=lambda n: padded_batch(sequences, data.labels, picks(n)),
         rows=rows,
         steps_per_epoch=picks.steps_per_epoch,
-        items_per_step=sum(map(len, sequences)) // picks.steps_per_epoch,
+        items_per_step=sum(map(len, sequences.ids)) // picks.steps_per_epoch,
         items="words" if words.level == "word" else "characters",
         unit="nats per text",
     )
+
+
+def sequences_of(
+    words: WordTokenizer,
+    ratios: ClassRatios | None,
+    texts: Sequence[str],
+    labels: NDArray[np.integer] | None = None,
+) -> Sequences:
+    """What networks read of some texts.
+
+    Args:
+        words: the table of symbols.
+        ratios: of words and of pairs of words, if they are read too.
+        texts: the texts.
+        labels: their classes, if they are those that the ratios were counted in.
+    """
+    ids = [words.encode(text) for text in texts]
+    if ratios is None:
+        return Sequences(ids)
+    own = [None] * len(texts) if labels is None else labels.tolist()
+    beside = [
+        ratios_along(ratios, tokens(text, words.level, marks=words.marks), label)
+        for text, label in zip(texts, own, strict=True)
+    ]
+    return Sequences(ids, beside)
 
 
 def train_classifier(
@@ -161,18 +210,23 @@ def train_classifier(
     """
     words = _kept_words(folder) if folder and run.resume else None
     words = words or common_words(data.texts, recipe.level, recipe.symbols)
-    task = classifier_task(data, words, compiled, recipe.batch, run.seed)
+    ratios = _ratios_of(words, data) if recipe.ratios else None
+    task = classifier_task(data, words, compiled, recipe.batch, run.seed, ratios)
     if held_out is not None:
-        task = dataclasses.replace(
-            task, evaluate=functools.partial(evaluate_texts, words, held_out)
-        )
+        evaluate = functools.partial(evaluate_texts, words, held_out, ratios=ratios)
+        task = dataclasses.replace(task, evaluate=evaluate)
     spec = classifier_spec(recipe, len(data.classes))
     bayes = _bayes_of(data) if recipe.bayes else None
+    ngrams = _ngrams_of(data) if recipe.ngrams else None
     if folder and is_primary():
         folder.mkdir(parents=True, exist_ok=True)
         save_tokenizer(words, folder / _TOKENIZER)
         if bayes:
-            bayes.save(folder / _BAYES)
+            bayes.save(folder / _BAYES_FILE)
+        if ratios:
+            ratios.save(folder / _RATIOS_FILE)
+        if ngrams:
+            ngrams.save(folder / _NGRAMS_FILE)
     assert run.epochs is not None, "Options has a default"
     trained = train_network(
         _NAME,
@@ -184,17 +238,53 @@ def train_classifier(
         steps=run.epochs * task.steps_per_epoch,
         learning_rate=recipe.learning_rate,
         warmup=0.1,
-        settings={"classes": data.classes} | ({"bayes": recipe.bayes} if bayes else {}),
+        settings=_settings(recipe, data.classes),
         callbacks=callbacks,
         show=show,
     )
-    classifier = TextClassifier(words, data.classes, trained.model, bayes, recipe.bayes)
+    classifier = TextClassifier(
+        words,
+        data.classes,
+        trained.model,
+        bayes,
+        recipe.bayes,
+        ratios,
+        ngrams,
+        recipe.ngrams,
+    )
     return classifier, trained
+
+
+def _settings(recipe: ClassifierConfig, classes: tuple[str, ...]) -> dict[str, object]:
+    """What `load_classifier` has to know."""
+    settings: dict[str, object] = {"classes": classes}
+    if recipe.bayes:
+        settings["bayes"] = recipe.bayes
+    if recipe.ratios:
+        settings["ratios"] = True
+    if recipe.ngrams:
+        settings["ngrams"] = recipe.ngrams
+    return settings
+
+
+def _ratios_of(words: WordTokenizer, data: LabelledTexts) -> ClassRatios:
+    """Counts of the symbols and pairs of the texts that the networks learn from."""
+    found = (tokens(text, words.level, marks=words.marks) for text in data.texts)
+    return count_classes(map(ngrams_of, found), data.labels, len(data.classes))
 
 
 def _bayes_of(data: LabelledTexts) -> NaiveBayes:
     """Naive Bayes fitted to the texts that the networks learn from."""
     return fit_naive_bayes(terms_of(data.texts), data.labels, len(data.classes))
+
+
+def _ngrams_of(data: LabelledTexts) -> NgramModel:
+    """The linear model fitted to the texts that the networks learn from."""
+    return fit_ngrams(_ngram_terms(data.texts), data.labels, len(data.classes))
+
+
+def _ngram_terms(texts: Sequence[str]) -> list[list[str]]:
+    return [ngrams_of(tokens(text, "word")) for text in texts]
 
 
 def terms_of(texts: Sequence[str]) -> list[Terms]:
@@ -210,14 +300,17 @@ def _kept_words(folder: Path) -> WordTokenizer | None:
 
 
 def evaluate_texts(
-    words: WordTokenizer, data: LabelledTexts, models: Model
+    words: WordTokenizer,
+    data: LabelledTexts,
+    models: Model,
+    ratios: ClassRatios | None = None,
 ) -> LossSums:
     """The sums of the members' loss over labelled texts, without dropout."""
-    sequences = [words.encode(text) for text in data.texts]
-    rows = min(_ROWS, len(sequences))
+    sequences = sequences_of(words, ratios, data.texts)
+    rows = min(_ROWS, len(data.texts))
     parts = [
         _measure(models, padded_batch(sequences, data.labels, picked))
-        for picked in pick_epoch(length_buckets(sequences), rows, seed=0, epoch=0)
+        for picked in pick_epoch(length_buckets(sequences.ids), rows, seed=0, epoch=0)
     ]
     return functools.reduce(operator.add, parts)
 
@@ -235,18 +328,59 @@ def predict_proba(
     They do not depend on which texts are classified together, to the last bit: each is
     padded to the next power of two, and always has as many neighbours.
     """
-    sequences = [classifier.words.encode(text) for text in texts]
+    return proba_of_parts(classifier, texts)[TOGETHER]
+
+
+def proba_of_parts(
+    classifier: TextClassifier, texts: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """The probabilities of `predict_proba`, and those of its parts if it has several.
+
+    By TOGETHER, NETWORKS, BAYES and NGRAMS; [N, classes] each.
+    """
+    chances, bayes = _network_proba(classifier, texts), classifier.bayes
+    logs = {NETWORKS: np.log(np.maximum(chances, np.finfo(np.float32).tiny))}
+    weights = {}
+    if bayes is not None:
+        logs[BAYES] = bayes.log_proba(terms_of(texts))
+        weights[BAYES] = classifier.weight
+    if classifier.ngrams is not None:
+        logs[NGRAMS] = classifier.ngrams.log_proba(_ngram_terms(texts))
+        weights[NGRAMS] = classifier.ngram_weight
+    if not weights:
+        return {TOGETHER: chances}
+    weights = {NETWORKS: 1 - sum(weights.values()), **weights}
+    parts = {name: np.exp(each).astype(np.float32) for name, each in logs.items()}
+    return {TOGETHER: _geometric_mean(logs, weights), **parts}
+
+
+def _geometric_mean(
+    logs: Mapping[str, NDArray[np.floating]], weights: Mapping[str, float]
+) -> NDArray[np.float32]:
+    """The weighted geometric mean of some probabilities, [N, classes]."""
+    terms = (weight * logs[name] for name, weight in weights.items())
+    mean = functools.reduce(operator.iadd, terms)  # in float32, the networks' type
+    mean -= np.logaddexp.reduce(mean, axis=1, keepdims=True)
+    return np.exp(mean).astype(np.float32)
+
+
+def _network_proba(
+    classifier: TextClassifier, texts: Sequence[str]
+) -> NDArray[np.float32]:
+    """The mean of the networks' probabilities, [N, classes]."""
+    sequences = sequences_of(classifier.words, classifier.ratios, texts)
     nothing = np.zeros(len(texts), int)
     chances = np.zeros((len(texts), len(classifier.classes)), np.float32)
     if not texts:
         return chances
     models = jax.device_put(classifier.models)
-    for picked in _alike([len(sequence) for sequence in sequences]):
+    for picked in _alike([len(ids) for ids in sequences.ids]):
         batch = padded_batch(sequences, nothing, picked)
-        logs = np.asarray(_logits(models, batch["inputs"], batch["lengths"]))
+        beside = batch.get("beside")
+        logs = np.asarray(_logits(models, batch["inputs"], batch["lengths"], beside))
         real = picked.rows >= 0
         chances[picked.rows[real]] = np.exp(logs[real])
-    return _with_bayes(classifier, texts, chances)
+    return chances
 
 
 def word_weights(
@@ -284,22 +418,14 @@ def _alike(lengths: Sequence[int]) -> Iterator[Picked]:
             yield Picked((int(shape),), rows)
 
 
-def _with_bayes(
-    classifier: TextClassifier, texts: Sequence[str], chances: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The probabilities in which naive Bayes has its say: a weighted geometric mean."""
-    if classifier.bayes is None:
-        return chances
-    tiny = np.finfo(np.float32).tiny
-    logs = (1 - classifier.weight) * np.log(np.maximum(chances, tiny))
-    logs += classifier.weight * classifier.bayes.log_proba(terms_of(texts))
-    logs -= np.logaddexp.reduce(logs, axis=1, keepdims=True)
-    return np.exp(logs).astype(np.float32)
-
-
 @bounded_jit
-def _logits(models: Model, inputs: BatchIds, lengths: Lengths) -> LabelLogits:
-    return average_members(jax.vmap(lambda model: model(inputs, lengths))(models))
+def _logits(
+    models: Model, inputs: BatchIds, lengths: Lengths, beside: SideFeatures | None
+) -> LabelLogits:
+    def one(model: Model) -> LabelLogits:
+        return model(inputs, lengths, beside=beside)
+
+    return average_members(jax.vmap(one)(models))
 
 
 def load_classifier(run_dir: Path) -> TextClassifier:
@@ -312,8 +438,24 @@ def load_classifier(run_dir: Path) -> TextClassifier:
     words, classes = load_tokenizer(run_dir / _TOKENIZER), saved.settings.get("classes")
     if not isinstance(words, WordTokenizer) or not isinstance(classes, list):
         raise InputError(f"{run_dir}: expected a table of words and its classes")
-    names, weight = tuple(map(str, classes)), saved.settings.get("bayes", 0.0)
+    names = tuple(map(str, classes))
+    weight = _weight_of(saved, "bayes")
+    ngram_weight = _weight_of(saved, "ngrams")
+    bayes = load_naive_bayes(run_dir / _BAYES_FILE, len(names)) if weight else None
+    ngrams = load_ngrams(run_dir / _NGRAMS_FILE, len(names)) if ngram_weight else None
+    ratios = None
+    if saved.settings.get("ratios"):
+        ratios = load_ratios(run_dir / _RATIOS_FILE, len(names))
+    return TextClassifier(
+        words, names, saved.model, bayes, weight, ratios, ngrams, ngram_weight
+    )
+
+
+def _weight_of(saved: SavedModel, name: str) -> float:
+    """What weight another model has beside the networks."""
+    weight = saved.settings.get(name, 0.0)
     if not isinstance(weight, float) or not 0 <= weight < 1:
-        raise InputError(f"{run_dir}: expected a weight below 1, found {weight!r:.60}")
-    bayes = load_naive_bayes(run_dir / _BAYES, len(names)) if weight else None
-    return TextClassifier(words, names, saved.model, bayes, weight)
+        raise InputError(
+            f"{saved.folder}: expected a weight below 1, found {weight!r:.60}"
+        )
+    return weight

@@ -160,8 +160,16 @@ def _named_states(name: str, states: Any) -> dict[str, np.ndarray]:  # noqa: ANN
 
 
 def build_classifier(subject: Subject) -> Graph:
-    """Ids [B, T] or inputs [B, T, D], and lengths of at least 1, to logits [B, C]."""
+    """Ids [B, T] or inputs [B, T, D], and lengths of at least 1, to logits [B, C].
+
+    Raises:
+        InputError: the network reads side features, too.
+    """
     network: SequenceClassifier = subject.members[0]
+    if network.side_features:
+        raise InputError(
+            "expected a classifier of symbols or of dense inputs, found one of both"
+        )
     graph = Graph("classifier")
     dense = network.table is None
     shape: list[int | str] = ["B", "T"]

@@ -63,7 +63,8 @@ _TRAINED = (
 _FOLDS = ("crossval.json", "predictions.npz")
 _PLAN = "folds/crossval-plan.json"
 # And what else is counted before the first step.
-_TOKENIZERS = ("tokenizer.json", "source.json", "target.json", "bayes.json")
+_COUNTED = ("bayes.json", "ratios.json", "ngrams.json")
+_TOKENIZERS = ("tokenizer.json", "source.json", "target.json", *_COUNTED)
 _LEARNED = (
     *("experiment.json", "seconds.json", "config.json", *_TOKENIZERS),
     *("metrics.jsonl", "summary.json", "curves.png", "result.json", "report.html"),

@@ -4,6 +4,8 @@
                            +-> LSTM stack, one way or both -> pooling -> softmax
     dense inputs ----------+
 
+Symbols may have dense inputs beside them: what is known of each in its place.
+
 The LSTM's outputs at all real steps are pooled into one vector of fixed size: their
 mean, their largest values, the last of each direction, or several of these side by
 side. Rows are padded at the end to a common length, and what is there never counts.
@@ -42,6 +44,7 @@ from lstm_jax.typing import (
     Lengths,
     PRNGKey,
     RowVectors,
+    SideFeatures,
 )
 
 Pooling = Literal["mean", "max", "last"]
@@ -66,9 +69,12 @@ class SequenceClassifier(nnx.Module):
         regularizer: more than dropout; the training loss obeys it. `input_dropout` is
             the share of symbols dropped, or of dense inputs.
         cell: of every layer, see `LSTM`.
+        side_features: width of the dense inputs beside the embedding of symbols, which
+            word dropout drops with their symbol, and dropout leaves alone.
 
     Raises:
-        ValueError: an unknown or no pooling, or a rate or penalty it can't have.
+        ValueError: an unknown or no pooling, a rate or penalty it can't have, or side
+            features without symbols.
     """
 
     def __init__(
@@ -87,8 +93,12 @@ class SequenceClassifier(nnx.Module):
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
         cell: Cell | str = LSTM_CELL,
+        side_features: int = 0,
     ) -> None:
+        if side_features and not vocab_size:
+            raise ValueError("side_features: expected a vocab_size beside them")
         self.pooling = _check_pooling(pooling)
+        self.side_features = side_features
         self.dropout = check_rate("dropout", dropout)
         self.regularizer = _check_penalties(regularizer)
         self.table = _new_table(rngs, vocab_size, features) if vocab_size else None
@@ -96,7 +106,7 @@ class SequenceClassifier(nnx.Module):
             # Symbols are dropped whole, here; no elements of their embedding below.
             regularizer = dataclasses.replace(regularizer, input_dropout=0.0)
         self.stack = StackedLSTM(
-            features,
+            features + side_features,
             hidden_size,
             num_layers,
             rngs=rngs,
@@ -119,6 +129,7 @@ class SequenceClassifier(nnx.Module):
         lengths: Lengths | None = None,
         *,
         key: PRNGKey | None = None,
+        beside: SideFeatures | None = None,
     ) -> LabelLogits:
         """Logits of each row's class, [B, classes].
 
@@ -127,9 +138,18 @@ class SequenceClassifier(nnx.Module):
             lengths: [B], how many steps of each row are real; all of them if None. A
                 row of length 0 is scored by the biases alone.
             key: of dropout and its like, which are absent without one.
+            beside: the side features of ids, [B, T, side_features].
+
+        Raises:
+            ValueError: there are no side features where some are expected, or others.
         """
+        found = 0 if beside is None else beside.shape[-1]
+        if found != self.side_features:
+            raise ValueError(
+                f"beside: expected {self.side_features} side features, found {found}"
+            )
         keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
-        xs = self._embed(inputs, keys[0], keys[1])
+        xs = self._embed(inputs, keys[0], keys[1], beside)
         hs, states = self.stack(xs, lengths=lengths, key=keys[2])
         if lengths is None:
             lengths = jnp.full(xs.shape[:1], xs.shape[1], jnp.int32)
@@ -143,19 +163,22 @@ class SequenceClassifier(nnx.Module):
         inputs: BatchIds | BatchInputs,
         noise: PRNGKey | None,
         drop: PRNGKey | None,
+        beside: SideFeatures | None,
     ) -> BatchInputs:
-        """What the stack reads, [B, T, D]."""
+        """What the stack reads, [B, T, D], with the side features behind."""
         if self.table is None:
             return inputs
         table, rates = self.table[...], self.regularizer
         xs = embedding_lookup(table, inputs)
         if noise is not None and rates.input_dropout:
-            xs *= symbol_factors(
+            factors = symbol_factors(
                 noise, inputs, len(table), rates.input_dropout, rates.variational
             )
+            xs *= factors
+            beside = None if beside is None else beside * factors
         if drop is not None:
             xs = dropout(drop, xs, self.dropout, 1 if rates.variational else None)
-        return xs
+        return xs if beside is None else jnp.concatenate([xs, beside], axis=-1)
 
 
 def pool(
@@ -204,7 +227,8 @@ def classifier_loss(
         model: the model.
         carry: nothing: rows have no past.
         batch: `inputs` [B, T] or [B, T, D], `lengths` [B] and `targets` [B], the
-            classes; IGNORED for a row that is not counted, which is then not read.
+            classes; IGNORED for a row that is not counted, which is then not read; and
+            `beside` [B, T, side_features], if the model has any.
         key: for dropout, or None.
 
     Returns:
@@ -212,7 +236,7 @@ def classifier_loss(
     """
     unread = batch["targets"] == IGNORED
     lengths = jnp.where(unread, 0, batch["lengths"])
-    logits = model(batch["inputs"], lengths, key=key)
+    logits = model(batch["inputs"], lengths, key=key, beside=batch.get("beside"))
     if key is None:
         return cross_entropy(logits, batch["targets"]), carry
     rates = model.regularizer
@@ -230,7 +254,8 @@ def classifier_measures(
     model: SequenceClassifier, batch: dict[str, Array]
 ) -> ClassificationSums:
     """All metrics of the rows' classes; the batch is that of `classifier_loss`."""
-    return measure(model(batch["inputs"], batch["lengths"]), batch["targets"])
+    logits = model(batch["inputs"], batch["lengths"], beside=batch.get("beside"))
+    return measure(logits, batch["targets"])
 
 
 def _new_table(rngs: nnx.Rngs, symbols: int, features: int) -> nnx.Param:

@@ -207,6 +207,12 @@ def test_weights_beyond_one_file_are_refused() -> None:
             "zoneout: expected none, found some",
         ),
         (
+            lambda sizes: SequenceClassifier(
+                *(4, 5, 1, 3), vocab_size=9, side_features=2, **sizes
+            ),
+            "of symbols or of dense inputs, found one of both",
+        ),
+        (
             lambda sizes: LanguageModel(9, 6, 1, dtype="bfloat16", **sizes),
             "computes in float32, found bfloat16",
         ),

@@ -36,6 +36,7 @@ def classifier(
     bidirectional: bool = True,
     dropout: float = 0.0,
     regularizer: RegularizerConfig | None = None,
+    side_features: int = 0,
 ) -> SequenceClassifier:
     """A small one with random numbers everywhere, no two alike."""
     model = SequenceClassifier(
@@ -49,6 +50,7 @@ def classifier(
         bidirectional=bidirectional,
         dropout=dropout,
         regularizer=regularizer or RegularizerConfig(),
+        side_features=side_features,
     )
     rng = np.random.default_rng(1)
     return jax.tree.map(
@@ -110,6 +112,50 @@ def test_dense_inputs_are_read_as_they_are() -> None:
     xs = np.random.default_rng(3).normal(size=(B, T, D))
     expected = [slow_scores(model, xs[b], T) for b in range(B)]
     assert_close(logits_of(model, jnp.float32(xs)), np.stack(expected), 1e-5)
+
+
+def some_beside(steps: int = T) -> jax.Array:
+    drawn = np.random.default_rng(6).normal(size=(B, steps, 2))
+    return jnp.asarray(drawn, jnp.float32)
+
+
+def test_side_features_stand_behind_the_embedding() -> None:
+    model, beside = classifier(side_features=2), some_beside()
+    ids, lengths = jnp.asarray(some_ids()), jnp.asarray(LENGTHS)
+    xs = np.concatenate([table_of(model)[some_ids()], np.float64(beside)], axis=-1)
+    expected = [slow_scores(model, xs[b], LENGTHS[b]) for b in range(B)]
+    read = jax.jit(lambda model: model(ids, lengths, beside=beside))
+    assert_close(read(model), np.stack(expected), 1e-5)
+    batch = some_batch()
+    sums, _ = loss_of(model, (), batch | {"beside": beside}, None)
+    logits = np.stack(expected)[ROWS]
+    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    assert_close(sums.loss, -logs[[0, 1, 2], TARGETS].sum(), 1e-5)
+
+
+def test_side_features_are_those_that_were_announced() -> None:
+    with pytest.raises(ValueError, match="beside: expected 2 side features, found 0"):
+        classifier(side_features=2)(jnp.asarray(some_ids()))
+    with pytest.raises(ValueError, match="beside: expected 0 side features, found 2"):
+        classifier()(jnp.asarray(some_ids()), beside=some_beside())
+
+
+def test_side_features_are_dropped_with_their_symbol_alone() -> None:
+    """Of a zero embedding only they are seen: gone, or there and scaled up."""
+    rates = RegularizerConfig(input_dropout=0.5)
+    model = classifier(layers=1, regularizer=rates, side_features=2)
+    assert model.table is not None
+    model.table[...] = jnp.zeros_like(model.table[...])
+    ids, beside = jnp.asarray(some_ids()[:, :1]), some_beside(1)
+    keys = jax.random.split(jax.random.key(0), 32)
+    read = jax.jit(lambda b, key: model(ids, key=key, beside=b))
+    noisy = np.stack([read(beside, key) for key in keys])
+    gone, there = (read(factor * beside, None) for factor in (0.0, 2.0))
+    for row in range(B):
+        near = [
+            np.abs(noisy[:, row] - out[row]).max(-1) < 1e-5 for out in (gone, there)
+        ]
+        assert (near[0] ^ near[1]).all() and near[0].any() and near[1].any()
 
 
 def test_one_direction_alone() -> None:
@@ -236,6 +282,7 @@ def test_symbols_are_dropped_whole() -> None:
     [
         ({"pooling": ()}, r"pooling: expected some of mean, max, last, found \(\)"),
         ({"dropout": 1.0}, "dropout: expected a share"),
+        ({"vocab_size": None, "side_features": 2}, "side_features: expected a vocab"),
         ({"regularizer": RegularizerConfig(activation_penalty=0.1)}, "for language"),
         ({"regularizer": RegularizerConfig(temporal_penalty=0.1)}, "for language"),
     ],

@@ -54,7 +54,8 @@ def test_files_of_their_own_choose_and_test(tmp_path: Path) -> None:
     table(validation, range(130, 160))
     run_dir = tmp_path / "run"
     words = ("--data", data, "--test", test, "--validation", validation)
-    patient = ("--patience", 1, "--epochs", 40, "--evaluations", 40)
+    patient = ("--patience", 1, "--min-improvement", 0.01)
+    patient += ("--epochs", 40, "--evaluations", 40)
     done = call(
         *("sentiment", *words, "--folds", 0, *patient, "--run-dir", run_dir, *SMALL)
     )
@@ -66,7 +67,7 @@ def test_files_of_their_own_choose_and_test(tmp_path: Path) -> None:
     assert len(rows) < 40 * 100 // 16, "it has no patience with what gets no better"
     done = call("sentiment", "evaluate", run_dir, "--data", test, "--json")
     accuracy = json.loads(done.stdout.splitlines()[-1])["accuracy"]
-    assert result.ours.startswith(f"LSTM {100 * accuracy:.1f} (")
+    assert result.ours.startswith(f"LSTM and n-grams {100 * accuracy:.1f} (")
 
 
 @pytest.mark.slow
@@ -79,7 +80,9 @@ def test_a_test_part_beside_folds(tmp_path: Path) -> None:
     result = read_result(tmp_path / "run")
     folds = "2-fold cross-validation, stratified, and test on 10 texts of their own"
     assert result.protocol == folds
-    assert "±" in result.ours and "; test part LSTM " in result.ours
+    assert "±" in result.ours and "; test part LSTM and n-grams " in result.ours
+    for part in ("LSTM alone", "n-grams alone"):
+        assert f"; {part} " in result.ours
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,10 @@ def test_a_test_part_beside_folds(tmp_path: Path) -> None:
         (
             ["--validation", "a.csv", "--validation-fraction", "0.2"],
             "^--validation-fraction: expected none beside --validation, found 0.2",
+        ),
+        (
+            ["--bayes", "0.6", "--ngrams", "0.4"],
+            "^--ngrams: expected a weight that leav",
         ),
         (["--smoke", "--test", "a.csv"], "^--smoke: expected no files, found some"),
     ],

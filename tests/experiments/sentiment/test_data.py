@@ -12,7 +12,12 @@ from sklearn.naive_bayes import MultinomialNB
 
 from experiments.sentiment.baseline import fit_naive_bayes, with_pairs
 from experiments.sentiment.config import ClassifierConfig
-from experiments.sentiment.data import class_files, padded_batch, read_labelled
+from experiments.sentiment.data import (
+    Sequences,
+    class_files,
+    padded_batch,
+    read_labelled,
+)
 from lstm_jax.config import check_bounds
 from lstm_jax.data.buckets import Picked, length_buckets
 from lstm_jax.data.special_ids import IGNORED, UNKNOWN
@@ -279,11 +284,17 @@ def test_a_class_without_examples_is_never_chosen() -> None:
 def test_a_batch_is_padded_and_its_empty_rows_do_not_count() -> None:
     sequences = [np.arange(1, n + 1, dtype=np.int32) for n in (2, 0, 3)]
     picked = Picked((4,), np.array([2, -1, 0, 1]))
-    batch = padded_batch(sequences, np.array([5, 6, 7]), picked)
+    batch = padded_batch(Sequences(sequences), np.array([5, 6, 7]), picked)
+    assert "beside" not in batch
     rows = [[1, 2, 3, 0], [0, 0, 0, 0], [1, 2, 0, 0], [0, 0, 0, 0]]
     assert batch["inputs"].tolist() == rows
     assert batch["lengths"].tolist() == [3, 0, 2, 0]
     assert batch["targets"].tolist() == [7, IGNORED, 5, 6]
+    beside = [np.full((n, 2), n, np.float32) for n in (2, 0, 3)]
+    batch = padded_batch(Sequences(sequences, beside), np.array([5, 6, 7]), picked)
+    assert batch["beside"][..., 1].tolist() == [
+        *([3, 3, 3, 0], [0, 0, 0, 0], [2, 2, 0, 0], [0, 0, 0, 0])
+    ]
 
 
 def test_buckets_have_room_and_few_shapes() -> None:

@@ -15,15 +15,23 @@ from experiments.sentiment import __main__ as sentiment
 from experiments.sentiment.baseline import fit_naive_bayes
 from experiments.sentiment.config import ClassifierConfig
 from experiments.sentiment.data import LabelledTexts
+from experiments.sentiment.ngrams import ngrams_of
+from experiments.sentiment.ratios import count_classes
 from experiments.sentiment.task import (
+    NETWORKS,
+    NGRAMS,
     TextClassifier,
+    classifier_spec,
     classifier_steps,
     load_classifier,
     predict_proba,
+    proba_of_parts,
+    sequences_of,
     terms_of,
     train_classifier,
 )
-from lstm_jax.config import RunConfig
+from lstm_jax.config import RunConfig, read_section
+from lstm_jax.data import common_words
 from lstm_jax.data.tokenizers.saved import save_tokenizer
 from lstm_jax.data.tokenizers.words import WordTokenizer
 from lstm_jax.errors import InputError
@@ -235,6 +243,62 @@ def test_a_resumed_run_keeps_its_words(compiled: CompiledSteps, tmp_path: Path) 
     run = dataclasses.replace(RUN, epochs=1, resume=True)
     found, *_ = train_classifier(data, RECIPE, run, compiled=compiled, folder=tmp_path)
     assert found.words == old and load_classifier(tmp_path).words == old
+
+
+def test_a_former_run_has_its_recipe() -> None:
+    """Its record does not name what came later, and is read as it was meant."""
+    record = dataclasses.asdict(ClassifierConfig(hidden=7))
+    record = {name: record[name] for name in record.keys() - {"ngrams", "ratios"}}
+    former = read_section(ClassifierConfig, record, "experiment.json")
+    assert former == ClassifierConfig(hidden=7, ngrams=0.0, ratios=False)
+    spec = classifier_spec(former, 2)
+    assert "side_features" not in spec.arguments
+
+
+def test_ratios_are_read_and_ngrams_have_their_say(tmp_path: Path) -> None:
+    """All of it comes back with the run, and the parts make the whole."""
+    recipe = dataclasses.replace(RECIPE, ratios=True, ngrams=0.25)
+    data = sentiment.part(DATA, TRAIN)
+    run = dataclasses.replace(RUN, epochs=5)
+    steps = classifier_steps(recipe)
+    found, _ = train_classifier(data, recipe, run, compiled=steps, folder=tmp_path)
+    texts = [*sentiment.part(DATA, TEST).texts, "", "new words"]
+    parts = proba_of_parts(found, texts)
+    assert found.ngrams and found.ratios
+    terms = [ngrams_of(text.split()) for text in texts]
+    by_terms = np.exp(found.ngrams.log_proba(terms))
+    np.testing.assert_allclose(parts[NGRAMS], by_terms, rtol=1e-5)
+    both = parts[NETWORKS] ** 0.75 * parts[NGRAMS] ** 0.25
+    expected = both / both.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(predict_proba(found, texts), expected, rtol=1e-5)
+    again = proba_of_parts(load_classifier(tmp_path), texts)
+    for name, each in parts.items():
+        np.testing.assert_array_equal(again[name], each)
+    unread = dataclasses.replace(found.ratios, counts=0 * found.ratios.counts)
+    other = proba_of_parts(dataclasses.replace(found, ratios=unread), texts)
+    assert np.abs(other[NETWORKS] - parts[NETWORKS]).max() > 1e-3
+    for name, message in (("ratios", "counts of classes"), ("ngrams", "an n-gram mod")):
+        (tmp_path / f"{name}.json").unlink()
+        with pytest.raises(InputError, match=f"expected {message}"):
+            load_classifier(tmp_path)
+        (found.ratios if name == "ratios" else found.ngrams).save(
+            tmp_path / f"{name}.json"
+        )
+
+
+def test_a_training_text_is_read_without_its_own_count() -> None:
+    """Its ratios are those of the other texts, and those of a new one are of all."""
+    data = LabelledTexts(
+        ["fine film", "fine plot", "dull"], np.array([1, 1, 0]), ("n", "p")
+    )
+    words = common_words(data.texts, "word", 9)
+    ratios = count_classes([ngrams_of(t.split()) for t in data.texts], data.labels, 2)
+    seen = sequences_of(words, ratios, data.texts, data.labels).beside
+    new = sequences_of(words, ratios, data.texts).beside
+    assert seen and new
+    np.testing.assert_array_equal(seen[2], 0)  # nobody else is dull
+    assert (new[2][:, 0] > 0).all()
+    np.testing.assert_allclose(seen[0][0, :2], ratios.of(["fine"], 1)[0])
 
 
 def test_naive_bayes_has_its_say(compiled: CompiledSteps, tmp_path: Path) -> None:
