@@ -77,6 +77,7 @@ SMOKE = {
     **{"hidden": 16, "batch": 8, "dropout": 0.1, "learning_rate": 2e-2},
     **{"input_dropout": 0.0, "weight_drop": 0.0},
     **{"layers": 1, "members": 2, "transposed": 0.5},
+    **{"key_units": 4, "echo": 2, "beats": 4},
 }
 
 

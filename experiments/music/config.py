@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Annotated, Literal
 
+from experiments.music.midi import KEYS
 from lstm_jax.config import (
     Amount,
     CellName,
@@ -12,6 +13,7 @@ from lstm_jax.config import (
     Positive,
     Range,
     Share,
+    ZeroOrMore,
 )
 
 Outputs = Literal["keys", "chords"]
@@ -32,6 +34,16 @@ class MusicConfig(Configuration):
     """Recurrent layers."""
     context: Annotated[int, Range(1, 64)] = 1
     """Chords that are shown at each step, the last ones; of keys alone."""
+    beats: Annotated[int, Range(0, KEYS - 1)] = 0
+    """Tell at each step its number modulo this, 4 or 16 for one; 0 does not. Of keys
+    alone."""
+    echo: Annotated[int, Range(0, 3)] = 0
+    """Show at each step what came next when the last chords were heard before: 1 does
+    so for whole chords, 2 for their highest notes too, 3 for their lowest ones as well.
+    Of keys alone."""
+    key_units: ZeroOrMore = 0
+    """Units of a layer that every key has, with the same weights, and that reads what
+    stands around the key; 0 for none. Of keys alone."""
     cell: CellName = "lstm"
     """Recurrent cell."""
     members: OneOrMore = 1
@@ -40,6 +52,8 @@ class MusicConfig(Configuration):
     """Share of activations dropped between layers and before the readout."""
     input_dropout: Share = 0.2
     """Share of what is read that is dropped: of keys, or of notes."""
+    variational: bool = False
+    """Dropout masks that stay the same all through a piece."""
     weight_drop: Share = 0.5
     """Share of recurrent weights dropped, the same all through a step (DropConnect)."""
     transposed: Fraction = 0.0
