@@ -48,6 +48,7 @@ from lstm_jax.typing import Model, PRNGKey
 
 NAME = "music"
 _ROWS, _FEWER_ROWS = 100, 16  # pieces side by side when nothing is learned
+_REACH, _ECHO_REACH = 12, 2  # keys to each side, of chords and of their echoes
 _PRIOR = 0.05  # that a key sounds: four of 88
 
 
@@ -133,7 +134,9 @@ def network_spec(recipe: MusicConfig, training: Sequence[Piece] = ()) -> ModelSp
     arguments = {"features": width, "labels": KEYS, "prior": _PRIOR, **sizes}
     if not recipe.key_units:
         return ModelSpec("multilabel", arguments, recipe.members)
-    arguments |= {"key_size": recipe.key_units, "span": _span(recipe, training)}
+    reach = (_REACH,) * recipe.context + (_ECHO_REACH,) * recipe.echo
+    arguments |= {"key_size": recipe.key_units, "reach": reach}
+    arguments["span"] = _span(recipe, training)
     if training:
         arguments["prior"] = tuple(fit_keys(training).marginal.tolist())
     return ModelSpec("keyboard", arguments, recipe.members)

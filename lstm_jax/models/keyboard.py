@@ -34,15 +34,16 @@ class KeyboardModel(nnx.Module):
     """Independent Bernoulli outputs of K keys, by a shared recurrence and a whole one.
 
     Args:
-        features: D, the width of the inputs: rolls of K keys one after the other, the
-            newest step first, and what is left over, which every key reads as it is.
+        features: D, the width of the inputs: rolls of K keys one after the other, and
+            what is left over, which every key reads as it is.
         labels: K.
-        hidden_size: width of the layers that see all keys at once.
+        hidden_size: width of the layers that see all keys of the first roll at once.
         num_layers: how many of them.
         key_size: H, width of the layers that every key has, with the same weights.
         rngs: where the initial parameters come from.
         key_layers: how many of them.
-        reach: how far a key sees up and down.
+        reach: how far a key sees up and down, in each roll. Of the first roll it also
+            sees which notes sound in any octave, and how many keys above and below.
         embedding: width of what is known of a key by itself.
         span: the keys that have them, from and to before; all if None.
         dropout: share of activations dropped between layers and before the readout.
@@ -66,7 +67,7 @@ class KeyboardModel(nnx.Module):
         *,
         rngs: nnx.Rngs,
         key_layers: int = 1,
-        reach: int = OCTAVE,
+        reach: Sequence[int] = (OCTAVE,),
         embedding: int = 8,
         span: tuple[int, int] | None = None,
         dropout: float = 0.0,
@@ -76,16 +77,18 @@ class KeyboardModel(nnx.Module):
         regularizer: RegularizerConfig = PLAIN,
         cell: Cell | str = LSTM_CELL,
     ) -> None:
-        self.labels, self.reach = labels, reach
+        self.labels, self.reach = labels, tuple(reach)
         self.span = span or (0, labels)
-        if not 0 <= self.span[0] < self.span[1] <= labels or features < labels:
+        others = features - labels * len(self.reach)
+        if not 0 <= self.span[0] < self.span[1] <= labels or others < 0 or not reach:
             raise ValueError(
-                f"KeyboardModel: expected keys of {labels} and rolls of them, found "
-                f"the span {self.span} and {features} features"
+                f"KeyboardModel: expected a roll of {labels} keys for each reach and "
+                f"a span of them, found {features} features, the reach "
+                f"{self.reach} and the span {self.span}"
             )
         shared = {"dropout": dropout, "engine": engine, "remat": remat, "cell": cell}
         self.whole = MultiLabelModel(
-            features,
+            labels,
             labels,
             hidden_size,
             num_layers,
@@ -96,8 +99,8 @@ class KeyboardModel(nnx.Module):
         )
         self.dropout = check_rate("dropout", dropout)
         self.regularizer = regularizer
-        frames, others = divmod(features, labels)
-        width = frames * (2 * reach + 1 + OCTAVE) + 2 * _VOICES + others + embedding
+        width = sum(2 * each + 1 for each in self.reach) + OCTAVE + 2 * _VOICES
+        width += others + embedding
         # What is dropped of the rolls is dropped before a key looks around itself.
         inner = dataclasses.replace(regularizer, input_dropout=0.0)
         self.keys = StackedLSTM(
@@ -127,7 +130,8 @@ class KeyboardModel(nnx.Module):
         whole, masked, inner, last = (
             [None] * 4 if key is None else jax.random.split(key, 4)
         )
-        logits, after = self.whole(inputs, before[0], lengths=lengths, key=whole)
+        first = inputs[..., : self.labels]
+        logits, after = self.whole(first, before[0], lengths=lengths, key=whole)
         time_axis = -2 if self.regularizer.variational else None
         read = inputs
         if masked is not None:
@@ -147,13 +151,13 @@ class KeyboardModel(nnx.Module):
 
     def _seen(self, inputs: BatchInputs) -> Array:
         """What the keys of the span read, [B, keys, T, width]."""
-        rows, steps, features = inputs.shape
+        rows, steps, _ = inputs.shape
         low, high = self.span
-        frames = features // self.labels
-        rolls, others = jnp.split(inputs, [frames * self.labels], axis=-1)
-        rolls = rolls.reshape(rows, steps, frames, self.labels)
-        parts = [around(rolls[:, :, n], self.span, self.reach) for n in range(frames)]
-        parts.append(voices(rolls[:, :, 0], self.span))
+        cuts = self.labels * np.arange(1, len(self.reach) + 1)
+        *rolls, others = jnp.split(inputs, cuts, axis=-1)
+        pairs = zip(rolls, self.reach, strict=True)
+        parts = [around(roll, self.span, reach) for roll, reach in pairs]
+        parts += [notes(rolls[0], self.span), voices(rolls[0], self.span)]
         classes = self.of_class[...][np.arange(low, high) % OCTAVE]
         known = (self.of_key[...] + classes)[None, :, None]
         for part in (others[:, None], known):
@@ -163,26 +167,36 @@ class KeyboardModel(nnx.Module):
 
 
 def around(roll: BatchInputs, span: tuple[int, int], reach: int) -> Array:
-    """What stands around each key: its neighbours, and which notes sound anywhere.
+    """Each key and its neighbours, rising, silent beyond the ends.
 
     Args:
         roll: [B, T, K].
         span: the keys that are asked for, from and to before.
-        reach: how many neighbours there are to each side, silent beyond the ends.
+        reach: how many neighbours there are to each side.
 
     Returns:
-        [B, keys, T, 2 reach + 1 + 12]: the neighbours, rising, then by their distances
-        modulo 12 how many keys sound, itself first.
+        [B, keys, T, 2 reach + 1].
     """
-    low, high = span
-    keys = jnp.moveaxis(roll, 1, 2)
-    rows, labels, steps = keys.shape
-    padded = jnp.pad(keys, ((0, 0), (reach, reach), (0, 0)))
-    parts = [padded[:, low + n : high + n] for n in range(2 * reach + 1)]
-    whole = jnp.pad(keys, ((0, 0), (0, -labels % OCTAVE), (0, 0)))
-    notes = whole.reshape(rows, -1, OCTAVE, steps).sum(axis=1)
-    parts += [notes[:, (np.arange(low, high) + n) % OCTAVE] for n in range(OCTAVE)]
-    return jnp.stack(parts, axis=-1)
+    padded = jnp.pad(jnp.moveaxis(roll, 1, 2), ((0, 0), (reach, reach), (0, 0)))
+    places = np.arange(*span)[:, None] + np.arange(2 * reach + 1)
+    return jnp.moveaxis(padded[:, places], 2, 3)
+
+
+def notes(roll: BatchInputs, span: tuple[int, int]) -> Array:
+    """How many keys sound of each note of the scale, whatever the octave.
+
+    Args:
+        roll: [B, T, K].
+        span: the keys that are asked for, from and to before.
+
+    Returns:
+        [B, keys, T, 12], the key's own note first, then rising.
+    """
+    rows, steps, labels = roll.shape
+    padded = jnp.pad(roll, ((0, 0), (0, 0), (0, -labels % OCTAVE)))
+    sums = jnp.moveaxis(padded.reshape(rows, steps, -1, OCTAVE).sum(axis=2), 1, 2)
+    places = (np.arange(*span)[:, None] + np.arange(OCTAVE)) % OCTAVE
+    return jnp.moveaxis(sums[:, places], 2, 3)
 
 
 def voices(roll: BatchInputs, span: tuple[int, int]) -> Array:

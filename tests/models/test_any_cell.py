@@ -87,7 +87,7 @@ NETWORKS = {
     "keyboard": Network(
         {
             **{"features": 14, "labels": 13, "hidden_size": H, "num_layers": 1},
-            **{"key_size": H, "reach": 2, "span": (1, 12)},
+            **{"key_size": H, "reach": (2,), "span": (1, 12)},
         },
         multilabel_loss,
         {

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from lstm_jax.config import RegularizerConfig
-from lstm_jax.models.keyboard import KeyboardModel, around, voices
+from lstm_jax.models.keyboard import KeyboardModel, around, notes, voices
 from lstm_jax.models.multilabel import multilabel_loss
 
 B, T, K, H = 2, 5, 30, 4
@@ -23,7 +23,8 @@ SPAN = 3, 28
 
 @functools.cache
 def small(features: int = INPUTS.shape[-1], **options: Any) -> KeyboardModel:  # noqa: ANN401
-    """Shown two chords and three numbers at each step; no weight is zero."""
+    """Shown two rolls and three numbers at each step; no weight is zero."""
+    options = {"reach": (3, 1)} | options
     build = functools.partial(KeyboardModel, features, K, 3, 1, H, **options)
     model = jax.jit(lambda: build(rngs=nnx.Rngs(0)))()
     assert model.whole.w_skip is not None
@@ -36,14 +37,13 @@ read = jax.jit(KeyboardModel.__call__)
 
 def test_a_key_sees_its_neighbours_and_the_notes_by_their_distance() -> None:
     roll = np.asarray(ROLLS[..., :K])
-    seen = around(ROLLS[..., :K], SPAN, 2)
-    assert seen.shape == (B, 25, T, 5 + 12)
+    near, anywhere = around(ROLLS[..., :K], SPAN, 2), notes(ROLLS[..., :K], SPAN)
+    assert near.shape == (B, 25, T, 5) and anywhere.shape == (B, 25, T, 12)
+    padded = np.pad(roll[1], ((0, 0), (2, 2)))
     for key in (3, 13, 27):
-        own = seen[1, key - 3]
-        near = np.pad(roll[1], ((0, 0), (2, 2)))[:, key : key + 5]
-        np.testing.assert_array_equal(own[:, :5], near)
-        notes = [roll[1][:, (key + n) % 12 :: 12].sum(axis=1) for n in range(12)]
-        np.testing.assert_array_equal(own[:, 5:], np.stack(notes, axis=-1))
+        np.testing.assert_array_equal(near[1, key - 3], padded[:, key : key + 5])
+        sums = [roll[1][:, (key + n) % 12 :: 12].sum(axis=1) for n in range(12)]
+        np.testing.assert_array_equal(anywhere[1, key - 3], np.stack(sums, axis=-1))
 
 
 def test_a_key_knows_how_many_sound_below_and_above() -> None:
@@ -60,7 +60,7 @@ def test_a_key_knows_how_many_sound_below_and_above() -> None:
 
 def test_all_keys_share_what_is_learned() -> None:
     """Moved to other keys, a chord leaves the same logits there, if no key is known."""
-    model = nnx.clone(small(features=K, reach=4))
+    model = nnx.clone(small(features=K, reach=(4,)))
     assert model.whole.w_skip is not None
     for part in (model.whole.w_out, model.whole.w_skip, model.of_key, model.of_class):
         part[...] = jnp.zeros_like(part)
@@ -72,7 +72,7 @@ def test_all_keys_share_what_is_learned() -> None:
 
 def test_keys_outside_the_span_have_nothing_of_it() -> None:
     model = small(span=SPAN)
-    whole, logits = model.whole(INPUTS)[0], read(model, INPUTS)[0]
+    whole, logits = model.whole(INPUTS[..., :K])[0], read(model, INPUTS)[0]
     outside = np.r_[0:3, 28:K]
     np.testing.assert_allclose(logits[..., outside], whole[..., outside], atol=1e-5)
     assert float(jnp.min(jnp.abs(logits - whole)[..., 3:28])) > 0
@@ -125,8 +125,10 @@ def test_noise_needs_a_key() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"span": (0, K + 1)}, r"expected keys of 30 .* the span \(0, 31\)"),
+        ({"span": (0, K + 1)}, r"a roll of 30 keys .* the span \(0, 31\)"),
         ({"span": (5, 5)}, r"the span \(5, 5\)"),
+        ({"reach": (2, 2)}, r"found 30 features, the reach \(2, 2\)"),
+        ({"reach": ()}, r"the reach \(\)"),
         ({"prior": (0.5,) * 3}, "prior: expected 30 of them, found 3"),
     ],
 )
