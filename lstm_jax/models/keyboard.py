@@ -50,7 +50,7 @@ class KeyboardModel(nnx.Module):
         prior: the probability of every key before anything is learned, or of each.
         engine: see `lstm_jax.lstm`.
         remat: see `lstm_jax.lstm`.
-        regularizer: see `MultiLabelModel`.
+        regularizer: see `MultiLabelModel`; `input_dropout` is of the first roll.
         cell: of every layer, see `LSTM`.
 
     Raises:
@@ -101,7 +101,7 @@ class KeyboardModel(nnx.Module):
         self.regularizer = regularizer
         width = sum(2 * each + 1 for each in self.reach) + OCTAVE + 2 * _VOICES
         width += others + embedding
-        # What is dropped of the rolls is dropped before a key looks around itself.
+        # What is dropped of the roll is dropped before a key looks around itself.
         inner = dataclasses.replace(regularizer, input_dropout=0.0)
         self.keys = StackedLSTM(
             width, key_size, key_layers, rngs=rngs, regularizer=inner, **shared
@@ -133,11 +133,10 @@ class KeyboardModel(nnx.Module):
         first = inputs[..., : self.labels]
         logits, after = self.whole(first, before[0], lengths=lengths, key=whole)
         time_axis = -2 if self.regularizer.variational else None
-        read = inputs
         if masked is not None:
             rate = self.regularizer.input_dropout
-            read = dropout(masked, inputs, rate, time_axis)
-        seen = self._seen(read)
+            first = dropout(masked, first, rate, time_axis)
+        seen = self._seen(first, inputs[..., self.labels :])
         every = None
         if lengths is not None:
             every = jnp.broadcast_to(jnp.asarray(lengths)[:, None], seen.shape[:2])
@@ -149,12 +148,12 @@ class KeyboardModel(nnx.Module):
         own = jnp.pad(own, ((0, 0), (0, 0), (low, self.labels - high)))
         return logits + own, (after, keys)
 
-    def _seen(self, inputs: BatchInputs) -> Array:
+    def _seen(self, first: BatchInputs, more: Array) -> Array:
         """What the keys of the span read, [B, keys, T, width]."""
-        rows, steps, _ = inputs.shape
+        rows, steps, _ = first.shape
         low, high = self.span
-        cuts = self.labels * np.arange(1, len(self.reach) + 1)
-        *rolls, others = jnp.split(inputs, cuts, axis=-1)
+        cuts = self.labels * np.arange(1, len(self.reach))
+        *rolls, others = (first, *jnp.split(more, cuts, axis=-1))
         pairs = zip(rolls, self.reach, strict=True)
         parts = [around(roll, self.span, reach) for roll, reach in pairs]
         parts += [notes(rolls[0], self.span), voices(rolls[0], self.span)]
