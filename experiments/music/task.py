@@ -119,12 +119,10 @@ def network_spec(recipe: MusicConfig, training: Sequence[Piece] = ()) -> ModelSp
             a recurrence, if any do.
     """
     sizes = {
-        **{"hidden_size": recipe.hidden, "num_layers": recipe.layers},
-        **{"dropout": recipe.dropout, "cell": recipe.cell},
+        **{"hidden_size": recipe.chosen.hidden, "num_layers": recipe.layers},
+        **{"dropout": recipe.chosen.dropout, "cell": recipe.cell},
         "regularizer": RegularizerConfig(
-            variational=recipe.variational,
-            input_dropout=recipe.input_dropout,
-            weight_drop=recipe.weight_drop,
+            input_dropout=recipe.input_dropout, weight_drop=recipe.weight_drop
         ),
     }
     if recipe.outputs == "chords":
@@ -178,7 +176,7 @@ def music_task(
     """
     form = form_of(network_spec(recipe), reading_of(recipe))
     lengths = [np.empty(form.steps(piece)) for piece in training]
-    rows = min(recipe.batch, len(training))
+    rows = min(recipe.chosen.batch, len(training))
     picks = BucketedBatches(length_buckets(lengths), rows, seed)
 
     def batch(n: int) -> Batch:
@@ -264,7 +262,7 @@ def train_music(
         run,
         folder=run.run_dir,
         steps=run.epochs * task.steps_per_epoch,
-        learning_rate=recipe.learning_rate,
+        learning_rate=recipe.chosen.learning_rate,
         settings={
             "openings": openings,
             "reading": dataclasses.asdict(reading_of(recipe)),

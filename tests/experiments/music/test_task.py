@@ -30,6 +30,7 @@ from experiments.music.inference import (
 from experiments.music.reading import Reading
 from experiments.music.task import held_out_sums, music_task, network_spec, reading_of
 from lstm_jax import InputError
+from lstm_jax.config import read_section
 from lstm_jax.models import multilabel_loss, save_model
 
 PARTS = music.generated()
@@ -298,3 +299,21 @@ def test_keys_begin_as_likely_as_they_are_in_the_training() -> None:
     assert chances[[60 - 21, 90 - 21, 0]].round(1).tolist() == [1.0, 0.5, 0.0]
     moving = dataclasses.replace(recipe, transposed=0.5, semitones=3)
     assert network_spec(moving, pieces).arguments["span"] == (36, 73)
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_it_was() -> None:
+    """It says nothing of what came later, whose defaults have changed since."""
+    later = {"beats", "echo", "key_units"}
+    record = dataclasses.asdict(MusicConfig())
+    kept = {name: value for name, value in record.items() if name not in later}
+    assert read_section(MusicConfig, kept, "a run") == MusicConfig()
+    found = network_spec(read_section(MusicConfig, kept, "a run"), PARTS["train"])
+    assert (found.network, found.arguments["features"]) == ("multilabel", 88)
+    assert found.arguments["prior"] == 0.05
+
+
+def test_what_was_not_given_suits_what_is_written() -> None:
+    assert MusicConfig().chosen == (64, 0.3, 6e-3, 4)
+    assert MusicConfig(outputs="chords").chosen == (200, 0.5, 8e-3, 16)
+    given = MusicConfig(outputs="chords", dropout=0.0, batch=3)
+    assert given.chosen == (200, 0.0, 8e-3, 3)
