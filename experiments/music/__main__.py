@@ -1,9 +1,12 @@
 """Write music: chorales in four voices, new ones or the rest of one that is given.
 
 Task      What sounds at the next quarter note, given all before it: 88 probabilities,
-          of every key of a piano by itself. With --outputs chords the notes of a chord
-          one after the other, the highest first, each given those above it; that writes
-          the better chorales, and its likelihoods are of another class.
+          of every key of a piano by itself. Each key has the same LSTM, which reads
+          what stands around it and what came next when the same chords or melody
+          were last heard in the piece; another LSTM sees all keys. With --outputs
+          chords the notes of a chord one after the other, the highest first, each
+          given those above it; that writes the better chorales, and its likelihoods
+          are of another class.
 Data      JSB chorales in quarter notes: 229 + 76 + 77 chorales by J. S. Bach as a JSON
           object of train, valid and test, lists of pieces, which are lists of chords,
           which are lists of MIDI pitches. Or a folder of MIDI files.
@@ -73,10 +76,13 @@ Tempo = Annotated[float, Range(4.0, 400.0)]
 Length = Annotated[int, Range(1, 10_000)]
 Word = tyro.conf.Positional[Path]
 _SHOWN = 16  # chords that are given in the picture of a run
+# An earlier run, which says nothing of these, is as it was without them.
+RECIPE = MusicConfig(beats=16, echo=2, key_units=64)
 SMOKE = {
     **{"hidden": 16, "batch": 8, "dropout": 0.1, "learning_rate": 2e-2},
     **{"input_dropout": 0.0, "weight_drop": 0.0},
     **{"layers": 1, "members": 2, "transposed": 0.5},
+    **{"key_units": 4, "echo": 2, "beats": 4},
 }
 
 
@@ -94,10 +100,10 @@ class Options(RunOptions):
 
     data: Path | None = None
     smoke: bool = False
-    recipe: MusicConfig = dataclasses.field(default_factory=MusicConfig)
+    recipe: MusicConfig = RECIPE
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(
-            run_dir=Path("runs/music"), epochs=40, evaluations=20, steps_per_call=1
+            run_dir=Path("runs/music"), epochs=16, evaluations=20, steps_per_call=1
         )
     )
 
@@ -197,7 +203,7 @@ def learn(options: Options) -> None:
     parts, options = load(options)
     paths = [options.data] if options.data and not options.smoke else []
     files = [describe_data(path) for path in paths]
-    rows = options.recipe.batch
+    rows = options.recipe.chosen.batch
     with begun(NAME, options, rows=rows, files=files, spare=paths, clock=clock):
         learn_from(options, parts, files, clock)
 

@@ -198,40 +198,6 @@ def transposed(piece: Piece, semitones: int) -> Piece:
     return moved if inside else piece
 
 
-def shown(roll: Roll, context: int) -> Roll:
-    """What is shown at each step of a roll: its chord and those just before it.
-
-    Args:
-        roll: [T, 88].
-        context: how many chords, with silence before the first one.
-
-    Returns:
-        [T, context times 88], the newest chord first.
-    """
-    padded = np.pad(roll, ((context - 1, 0), (0, 0)))
-    last = context - 1
-    views = [padded[last - k : last - k + len(roll)] for k in range(context)]
-    return np.concatenate(views, axis=1)
-
-
-def roll_batch(pieces: Sequence[Piece], steps: int, context: int = 1) -> Batch:
-    """A batch for `multilabel_loss`: each chord is predicted from those before it.
-
-    Args:
-        pieces: a row each; one without chords is an empty row.
-        steps: T, to which rows are padded: the longest piece's, less one.
-        context: chords that are shown at each step.
-    """
-    inputs = np.zeros((len(pieces), steps, context * KEYS), np.float32)
-    targets = np.zeros((len(pieces), steps, KEYS), np.float32)
-    lengths = np.array([max(0, len(piece) - 1) for piece in pieces], np.int32)
-    for row, (piece, length) in enumerate(zip(pieces, lengths, strict=True)):
-        roll = piano_roll(piece)
-        inputs[row, :length] = shown(roll, context)[:length]
-        targets[row, :length] = roll[1:]
-    return {"inputs": inputs, "targets": targets, "lengths": lengths}
-
-
 def symbols_of(piece: Piece) -> list[int]:
     """The keys of each chord from the highest down, and a symbol for its end."""
     symbols = []

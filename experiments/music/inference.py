@@ -12,7 +12,6 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy.special import expit, log_softmax
 
-from experiments.music.config import Outputs
 from experiments.music.data import (
     CHORD_END,
     KEYS,
@@ -21,19 +20,20 @@ from experiments.music.data import (
     Piece,
     checked_piece,
     is_piece,
-    piano_roll,
     picked_pieces,
-    shown,
     symbols_of,
 )
+from experiments.music.reading import CHORD_ALONE, Reading
 from experiments.music.task import NAME, Form, form_of, whole_batches
 from lstm_jax import InputError
+from lstm_jax.config import check_bounds, read_section
 from lstm_jax.distributed import bounded_jit
 from lstm_jax.metrics import cross_entropy
-from lstm_jax.models import SavedModel, load_model
+from lstm_jax.models import ModelSpec, SavedModel, load_model
 from lstm_jax.training import average_members
 from lstm_jax.typing import Model
 
+_NETWORKS = ("multilabel", "keyboard", "language")
 _FULLEST = 16  # notes of a chord that is made
 
 
@@ -42,21 +42,26 @@ class Musician:
     """Trained networks, and what their pieces may begin with.
 
     Attributes:
-        outputs: keys or chords.
+        spec: what the networks are.
         networks: stacked.
         openings: first chords of the pieces that were learned from.
-        context: chords that the networks are shown at each step.
+        reading: what networks of keys are shown at each step.
     """
 
-    outputs: Outputs
+    spec: ModelSpec
     networks: Model
     openings: Sequence[Chord]
-    context: int = 1
+    reading: Reading = CHORD_ALONE
 
     @property
     def form(self) -> Form:
         """What the networks read and write."""
-        return form_of(self.outputs, self.context)
+        return form_of(self.spec, self.reading)
+
+    @property
+    def jointly(self) -> bool:
+        """Whether the notes of a chord are written one after the other."""
+        return self.spec.network == "language"
 
 
 def load_musician(run_dir: Path) -> Musician:
@@ -75,13 +80,25 @@ def musician_of(saved: SavedModel) -> Musician:
     Raises:
         InputError: it has other networks, or no openings.
     """
-    kinds: dict[str, Outputs] = {"multilabel": "keys", "language": "chords"}
     openings, network = saved.settings.get("openings"), saved.spec.network
-    if network not in kinds or not saved.spec.members or not is_piece(openings):
+    if network not in _NETWORKS or not saved.spec.members or not is_piece(openings):
         raise InputError(f"{saved.folder}: expected a network for music, found another")
     chords = checked_piece(openings, str(saved.folder))
-    context = saved.spec.arguments.get("features", KEYS) // KEYS
-    return Musician(kinds[network], saved.model, chords, context)
+    return Musician(saved.spec, saved.model, chords, _reading_of(saved))
+
+
+def _reading_of(saved: SavedModel) -> Reading:
+    """What networks are shown; those that do not say it are shown chords alone."""
+    width = saved.spec.arguments.get("features", KEYS)
+    kept = saved.settings.get("reading", {"context": width // KEYS})
+    reading = read_section(Reading, kept, str(saved.folder))
+    check_bounds(reading)
+    if saved.spec.network != "language" and reading.width != width:
+        raise InputError(
+            f"{saved.folder}: expected {width} numbers at each step, "
+            f"found {reading.width}"
+        )
+    return reading
 
 
 # How likely pieces are.
@@ -93,7 +110,7 @@ def nats_per_chord(musician: Musician, pieces: Sequence[Piece]) -> float:
     Each piece's first chord is not counted. The members' probabilities are averaged.
     """
     form = musician.form
-    total = _keys_nats if musician.outputs == "keys" else _chords_nats
+    total = _chords_nats if musician.jointly else _keys_nats
     networks, nats = jax.device_put(musician.networks), 0.0
     for picked, steps in whole_batches(pieces, form):
         nats += total(networks, form.batch(picked_pieces(pieces, picked), steps))
@@ -149,9 +166,10 @@ def continued(
     """
     rng = np.random.default_rng(seed)
     networks = jax.device_put(musician.networks)
-    if musician.outputs == "chords":
+    if musician.jointly:
         return _write_chords(networks, given, length, temperature, rng)
-    return _write_keys(networks, musician.context, given, length, temperature, rng)
+    placed = dataclasses.replace(musician, networks=networks)
+    return _write_keys(placed, given, length, temperature, rng)
 
 
 def opening(musician: Musician, seed: int) -> Piece:
@@ -161,21 +179,20 @@ def opening(musician: Musician, seed: int) -> Piece:
 
 
 def _write_keys(
-    networks: Model,
-    context: int,
+    musician: Musician,
     given: Piece,
     length: int,
     temperature: float,
     rng: np.random.Generator,
 ) -> Piece:
     """Chords whose keys are drawn independently of each other."""
+    networks, reading = musician.networks, musician.reading
     whole = given
-    logits, states = _read_rolls(networks, shown(piano_roll(whole), context), None)
+    logits, states = _read_rolls(networks, reading.inputs(whole), None)
     while len(whole) < len(given) + length:
         chances = expit(np.asarray(logits, np.float64)).mean(axis=0)
         whole += (_draw_keys(chances, temperature, rng),)
-        newest = shown(piano_roll(whole[-context:]), context)[-1:]
-        logits, states = _read_rolls(networks, newest, states)
+        logits, states = _read_rolls(networks, reading.newest(whole), states)
     return whole[len(given) :]
 
 

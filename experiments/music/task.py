@@ -10,17 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from experiments.music.config import MusicConfig, Outputs
+from experiments.music.baseline import fit_keys
+from experiments.music.config import MusicConfig
 from experiments.music.data import (
     KEYS,
+    LOWEST,
     SYMBOLS,
     Piece,
     picked_pieces,
-    roll_batch,
     symbol_batch,
     symbols_of,
     transposed,
 )
+from experiments.music.reading import Reading, roll_batch
 from experiments.training import train_network
 from lstm_jax import Task, make_optimizer
 from lstm_jax.config import Precision, RegularizerConfig, RunConfig
@@ -45,7 +47,8 @@ from lstm_jax.training import (
 from lstm_jax.typing import Model, PRNGKey
 
 NAME = "music"
-_ROWS = 100  # pieces side by side when nothing is learned
+_ROWS, _FEWER_ROWS = 100, 16  # pieces side by side when nothing is learned
+_REACH, _ECHO_REACH = 12, 2  # keys to each side, of chords and of their echoes
 _PRIOR = 0.05  # that a key sounds: four of 88
 
 
@@ -57,11 +60,13 @@ class Form:
         batch: pieces, and the length they are padded to, as the loss reads them.
         steps: how long a piece is there.
         loss: of one network.
+        rows: pieces side by side when nothing is learned, at most.
     """
 
     batch: Callable[[Sequence[Piece], int], Batch]
     steps: Callable[[Piece], int]
     loss: Loss
+    rows: int = _ROWS
 
 
 def chord_loss(
@@ -91,24 +96,31 @@ def _piece_symbols(piece: Piece) -> int:
     return len(symbols_of(piece)) - 1
 
 
-def form_of(outputs: Outputs, context: int = 1) -> Form:
-    """The form of a network's batches.
+def form_of(spec: ModelSpec, reading: Reading) -> Form:
+    """The form of the batches of networks; chords are read as they are."""
+    if spec.network == "language":
+        return Form(symbol_batch, _piece_symbols, chord_loss)
+    batch = functools.partial(roll_batch, reading=reading)
+    rows = _FEWER_ROWS if spec.network == "keyboard" else _ROWS
+    return Form(batch, _piece_steps, multilabel_loss, rows)
+
+
+def reading_of(recipe: MusicConfig) -> Reading:
+    """What networks of a recipe are shown at each step."""
+    return Reading(recipe.context, recipe.beats, recipe.echo)
+
+
+def network_spec(recipe: MusicConfig, training: Sequence[Piece] = ()) -> ModelSpec:
+    """Describe the networks of a recipe, stacked.
 
     Args:
-        outputs: keys or chords.
-        context: chords that are shown at each step; of keys alone.
+        recipe: of the networks.
+        training: pieces that say how likely each key is at first, and which ones share
+            a recurrence, if any do.
     """
-    if outputs == "chords":
-        return Form(symbol_batch, _piece_symbols, chord_loss)
-    batch = functools.partial(roll_batch, context=context)
-    return Form(batch, _piece_steps, multilabel_loss)
-
-
-def network_spec(recipe: MusicConfig) -> ModelSpec:
-    """Describe the networks of a recipe, stacked."""
     sizes = {
-        **{"hidden_size": recipe.hidden, "num_layers": recipe.layers},
-        **{"dropout": recipe.dropout, "cell": recipe.cell},
+        **{"hidden_size": recipe.chosen.hidden, "num_layers": recipe.layers},
+        **{"dropout": recipe.chosen.dropout, "cell": recipe.cell},
         "regularizer": RegularizerConfig(
             input_dropout=recipe.input_dropout, weight_drop=recipe.weight_drop
         ),
@@ -116,9 +128,24 @@ def network_spec(recipe: MusicConfig) -> ModelSpec:
     if recipe.outputs == "chords":
         arguments = {"vocab_size": SYMBOLS, **sizes}
         return ModelSpec("language", arguments, recipe.members)
-    width = recipe.context * KEYS
+    width = reading_of(recipe).width
     arguments = {"features": width, "labels": KEYS, "prior": _PRIOR, **sizes}
-    return ModelSpec("multilabel", arguments, recipe.members)
+    if not recipe.key_units:
+        return ModelSpec("multilabel", arguments, recipe.members)
+    reach = (_REACH,) * recipe.context + (_ECHO_REACH,) * recipe.echo
+    arguments |= {"key_size": recipe.key_units, "reach": reach}
+    arguments["span"] = _span(recipe, training)
+    if training:
+        arguments["prior"] = tuple(fit_keys(training).marginal.tolist())
+    return ModelSpec("keyboard", arguments, recipe.members)
+
+
+def _span(recipe: MusicConfig, pieces: Sequence[Piece]) -> tuple[int, int]:
+    """The keys that pieces have, from and to before; all if there are no pieces."""
+    heard = [pitch - LOWEST for piece in pieces for chord in piece for pitch in chord]
+    more = recipe.semitones if recipe.transposed else 0
+    low, high = min(heard, default=0) - more, max(heard, default=KEYS) + more + 1
+    return max(0, low), min(KEYS, high)
 
 
 def music_steps(recipe: MusicConfig, precision: Precision | None) -> CompiledSteps:
@@ -127,7 +154,7 @@ def music_steps(recipe: MusicConfig, precision: Precision | None) -> CompiledSte
     optimizer = make_optimizer(
         recipe.weight_decay, recipe.members**-0.5, beta2=0.99, ema=recipe.ema
     )
-    loss = ensemble_loss(form_of(recipe.outputs).loss)
+    loss = ensemble_loss(form_of(network_spec(recipe), reading_of(recipe)).loss)
     return CompiledSteps(with_precision(loss, precision), optimizer)
 
 
@@ -147,9 +174,9 @@ def music_task(
         loss: of `music_steps`.
         seed: decides the order of the pieces, and which ones are transposed.
     """
-    form = form_of(recipe.outputs, recipe.context)
+    form = form_of(network_spec(recipe), reading_of(recipe))
     lengths = [np.empty(form.steps(piece)) for piece in training]
-    rows = min(recipe.batch, len(training))
+    rows = min(recipe.chosen.batch, len(training))
     picks = BucketedBatches(length_buckets(lengths), rows, seed)
 
     def batch(n: int) -> Batch:
@@ -190,7 +217,7 @@ def held_out_sums(pieces: Sequence[Piece], form: Form, networks: Model) -> LossS
 def whole_batches(pieces: Sequence[Piece], form: Form) -> list[tuple[Picked, int]]:
     """All pieces once, in batches of few shapes, and the length of each batch."""
     lengths = [np.empty(form.steps(piece)) for piece in pieces]
-    rows = min(_ROWS, len(pieces))
+    rows = min(form.rows, len(pieces))
     picked = pick_epoch(length_buckets(lengths), rows, seed=0, epoch=0)
     return [(some, some.shape[0]) for some in picked]
 
@@ -229,14 +256,17 @@ def train_music(
     assert run.epochs is not None, "Options has a default"
     return train_network(
         NAME,
-        network_spec(recipe),
+        network_spec(recipe, training),
         task,
         compiled,
         run,
         folder=run.run_dir,
         steps=run.epochs * task.steps_per_epoch,
-        learning_rate=recipe.learning_rate,
-        settings={"openings": openings},
+        learning_rate=recipe.chosen.learning_rate,
+        settings={
+            "openings": openings,
+            "reading": dataclasses.asdict(reading_of(recipe)),
+        },
         callbacks=callbacks,
         show=True,
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lstm_jax.models.forecaster import pinball as pinball
     from lstm_jax.models.frames import FrameModel as FrameModel
     from lstm_jax.models.frames import frame_loss as frame_loss
+    from lstm_jax.models.keyboard import KeyboardModel as KeyboardModel
     from lstm_jax.models.language import LanguageModel as LanguageModel
     from lstm_jax.models.language import language_loss as language_loss
     from lstm_jax.models.multilabel import MultiLabelModel as MultiLabelModel

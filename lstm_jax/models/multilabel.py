@@ -11,6 +11,7 @@ ago, a key of a piano held down, is learned by the skip connection, one matrix.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from lstm_jax.config import PLAIN, RegularizerConfig
 from lstm_jax.metrics.losses import LossSums, binary_cross_entropy
 from lstm_jax.nn.layers import StackedLSTM
 from lstm_jax.nn.regularizers import check_rate, dropout, weight_penalty
-from lstm_jax.typing import BatchInputs, FrameLogits, Lengths, PRNGKey
+from lstm_jax.typing import BatchInputs, FrameLogits, Lengths, Model, PRNGKey
 
 
 class MultiLabelModel(nnx.Module):
@@ -37,8 +38,8 @@ class MultiLabelModel(nnx.Module):
         rngs: where the initial parameters come from.
         dropout: share of activations dropped between layers and before the readout.
         skip: whether the readout sees the step's inputs too.
-        prior: the probability of every label before anything is learned: where few are
-            1, a small one spares the first steps.
+        prior: the probability of every label before anything is learned, or of each:
+            where few are 1, a small one spares the first steps.
         engine: see `lstm_jax.lstm`.
         remat: see `lstm_jax.lstm`.
         regularizer: more than dropout; the training loss obeys it. It can't have label
@@ -59,14 +60,13 @@ class MultiLabelModel(nnx.Module):
         rngs: nnx.Rngs,
         dropout: float = 0.0,
         skip: bool = True,
-        prior: float = 0.5,
+        prior: float | Sequence[float] = 0.5,
         engine: str = "auto",
         remat: bool = False,
         regularizer: RegularizerConfig = PLAIN,
         cell: Cell | str = LSTM_CELL,
     ) -> None:
-        if not 0 < prior < 1:
-            raise ValueError(f"prior: expected a probability in (0, 1), found {prior}")
+        chances = check_prior(prior, labels)
         self.dropout = check_rate("dropout", dropout)
         self.regularizer = _check_targets(regularizer)
         self.stack = StackedLSTM(
@@ -85,9 +85,8 @@ class MultiLabelModel(nnx.Module):
         self.w_skip = (
             nnx.Param(jnp.zeros((features, labels), jnp.float32)) if skip else None
         )
-        self.b_out = nnx.Param(
-            jnp.full(labels, math.log(prior / (1 - prior)), jnp.float32)
-        )
+        odds = [math.log(chance / (1 - chance)) for chance in chances]
+        self.b_out = nnx.Param(jnp.asarray(odds, jnp.float32))
 
     @jax.numpy_rank_promotion("allow")
     def __call__(
@@ -119,7 +118,7 @@ class MultiLabelModel(nnx.Module):
 
 @jax.numpy_rank_promotion("allow")
 def multilabel_loss(
-    model: MultiLabelModel,
+    model: Model,
     carry: tuple[()],
     batch: dict[str, Array],
     key: PRNGKey | None,
@@ -127,7 +126,7 @@ def multilabel_loss(
     """Bernoulli negative log-likelihood of the steps' outputs, summed over them.
 
     Args:
-        model: the model.
+        model: a `MultiLabelModel`, or another that is called alike.
         carry: nothing; sequences do not go on from each other.
         batch: `inputs` [B, T, D], `targets` [B, T, K] of zeros and ones, and `lengths`
             [B], the steps that count.
@@ -145,6 +144,17 @@ def multilabel_loss(
         penalty = weight_penalty(model, rates.l1, rates.l2) * sums.count
         sums = dataclasses.replace(sums, penalty=penalty)
     return sums, carry
+
+
+def check_prior(prior: float | Sequence[float], labels: int) -> Sequence[float]:
+    """The probability of every label, from one for all or from one of each."""
+    chances = prior if isinstance(prior, Sequence) else [prior] * labels
+    wrong = [chance for chance in chances if not 0 < chance < 1]
+    if wrong:
+        raise ValueError(f"prior: expected a probability in (0, 1), found {wrong[0]}")
+    if len(chances) != labels:
+        raise ValueError(f"prior: expected {labels} of them, found {len(chances)}")
+    return chances
 
 
 def _check_targets(rates: RegularizerConfig) -> RegularizerConfig:

@@ -28,6 +28,7 @@ from lstm_jax.models.density import DensityModel
 from lstm_jax.models.event import EventModel
 from lstm_jax.models.forecaster import ForecastModel
 from lstm_jax.models.frames import FrameModel
+from lstm_jax.models.keyboard import KeyboardModel
 from lstm_jax.models.language import LanguageModel
 from lstm_jax.models.multilabel import MultiLabelModel
 from lstm_jax.models.seq2seq import Seq2Seq
@@ -44,6 +45,7 @@ NETWORKS: dict[str, type[nnx.Module]] = {
     "density": DensityModel,
     "forecaster": ForecastModel,
     "frames": FrameModel,
+    "keyboard": KeyboardModel,
     "language": LanguageModel,
     "multilabel": MultiLabelModel,
     "seq2seq": Seq2Seq,

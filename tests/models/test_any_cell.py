@@ -84,6 +84,18 @@ NETWORKS = {
             "transcripts": IDS[:, :1],
         },
     ),
+    "keyboard": Network(
+        {
+            **{"features": 14, "labels": 13, "hidden_size": H, "num_layers": 1},
+            **{"key_size": H, "reach": (2,), "span": (1, 12)},
+        },
+        multilabel_loss,
+        {
+            "inputs": jnp.asarray(RNG.integers(2, size=(B, T, 14)), jnp.float32),
+            "targets": jnp.asarray(RNG.integers(2, size=(B, T, 13)), jnp.float32),
+            "lengths": LENGTHS,
+        },
+    ),
     "multilabel": Network(
         {"features": 3, "labels": 2, "hidden_size": H, "num_layers": 2},
         multilabel_loss,
@@ -101,7 +113,7 @@ NETWORKS = {
     [
         *(("language", "gru"), ("language", "mogrifier"), ("classifier", "gru")),
         *(("seq2seq", "peephole"), ("ctc", "mogrifier")),
-        ("multilabel", "gru"),
+        *(("multilabel", "gru"), ("keyboard", "lstm")),
     ],
 )
 def test_every_parameter_learns_and_is_kept(

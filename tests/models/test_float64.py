@@ -19,6 +19,10 @@ SIZES: dict[str, dict[str, Any]] = {
     "forecaster": {"window": WindowSpec(2, (2, 4), 8), "hidden_size": 4},
     "frames": {"height": 3, "width": 3, "hidden": 2, "layers": 1},
     "language": {"vocab_size": 5, "hidden_size": 4, "num_layers": 2},
+    "keyboard": {
+        **{"features": 14, "labels": 13, "hidden_size": 4, "num_layers": 1},
+        "key_size": 3,
+    },
     "multilabel": {"features": 3, "labels": 2, "hidden_size": 4, "num_layers": 1},
     "seq2seq": {
         "source_size": 5,

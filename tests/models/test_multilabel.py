@@ -80,6 +80,9 @@ def test_a_prior_is_what_an_untrained_model_says() -> None:
     logits, _ = read(model, jnp.zeros((1, 1, D)))
     np.testing.assert_allclose(jax.nn.sigmoid(logits), 0.05, rtol=1e-5)
     assert math.isclose(float(model.b_out[...][0]), math.log(0.05 / 0.95), rel_tol=1e-6)
+    chances = (0.1, 0.2, 0.3, 0.4)
+    logits, _ = read(small(prior=chances, skip=False), jnp.zeros((1, 1, D)))
+    np.testing.assert_allclose(jax.nn.sigmoid(logits[0, 0]), chances, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,8 @@ def test_a_prior_is_what_an_untrained_model_says() -> None:
     [
         ({"prior": 0.0}, r"prior: expected a probability in \(0, 1\), found 0.0"),
         ({"prior": 1.0}, "prior: expected a probability"),
+        ({"prior": (0.5, 0.0, 0.5, 0.5)}, "prior: expected a probability"),
+        ({"prior": (0.5, 0.5)}, "prior: expected 4 of them, found 2"),
         ({"dropout": 1.0}, "dropout: expected a share"),
         ({"regularizer": RegularizerConfig(label_smoothing=0.1)}, "no label smoothing"),
         ({"regularizer": RegularizerConfig(temporal_penalty=1.0)}, "no penalty|and no"),

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from experiments.music.data import (
@@ -13,8 +12,6 @@ from experiments.music.data import (
     piano_roll,
     read_parts,
     read_pieces,
-    roll_batch,
-    shown,
     symbol_batch,
     transposed,
     write_piece,
@@ -119,26 +116,6 @@ def test_a_roll_has_a_key_for_every_pitch() -> None:
     roll = piano_roll(SECOND)
     assert roll.shape == (2, 88) and roll.sum() == 3
     assert roll[0, 0] == roll[0, 87] == roll[1, 60 - 21] == 1
-
-
-def test_the_chords_just_before_are_shown_too() -> None:
-    roll = piano_roll(FIRST)
-    silence = np.zeros(88)
-    expected = [
-        [roll[0], silence, silence],
-        [roll[1], roll[0], silence],
-        [roll[2], roll[1], roll[0]],
-    ]
-    np.testing.assert_array_equal(shown(roll, 3).reshape(3, 3, 88), expected)
-    np.testing.assert_array_equal(shown(roll, 1), roll)
-
-
-def test_rolls_are_shifted_by_a_step_and_padded() -> None:
-    batch = roll_batch([FIRST, (), SECOND], 4)
-    assert batch["lengths"].tolist() == [2, 0, 1]
-    np.testing.assert_array_equal(batch["inputs"][0, :2], piano_roll(FIRST)[:2])
-    np.testing.assert_array_equal(batch["targets"][0, :2], piano_roll(FIRST)[1:])
-    assert not batch["inputs"][0, 2:].any() and not batch["targets"][1].any()
 
 
 def test_symbols_fall_within_a_chord_and_the_first_chord_is_given() -> None:

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import expit, log_softmax
 
 from experiments.music import __main__ as music
-from experiments.music.config import MusicConfig, Outputs
+from experiments.music.config import MusicConfig
 from experiments.music.data import (
     CHORD_END,
     piano_roll,
@@ -27,8 +27,10 @@ from experiments.music.inference import (
     nats_per_chord,
     opening,
 )
-from experiments.music.task import held_out_sums, music_task, network_spec
+from experiments.music.reading import Reading
+from experiments.music.task import held_out_sums, music_task, network_spec, reading_of
 from lstm_jax import InputError
+from lstm_jax.config import read_section
 from lstm_jax.models import multilabel_loss, save_model
 
 PARTS = music.generated()
@@ -37,21 +39,27 @@ SMALL = dataclasses.replace(MusicConfig(), hidden=6, members=2)
 OPENINGS = [(48, 60, 64, 67), (50, 62, 66, 69)]
 
 
-def musician(outputs: Outputs, context: int = 1) -> Musician:
-    recipe = dataclasses.replace(SMALL, outputs=outputs, context=context)
-    networks = jax.jit(network_spec(recipe).build)(jax.random.key(0))
-    return Musician(recipe.outputs, networks, OPENINGS, context)
+def musician(recipe: MusicConfig) -> Musician:
+    spec = network_spec(recipe)
+    networks = jax.jit(spec.build)(jax.random.key(0))
+    return Musician(spec, networks, OPENINGS, reading_of(recipe))
 
 
 @pytest.fixture(scope="module")
 def keys() -> Musician:
     """Shown two chords at each step."""
-    return musician("keys", 2)
+    return musician(dataclasses.replace(SMALL, context=2))
 
 
 @pytest.fixture(scope="module")
 def chords() -> Musician:
-    return musician("chords")
+    return musician(dataclasses.replace(SMALL, outputs="chords"))
+
+
+@pytest.fixture(scope="module")
+def shared() -> Musician:
+    """A recurrence for every key, which knows the beat and what it heard before."""
+    return musician(dataclasses.replace(SMALL, key_units=3, beats=4, echo=2))
 
 
 def member(found: Musician, number: int) -> object:
@@ -89,21 +97,21 @@ def test_chords_are_written_note_by_note(chords: Musician) -> None:
     assert nats_per_chord(chords, TEST) == pytest.approx(nats / steps, rel=1e-5)
 
 
-@pytest.mark.parametrize("outputs", ["keys", "chords"])
+@pytest.mark.parametrize("outputs", ["keys", "chords", "shared"])
 def test_an_untrained_network_is_worth_what_chance_is(
     outputs: str, request: pytest.FixtureRequest
 ) -> None:
     """With all weights at zero every symbol, or side of a coin, is as likely."""
     found = request.getfixturevalue(outputs)
     blank = jax.tree.map(jnp.zeros_like, found.networks)
-    expected = 88 * math.log(2) if outputs == "keys" else 5 * math.log(89)
+    expected = 5 * math.log(89) if outputs == "chords" else 88 * math.log(2)
     silent = dataclasses.replace(found, networks=blank)
     assert nats_per_chord(silent, TEST) == pytest.approx(expected, rel=1e-5)
     sums = held_out_sums(TEST, found.form, blank)
     assert sums.mean_loss() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("outputs", ["keys", "chords"])
+@pytest.mark.parametrize("outputs", ["keys", "chords", "shared"])
 def test_what_is_written_depends_on_what_was_given_and_the_seed(
     outputs: str, request: pytest.FixtureRequest
 ) -> None:
@@ -163,7 +171,7 @@ def test_it_comes_back_and_is_scored(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     again = load_musician(run_dir)
-    assert again.openings == tuple(OPENINGS) and again.outputs == "chords"
+    assert again.openings == tuple(OPENINGS) and again.jointly
     (tmp_path / "own.json").write_text(json.dumps(TEST))
     words = ["evaluate", str(run_dir), "--data", str(tmp_path / "own.json"), "--json"]
     music.main(words)
@@ -172,12 +180,23 @@ def test_it_comes_back_and_is_scored(
     assert found["pieces"] == 3 and found["steps"] == sum(len(p) - 1 for p in TEST)
 
 
-def test_it_comes_back_with_what_it_is_shown(keys: Musician, tmp_path: Path) -> None:
-    spec = network_spec(dataclasses.replace(SMALL, context=2))
-    settings = {"openings": OPENINGS}
-    save_model(tmp_path, "music", spec, keys.networks, settings)
+def test_it_comes_back_with_what_it_is_shown(shared: Musician, tmp_path: Path) -> None:
+    reading = dataclasses.asdict(shared.reading)
+    settings = {"openings": OPENINGS, "reading": reading}
+    save_model(tmp_path, "music", shared.spec, shared.networks, settings)
     again = load_musician(tmp_path)
-    assert (again.outputs, again.context) == ("keys", 2)
+    assert (again.spec, again.reading) == (shared.spec, shared.reading)
+    assert nats_per_chord(again, TEST) == pytest.approx(nats_per_chord(shared, TEST))
+
+
+def test_a_network_that_does_not_say_what_it_is_shown(
+    keys: Musician, tmp_path: Path
+) -> None:
+    """Those of earlier versions read chords alone, as many as their width tells."""
+    settings = {"openings": OPENINGS}
+    save_model(tmp_path, "music", keys.spec, keys.networks, settings)
+    again = load_musician(tmp_path)
+    assert again.reading == Reading(context=2)
     assert nats_per_chord(again, TEST) == pytest.approx(nats_per_chord(keys, TEST))
 
 
@@ -250,3 +269,51 @@ def test_a_network_without_openings_is_none_for_music(
     expected = r"expected a network for music, found another|expected pitches"
     with pytest.raises(InputError, match=expected):
         load_musician(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [
+        ({"context": 3}, "expected 176 numbers at each step, found 264"),
+        ({"context": 0, "beats": 176}, "--context: expected a number from 1"),
+        ({"context": "two"}, "context: expected .*int"),
+        ("all", "expected .*'beats', 'context', 'echo'"),
+    ],
+)
+def test_a_network_that_is_shown_something_else_is_refused(
+    reading: object, message: str, tmp_path: Path, keys: Musician
+) -> None:
+    settings = {"openings": OPENINGS, "reading": reading}
+    save_model(tmp_path, "music", keys.spec, keys.networks, settings)
+    with pytest.raises(InputError, match=message):
+        load_musician(tmp_path)
+
+
+def test_keys_begin_as_likely_as_they_are_in_the_training() -> None:
+    """And only those that were heard have the recurrence that keys share."""
+    pieces = [((60, 64), (60,), (60, 90))] * 50
+    recipe = dataclasses.replace(SMALL, key_units=3)
+    arguments = network_spec(recipe, pieces).arguments
+    assert arguments["span"] == (60 - 21, 90 - 21 + 1)
+    chances = np.array(arguments["prior"])
+    assert chances[[60 - 21, 90 - 21, 0]].round(1).tolist() == [1.0, 0.5, 0.0]
+    moving = dataclasses.replace(recipe, transposed=0.5, semitones=3)
+    assert network_spec(moving, pieces).arguments["span"] == (36, 73)
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_it_was() -> None:
+    """It says nothing of what came later, whose defaults have changed since."""
+    later = {"beats", "echo", "key_units"}
+    record = dataclasses.asdict(MusicConfig())
+    kept = {name: value for name, value in record.items() if name not in later}
+    assert read_section(MusicConfig, kept, "a run") == MusicConfig()
+    found = network_spec(read_section(MusicConfig, kept, "a run"), PARTS["train"])
+    assert (found.network, found.arguments["features"]) == ("multilabel", 88)
+    assert found.arguments["prior"] == 0.05
+
+
+def test_what_was_not_given_suits_what_is_written() -> None:
+    assert MusicConfig().chosen == (64, 0.3, 6e-3, 4)
+    assert MusicConfig(outputs="chords").chosen == (200, 0.5, 8e-3, 16)
+    given = MusicConfig(outputs="chords", dropout=0.0, batch=3)
+    assert given.chosen == (200, 0.0, 8e-3, 3)
