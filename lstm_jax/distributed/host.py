@@ -16,12 +16,13 @@ from lstm_jax.config import ClusterConfig, Devices
 from lstm_jax.storage.caches import cache_folder, processor, processor_says
 
 _BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
-_MALLOC = {  # parameters of mallopt(3), and what they are set to
-    -8: 1,  # M_ARENA_MAX
+_ARENAS = -8  # M_ARENA_MAX of mallopt(3)
+_MALLOC = {  # other parameters, and what they are set to
     -3: 2**30,  # M_MMAP_THRESHOLD, bytes
     -1: 2**31 - 1,  # M_TRIM_THRESHOLD
     -2: 2**26,  # M_TOP_PAD
 }
+_FEW_CORES = 8
 _FEWEST_ROWS = 8  # fewer rows per device waste the product with the weights
 
 
@@ -61,13 +62,15 @@ def keep_freed_memory() -> None:
 
     A compiled program asks for its working memory at every call. glibc gives blocks of
     32 MB and more back to the system at once, which then has to fill them with zeros,
-    page by page: a tenth of the time of a wide layer. One arena, because another one's
-    blocks are never that large.
+    page by page: a tenth of the time of a wide layer. Few threads share one arena,
+    because another one's blocks are never that large; many would wait for each other.
     """
     with contextlib.suppress(OSError, TypeError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _MALLOC.items():
             mallopt(parameter, value)
+        if (os.cpu_count() or 1) <= _FEW_CORES:
+            mallopt(_ARENAS, 1)
 
 
 def enable_compilation_cache() -> None:
