@@ -181,7 +181,7 @@ def _doublings(passes: float) -> float:
 
 
 def _dropout(passes: float) -> float:
-    return round(min(0.15 * _doublings(passes), 0.5), 2)
+    return round(min(0.17 * _doublings(passes), 0.5), 2)
 
 
 def _regularizer(passes: float) -> RegularizerConfig:
@@ -194,7 +194,7 @@ def _regularizer(passes: float) -> RegularizerConfig:
     return RegularizerConfig(
         variational=True,
         weight_drop=round(min(max(0.0, 0.15 * (doublings - 2.5)), 0.25), 2),
-        training_temperature=round(max(0.87 - 0.02 * doublings, 0.8), 2),
+        training_temperature=round(max(0.87 - 0.03 * doublings, 0.78), 2),
     )
 
 
