@@ -228,6 +228,27 @@ def test_other_lengths_and_temperatures_compile_nothing(
     assert len(traced) == 1
 
 
+def test_noise_of_many_rows_and_symbols_is_made_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The memory that drawing takes has a bound, and the text does not show it."""
+    model = random_model(5000, 3, 1)
+
+    def made_by(samples: int) -> NDArray:
+        made = generate_ids(model, [1], 5, DRAWN, samples=samples, seed=4)
+        return np.concatenate(list(made))
+
+    expected = made_by(2)
+    noise = autoregressive.gumbel_noise
+
+    def noise_of_few(keys: Any, place: Any, count: int, symbols: int) -> Any:  # noqa: ANN401
+        assert len(keys) * count * symbols <= 2**22
+        return noise(keys, place, count, symbols)
+
+    monkeypatch.setattr(autoregressive, "gumbel_noise", noise_of_few)
+    np.testing.assert_array_equal(made_by(300)[:, :2], expected)
+
+
 class Other(LanguageModel):
     """A language model of somebody else's, whose steps may be any."""
 
