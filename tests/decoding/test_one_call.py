@@ -302,3 +302,23 @@ def test_rows_on_several_devices_stay_there() -> None:
     expected, _ = continued(model, alone, 20, GREEDY)
     np.testing.assert_array_equal(made, expected)
     assert len(after.recent.devices()) == 2
+
+
+def test_a_snapshot_may_have_been_on_disk() -> None:
+    """Its arrays are then NumPy's."""
+    model = random_model(6, 8, 1)
+    snapshot = read_prompt(model, [1, 2, 3])
+    kept = jax.tree.map(np.asarray, snapshot)
+    made, _ = continued(model, kept, 20, GREEDY)
+    expected, _ = continued(model, snapshot, 20, GREEDY)
+    np.testing.assert_array_equal(made, expected)
+
+
+def test_a_compiled_function_reads_on_from_a_snapshot() -> None:
+    model = random_model(6, 8, 1)
+    read_on = jax.jit(lambda before: read_prompt(model, [4, 5], before))
+    found = read_on(read_prompt(model, [1, 2, 3]))
+    expected = read_prompt(model, [1, 2, 3, 4, 5])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected
+    )
