@@ -29,6 +29,7 @@ from lstm_jax.lm.run import (
     refuse_changes,
 )
 from lstm_jax.lm.run_directory import open_run
+from lstm_jax.lm.sizing import fit_to
 from lstm_jax.report.activities import activity
 from lstm_jax.training.callbacks import INTERRUPTED
 from lstm_jax.training.signals import interruptible
@@ -79,7 +80,8 @@ def _chooser(argv: Sequence[str], asked: TrainConfig) -> Choose | None:
         found, seconds = choose_here(asked, symbols, vocab_size, given)
         config = cli.parse(TrainConfig, "train", None, argv, found.config)
         check(config)
-        return config, Choice(found.reasons(config), seconds)
+        fitted = fit_to(config, symbols - 1)
+        return config, Choice(found.reasons(fitted), seconds)
 
     return choose
 

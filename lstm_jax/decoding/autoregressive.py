@@ -59,6 +59,7 @@ from lstm_jax.typing import (
 CHUNK = 64  # symbols per compiled call
 _LONG_CHUNK = 256  # where they take milliseconds and no noise
 _MILLISECONDS = 1e9  # operations that take some
+_MOST_NOISE = 2**22  # numbers at a time: 16 MB, where 100 rows of subwords need GBs
 _WIDE = 512  # units, from which on a product of few rows is itself worth all cores
 
 
@@ -344,10 +345,17 @@ def _read_and_write(
 
 
 def _room(stack: Stack, rows: int, flags: SamplingFlags) -> int:
-    """The length of a chunk: 64, or more where that is soon made."""
-    quick = stack.operations * rows * _LONG_CHUNK < _MILLISECONDS
-    # Noise is made for all the room that there is.
-    return _LONG_CHUNK if quick and not flags.chance else CHUNK
+    """The length of a chunk: 64, or more where that is soon made.
+
+    Noise is made for all the room that there is: less room where it would be much.
+    """
+    if not flags.chance:
+        quick = stack.operations * rows * _LONG_CHUNK < _MILLISECONDS
+        return _LONG_CHUNK if quick else CHUNK
+    room = CHUNK
+    while room > 1 and room * rows * len(stack.b_out) > _MOST_NOISE:
+        room //= 2
+    return room
 
 
 def _chunks_in_one_call(

@@ -52,8 +52,12 @@ def _array(param: Any) -> Any:  # noqa: ANN401
 
 
 def on_one_device(tree: object) -> bool:
-    """Whether each of these arrays lies on one device."""
-    return all(len(leaf.devices()) == 1 for leaf in jax.tree.leaves(tree))
+    """Whether each of these arrays lies on one device; NumPy's do, and no tracer."""
+    return all(
+        not isinstance(leaf, jax.core.Tracer) and len(leaf.devices()) == 1
+        for leaf in jax.tree.leaves(tree)
+        if isinstance(leaf, jax.Array)
+    )
 
 
 def _is_plain(model: LanguageModel) -> bool:

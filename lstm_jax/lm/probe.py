@@ -33,7 +33,7 @@ _PROBE = TrainConfig(
 _VOCAB = CharTokenizer("char", "".join(map(chr, range(32, 97))))
 _MEASURED = 0.7  # seconds of steps, compilation left out
 _ROWS_PER_CORE, _FEWEST_ROWS, _MOST_ROWS = 8, 16, 64
-_ACCELERATOR_ROWS = 32
+_ACCELERATOR_ROWS, _MOST_ACCELERATOR_ROWS = 32, 1024
 
 
 def measured_machine(given: Given, devices: Devices) -> Machine:
@@ -46,16 +46,24 @@ def measured_machine(given: Given, devices: Devices) -> Machine:
     rows = given.batch or _rows(os.cpu_count() or 1, devices)
     set_cpu_device_count(rows, devices)
     enable_compilation_cache()
-    if given.batch is None and jax.default_backend() != "cpu":
+    on_cpu = jax.default_backend() == "cpu"
+    if given.batch is None and not on_cpu:
         rows = _ACCELERATOR_ROWS * (devices if isinstance(devices, int) else 1)
+    # More rows than keep a machine busy would only take longer to measure.
+    enough = _MOST_ROWS if on_cpu else _MOST_ACCELERATOR_ROWS
+    measured = rows if rows <= enough else _even(enough, devices)
     precision = given.precision or "mixed"
-    return Machine(rows, operations_per_second(rows, precision, devices))
+    return Machine(rows, operations_per_second(measured, precision, devices))
 
 
 def _rows(cores: int, devices: Devices) -> int:
     """So many rows that every core has some, and every device as many."""
-    rows = min(max(_ROWS_PER_CORE * cores, _FEWEST_ROWS), _MOST_ROWS)
-    count = cores if devices == "all" else devices or 1
+    return _even(min(max(_ROWS_PER_CORE * cores, _FEWEST_ROWS), _MOST_ROWS), devices)
+
+
+def _even(rows: int, devices: Devices) -> int:
+    """So many rows, or the next number of which every device has as many."""
+    count = (os.cpu_count() or 1) if devices == "all" else devices or 1
     return -(-rows // count) * count
 
 

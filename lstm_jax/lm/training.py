@@ -118,7 +118,8 @@ def _chosen(
 ) -> tuple[TrainConfig, Choice]:
     """What is chosen for this machine."""
     found, seconds = choose_here(asked, symbols, vocab_size)
-    return found.config, Choice(found.reasons(found.config), seconds)
+    fitted = fit_to(found.config, symbols - 1)
+    return found.config, Choice(found.reasons(fitted), seconds)
 
 
 def _go_on(config: TrainConfig, held: contextlib.ExitStack, text: str | bytes) -> Begun:

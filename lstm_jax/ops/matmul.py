@@ -112,7 +112,9 @@ def _rounded_backward(
 ) -> tuple[Array, Array]:
     xs, w = residuals
     dxs = typed_matmul(dy, w.T, factors, xs.dtype)
-    return dxs, weight_gradient(xs, dy, w, factors)
+    # XLA:CPU does not have the product of bfloat16 factors into which it turns one that
+    # is transposed afterwards, as the gradient of a tied embedding is.
+    return dxs, jax.lax.optimization_barrier(weight_gradient(xs, dy, w, factors))
 
 
 _rounded_product.defvjp(_rounded_forward, _rounded_backward)

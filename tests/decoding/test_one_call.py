@@ -228,6 +228,27 @@ def test_other_lengths_and_temperatures_compile_nothing(
     assert len(traced) == 1
 
 
+def test_noise_of_many_rows_and_symbols_is_made_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The memory that drawing takes has a bound, and the text does not show it."""
+    model = random_model(5000, 3, 1)
+
+    def made_by(samples: int) -> NDArray:
+        made = generate_ids(model, [1], 5, DRAWN, samples=samples, seed=4)
+        return np.concatenate(list(made))
+
+    expected = made_by(2)
+    noise = autoregressive.gumbel_noise
+
+    def noise_of_few(keys: Any, place: Any, count: int, symbols: int) -> Any:  # noqa: ANN401
+        assert len(keys) * count * symbols <= 2**22
+        return noise(keys, place, count, symbols)
+
+    monkeypatch.setattr(autoregressive, "gumbel_noise", noise_of_few)
+    np.testing.assert_array_equal(made_by(300)[:, :2], expected)
+
+
 class Other(LanguageModel):
     """A language model of somebody else's, whose steps may be any."""
 
@@ -281,3 +302,23 @@ def test_rows_on_several_devices_stay_there() -> None:
     expected, _ = continued(model, alone, 20, GREEDY)
     np.testing.assert_array_equal(made, expected)
     assert len(after.recent.devices()) == 2
+
+
+def test_a_snapshot_may_have_been_on_disk() -> None:
+    """Its arrays are then NumPy's."""
+    model = random_model(6, 8, 1)
+    snapshot = read_prompt(model, [1, 2, 3])
+    kept = jax.tree.map(np.asarray, snapshot)
+    made, _ = continued(model, kept, 20, GREEDY)
+    expected, _ = continued(model, snapshot, 20, GREEDY)
+    np.testing.assert_array_equal(made, expected)
+
+
+def test_a_compiled_function_reads_on_from_a_snapshot() -> None:
+    model = random_model(6, 8, 1)
+    read_on = jax.jit(lambda before: read_prompt(model, [4, 5], before))
+    found = read_on(read_prompt(model, [1, 2, 3]))
+    expected = read_prompt(model, [1, 2, 3, 4, 5])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected
+    )

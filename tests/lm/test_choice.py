@@ -86,6 +86,19 @@ def _settled(words: Sequence[str], symbols: int) -> TrainConfig:
     return choose(symbols, 30)[0]
 
 
+def test_what_is_said_of_a_short_text_is_what_is_done(
+    tmp_path: Path, measured: list[recipe.Given]
+) -> None:
+    """Its batch is smaller than the one chosen."""
+    (tmp_path / "text.txt").write_text(TEXT[:40])
+    given = ("--data", "text.txt", "--run-dir", "run", "--max-seconds", "12")
+    assert_done(call("train", *given, cwd=tmp_path))
+    optimizer = load_config(tmp_path / "run" / "config.json").optimizer
+    assert (optimizer.batch, optimizer.length) != (8, 32)
+    said = f"{optimizer.batch} rows of {optimizer.length} symbols a step"
+    assert said in "".join(load_chosen(tmp_path / "run" / "config.json"))
+
+
 def test_what_measuring_took_is_part_of_the_time(
     tmp_path: Path, measured: list[recipe.Given], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,6 +153,7 @@ BATCH = {
 }
 MODELS = {
     "plain": functools.partial(LanguageModel, 7, H, 2),
+    "tied": functools.partial(LanguageModel, 7, H, 1, tie_embedding=True),
     "mogrifier": functools.partial(
         LanguageModel, 7, H, 2, cell=MogrifierCell(rounds=3, capped=True)
     ),
