@@ -59,15 +59,18 @@ def test_a_key_knows_how_many_sound_below_and_above() -> None:
 
 
 def test_all_keys_share_what_is_learned() -> None:
-    """Moved to other keys, a chord leaves the same logits there, if no key is known."""
+    """Without what is known of a key by itself, and then of a note of the scale."""
     model = nnx.clone(small(features=K, reach=(4,)))
     assert model.whole.w_skip is not None
-    for part in (model.whole.w_out, model.whole.w_skip, model.of_key, model.of_class):
+    for part in (model.whole.w_out, model.whole.w_skip, model.of_key):
         part[...] = jnp.zeros_like(part)
     chords = jnp.zeros((1, T, K)).at[:, :, 8:14].set(ROLLS[:1, :, :6])
-    there, here = (read(model, jnp.roll(chords, n, -1))[0] for n in (5, 0))
-    np.testing.assert_allclose(there[..., 5:], here[..., :-5], atol=1e-5)
-    assert float(jnp.std(here)) > 0.01
+    here, fourth, octave = (read(model, jnp.roll(chords, n, -1))[0] for n in (0, 5, 12))
+    np.testing.assert_allclose(octave[..., 12:], here[..., :-12], atol=1e-5)
+    assert float(jnp.abs(fourth[..., 5:] - here[..., :-5]).max()) > 0.01
+    model.of_class[...] = jnp.zeros_like(model.of_class)
+    here, fourth = (read(model, jnp.roll(chords, n, -1))[0] for n in (0, 5))
+    np.testing.assert_allclose(fourth[..., 5:], here[..., :-5], atol=1e-5)
 
 
 def test_keys_outside_the_span_have_nothing_of_it() -> None:

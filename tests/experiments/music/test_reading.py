@@ -66,6 +66,16 @@ def test_nothing_is_shown_that_comes_later() -> None:
     assert whole[:7, -5:].argmax(axis=1).tolist() == [0, 1, 2, 3, 4, 0, 1]
 
 
+def test_what_is_heard_again_is_remembered_for_256_steps() -> None:
+    reading = Reading(echo=1)
+    new = tuple((21 + k // 40, 66 + k % 40) for k in range(257))
+    for steps, same in ((256, 6), (257, 0)):
+        piece = new[:steps] + new[:8]
+        newest = reading.newest(piece)
+        assert newest[0, -6:].sum() == same
+        np.testing.assert_array_equal(newest[0], reading.inputs(piece)[-1])
+
+
 def test_rolls_are_shifted_by_a_step_and_padded() -> None:
     batch = roll_batch([FIRST, (), SECOND], 4)
     assert batch["lengths"].tolist() == [2, 0, 1]
