@@ -1,6 +1,7 @@
 """A cell over a sequence: `unroll`, and `lstm` for the textbook's, by an engine."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from lstm_jax.cells.noise import LoopMasks
 from lstm_jax.cells.protocol import Cell, LoopWeights, Params, State, add_bias
 from lstm_jax.engines.dispatch import ENGINES, Run, explain_engine
 from lstm_jax.engines.forward_mode import run_without_forward_mode
+from lstm_jax.engines.native.project import project
 from lstm_jax.engines.padding import read_real, real_steps, sequence_starts
 from lstm_jax.engines.remat import in_chunks
 from lstm_jax.nn.arguments import (
@@ -249,15 +251,21 @@ def _from_inputs(name: str, cell: Cell) -> Run:
     run = _run_of(name, cell)
     if ENGINES[name].takes_inputs:
         return run
-    multiply = jnp.matmul if name == "scan" else matmul  # which may lack forward mode
 
     def from_inputs(
         xs: Inputs, params: Params, *others: object
     ) -> tuple[Hidden, State]:
-        z = add_bias(multiply(xs, params.w_x), params.b) if cell.projects else xs
+        z = share(xs, params.w_x, params.b) if cell.projects else xs
         return run(z, cell.loop_weights(params), *others)
 
+    share = project if name == "native" else _projected_by_xla(name)
     return from_inputs
+
+
+def _projected_by_xla(name: str) -> Callable[[Inputs, Array, Array | None], Gates]:
+    """The inputs' share of the blocks, x @ w_x + b, as XLA makes it for an engine."""
+    multiply = jnp.matmul if name == "scan" else matmul  # which may lack forward mode
+    return lambda xs, w_x, b: add_bias(multiply(xs, w_x), b)
 
 
 def _walk(

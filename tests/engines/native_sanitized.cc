@@ -156,6 +156,21 @@ Numbers mogrified(Pool& pool, int threads, const Shape& s) {
   return all;
 }
 
+// The product of all steps with a matrix, and with its transpose.
+template <class A>
+Numbers projected(Pool& pool, int threads, const Shape& s) {
+  const int rows = s.steps * s.batch, K = s.inputs, N = s.units;
+  const Numbers x = random_numbers(size_t(rows) * K, 1);
+  const Numbers w = random_numbers(size_t(K) * N, 2), b = random_numbers(N, 3);
+  Numbers made(size_t(rows) * N), back(size_t(rows) * K);
+  project::run<A>(pool, threads, {rows, K, N, false},
+                  {x.data(), w.data(), b.data(), made.data()});
+  project::run<A>(pool, threads, {rows, N, K, true},
+                  {made.data(), w.data(), nullptr, back.data()});
+  made.insert(made.end(), back.begin(), back.end());
+  return made;
+}
+
 // Symbols read and made by two layers, and their states.
 Numbers written(Pool& pool, int threads, const Shape& s) {
   const int symbols = s.inputs, read = 2, make = s.steps;
@@ -214,6 +229,8 @@ int main() {
         agrees(pool, [&](int threads) { return lstm<Rounded>(pool, threads, s); }) &&
         agrees(pool, [&](int n) { return mogrified<Float32>(pool, n, s); }) &&
         agrees(pool, [&](int n) { return mogrified<Rounded>(pool, n, s); }) &&
+        agrees(pool, [&](int n) { return projected<Float32>(pool, n, s); }) &&
+        agrees(pool, [&](int n) { return projected<Rounded>(pool, n, s); }) &&
         agrees(pool, [&](int n) { return written(pool, n, s); });
     std::printf("%d x %d rows, %d units: %s\n", s.steps, s.batch, s.units,
                 same ? "as by one thread" : "not as by one thread");

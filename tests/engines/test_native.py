@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
 from lstm_jax.cells.mogrifier import MogrifierCell, gate_weights
+from lstm_jax.distributed.mesh import replicate, row_mesh, shard_rows
 from lstm_jax.engines.dispatch import explain_engine
 from lstm_jax.engines.mogrifier import Weights
 from lstm_jax.engines.native.build import why_not_built
@@ -16,6 +18,8 @@ from lstm_jax.engines.native.calls import CallOptions
 from lstm_jax.engines.native.engine import StaticArgs, _recur
 from lstm_jax.engines.native.mogrifier import StaticArgs as MogrifierArgs
 from lstm_jax.engines.native.mogrifier import _recur as _recur_mogrifier
+from lstm_jax.engines.native.project import StaticArgs as ProductArgs
+from lstm_jax.engines.native.project import _project, project
 from lstm_jax.nn.recurrence import lstm, unroll
 from lstm_jax.ops.matmul import rounded_products
 from tests.helpers.reference_lstm import (
@@ -176,6 +180,91 @@ def test_second_derivatives_are_those_of_scan(forward: bool) -> None:
         return jax.vjp(slope, case)[1](direction)[0]
 
     assert_close(along("native"), along("scan"), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "rows", "inputs", "outputs", "bias"),
+    [
+        (600, 1, 1, 4, True),
+        (11, 50, 17, 31, False),
+        (3, 333, 130, 96, True),
+        (40, 64, 300, 20, True),
+    ],
+)
+@pytest.mark.parametrize("rounded", [False, True])
+def test_the_product_of_the_inputs(
+    steps: int, rows: int, inputs: int, outputs: int, bias: bool, rounded: bool
+) -> None:
+    """Values and all gradients, those of NumPy in float64, of rounded factors too."""
+    rng = np.random.default_rng(inputs)
+    xs, w, dz, b = (
+        np.asarray(rng.normal(size=shape), np.float32)
+        for shape in (
+            (steps, rows, inputs),
+            (inputs, outputs),
+            (steps, rows, outputs),
+            outputs,
+        )
+    )
+
+    def both(xs: jax.Array, w: jax.Array, b: jax.Array | None) -> tuple:
+        z, back = jax.vjp(project, xs, w, b)
+        return z, *back(jnp.asarray(dz))
+
+    both = rounded_products(both) if rounded else both
+    found = jax.jit(both)(xs, w, b if bias else None)
+
+    def factor(a: np.ndarray) -> np.ndarray:
+        a = np.asarray(jnp.asarray(a, jnp.bfloat16), "f") if rounded else a
+        return a.astype(np.float64)
+
+    z = factor(xs) @ factor(w) + (b if bias else 0)
+    dw = np.einsum("tbd,tbg->dg", factor(xs), factor(dz))
+    expected = (z, factor(dz) @ factor(w).T, dw, dz.sum((0, 1)) if bias else None)
+    assert_close(found, expected, 1e-5)
+
+
+def test_the_product_is_divided_by_rows() -> None:
+    """On two devices, by XLA or by shard_map; under vmap it is repeated."""
+    case = jax.tree.map(lambda a: jnp.asarray(a, "f"), random_case(0, 16, 64, 5, 8))
+    mesh = row_mesh(64, 2)
+
+    def slopes(w: tuple, xs: jax.Array) -> tuple:
+        def loss(w: tuple, xs: jax.Array) -> jax.Array:
+            return (project(xs, *w) ** 2).sum()
+
+        return jax.grad(loss, (0, 1))(w, xs)
+
+    weights = case.w_x, case.b
+    expected = jax.jit(slopes)(weights, case.xs)
+    xs, everywhere = shard_rows(mesh, case.xs, axis=1), replicate(mesh, weights)
+    program = jax.jit(slopes).lower(everywhere, xs).compile()
+    assert "f32[16,32,32]" in (program.as_text() or "")  # each device has its rows
+    assert_close(program(everywhere, xs), expected, 1e-5)
+    rows, alike = PartitionSpec(None, "rows"), PartitionSpec()
+    inside = jax.shard_map(
+        slopes, mesh=mesh, in_specs=(alike, rows), out_specs=(alike, rows)
+    )
+    assert_close(jax.jit(inside)(everywhere, xs), expected, 1e-5)
+    twice = jax.vmap(slopes, (None, 0))(weights, jnp.stack([case.xs, 2 * case.xs]))
+    assert_close(jax.tree.map(lambda a: a[0], twice), expected, 1e-5)
+
+
+def test_the_product_is_exported_as_that_of_xla() -> None:
+    xs, w = jnp.ones((16, 64, 5)), jnp.ones((5, 8))
+    static = ProductArgs(CallOptions(False, False, 1), spread=False)
+    program = jax.jit(lambda xs, w: _project(static, xs, w, None))
+    assert "lstm_jax_project" in program.lower(xs, w).as_text()
+    exported = jax.export.export(program)(xs, w)
+    assert "lstm_jax_project" not in exported.mlir_module()
+    assert_close(exported.call(xs, w), jnp.full((16, 64, 8), 5.0), 1e-6)
+
+
+def test_a_row_of_the_product_does_not_depend_on_its_company() -> None:
+    rng = np.random.default_rng(0)
+    xs, w = (np.asarray(rng.normal(size=n), "f") for n in ((512, 3, 40), (40, 36)))
+    three, one = (jax.jit(project)(each, w, None) for each in (xs, xs[:, 1:2]))
+    np.testing.assert_array_equal(three[:, 1:2], one)
 
 
 def random_mogrifier(cell: MogrifierCell, rows: int, inputs: int, hidden: int) -> tuple:

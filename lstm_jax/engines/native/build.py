@@ -32,6 +32,7 @@ TARGETS = (
         for cell in ("", "mogrifier_")
         for call in ("forward", "forward_keep", "backward")
     ),
+    "lstm_jax_project",
     "lstm_jax_write",
 )
 SWITCH = "LSTM_JAX_NATIVE"  # 0: do not compile, do not load

@@ -9,4 +9,5 @@
 
 #include "lstm.h"
 #include "mogrifier.h"
+#include "project.h"
 #include "stack.h"
