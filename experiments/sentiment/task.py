@@ -441,6 +441,8 @@ def load_classifier(run_dir: Path) -> TextClassifier:
     names = tuple(map(str, classes))
     weight = _weight_of(saved, "bayes")
     ngram_weight = _weight_of(saved, "ngrams")
+    if (both := weight + ngram_weight) >= 1:
+        raise InputError(f"{run_dir}: expected weights below 1, found {both:g} in all")
     bayes = load_naive_bayes(run_dir / _BAYES_FILE, len(names)) if weight else None
     ngrams = load_ngrams(run_dir / _NGRAMS_FILE, len(names)) if ngram_weight else None
     ratios = None

@@ -77,7 +77,9 @@ def symbols_in_time(model: LanguageModel, passes: int) -> int:
             there is a gradient.
     """
     recurrent = sum(2 * layer.w_h[...].size for layer in model.layers)
-    return _OPERATIONS // (2 * passes * (recurrent + model.w_out[...].size))
+    tied = model.w_out is None
+    readout = (model.embedding if tied else model.w_out)[...].size
+    return _OPERATIONS // (2 * passes * (recurrent + readout))
 
 
 def excerpts(ids: np.ndarray, steps: int, rows: int) -> Ids:

@@ -20,6 +20,7 @@ from lstm_jax.report.inspection import (
     layers_of,
     reach,
     saturation,
+    symbols_in_time,
 )
 
 V, H, L, T, B = 6, 4, 2, 9, 3
@@ -159,3 +160,8 @@ def test_excerpts_lie_in_the_text(steps: int, rows: int) -> None:
     assert (np.diff(found, axis=0) == 1).all()
     assert found[0, 0] == 0 and (rows == 1 or found[-1, -1] == 10)
     assert len(set(found[0])) == found.shape[1]
+
+
+def test_a_tied_embedding_is_what_scores_symbols() -> None:
+    tied = LanguageModel(6, 8, 1, rngs=nnx.Rngs(0), tie_embedding=True)
+    assert symbols_in_time(tied, 1) == 2 * 10**10 // (2 * (2 * 8 * 32 + 6 * 8))

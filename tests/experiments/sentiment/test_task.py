@@ -319,6 +319,14 @@ def test_naive_bayes_has_its_say(compiled: CompiledSteps, tmp_path: Path) -> Non
     np.testing.assert_array_equal(
         predict_proba(again, texts), predict_proba(found, texts)
     )
+    whole = (tmp_path / "config.json").read_text()
+    damaged = json.loads(whole)
+    del damaged["sha256"]
+    damaged["settings"] |= {"bayes": 0.5, "ngrams": 0.75}
+    (tmp_path / "config.json").write_text(json.dumps(damaged))
+    with pytest.raises(InputError, match=r"expected weights below 1, found 1\.25 in"):
+        load_classifier(tmp_path)
+    (tmp_path / "config.json").write_text(whole)
     (tmp_path / "bayes.json").unlink()
     with pytest.raises(InputError, match="expected a naive Bayes"):
         load_classifier(tmp_path)
