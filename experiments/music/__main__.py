@@ -188,7 +188,10 @@ def generated() -> Parts:
 def load(options: Options) -> tuple[Parts, Options]:
     """Read the pieces; the options are then those that suit them."""
     if options.smoke:
-        recipe = dataclasses.replace(options.recipe, **SMOKE)
+        # A run that is resumed has its own, perhaps those of a former version.
+        recipe = options.recipe
+        if not options.run.resume:
+            recipe = dataclasses.replace(recipe, **SMOKE)
         run = dataclasses.replace(options.run, epochs=8, evaluations=4)
         return generated(), dataclasses.replace(options, recipe=recipe, run=run)
     if options.data is None:
