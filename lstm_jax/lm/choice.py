@@ -25,7 +25,7 @@ class Choice:
 
 
 NO_CHOICE = Choice()
-_SHORTEST = 10.0  # seconds of a run: of a shorter one, measuring would be the most
+_SHORTEST = 15.0  # seconds of a run: of a shorter one, measuring would be the most
 
 
 def leaves_open(config: TrainConfig) -> bool:

@@ -20,6 +20,7 @@ _HIDDEN, _WORK, _GROWTH = 256, 4.0e13, 0.35  # units that are best for so much w
 _STEP, _LEAST, _MOST = 32, 32, 1024
 _WEIGHTS_PER_SYMBOL = 10  # at most, of the text
 _WIDTH_COST = 1.6  # time grows as this power of the units: small products are slow
+_NO_CHEAPER = 64  # units: what a step takes besides products is as much for fewer
 _FREE_PASSES = 2.0  # so often a text can be read before it is learned by heart
 _SHORT_WORK, _LONG_WORK = 1.4e13, 3.4e14  # below and above: steps of 32 and 128 symbols
 _RATE = 8e-3
@@ -45,6 +46,7 @@ class Given:
     mogrifier: int | None = None
     precision: Precision | None = None
     batch: int | None = None
+    length: int | None = None
 
 
 NOTHING = Given()
@@ -126,7 +128,7 @@ def choose(
     model = dataclasses.replace(model, dropout=_dropout(passes))
     config = TrainConfig(
         model=model,
-        optimizer=_optimizer(model, work, read, machine.rows),
+        optimizer=_optimizer(model, work, read, machine.rows, given),
         regularizer=_regularizer(passes),
         run=RunConfig(max_seconds=seconds, evaluations=_evaluations(seconds)),
     )
@@ -170,7 +172,8 @@ def _operations(model: ModelConfig, vocab_size: int) -> float:
     They are more than are made where small products keep a processor from its speed.
     """
     assert model.hidden is not None
-    width = (model.hidden / _HIDDEN) ** _WIDTH_COST * _HIDDEN**2
+    units = max(model.hidden, _NO_CHEAPER)
+    width = (units / _HIDDEN) ** _WIDTH_COST * _HIDDEN**2
     scores = model.layers * model.hidden * vocab_size
     return 6 * (square_matrices(model) * width + scores)
 
@@ -199,7 +202,7 @@ def _regularizer(passes: float) -> RegularizerConfig:
 
 
 def _optimizer(
-    model: ModelConfig, work: float, read: float, rows: int
+    model: ModelConfig, work: float, read: float, rows: int, given: Given
 ) -> OptimizerConfig:
     """Longer gradients, slower averages and lower rates for longer runs.
 
@@ -208,11 +211,12 @@ def _optimizer(
         work: operations of the run.
         read: symbols that it reads.
         rows: that suit the machine.
+        given: perhaps batch and length.
     """
     assert model.hidden is not None
     short = work < _SHORT_WORK
-    length = 32 if short else 128 if work > _LONG_WORK else 64
-    batch = 2 * rows if short else rows
+    length = given.length or (32 if short else 128 if work > _LONG_WORK else 64)
+    batch = given.batch or (2 * rows if short else rows)
     averaged = min(max(_AVERAGED * read / (batch * length), 10.0), 1000.0)
     return OptimizerConfig(
         batch=batch,
@@ -221,7 +225,7 @@ def _optimizer(
         final_rate=0.1,
         weight_decay=0.1,
         ema=round(1 - 1 / averaged, 4),
-        reset_probability=0.2 if length == 128 else 0.02,
+        reset_probability=0.2 if length >= 128 else 0.02,
     )
 
 

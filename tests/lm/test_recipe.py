@@ -77,8 +77,18 @@ def test_what_was_said_is_kept_and_counts() -> None:
     assert (wide.config.model.hidden, narrow.config.model.hidden) == (512, 64)
     # A narrower network reads the text more often.
     assert narrow.passes > 8 * wide.passes
+    assert of(180, hidden=1).passes == pytest.approx(narrow.passes, rel=0.1)
     assert (narrow.config.model.dropout or 0) > (wide.config.model.dropout or 0)
     assert of(180, precision="float32").config.model.precision == "float32"
+
+
+def test_a_given_step_decides_what_is_averaged() -> None:
+    """A fifth of the run, however long its steps are."""
+    usual, small = of(60), of(60, batch=8, length=32)
+    optimizer = small.config.optimizer
+    assert (optimizer.batch, optimizer.length) == (8, 32)
+    assert usual.config.optimizer.ema < optimizer.ema
+    assert of(60, length=200).config.optimizer.reset_probability == 0.2
 
 
 def test_what_is_chosen_is_listed() -> None:
