@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.music.data import KEYS, Piece, Roll, piano_roll
 from lstm_jax.config import Configuration, Range
@@ -18,7 +19,8 @@ from lstm_jax.data import Batch
 _VIEWS = (slice(None), slice(-1, None), slice(1))  # of a chord: all, top, bottom
 _MATCHED = (1, 2, 3, 4, 6, 8)  # chords that were the same: at least so many
 _MEMORY = 256  # steps in which they are looked for
-_CACHED = 3072  # pieces, by what has to be the same
+_CACHED = 3072  # pieces of a usual length, by what has to be the same
+_USUAL = 1024  # steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,6 @@ def shown(roll: Roll, context: int) -> Roll:
     return np.concatenate(views, axis=1)
 
 
-@functools.lru_cache(_CACHED)
 def echoes(piece: Piece, view: int = 0) -> Roll:
     """What came next when the chords up to each step were heard before.
 
@@ -95,11 +96,17 @@ def echoes(piece: Piece, view: int = 0) -> Roll:
         [T, 88 + 6]: the chord after that step, silence if there is none; and whether at
         least 1, 2, 3, 4, 6 and 8 chords were the same.
     """
+    find = _kept_echoes if len(piece) <= _USUAL else _echoes
+    return find(piece, view).astype(np.float32)
+
+
+def _echoes(piece: Piece, view: int) -> NDArray[np.uint8]:
+    """See `echoes`; in bytes, for many are kept."""
     seen = [chord[_VIEWS[view]] for chord in piece]
     numbers: dict[tuple[int, ...], int] = {}
     ids = np.array([numbers.setdefault(chord, len(numbers)) for chord in seen])
     roll = piano_roll(piece)
-    found = np.zeros((len(piece), KEYS + len(_MATCHED)), np.float32)
+    found = np.zeros((len(piece), KEYS + len(_MATCHED)), np.uint8)
     same = np.zeros(len(piece) + 1, int)  # chords up to each step, shifted by one
     for step in range(1, len(piece)):
         same[1 : step + 1] = (ids[:step] == ids[step]) * (same[:step] + 1)
@@ -111,6 +118,9 @@ def echoes(piece: Piece, view: int = 0) -> Roll:
             found[step, :KEYS] = roll[place + 1]
             found[step, KEYS:] = most >= np.array(_MATCHED)
     return found
+
+
+_kept_echoes = functools.lru_cache(_CACHED)(_echoes)
 
 
 def roll_batch(
