@@ -99,7 +99,8 @@ class RunDirectory:
 
     def chosen(self) -> list[str]:
         """What was chosen of the settings, and why, in lines for people."""
-        return load_chosen(self.path / "config.json")
+        path = self.path / "config.json"
+        return load_chosen(path) if path.exists() else []
 
     @property
     def checkpoint_path(self) -> Path:
