@@ -465,7 +465,7 @@ def test_a_real_signal_reaches_the_process_that_trains(
     run_dir = tmp_path / "run"
     given = ("--data", tmp_path / "t.txt", "--run-dir", run_dir, "--vocab", "byte")
     with running("text_generation", *given, "--seeds", 1) as process:
-        read_until(process, "step")
+        read_until(process, "epoch")
         process.send_signal(signal.SIGTERM)
         stdout, stderr = process.communicate()
     assert process.returncode == 143, stderr
