@@ -23,6 +23,7 @@ import jax
 
 import lstm_jax
 from lstm_jax.cli import run_command
+from lstm_jax.engines.native.build import why_not_built
 from tests.helpers.caches import own_cache
 
 Run = subprocess.CompletedProcess[str]
@@ -66,6 +67,7 @@ def call(command: str, *given: object, cwd: Path) -> Run:
     words, code = list(map(str, given)), None
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     jax.devices()  # JAX is in use: how many devices it shows is settled
+    why_not_built()  # and the engine native has said that it was compiled
     with contextlib.ExitStack() as held:
         # The cache of compiled programs is that of the tests.
         cache = {"JAX_COMPILATION_CACHE_DIR": "set"}
