@@ -3,8 +3,7 @@
 Two numbers decide. The work that the time has room for, in floating-point operations,
 says how wide a network learns most in it; how often the text is then read, its passes,
 says how much has to be done against learning it by heart. The rules are lines through
-what was best in trials on two texts, `docs/results.md` has them, and were tried on a
-third. Pure functions.
+what was best in trials on two texts, see `docs/results.md`. Pure functions.
 """
 
 import dataclasses
