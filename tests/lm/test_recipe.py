@@ -1,6 +1,7 @@
 """Settings that are chosen for a text, a time and a machine."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,12 +16,15 @@ CORES = Machine(rows=16, operations_per_second=2.2e11)
 
 
 def of(
-    seconds: float, symbols: int = SHAKESPEARE, speed: float = 1.0, **said: object
+    seconds: float,
+    symbols: int = SHAKESPEARE,
+    speed: float = 1.0,
+    **said: Any,  # noqa: ANN401
 ) -> Recipe:
     machine = dataclasses.replace(
         CORES, operations_per_second=speed * CORES.operations_per_second
     )
-    return choose(symbols, 65, seconds, machine, Given(**said))  # type: ignore
+    return choose(symbols, 65, seconds, machine, Given(**said))
 
 
 @given(
