@@ -64,11 +64,13 @@ def watch(
         To be called at the end: says good-bye, and ends the watch.
     """
     leaving = threading.Event()
+    selector = selectors.DefaultSelector()
 
     def look() -> None:
-        if not _until_lost(dict.fromkeys(links, time.monotonic()), leaving):
-            return
-        if not leaving.is_set():
+        heard = dict.fromkeys(links, time.monotonic())
+        with selector:
+            ended = _until_lost(selector, heard, leaving)
+        if ended and not leaving.is_set():
             lost()
 
     def leave() -> None:
@@ -79,39 +81,42 @@ def watch(
 
     for link in links:
         link.settimeout(_EVERY)
+        selector.register(link, selectors.EVENT_READ)
     threading.Thread(target=look, daemon=True).start()
     return leave
 
 
-def _until_lost(heard: dict[socket.socket, float], leaving: threading.Event) -> bool:
+def _until_lost(
+    selector: selectors.BaseSelector,
+    heard: dict[socket.socket, float],
+    leaving: threading.Event,
+) -> bool:
     """Exchange signs of life until someone is lost; False if all said good-bye.
 
     Args:
+        selector: has all connections.
         heard: when each was last heard of.
         leaving: set when this process is about to end.
     """
-    with selectors.DefaultSelector() as selector:
-        for link in heard:
-            selector.register(link, selectors.EVENT_READ)
-        said = 0.0
-        while heard and not leaving.is_set():
-            for key, _ in selector.select(_EVERY):
-                link = next(link for link in heard if link is key.fileobj)
-                words = _listen(link)
-                if not words:
-                    return True
-                heard[link] = time.monotonic()
-                if _BYE in words:
-                    selector.unregister(link)
-                    del heard[link]
-            now = time.monotonic()
-            if any(now - when > SILENCE for when in heard.values()):
+    said = 0.0
+    while heard and not leaving.is_set():
+        for key, _ in selector.select(_EVERY):
+            link = next(link for link in heard if link is key.fileobj)
+            words = _listen(link)
+            if not words:
                 return True
-            if now - said > _EVERY:
-                said = now
-                for link in heard:
-                    with contextlib.suppress(OSError):  # `_listen` will find out
-                        link.sendall(_BEAT)
+            heard[link] = time.monotonic()
+            if _BYE in words:
+                selector.unregister(link)
+                del heard[link]
+        now = time.monotonic()
+        if any(now - when > SILENCE for when in heard.values()):
+            return True
+        if now - said > _EVERY:
+            said = now
+            for link in heard:
+                with contextlib.suppress(OSError):  # `_listen` will find out
+                    link.sendall(_BEAT)
     return False
 
 

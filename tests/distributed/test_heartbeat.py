@@ -61,5 +61,28 @@ def test_one_of_many_is_enough(pair: Pair) -> None:
             leave()
 
 
+def test_a_watch_that_is_late_finds_its_connections_closed(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread starts when this process has left already, on a busy machine."""
+    closed, failed = threading.Event(), []
+
+    class Late(threading.Thread):
+        def run(self) -> None:
+            closed.wait()
+            super().run()
+
+    monkeypatch.setattr(heartbeat.threading, "Thread", Late)
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    before = set(threading.enumerate())
+    leave = watch(pair[:1], lambda: None)
+    leave()
+    pair[0].close()
+    closed.set()
+    for late in set(threading.enumerate()) - before:
+        late.join()
+    assert not failed
+
+
 def test_one_process_has_no_connections() -> None:
     assert connect("127.0.0.1") == []
