@@ -162,7 +162,6 @@ def begun(
     name: str,
     options: RunOptions,
     *,
-    rows: int,
     files: Sequence[DataFile],
     spare: Sequence[Path] = (),
     clock: Clock | None = None,
@@ -175,7 +174,6 @@ def begun(
     Args:
         name: of the application.
         options: of the run.
-        rows: of a batch, for the number of devices that pay.
         files: the data; none if they are generated.
         spare: files and folders of the user's that must outlive this.
         clock: is told of the attempts before, and kept for those that follow.
@@ -192,12 +190,14 @@ def begun(
         enable_compilation_cache,
         is_primary,
         joined,
+        keep_freed_memory,
         set_cpu_device_count,
     )
 
     assert options.run.run_dir is not None, "every application has a default"
     enable_compilation_cache()
-    set_cpu_device_count(rows, options.run.devices, options.cluster)
+    keep_freed_memory()
+    set_cpu_device_count(options.run.devices, options.cluster)
     with joined(options.cluster), contextlib.ExitStack() as held:
         if is_primary():
             held.enter_context(run_folder(name, options, files, spare))

@@ -114,10 +114,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not given.resume:
         claim.check()
 
-    from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
+    from lstm_jax.distributed.host import enable_compilation_cache, keep_freed_memory
 
     enable_compilation_cache()
-    set_cpu_device_count(config.optimizer.batch)
+    keep_freed_memory()
     from lstm_jax.lm.cross_validation import check_folds
 
     check_folds(text, config, given.folds)

@@ -58,15 +58,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = cli.parse(EvaluateOptions, "evaluate", __doc__ or "", argv)
 
     from lstm_jax.data.tokenizers.vocabulary import symbols_of
-    from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
+    from lstm_jax.distributed.host import enable_compilation_cache, keep_freed_memory
     from lstm_jax.lm.classification_report import classification_report
     from lstm_jax.lm.dynamic_evaluation import dynamic_measures
-    from lstm_jax.lm.evaluation import WINDOW, measure_ids
+    from lstm_jax.lm.evaluation import measure_ids
     from lstm_jax.lm.loading import load_text
     from lstm_jax.report.activities import activity
 
     enable_compilation_cache()
-    set_cpu_device_count(WINDOW)
+    keep_freed_memory()
     trained = load_text(options.run_dir)
     source, ids = _text(options, trained)
     with activity("evaluating", None):  # what is printed may be read by a program

@@ -66,12 +66,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = cli.parse(GenerateOptions, "generate", __doc__ or "", argv)
     _check(options)
 
-    from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
+    from lstm_jax.distributed.host import enable_compilation_cache, keep_freed_memory
     from lstm_jax.lm.loading import load_text
 
     enable_compilation_cache()
     prompts = _prompts(options)
-    set_cpu_device_count(options.samples * len(prompts))
+    keep_freed_memory()
     trained = load_text(options.run_dir)
     if options.beam:
         found = [_search(trained, options, prompt) for prompt in prompts]

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from lstm_jax.distributed.host import set_cpu_device_count
         from lstm_jax.distributed.launch import joined
 
-        set_cpu_device_count(config.optimizer.batch, config.run.devices, config.cluster)
+        set_cpu_device_count(config.run.devices, config.cluster)
         with joined(config.cluster):
             return _train(begin_jointly(config, begin, held))
 

@@ -149,8 +149,7 @@ def learn(options: Options) -> None:
         [] if options.smoke or not options.data else [describe_benchmark(options.data)]
     )
     spare = [options.data] if options.data else []
-    rows = options.recipe.rows
-    with begun(NAME, options, rows=rows, files=files, spare=spare):
+    with begun(NAME, options, files=files, spare=spare):
         learn_from(options, series, files)
 
 

@@ -375,8 +375,8 @@ def learn(options: Options) -> None:
     horizons = 2 if options.run.patience else 1  # one of them held out
     frame = choose_window(options.frame, data, horizons)
     files = files_of(options)
-    spare, rows = [options.data] if options.data else [], options.batch
-    with begun(NAME, options, rows=rows, files=files, spare=spare):
+    spare = [options.data] if options.data else []
+    with begun(NAME, options, files=files, spare=spare):
         learn_from(options, frame, data, files)
 
 

@@ -136,8 +136,7 @@ def learn(options: Options) -> None:
     spare = [options.data] if options.data else []
     parts = [folder / name for folder in spare for name in PARTS]
     files = [] if options.smoke else [describe_file(path) for path in parts]
-    rows = TINY.rows if options.smoke else JOINED.rows
-    with begun(APPLICATION, options, rows=rows, files=files, spare=spare, clock=clock):
+    with begun(APPLICATION, options, files=files, spare=spare, clock=clock):
         learn_from(options, known, tested, files, clock)
 
 

@@ -240,7 +240,6 @@ def learn(options: Options) -> None:
     with begun(
         NAME,
         options,
-        rows=options.recipe.batch,
         files=data.files,
         spare=options.data,
         clock=clock,

@@ -206,8 +206,7 @@ def learn(options: Options) -> None:
     parts, options = load(options)
     paths = [options.data] if options.data and not options.smoke else []
     files = [describe_data(path) for path in paths]
-    rows = options.recipe.chosen.batch
-    with begun(NAME, options, rows=rows, files=files, spare=paths, clock=clock):
+    with begun(NAME, options, files=files, spare=paths, clock=clock):
         learn_from(options, parts, files, clock)
 
 

@@ -339,9 +339,8 @@ def learn(options: Options) -> None:
         stratified_folds(parts.train.labels, options.folds)
     paths = () if options.smoke else (options.data, options.validation, options.test)
     files = [source.described() for each in paths for source in class_files(each)]
-    rows = options.recipe.batch
     spare = *options.data, *options.validation, *options.test
-    with begun("sentiment", options, rows=rows, files=files, spare=spare, clock=clock):
+    with begun("sentiment", options, files=files, spare=spare, clock=clock):
         learn_from(options, parts, files, clock)
 
 

@@ -113,9 +113,8 @@ def learn(options: Options) -> None:
     recordings = material(options)
     folder = None if options.smoke else options.data
     files = [describe_recordings(folder)] if folder else []
-    rows = TINY.rows if options.smoke else JOINED.rows
     spare = [options.data] if options.data else []
-    with begun("speech", options, rows=rows, files=files, spare=spare, clock=clock):
+    with begun("speech", options, files=files, spare=spare, clock=clock):
         learn_from(options, recordings, files, clock)
 
 

@@ -159,8 +159,7 @@ def learn_transcribed(options: Options, clock: Clock) -> None:
     known, tested = held_out(clips, options.test_fraction, options.run.seed)
     files = [describe_file(options.transcripts), describe_clips(folder, clips)]
     spare = [options.transcripts, folder]
-    rows = settings_of(options.units, clips).rows
-    with begun("speech", options, rows=rows, files=files, spare=spare, clock=clock):
+    with begun("speech", options, files=files, spare=spare, clock=clock):
         print(
             f"{len(known)} recordings to learn from, {len(tested)} to test with, "
             f"{len(symbols)} {options.units}"

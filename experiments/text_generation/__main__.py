@@ -170,7 +170,7 @@ def learn(options: Options) -> None:
         return
     alone = dataclasses.replace(options, cluster=ClusterConfig())
     spare = [options.data] if options.data else []
-    with begun("text_generation", alone, rows=1, files=files, spare=spare):
+    with begun("text_generation", alone, files=files, spare=spare):
         if options.smoke:
             source.write_text(generated(), encoding="utf-8")
         learn_from(options, source, text, files)

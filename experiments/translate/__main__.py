@@ -215,8 +215,7 @@ def learn(options: Options) -> None:
     if not options.capitals:
         parts = parts.in_lower_case()
     files = files_of(options)
-    spare, rows = options.data, options.batch
-    with begun("translate", options, rows=rows, files=files, spare=spare):
+    with begun("translate", options, files=files, spare=options.data):
         learn_from(options, parts, files)
 
 

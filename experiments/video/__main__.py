@@ -203,8 +203,7 @@ def learn(options: Options) -> None:
     train, test, options = load(options)
     paths = () if options.smoke else find_pair(options.data)
     files = [describe_file(path) for path in paths[: 1 if options.hold_out else 2]]
-    rows = options.recipe.batch
-    with begun("video", options, rows=rows, files=files, spare=options.data):
+    with begun("video", options, files=files, spare=options.data):
         learn_from(options, train, test, files, started)
 
 

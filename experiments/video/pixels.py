@@ -121,7 +121,7 @@ def learn_pixels(options: PixelOptions) -> None:
     need_digits()
     if options.smoke:
         options = dataclasses.replace(options, scene=Scene(10, 1, 2, 2), recipe=SMOKE)
-    with begun(NAME, options, rows=options.recipe.batch, files=(), clock=clock):
+    with begun(NAME, options, files=(), clock=clock):
         errors = compare(options)
         if lstm_jax.distributed.is_primary():
             report(options, errors, clock.minutes)

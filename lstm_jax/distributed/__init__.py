@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     )
     from lstm_jax.distributed.host import keep_freed_memory as keep_freed_memory
     from lstm_jax.distributed.host import set_cpu_device_count as set_cpu_device_count
-    from lstm_jax.distributed.host import worth_spreading as worth_spreading
     from lstm_jax.distributed.launch import joined as joined
     from lstm_jax.distributed.mesh import replicate as replicate
     from lstm_jax.distributed.mesh import row_mesh as row_mesh

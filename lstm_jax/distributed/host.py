@@ -1,13 +1,7 @@
-"""This machine: its cores as devices, its processor, its cache of compiled programs.
-
-XLA parallelizes a large matrix product over the cores of a CPU, but a recurrent step
-is small. One virtual device per core, each with its share of the rows and its own
-loop, keeps all cores busy and meets once per optimizer step, to add up gradients.
-"""
+"""This machine: its CPU as devices, its memory, its cache of compiled programs."""
 
 import contextlib
 import ctypes
-import math
 import os
 
 import jax
@@ -23,38 +17,36 @@ _MALLOC = {  # other parameters, and what they are set to
     -2: 2**26,  # M_TOP_PAD
 }
 _FEW_CORES = 8
-_FEWEST_ROWS = 8  # fewer rows per device waste the product with the weights
 
 
 def set_cpu_device_count(
-    rows: int,
-    devices: Devices = None,
-    cluster: ClusterConfig | None = None,
-    operations: float = math.inf,
+    devices: Devices = None, cluster: ClusterConfig | None = None
 ) -> None:
-    """Let JAX see the CPU as several devices, as many as pay for this many rows.
+    """Let JAX see the CPU as so many devices, if anybody asks for that.
 
-    And let this process keep the memory that a program is done with for its next call.
-    To be called before JAX is first used: later nothing changes. It has no effect on
-    GPU or TPU devices.
+    One device uses all cores, and is as fast as several or faster. To be called before
+    JAX is first used: later nothing changes. It has no effect on GPU or TPU devices.
 
     Args:
-        rows: B, of a batch.
-        devices: so many instead, over all processes, or "all" cores.
+        devices: how many, over all processes, or "all" for as many as there are cores.
         cluster: with several processes each shows one device, or its share.
-        operations: floating-point operations of a step; few are done by one device.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if cluster is not None and cluster.coordinator is not None:
         processes = cluster.processes or 0
         count = devices // processes if isinstance(devices, int) and processes else 1
     elif devices is None:
-        count = paying(rows, cores) if worth_spreading(operations) else 1
+        return
     else:
-        count = cores if devices == "all" else devices
+        count = usable_cores() if devices == "all" else devices
     with contextlib.suppress(RuntimeError):  # JAX is in use already
         jax.config.update("jax_num_cpu_devices", count)
-    keep_freed_memory()
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
@@ -69,7 +61,7 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _MALLOC.items():
             mallopt(parameter, value)
-        if (os.cpu_count() or 1) <= _FEW_CORES:
+        if usable_cores() <= _FEW_CORES:
             mallopt(_ARENAS, 1)
 
 
@@ -105,19 +97,3 @@ def multiplies_bfloat16() -> bool:
         return True
     said = processor_says()
     return any(name in said for name in _BFLOAT16_INSTRUCTIONS)
-
-
-def paying(rows: int, count: int) -> int:
-    """Say over how many of `count` devices it pays to spread rows, evenly."""
-    count = max(1, min(count, rows // _FEWEST_ROWS))
-    while rows % count:
-        count -= 1
-    return count
-
-
-_LITTLE_WORK = 5e7  # operations of a step, too few for the meeting of two devices
-
-
-def worth_spreading(operations: float) -> bool:
-    """Whether a step of so many operations is faster on several cores than on one."""
-    return operations > _LITTLE_WORK

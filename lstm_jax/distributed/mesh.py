@@ -15,12 +15,12 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lstm_jax.config import Devices
-from lstm_jax.distributed.host import paying
 from lstm_jax.errors import InputError
 
 Tree = TypeVar("Tree")
 Array = jax.Array | np.ndarray | jax.ShapeDtypeStruct
 _ROWS = "rows"
+_FEWEST_ROWS = 8  # of a device: with fewer, reading the weights takes the time
 
 
 def row_mesh(rows: int, count: Devices = None) -> Mesh:
@@ -43,7 +43,7 @@ def row_mesh(rows: int, count: Devices = None) -> Mesh:
                 f"together, found {count}"
             )
         count = "all"
-    number = paying(rows, len(devices)) if count is None else count
+    number = _paying(rows, len(devices)) if count is None else count
     number = len(devices) if number == "all" else number
     if number > len(devices):
         raise InputError(
@@ -60,7 +60,7 @@ def row_mesh(rows: int, count: Devices = None) -> Mesh:
 def local_row_mesh(rows: int) -> Mesh:
     """As many of this process's devices as pay for rows that never meet."""
     devices = jax.local_devices()
-    return _mesh(devices[: paying(rows, len(devices))])
+    return _mesh(devices[: _paying(rows, len(devices))])
 
 
 def mesh_for(rows: int, model: object) -> tuple[Mesh, int]:
@@ -78,6 +78,14 @@ def mesh_for(rows: int, model: object) -> tuple[Mesh, int]:
     else:
         mesh = row_mesh(rows)
     return mesh, -(-rows // mesh.size) * mesh.size
+
+
+def _paying(rows: int, count: int) -> int:
+    """Over how many of `count` devices it pays to spread rows, evenly."""
+    count = max(1, min(count, rows // _FEWEST_ROWS))
+    while rows % count:
+        count -= 1
+    return count
 
 
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:

@@ -1,7 +1,6 @@
 """How fast this machine trains: what the size of a network is chosen by."""
 
 import dataclasses
-import os
 
 import jax
 import numpy as np
@@ -9,7 +8,12 @@ import numpy as np
 from lstm_jax.config import Devices, Precision, RegularizerConfig, RunConfig
 from lstm_jax.data.text import Corpus
 from lstm_jax.data.tokenizers.characters import CharTokenizer
-from lstm_jax.distributed.host import enable_compilation_cache, set_cpu_device_count
+from lstm_jax.distributed.host import (
+    enable_compilation_cache,
+    keep_freed_memory,
+    set_cpu_device_count,
+    usable_cores,
+)
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.recipe import Given, Machine
 from lstm_jax.lm.sizing import step_operations
@@ -43,8 +47,9 @@ def measured_machine(given: Given, devices: Devices) -> Machine:
         given: perhaps the rows and the precision.
         devices: see `RunConfig`.
     """
-    rows = given.batch or _rows(os.cpu_count() or 1, devices)
-    set_cpu_device_count(rows, devices)
+    rows = given.batch or _rows(usable_cores(), devices)
+    set_cpu_device_count(devices)
+    keep_freed_memory()
     enable_compilation_cache()
     on_cpu = jax.default_backend() == "cpu"
     if given.batch is None and not on_cpu:
@@ -63,7 +68,7 @@ def _rows(cores: int, devices: Devices) -> int:
 
 def _even(rows: int, devices: Devices) -> int:
     """So many rows, or the next number of which every device has as many."""
-    count = (os.cpu_count() or 1) if devices == "all" else devices or 1
+    count = usable_cores() if devices == "all" else devices or 1
     return -(-rows // count) * count
 
 

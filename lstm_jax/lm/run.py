@@ -16,7 +16,7 @@ from lstm_jax.lm.choice import NO_CHOICE, Choice
 from lstm_jax.lm.claim import Claim
 from lstm_jax.lm.config import HELLO_WORLD_TEXT, TrainConfig
 from lstm_jax.lm.run_directory import RunDirectory, open_run
-from lstm_jax.lm.sizing import fit_to, step_operations
+from lstm_jax.lm.sizing import fit_to
 from lstm_jax.storage.lock import locked
 
 _SHOWN = 20  # new characters in a note
@@ -144,26 +144,23 @@ def _claim(config: TrainConfig, hint: str) -> Claim | None:
 def _fitted(config: TrainConfig, train_size: int) -> TrainConfig:
     """The settings that suit a text of this size, and that this machine can do."""
     fitted = fit_to(config, train_size - 1)
-    _show_cores(fitted)
+    _prepare_machine(fitted)
     from lstm_jax.lm.task import check_machine
 
     check_machine(fitted)
     return fitted
 
 
-def _show_cores(config: TrainConfig) -> None:
-    """Have JAX see as many devices as the batch can use: only now is it imported.
+def _prepare_machine(config: TrainConfig) -> None:
+    """Have JAX see the devices that were asked for: only now is it imported.
 
     Of several processes each has done so before they met.
     """
-    from lstm_jax.distributed.host import set_cpu_device_count
+    from lstm_jax.distributed.host import keep_freed_memory, set_cpu_device_count
 
+    keep_freed_memory()
     if config.cluster.coordinator is None:
-        set_cpu_device_count(
-            config.optimizer.batch,
-            config.run.devices,
-            operations=step_operations(config),
-        )
+        set_cpu_device_count(config.run.devices)
 
 
 def _open(claim: Claim | None, held: contextlib.ExitStack) -> RunDirectory | None:
@@ -182,7 +179,7 @@ def continue_run(config: TrainConfig, held: contextlib.ExitStack) -> Begun:
     run = open_run(config.run.run_dir)
     held.enter_context(locked(run.path))
     vocab = run.vocab()
-    _show_cores(config)
+    _prepare_machine(config)
     return Begun(config, run.corpus(config, vocab), vocab, run)
 
 

@@ -262,6 +262,7 @@ def test_evaluation_stays_where_the_model_is() -> None:
     ("devices", "cluster", "expected"),
     [
         (6, ClusterConfig(), 6),
+        ("all", ClusterConfig(), 3),
         (8, ClusterConfig("localhost:1", 2, 0), 4),
         (None, ClusterConfig("auto"), 1),
     ],
@@ -274,21 +275,15 @@ def test_the_cpu_shows_as_many_devices(
 ) -> None:
     shown = {}
     monkeypatch.setattr(jax.config, "update", shown.__setitem__)
-    set_cpu_device_count(32, devices, cluster)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2})
+    set_cpu_device_count(devices, cluster)
     assert shown == {"jax_num_cpu_devices": expected}
 
 
-@pytest.mark.parametrize(("operations", "expected"), [(1e6, 1), (1e9, 2)])
-def test_little_work_is_done_by_one_device(
-    operations: float, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = {}
-    monkeypatch.setattr(jax.config, "update", shown.__setitem__)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
-    set_cpu_device_count(32, operations=operations)
-    assert shown == {"jax_num_cpu_devices": expected}
-    set_cpu_device_count(32, 2, operations=operations)
-    assert shown == {"jax_num_cpu_devices": 2}
+def test_the_cpu_stays_as_it_is_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX_NUM_CPU_DEVICES and the like are the user's."""
+    monkeypatch.setattr(jax.config, "update", pytest.fail)
+    set_cpu_device_count()
 
 
 # Parts of a batch.
@@ -303,7 +298,7 @@ def test_some_rows_are_those_of_the_whole_batch() -> None:
 
 def test_once_jax_is_in_use_the_cores_stay_as_they_are() -> None:
     before = jax.device_count()
-    set_cpu_device_count(1, before + 1)
+    set_cpu_device_count(before + 1)
     assert jax.device_count() == before
 
 

@@ -38,6 +38,7 @@ from lstm_jax.report import run
 from lstm_jax.training.history import HistoryRow
 from lstm_jax.training.signals import Stop, interruptible
 from tests.helpers.experiment_runs import (
+    SETTINGS_OF_THE_PROCESS,
     assert_complete,
     assert_replaced_on_request,
     call,
@@ -66,7 +67,7 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     Nothing is set up for the whole process.
     """
-    for name in ("enable_compilation_cache", "set_cpu_device_count"):
+    for name in SETTINGS_OF_THE_PROCESS:
         monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *given: None)
         monkeypatch.setattr(lstm_jax.distributed, name, lambda *given: None)
 

@@ -10,6 +10,7 @@ import lstm_jax
 from experiments.runs import Clock, RunOptions, begun, refuse_changes, run_folder
 from lstm_jax import InputError
 from lstm_jax.config import RunConfig
+from tests.helpers.experiment_runs import SETTINGS_OF_THE_PROCESS
 
 LASTING = {"epochs": 9, "max_seconds": 5.0, "steps_per_call": 1, "devices": 2}
 
@@ -28,20 +29,20 @@ def test_a_run_may_last_longer_but_draws_as_it_began() -> None:
 def test_all_attempts_of_a_run_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("enable_compilation_cache", "set_cpu_device_count"):
+    for name in SETTINGS_OF_THE_PROCESS:
         monkeypatch.setattr(lstm_jax.distributed, name, lambda *given: None)
     options = RunOptions(run=RunConfig(run_dir=tmp_path / "run"))
     first = Clock(started=time.perf_counter() - 600)
-    with begun("music", options, rows=1, files=(), clock=first):
+    with begun("music", options, files=(), clock=first):
         assert first.spent == 0
     lasting = dataclasses.replace(options.run, resume=True)
     again = dataclasses.replace(options, run=lasting)
     second = Clock(started=time.perf_counter() - 300)
-    with begun("music", again, rows=1, files=(), clock=second):
+    with begun("music", again, files=(), clock=second):
         assert second.spent >= 600 and second.minutes >= 15
     (tmp_path / "run" / "seconds.json").write_text('{"seconds": "many"}')
     with pytest.raises(InputError, match=r"seconds\.json: expected seconds, found 'ma"):
-        with begun("music", again, rows=1, files=()):
+        with begun("music", again, files=()):
             pass
 
 

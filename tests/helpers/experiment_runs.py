@@ -25,6 +25,12 @@ from tests.helpers.browser import assert_opens
 from tests.helpers.caches import own_cache
 from tests.report.test_page import data_of
 
+# What a run does to its process, for good: not to that of the tests.
+SETTINGS_OF_THE_PROCESS = (
+    *("enable_compilation_cache", "keep_freed_memory"),
+    "set_cpu_device_count",
+)
+
 OPENED = {"forecast", "sentiment", "translate"}  # their reports, in a browser
 Done = subprocess.CompletedProcess[str]
 ROOT = Path(__file__).parents[2]
@@ -61,7 +67,7 @@ def call(name: str, *words: object) -> Done:
     main = importlib.import_module(f"experiments.{name}.__main__").main
     given, out, err = [*map(str, words)], io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as held:
-        for setting in ("enable_compilation_cache", "set_cpu_device_count"):
+        for setting in SETTINGS_OF_THE_PROCESS:
             held.enter_context(patch.object(distributed, setting))
         held.enter_context(contextlib.redirect_stdout(out))
         held.enter_context(contextlib.redirect_stderr(err))

@@ -95,7 +95,7 @@ def main() -> None:
     out = Path(given.pop("out"))
     names = [field.name for field in dataclasses.fields(ClusterConfig)]
     cluster = ClusterConfig(**{n: given.pop(n) for n in names if n in given})
-    set_cpu_device_count(ROWS, given["devices"], cluster)
+    set_cpu_device_count(given["devices"], cluster)
     with joined(cluster):
         check_agreement()
         found = outcome(**given)

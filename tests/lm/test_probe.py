@@ -4,6 +4,7 @@ import pytest
 
 from lstm_jax.lm import probe
 from lstm_jax.lm.recipe import Given
+from tests.helpers.experiment_runs import SETTINGS_OF_THE_PROCESS
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_no_more_rows_are_measured_than_keep_a_cpu_busy(
         return 1e9
 
     monkeypatch.setattr(probe, "operations_per_second", operations_per_second)
-    for setting in ("set_cpu_device_count", "enable_compilation_cache"):
+    for setting in SETTINGS_OF_THE_PROCESS:
         monkeypatch.setattr(probe, setting, lambda *_: None)
     machine = probe.measured_machine(Given(batch=batch), devices)
     assert asked == [measured] and machine.rows == batch

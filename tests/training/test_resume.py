@@ -21,6 +21,7 @@ from lstm_jax.training.recorder import open_checkpoints
 from lstm_jax.training.states import load_state, trees_of
 from lstm_jax.training.trainer import Trained
 from tests.helpers.clocks import TICK, tick_by_reading
+from tests.helpers.experiment_runs import SETTINGS_OF_THE_PROCESS
 from tests.helpers.tiny_runs import (
     CONFIG,
     TEXT,
@@ -343,10 +344,7 @@ def test_settings_are_on_disk_before_the_first_step(
         raise Reached
 
     monkeypatch.setattr("lstm_jax.lm.training.train_text", instead)
-    for name in (
-        "set_cpu_device_count",
-        "enable_compilation_cache",
-    ):  # they change JAX for good
+    for name in SETTINGS_OF_THE_PROCESS:
         monkeypatch.setattr(f"lstm_jax.distributed.host.{name}", lambda *_, **__: None)
     (tmp_path / "text.txt").write_text(TEXT)
     with pytest.raises(Reached):

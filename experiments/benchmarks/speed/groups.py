@@ -69,16 +69,14 @@ def techniques() -> Iterator[Group]:
     engine = Variant("hand-written gradient", OURS, devices=1)
     yield Group("layer", shape, [*ours("layer", shape)[:1], *ladder, engine])
 
-    one = Variant("one device", OURS, devices=1)
     yield Group(
         "train",
         shape,
         [
             *ours("train", shape)[:1],
-            one,
-            Variant("1 step per call", OURS, {"steps": 1}, cores()),
-            Variant("scan engine", OURS, {"engine": "scan"}, cores()),
-            Variant("one device, 1 step per call", OURS, {"steps": 1}, 1),
+            Variant("a device per core", OURS, devices=cores()),
+            Variant("scan engine", OURS, {"engine": "scan"}, 1),
+            Variant("1 step per call", OURS, {"steps": 1}, 1),
             Variant("... and no table", TECHNIQUES, {}, 1),
         ],
     )

@@ -5,7 +5,6 @@ import json
 import os
 from typing import Any
 
-import lstm_jax
 from experiments.benchmarks.speed.shapes import Shape
 
 OURS = "experiments.benchmarks.speed.libraries.lstm_jax"
@@ -56,19 +55,8 @@ def cores() -> int:
 
 
 def ours(case: str, shape: Shape) -> list[Variant]:
-    """The reference, as our commands run it, then each option by itself.
-
-    Training and evaluation use one virtual device per core if there is work for it.
-    Generation does if there are rows to spread, which never meet.
-    """
-    work = shape.train_flops
-    alone = (
-        shape.batch == 1
-        if case == "generate"
-        else not lstm_jax.distributed.worth_spreading(work)
-    )
-    devices = 1 if alone else cores()
-    best = Variant(REFERENCE, OURS, devices=devices)
+    """The reference, as our commands run it, then each option by itself."""
+    best = Variant(REFERENCE, OURS, devices=1)
 
     def other(name: str, tolerance: float = 1e-3, **options: object) -> Variant:
         return dataclasses.replace(
@@ -78,9 +66,7 @@ def ours(case: str, shape: Shape) -> list[Variant]:
     found = [best, other("scan engine", engine="scan")]
     found.append(other("fused engine", engine="fused"))
     found.append(other("bfloat16", 1.0, dtype="bfloat16"))
-    if devices > 1:
-        found.append(dataclasses.replace(other("one device"), devices=1))
-    elif shape.batch > 1:
+    if shape.batch > 1:
         found.append(dataclasses.replace(other("a device per core"), devices=cores()))
     if case == "train":
         found.append(other("1 step per call", steps=1))

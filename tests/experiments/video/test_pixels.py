@@ -21,6 +21,7 @@ from lstm_jax.errors import InputError, Interrupted
 from lstm_jax.models.frames import FrameModel, frame_loss
 from lstm_jax.training.signals import Stop
 from tests.experiments.test_interrupted import After
+from tests.helpers.experiment_runs import SETTINGS_OF_THE_PROCESS
 
 SCENE = Scene(size=12, digits=1, past=3, future=4)
 
@@ -121,7 +122,7 @@ def test_it_goes_on_to_the_bit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Stopped in the second network."""
-    for name in ("enable_compilation_cache", "set_cpu_device_count"):
+    for name in SETTINGS_OF_THE_PROCESS:
         monkeypatch.setattr(f"lstm_jax.distributed.{name}", lambda *given: None)
 
     def run(path: Path, rows: int, *words: str) -> None:

@@ -38,7 +38,8 @@ _ANY_ROWS = 1 << 20
 
 def prepare(devices: int) -> None:
     """Before JAX is first used: this many virtual devices, on a CPU."""
-    lstm_jax.distributed.set_cpu_device_count(_ANY_ROWS, devices)
+    lstm_jax.distributed.keep_freed_memory()
+    lstm_jax.distributed.set_cpu_device_count(devices)
 
 
 def about() -> dict[str, Any]:
