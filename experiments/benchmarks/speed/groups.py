@@ -66,8 +66,8 @@ def techniques() -> Iterator[Group]:
     shape = replace(SHAPES["mid"], name="mid, techniques")
     names = ("eager", "unrolled", "scan", "scan, unroll 4", "hoisted", "one tanh")
     ladder = [Variant(name, TECHNIQUES, {"technique": name}, 1) for name in names]
-    engine = Variant("hand-written gradient", OURS, devices=1)
-    yield Group("layer", shape, [*ours("layer", shape)[:1], *ladder, engine])
+    fused = Variant("hand-written gradient", OURS, {"engine": "fused"}, 1)
+    yield Group("layer", shape, [*ours("layer", shape)[:1], *ladder, fused])
 
     yield Group(
         "train",

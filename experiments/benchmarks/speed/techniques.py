@@ -9,8 +9,9 @@ the one before it had.
     hoisted    x @ w_x for all time steps as one product before the loop
     one tanh   a single tanh over all gates, σ(x) = (1 + tanh(x/2)) / 2
 
-Then come our engine with its hand-written gradient, and a device per core. `train` is
-our language model with an embedding and a product in the place of the table.
+Then come the engine `fused` with its hand-written gradient, and the one that `auto`
+takes. `train` is our language model with an embedding and a product in the place of the
+table.
 """
 
 import functools
