@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from lstm_jax.data.buckets import pad as pad
     from lstm_jax.data.buckets import pad_frames as pad_frames
     from lstm_jax.data.buckets import pick_epoch as pick_epoch
-    from lstm_jax.data.dates import DateNotation as DateNotation
-    from lstm_jax.data.dates import Step as Step
-    from lstm_jax.data.dates import TimeAxis as TimeAxis
-    from lstm_jax.data.dates import notations_of as notations_of
+    from lstm_jax.data.date_notations import DateNotation as DateNotation
+    from lstm_jax.data.date_notations import notations_of as notations_of
     from lstm_jax.data.folds import Fold as Fold
     from lstm_jax.data.folds import block_folds as block_folds
     from lstm_jax.data.folds import shuffled_folds as shuffled_folds
@@ -65,6 +63,8 @@ if TYPE_CHECKING:
     from lstm_jax.data.text import encode_text as encode_text
     from lstm_jax.data.text import read_text as read_text
     from lstm_jax.data.text import unpacked_name as unpacked_name
+    from lstm_jax.data.time_axis import Step as Step
+    from lstm_jax.data.time_axis import TimeAxis as TimeAxis
     from lstm_jax.data.tokenizers.characters import CharTokenizer as CharTokenizer
     from lstm_jax.data.tokenizers.letters import composed as composed
     from lstm_jax.data.tokenizers.saved import load_tokenizer as load_tokenizer

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lstm_jax.config import Configuration
-from lstm_jax.data.dates import TimeAxis, read_dates, read_index
+from lstm_jax.data.dates import read_dates, read_index
 from lstm_jax.data.series_layout import (
     Grid,
     Header,
@@ -26,6 +26,7 @@ from lstm_jax.data.table_numbers import (
     quantity_of,
 )
 from lstm_jax.data.table_rows import Row, read_table
+from lstm_jax.data.time_axis import TimeAxis
 from lstm_jax.errors import InputError
 
 Fill = Literal["none", "linear", "previous", "zero"]

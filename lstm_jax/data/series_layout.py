@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from lstm_jax.data.dates import looks_like_date
+from lstm_jax.data.date_notations import looks_like_date
 from lstm_jax.data.table_numbers import (
     is_missing,
     is_number,

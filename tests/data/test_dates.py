@@ -4,7 +4,8 @@ import datetime
 
 import pytest
 
-from lstm_jax.data.dates import Step, read_dates, read_index
+from lstm_jax.data.dates import read_dates, read_index
+from lstm_jax.data.time_axis import Step
 from lstm_jax.errors import InputError
 
 START = datetime.datetime(2024, 1, 1)
