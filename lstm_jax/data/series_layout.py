@@ -5,17 +5,26 @@ time, words like "date" and "store" say what stands below them. Where there is n
 two kinds that exclude each other, the table is refused and a flag asked for.
 """
 
-import itertools
 import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from lstm_jax.data.date_notations import looks_like_date
+from lstm_jax.data.series_cells import (
+    are_dates,
+    are_digit_dates,
+    are_numbered,
+    are_words,
+    counts_up,
+    decimals_of,
+    is_far,
+    rises,
+    shape_of,
+    steps_evenly,
+)
 from lstm_jax.data.table_numbers import (
     is_missing,
     is_number,
-    plain_numbers,
-    quantity_of,
 )
 from lstm_jax.data.table_rows import Row
 from lstm_jax.errors import InputError
@@ -34,29 +43,11 @@ TIME_WORDS = frozenset(
 )
 NAME_WORDS = frozenset(
     (
-        *(
-            "name",
-            "names",
-            "series",
-            "id",
-            "item",
-            "store",
-            "shop",
-            "sensor",
-            "product",
-        ),
-        *("station", "region", "country", "city", "unique_id", "series_id", "item_id"),
-        *(
-            "store_id",
-            "sku",
-            "customer",
-            "site",
-            "meter",
-            "machine",
-            "variable",
-            "code",
-        ),
-        *("country name", "country code", "indicator name", "page", "ticker", "symbol"),
+        *("name", "names", "series", "id", "item", "store", "shop", "sensor"),
+        *("product", "station", "region", "country", "city", "unique_id"),
+        *("series_id", "item_id", "store_id", "sku", "customer", "site", "meter"),
+        *("machine", "variable", "code", "country name", "country code"),
+        *("indicator name", "page", "ticker", "symbol"),
         *("filiale", "artikel", "land", "stadt", "kunde", "tienda", "país", "pays"),
     )
 )
@@ -210,7 +201,7 @@ def refuse_pairs(rows: Sequence[Row], source: object) -> None:
         len(row.cells) == 2 and all(cell.isdecimal() for cell in row.cells)
         for row in filled
     )
-    if pairs and len(filled) > 1 and not _digit_dates([r.cells[0] for r in filled]):
+    if pairs and len(filled) > 1 and not are_digit_dates([r.cells[0] for r in filled]):
         raise InputError(
             f"--decimal: expected . or , because {source} does not say whether "
             f"{','.join(filled[0].cells)} is one number or two"
@@ -221,24 +212,24 @@ def _by_header(above: Sequence[str], wide: bool) -> Layout | None:
     """The layout of a table without labels, but with names above."""
     if not wide:
         return "columns"
-    return None if _numbered(above) or _numbered(above[1:]) else "columns"
+    return None if are_numbered(above) or are_numbered(above[1:]) else "columns"
 
 
 def _by_labels(grid: Grid, above: Sequence[str], wide: bool) -> Layout | None:
     """The layout of a table with labels, if those and the header say it."""
     labels = [grid.label(row) for row in grid.body if not row.blank]
     named, timed = grid.head in NAME_WORDS, grid.head in TIME_WORDS
-    numbered, dated = _numbered(above), _all_dates(above)
+    numbered, dated = are_numbered(above), are_dates(above)
     bare = wide and not above
     if grid.index:
         timed = timed or grid.head in _INDEX_WORDS - {""}
         return _by_index(labels, named, timed, numbered, dated, bare)
     if bare and all(label.isdecimal() for label in labels):
         return None  # years, or names of series
-    down = _all_dates(labels)
-    if down and not timed and _numbered(above, _TIME_STEMS):
+    down = are_dates(labels)
+    if down and not timed and are_numbered(above, _TIME_STEMS):
         return None
-    stems = not named and _numbered(labels, _TIME_STEMS)
+    stems = not named and are_numbered(labels, _TIME_STEMS)
     if dated:
         if named or not (down or timed or stems):
             return "rows"
@@ -263,7 +254,7 @@ def _by_index(
     bare: bool,
 ) -> Layout | None:
     """The layout of a table whose labels are numbers in even steps: times, or names."""
-    counted = _counts(labels)
+    counted = counts_up(labels)
     if timed:
         return "columns"
     if dated:
@@ -314,17 +305,17 @@ def _has_header(
     if len(words) > len(labels) / 2:
         if corner.casefold() in TIME_WORDS | NAME_WORDS | {""}:
             return True
-        if _all_dates(words):
+        if are_dates(words):
             return not looks_like_date(corner)
-        alike = _shape(corner) in {_shape(word) for word in words}
+        alike = shape_of(corner) in {shape_of(word) for word in words}
         if alike and re.search(r"\d", corner):
             return False
-        if len(cells[0]) > 4 and _digit_dates(cells):
+        if len(cells[0]) > 4 and are_digit_dates(cells):
             return True
-        if not (_rises(cells) or (not alike and _all_far(cells, rest, 1))):
+        if not (steps_evenly(cells) or (not alike and _all_far(cells, rest, 1))):
             return False
     elif several and corner == "":
-        if _steps(labels):
+        if rises(labels):
             return True
     elif several and not is_number(corner):
         return True
@@ -338,44 +329,22 @@ def _has_header(
 
 def _looks_numbered(cells: Sequence[str], rest: Sequence[Row]) -> bool:
     """Whether numbers in a first row may be names: years, 1 to n, or far from all."""
-    if _rises(cells) and (len(cells) > 2 or cells[0] in ("0", "1")):
-        if not all(_rises(row.cells) for row in rest):
+    if steps_evenly(cells) and (len(cells) > 2 or cells[0] in ("0", "1")):
+        if not all(steps_evenly(row.cells) for row in rest):
             return True
     if len(rest) > 2 and all(cell.isdecimal() for cell in cells):
-        decimals = {_decimals(cell) for row in rest for cell in row.cells if cell}
+        decimals = {decimals_of(cell) for row in rest for cell in row.cells if cell}
         if len(decimals) == 1 and decimals != {0}:
             return True
     return _all_far(cells, rest, 0)
 
 
-def _decimals(cell: str) -> int:
-    """How many digits stand after the last point or comma."""
-    return len(re.split(r"[.,]", cell)[-1]) if re.search(r"[.,]", cell) else 0
-
-
 def _all_far(cells: Sequence[str], rest: Sequence[Row], first: int) -> bool:
     """Whether all are whole numbers of another size than those in their columns."""
     return all(
-        cell.isdecimal() and _far(cell, [_cell(row, first + k) for row in rest])
+        cell.isdecimal() and is_far(cell, [_cell(row, first + k) for row in rest])
         for k, cell in enumerate(cells)
     )
-
-
-def _rises(cells: Sequence[str]) -> bool:
-    """Whether cells are whole numbers, several, each the next or so after the last."""
-    if len(cells) < 2 or not all(cell.isdecimal() for cell in cells):
-        return False
-    steps = {int(b) - int(a) for a, b in itertools.pairwise(cells)}
-    return len(steps) == 1 and steps.pop() > 0
-
-
-def _far(cell: str, below: Sequence[str]) -> bool:
-    found = [quantity.value for each in below if (quantity := quantity_of(each))]
-    if len(found) < 3:
-        return False
-    low, high, value = min(found), max(found), float(cell)
-    away = 9 * (high - low) + abs(high) + abs(low)
-    return value < low - away or value > high + away
 
 
 def _find_labels(
@@ -395,12 +364,12 @@ def _find_labels(
         return names.index(dates), False
     if width < 2:
         return None, False
-    words = [k for k in range(width) if _is_words(columns[k])]
+    words = [k for k in range(width) if are_words(columns[k])]
     if 0 not in words:
         found = _numeric_labels(head.cells if head else [], columns, layout)
         if found is not None:
             return 0, found
-    dated = [k for k in words if _all_dates(columns[k])]
+    dated = [k for k in words if are_dates(columns[k])]
     if len(dated) > 1:
         names = [head.cells[k] if head else str(k + 1) for k in dated]
         raise InputError(
@@ -421,36 +390,24 @@ def _numeric_labels(
     """
     first = columns[0]
     if not head:
-        others = all(_rises(column) for column in columns[1:])
-        if _digit_dates(first):
+        others = all(steps_evenly(column) for column in columns[1:])
+        if are_digit_dates(first):
             return False
-        return True if len(first) > 2 and _rises(first) and not others else None
+        return True if len(first) > 2 and steps_evenly(first) and not others else None
     above, across = head[0].casefold(), head[1:]
-    if above in TIME_WORDS and _all_dates(first):
+    if above in TIME_WORDS and are_dates(first):
         return False
-    if above in NAME_WORDS and _counts(first) and not _all_dates(across):
+    if above in NAME_WORDS and counts_up(first) and not are_dates(across):
         return True
     names = all(cell.isalnum() for cell in first) and len({*first}) == len(first)
     unknown = above not in TIME_WORDS | _INDEX_WORDS and not is_number(above)
     if layout != "columns" and names and unknown:
-        if _all_dates(across) or (above in NAME_WORDS and _numbered(across)):
+        if are_dates(across) or (above in NAME_WORDS and are_numbered(across)):
             return False
-    if above not in NAME_WORDS and _digit_dates(first):
+    if above not in NAME_WORDS and are_digit_dates(first):
         return False
-    steps = above == "" or (above in TIME_WORDS | _INDEX_WORDS and _steps(first))
+    steps = above == "" or (above in TIME_WORDS | _INDEX_WORDS and rises(first))
     return True if steps else None
-
-
-def _digit_dates(cells: Sequence[str]) -> bool:
-    """Whether cells are dates of nothing but digits, each after the one before."""
-    if len(cells) < 3 or not all(cell.isdecimal() for cell in cells):
-        return False
-    if len(cells[0]) == 4 and not _rises(cells):
-        return False
-    rising = all(int(a) < int(b) for a, b in itertools.pairwise(cells))
-    return (
-        rising and len(cells[0]) in (4, 6, 8) and all(map(looks_like_date, cells[:99]))
-    )
 
 
 def _more_words(rest: Sequence[Row], first: int) -> tuple[int, ...]:
@@ -458,7 +415,7 @@ def _more_words(rest: Sequence[Row], first: int) -> tuple[int, ...]:
     found = []
     for k in range(first, _width(rest)):
         cells = [_cell(row, k) for row in rest if not row.blank]
-        if not _is_words(cells) or _all_dates(cells):
+        if not are_words(cells) or are_dates(cells):
             break
         found.append(k)
     return tuple(found)
@@ -466,52 +423,3 @@ def _more_words(rest: Sequence[Row], first: int) -> tuple[int, ...]:
 
 def _cell(row: Row, k: int) -> str:
     return row.cells[k] if k < len(row.cells) else ""
-
-
-def _is_words(cells: Sequence[str]) -> bool:
-    """Whether most cells of a column are no numbers; a bad cell alone is no label."""
-    if plain_numbers([cell for cell in cells if cell]) is not None:
-        return False
-    there = [cell for cell in cells if not is_missing(cell)]
-    return sum(not is_number(cell) for cell in there) > len(there) / 2
-
-
-def _all_dates(cells: Sequence[str]) -> bool:
-    """Whether cells are dates, judged by the first few, most of them."""
-    there = [cell for cell in cells if cell][:9]
-    return bool(there) and sum(map(looks_like_date, there)) > len(there) / 2
-
-
-def _steps(cells: Sequence[str]) -> bool:
-    """Whether cells are numbers that rise."""
-    found = [quantity_of(cell) for cell in cells]
-    values = [each.value for each in found if each]
-    return len(values) == len(found) > 1 and all(
-        a < b for a, b in itertools.pairwise(values)
-    )
-
-
-def _counts(cells: Sequence[str]) -> bool:
-    """Whether cells are 0, 1, 2 and so on, or 1, 2, 3."""
-    if not all(cell.isdecimal() for cell in cells):
-        return False
-    return [int(cell) for cell in cells] in (
-        list(range(len(cells))),
-        list(range(1, len(cells) + 1)),
-    )
-
-
-def _numbered(cells: Sequence[str], stems: frozenset[str] | None = None) -> bool:
-    """Whether cells are one word with rising numbers, or rising numbers alone."""
-    found = [re.fullmatch(r"(.*?)[ _.-]?(\d+)", cell.casefold()) for cell in cells]
-    parts = [(each[1].strip(), int(each[2])) for each in found if each]
-    if len(parts) < max(2, len(cells)) or len({stem for stem, _ in parts}) > 1:
-        return False
-    if stems is not None and parts[0][0] not in stems:
-        return False
-    return all(b - a == 1 for (_, a), (_, b) in itertools.pairwise(parts))
-
-
-def _shape(text: str) -> str:
-    """A label with a for letters and 9 for digits, of whatever number."""
-    return re.sub(r"\d+", "9", re.sub(r"[^\W\d_]+", "a", text))
