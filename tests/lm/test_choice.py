@@ -10,7 +10,7 @@ import pytest
 from lstm_jax.config import ClusterConfig, RunConfig
 from lstm_jax.errors import InputError
 from lstm_jax.lm import recipe
-from lstm_jax.lm.choice import leaves_open
+from lstm_jax.lm.choice import choose_here, leaves_open
 from lstm_jax.lm.command_line import command_of
 from lstm_jax.lm.config import TrainConfig, load_chosen, load_config
 from lstm_jax.lm.training import fit_text
@@ -134,3 +134,15 @@ def test_what_is_said_otherwise_is_left_alone() -> None:
         dataclasses.replace(timed, cluster=ClusterConfig(coordinator="auto")),
     ):
         assert not leaves_open(changed)
+
+
+def test_measuring_leaves_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine so busy that measuring it takes longer than the whole run may."""
+    clock = iter([0.0, 40.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock, 40.0))
+    machine = recipe.Machine(rows=4, operations_per_second=1e7)
+    monkeypatch.setattr("lstm_jax.lm.probe.measured_machine", lambda *_: machine)
+    config = TrainConfig(run=RunConfig(max_seconds=30.0))
+    found, seconds = choose_here(config, 10_000, 30)
+    assert seconds == 15
+    assert found.work == recipe.choose(10_000, 30, 15.0, machine).work > 0
