@@ -105,6 +105,9 @@ class MultiLabelModel(nnx.Module):
             lengths: [B], how many steps of each row are real; all of them if None.
             key: of dropout and its like, which are absent without one.
         """
+        if lengths is not None:  # 0 times what is no number would be none
+            real = jnp.arange(inputs.shape[1]) < jnp.asarray(lengths)[:, None]
+            inputs = jnp.where(real[:, :, None], inputs, 0)
         keys = (None, None) if key is None else jax.random.split(key)
         hs, states = self.stack(inputs, states, lengths=lengths, key=keys[0])
         if keys[1] is not None:

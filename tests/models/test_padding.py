@@ -28,7 +28,9 @@ from lstm_jax.engines.dispatch import ENGINES
 from lstm_jax.metrics.losses import cross_entropy
 from lstm_jax.models.classifier import SequenceClassifier, classifier_loss, pool
 from lstm_jax.models.ctc import CTCModel, ctc_loss, transcript_nats
+from lstm_jax.models.keyboard import KeyboardModel
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.models.multilabel import MultiLabelModel, multilabel_loss
 from lstm_jax.models.seq2seq import Seq2Seq, seq2seq_loss
 from lstm_jax.nn.attention import attend
 from lstm_jax.nn.layers import LSTM, Bidirectional, StackedLSTM
@@ -446,6 +448,18 @@ def transcriber() -> Scene:
     return Scene(run, given, {"xs": BEYOND.T[..., None]})
 
 
+def several_labels(model: nnx.Module, features: int) -> Scene:
+    """A `MultiLabelModel`, or one that is called alike."""
+    targets = some(B, T, V, seed=2) > 0
+
+    def run(given: dict) -> Outcome:
+        batch = {"inputs": given["xs"], "lengths": LENGTHS, "targets": targets}
+        return multilabel_loss(given["model"], (), batch, None)[0].loss, []
+
+    given = {"model": model, "xs": some(B, T, features)}
+    return Scene(run, given, {"xs": BEYOND.T[..., None]})
+
+
 def plain(
     run: Callable[..., Tree], padding: np.ndarray, *real: str, **given: jax.Array
 ) -> Scene:
@@ -487,6 +501,8 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "classifier-symbols": lambda: classifier(V),
     "translator": translator,
     "transcriber": transcriber,
+    "multilabel": lambda: several_labels(made(MultiLabelModel, D, V, H, 2), D),
+    "keyboard": lambda: several_labels(made(KeyboardModel, V, V, H, 1, H), V),
     "attend": lambda: plain(
         lambda **given: attend(**given, lengths=LENGTHS),
         BEYOND.T[..., None],
