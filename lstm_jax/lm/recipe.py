@@ -9,12 +9,19 @@ what was best in trials on two texts, see `docs/results.md`. Pure functions.
 import dataclasses
 import math
 
-from lstm_jax.config import CellName, Precision, RegularizerConfig, RunConfig
+from lstm_jax.config import (
+    CellName,
+    EngineName,
+    Precision,
+    RegularizerConfig,
+    RunConfig,
+)
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig, layers_of
 from lstm_jax.lm.sizing import square_matrices
 
 _GETTING_READY = 6.0  # seconds of a run without steps: compilation and validation
 _ROUNDS = 2  # of a Mogrifier
+_WITHOUT_ROUNDS = ("cudnn", "pallas_gpu", "pallas_tpu")  # engines for the LSTM alone
 _HIDDEN, _WORK, _GROWTH = 256, 4.0e13, 0.35  # units that are best for so much work
 _STEP, _LEAST, _MOST = 32, 32, 1024
 _WEIGHTS_PER_SYMBOL = 10  # at most, of the text
@@ -44,6 +51,7 @@ class Given:
     cell: CellName | None = None
     mogrifier: int | None = None
     precision: Precision | None = None
+    engine: EngineName | None = None
     batch: int | None = None
     length: int | None = None
 
@@ -135,7 +143,10 @@ def choose(
 
 
 def _cell(given: Given) -> ModelConfig:
-    """The kind of network: a Mogrifier with capped gates, unless another is given."""
+    """The kind of network: a Mogrifier with capped gates, unless another is given.
+
+    An engine that has no loop for it is a way to ask for an LSTM.
+    """
     model = ModelConfig(
         layers=given.layers or 2,
         hidden=given.hidden,
@@ -143,7 +154,8 @@ def _cell(given: Given) -> ModelConfig:
     )
     if given.cell not in (None, "lstm"):
         return dataclasses.replace(model, cell=given.cell)
-    rounds = _ROUNDS if given.mogrifier is None else given.mogrifier
+    usual = 0 if given.engine in _WITHOUT_ROUNDS else _ROUNDS
+    rounds = usual if given.mogrifier is None else given.mogrifier
     return dataclasses.replace(model, mogrifier=rounds, capped_gate=rounds > 0)
 
 

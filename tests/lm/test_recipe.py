@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.engines.dispatch import ENGINES
 from lstm_jax.lm.config import TrainConfig, check
 from lstm_jax.lm.recipe import CHOSEN, Given, Machine, Recipe, choose
 
@@ -84,6 +86,15 @@ def test_what_was_said_is_kept_and_counts() -> None:
     assert of(180, hidden=1).passes == pytest.approx(narrow.passes, rel=0.1)
     assert (narrow.config.model.dropout or 0) > (wide.config.model.dropout or 0)
     assert of(180, precision="float32").config.model.precision == "float32"
+
+
+def test_an_engine_is_given_a_cell_that_it_has_a_loop_for() -> None:
+    for name, engine in ENGINES.items():
+        model = of(180, engine=name).config.model
+        able = engine.run_of(MogrifierCell(2)) is not None
+        assert (model.mogrifier, model.capped_gate) == (
+            (2, True) if able else (0, False)
+        )
 
 
 def test_a_given_step_decides_what_is_averaged() -> None:
