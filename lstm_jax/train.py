@@ -62,9 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 begun = begin(config, held)
             return _train(begun)
 
-        from lstm_jax.distributed.host import set_cpu_device_count
+        from lstm_jax.distributed.host import keep_freed_memory, set_cpu_device_count
         from lstm_jax.distributed.launch import joined
 
+        keep_freed_memory()
         set_cpu_device_count(config.run.devices, config.cluster)
         with joined(config.cluster):
             return _train(begin_jointly(config, begin, held))

@@ -60,12 +60,13 @@ def choose_here(
         What was chosen, and the seconds that measuring took of the time: half of it at
         most, or a busy machine would have none left to train in.
     """
+    from lstm_jax.lm.probe import measured_machine, prepare_machine
+
     budget = config.run.max_seconds
     assert budget is not None
+    prepare_machine(config.run.devices)  # no part of the time
     started = time.perf_counter()
     with activity("measuring this machine"):
-        from lstm_jax.lm.probe import measured_machine
-
         machine = measured_machine(given, config.run.devices)
     seconds = min(time.perf_counter() - started, budget / 2)
     found = choose(symbols, vocab_size, budget - seconds, machine, given)

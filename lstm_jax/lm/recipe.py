@@ -105,7 +105,7 @@ class Recipe:
             f"decay {optimizer.weight_decay}, training temperature "
             f"{regularizer.training_temperature}: for about {self.passes:.1f} passes",
             f"  {optimizer.batch} rows of {optimizer.length} symbols a step, learning "
-            f"rate {optimizer.learning_rate}, weights averaged with {optimizer.ema}",
+            f"rate {optimizer.learning_rate}, {_averaged(optimizer.ema)}",
         )
 
 
@@ -127,7 +127,7 @@ def choose(
     """
     steady = max(seconds - _GETTING_READY, seconds / 2)
     work = steady * machine.operations_per_second
-    model = _cell(given)
+    model = network_of(given)
     if model.hidden is None:
         model = dataclasses.replace(model, hidden=_hidden(symbols, work, model))
     read = work / _operations(model, vocab_size)
@@ -142,7 +142,7 @@ def choose(
     return Recipe(config, work, passes, symbols)
 
 
-def _cell(given: Given) -> ModelConfig:
+def network_of(given: Given) -> ModelConfig:
     """The kind of network: a Mogrifier with capped gates, unless another is given.
 
     An engine that has no loop for it is a way to ask for an LSTM.
@@ -151,12 +151,17 @@ def _cell(given: Given) -> ModelConfig:
         layers=given.layers or 2,
         hidden=given.hidden,
         precision=given.precision or "mixed",
+        engine=given.engine or "auto",
     )
     if given.cell not in (None, "lstm"):
         return dataclasses.replace(model, cell=given.cell)
     usual = 0 if given.engine in _WITHOUT_ROUNDS else _ROUNDS
     rounds = usual if given.mogrifier is None else given.mogrifier
     return dataclasses.replace(model, mogrifier=rounds, capped_gate=rounds > 0)
+
+
+def _averaged(ema: float) -> str:
+    return f"weights averaged with {ema}" if ema else "no average of weights"
 
 
 def _kind(model: ModelConfig) -> str:
@@ -174,7 +179,7 @@ def _hidden(symbols: int, work: float, model: ModelConfig) -> int:
     return max(_LEAST, round(min(by_work, by_text, _MOST) / _STEP) * _STEP)
 
 
-_MATRICES = square_matrices(_cell(NOTHING))
+_MATRICES = square_matrices(network_of(NOTHING))
 
 
 def _operations(model: ModelConfig, vocab_size: int) -> float:
@@ -190,8 +195,12 @@ def _operations(model: ModelConfig, vocab_size: int) -> float:
 
 
 def _doublings(passes: float) -> float:
-    """How often the passes have doubled since the first that matter."""
-    return max(0.0, math.log2(max(passes, 1e-9) / _FREE_PASSES))
+    """How often the passes have doubled since the first that matter.
+
+    In quarters: a machine is never measured twice alike, and settings that hardly
+    differ would be programs to compile anew.
+    """
+    return max(0.0, round(4 * math.log2(max(passes, 1e-9) / _FREE_PASSES)) / 4)
 
 
 def _dropout(passes: float) -> float:
@@ -229,6 +238,7 @@ def _optimizer(
     length = given.length or (32 if short else 128 if work > _LONG_WORK else 64)
     batch = given.batch or (2 * rows if short else rows)
     averaged = min(max(_AVERAGED * read / (batch * length), 10.0), 1000.0)
+    averaged = 2.0 ** round(math.log2(averaged))  # as coarse as `_doublings`
     return OptimizerConfig(
         batch=batch,
         length=length,

@@ -34,6 +34,9 @@ def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
     """
     length = min(config.optimizer.length, transitions)
     batch = max(1, min(config.optimizer.batch, transitions // length))
+    devices = config.run.devices
+    if isinstance(devices, int) and batch < config.optimizer.batch:
+        batch = max(devices, batch // devices * devices)
     optimizer = dataclasses.replace(config.optimizer, batch=batch, length=length)
     model, run = config.model, config.run
     hidden, dropout = model.hidden, model.dropout

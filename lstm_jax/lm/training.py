@@ -12,7 +12,7 @@ from lstm_jax.config import RunConfig
 from lstm_jax.data.special_ids import UNKNOWN
 from lstm_jax.data.text import encode_text
 from lstm_jax.errors import InputError, warn
-from lstm_jax.lm.choice import Choice, choose_here
+from lstm_jax.lm.choice import Choice, choose_here, leaves_open
 from lstm_jax.lm.config import DataConfig, TrainConfig, check
 from lstm_jax.lm.run import Begun, begin_run, continue_run, refuse_changes
 from lstm_jax.lm.run_directory import RunDirectory, open_run, refuse_links
@@ -39,15 +39,14 @@ def fit_text(
 ) -> TextModel:
     """Train a language model on a text.
 
-    On a CPU all cores that pay are used, if JAX has not been used before.
-
     Args:
         text: what to learn; bytes where the vocabulary is one of bytes.
         config: the settings. With a `run_dir` the run is kept there, as that of the
             command is: settings, text, history, checkpoints, `curves.png`; `resume`
             continues it and `overwrite` replaces it.
-        max_seconds: how long to train, instead of settings: these are chosen for the
-            text, the time and this machine, whose speed is measured first.
+        max_seconds: how long to train, instead of settings: from 15 seconds on these
+            are chosen for the text, the time and this machine, whose speed is measured
+            first.
         start: a model to go on from (fine-tuning): its network and vocabulary are
             taken, the latter with the characters that it lacks.
         callbacks: are told of every line of history, and may end the run.
@@ -66,7 +65,7 @@ def fit_text(
         if config or start:
             raise InputError("max_seconds: expected no settings beside it, found some")
         config = _open(text, max_seconds)
-        choose = functools.partial(_chosen, config)
+        choose = functools.partial(_chosen, config) if leaves_open(config) else None
     config = config or TrainConfig()
     if start:
         config = _tuned(config, start.config)

@@ -2,14 +2,14 @@
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from lstm_jax.config import ClusterConfig, RunConfig
 from lstm_jax.errors import InputError
-from lstm_jax.lm import recipe
+from lstm_jax.lm import probe, recipe
 from lstm_jax.lm.choice import choose_here, leaves_open
 from lstm_jax.lm.command_line import command_of
 from lstm_jax.lm.config import TrainConfig, load_chosen, load_config
@@ -20,6 +20,7 @@ from tests.helpers.commands import TEXT, assert_done, call, metrics
 from tests.helpers.tiny_models import LESSON
 
 FEW = (*("--hidden", "16", "--layers", "1", "--length", "16"), "--max-seconds", "15")
+ONCE = 50.0
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[recipe.Given]:
         asked.append(given)
         return recipe.Machine(rows=4, operations_per_second=1e7)
 
-    monkeypatch.setattr("lstm_jax.lm.probe.measured_machine", measured_machine)
+    monkeypatch.setattr(probe, "measured_machine", measured_machine)
+    monkeypatch.setattr(probe, "prepare_machine", lambda devices: None)
     tick_by_reading(monkeypatch)
     return asked
 
@@ -116,6 +118,8 @@ def test_from_python(tmp_path: Path, measured: list[recipe.Given]) -> None:
     model = fit_text(LESSON, max_seconds=15.0)
     assert measured and model.config.model.mogrifier == 2
     assert model.config.run.max_seconds == 15
+    short = fit_text(LESSON, max_seconds=3.0)  # nothing is chosen for less than 15
+    assert short.config.model.mogrifier == 0 and len(measured) == 1
     with pytest.raises(InputError, match="max_seconds: expected no settings beside"):
         fit_text(LESSON, TrainConfig(), max_seconds=10.0)
     with pytest.raises(InputError, match="--max-seconds: expected"):
@@ -136,13 +140,42 @@ def test_what_is_said_otherwise_is_left_alone() -> None:
         assert not leaves_open(changed)
 
 
-def test_measuring_leaves_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine so busy that measuring it takes longer than the whole run may."""
-    clock = iter([0.0, 40.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock, 40.0))
+@pytest.fixture
+def measuring_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[float], recipe.Machine]:
+    """Seconds of a clock that nothing else moves, but `ONCE` for what is done once."""
+    now = [0.0]
     machine = recipe.Machine(rows=4, operations_per_second=1e7)
-    monkeypatch.setattr("lstm_jax.lm.probe.measured_machine", lambda *_: machine)
-    config = TrainConfig(run=RunConfig(max_seconds=30.0))
+
+    def take(seconds: float) -> recipe.Machine:
+        now[0] += seconds
+        return machine
+
+    def measured_in(seconds: float) -> recipe.Machine:
+        monkeypatch.setattr(probe, "measured_machine", lambda *_: take(seconds))
+        return machine
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(probe, "prepare_machine", lambda devices: take(ONCE))
+    return measured_in
+
+
+def test_measuring_leaves_half_of_the_time(
+    measuring_takes: Callable[[float], recipe.Machine],
+) -> None:
+    """On a machine so busy that measuring it takes longer than the whole run may."""
+    config, machine = TrainConfig(run=RunConfig(max_seconds=30.0)), measuring_takes(40)
     found, seconds = choose_here(config, 10_000, 30)
     assert seconds == 15
     assert found.work == recipe.choose(10_000, 30, 15.0, machine).work > 0
+
+
+def test_what_is_done_once_on_a_machine_takes_none_of_the_time(
+    measuring_takes: Callable[[float], recipe.Machine],
+) -> None:
+    """The engine native is compiled before; it takes `ONCE` here."""
+    config, machine = TrainConfig(run=RunConfig(max_seconds=30.0)), measuring_takes(2)
+    found, seconds = choose_here(config, 10_000, 30)
+    assert seconds == 2
+    assert found.work == recipe.choose(10_000, 30, 28.0, machine).work

@@ -97,6 +97,20 @@ def test_an_engine_is_given_a_cell_that_it_has_a_loop_for() -> None:
         )
 
 
+def test_a_machine_that_is_measured_again_compiles_nothing_anew() -> None:
+    """Settings are on a coarse grid: a tenth more speed changes few, one at a time."""
+
+    def compiled(found: Recipe) -> tuple[object, ...]:
+        regularizer = found.config.regularizer
+        rates = regularizer.weight_drop, regularizer.training_temperature
+        model = found.config.model
+        return model.hidden, model.dropout, *rates, found.config.optimizer.ema
+
+    for seconds in (30, 180, 600, 3600):
+        speeds = [1 + k / 1000 for k in range(-50, 50)]
+        assert len({compiled(of(seconds, speed=speed)) for speed in speeds}) <= 4
+
+
 def test_a_given_step_decides_what_is_averaged() -> None:
     """A fifth of the run, however long its steps are."""
     usual, small = of(60), of(60, batch=8, length=32)

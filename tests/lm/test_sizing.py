@@ -69,6 +69,15 @@ def test_what_was_said_is_kept() -> None:
     assert fit_to(TrainConfig(model=model, run=run), 1000).model == model
 
 
+@pytest.mark.parametrize(("devices", "expected"), [(None, 19), (2, 18), (8, 16)])
+def test_a_batch_for_a_short_text_fits_the_devices(
+    devices: int | None, expected: int
+) -> None:
+    config = TrainConfig(run=RunConfig(devices=devices))
+    fitted = fit_to(config, 19 * config.optimizer.length)
+    assert fitted.optimizer.batch == expected < config.optimizer.batch
+
+
 def test_matrices_are_those_of_the_models() -> None:
     """Counted in the models themselves, at a width where nothing else is as large."""
     for config in (

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 from experiments.benchmarks.speed.shapes import SHAPES, Shape
 from experiments.benchmarks.speed.variants import (
+    BEST,
     OURS,
     RIVALS,
     SWEEP_RIVALS,
     Variant,
     ceiling,
     cores,
-    in_bfloat16,
-    ours,
+    our_options,
+    rounded,
 )
 
 TECHNIQUES = "experiments.benchmarks.speed.techniques"
@@ -36,18 +37,15 @@ def table(
     """Every case at every shape; our options too, if wanted."""
     others = [RIVALS[name] for name in rivals]
     for case in cases:
-        extra = ceiling() if case == "train" else []
-        if options:
-            extra += [each for rival in others for each in in_bfloat16(case, rival)]
+        extra = [*rounded(case, others), *(ceiling() if case == "train" else [])]
         for shape in (SHAPES[name] for name in shapes):
-            own = ours(case, shape)[: None if options else 1]
-            if case != "generate":
-                yield Group(case, shape, [*own, *others, *extra])
-                continue
-            for rows in (1, 64):
-                name = f"{shape.name}, B={rows}"
-                sized = replace(shape, name=name, batch=rows)
-                yield Group(case, sized, [*own, *others])
+            sizes = [shape]
+            if case == "generate":
+                named = [(f"{shape.name}, B={rows}", rows) for rows in (1, 64)]
+                sizes = [replace(shape, name=name, batch=rows) for name, rows in named]
+            for size in sizes:
+                own = [BEST, *(our_options(case, size) if options else [])]
+                yield Group(case, size, [*own, *others, *extra])
 
 
 def sweeps(rivals: Sequence[str]) -> Iterator[Group]:
@@ -58,7 +56,7 @@ def sweeps(rivals: Sequence[str]) -> Iterator[Group]:
     shapes += [replace(small, name=f"H={n}", hidden=n) for n in WIDTHS]
     shapes += [replace(small, name=f"B={n}", batch=n) for n in ROWS]
     for shape in shapes:
-        yield Group("train", shape, [*ours("train", shape)[:1], *others])
+        yield Group("train", shape, [BEST, *others])
 
 
 def techniques() -> Iterator[Group]:
@@ -67,13 +65,13 @@ def techniques() -> Iterator[Group]:
     names = ("eager", "unrolled", "scan", "scan, unroll 4", "hoisted", "one tanh")
     ladder = [Variant(name, TECHNIQUES, {"technique": name}, 1) for name in names]
     fused = Variant("hand-written gradient", OURS, {"engine": "fused"}, 1)
-    yield Group("layer", shape, [*ours("layer", shape)[:1], *ladder, fused])
+    yield Group("layer", shape, [BEST, *ladder, fused])
 
     yield Group(
         "train",
         shape,
         [
-            *ours("train", shape)[:1],
+            BEST,
             Variant("a device per core", OURS, devices=cores()),
             Variant("scan engine", OURS, {"engine": "scan"}, 1),
             Variant("1 step per call", OURS, {"steps": 1}, 1),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from experiments.benchmarks.speed.shapes import Shape
@@ -54,37 +55,38 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def ours(case: str, shape: Shape) -> list[Variant]:
-    """The reference, as our commands run it, then each option by itself."""
-    best = Variant(REFERENCE, OURS, devices=1)
+BEST = Variant(REFERENCE, OURS, devices=1)  # as our commands run it
 
-    def other(name: str, tolerance: float = 1e-3, **options: object) -> Variant:
-        return dataclasses.replace(
-            best, name=f"ours, {name}", options=options, tolerance=tolerance
-        )
 
-    found = [best, other("scan engine", engine="scan")]
-    found.append(other("fused engine", engine="fused"))
-    found.append(other("bfloat16", 1.0, dtype="bfloat16"))
+def _ours(name: str, tolerance: float = 1e-3, **options: object) -> Variant:
+    return dataclasses.replace(
+        BEST, name=f"ours, {name}", options=options, tolerance=tolerance
+    )
+
+
+def our_options(case: str, shape: Shape) -> list[Variant]:
+    """Other ways to run ours, each option by itself."""
+    found = [_ours("scan engine", engine="scan"), _ours("fused engine", engine="fused")]
+    found.append(_ours("bfloat16", 1.0, dtype="bfloat16"))
     if shape.batch > 1:
-        found.append(dataclasses.replace(other("a device per core"), devices=cores()))
+        found.append(dataclasses.replace(_ours("a device per core"), devices=cores()))
     if case == "train":
-        found.append(other("1 step per call", steps=1))
-    if case != "generate":
-        found.append(other("mixed precision", 1.0, mixed=True))
+        found.append(_ours("1 step per call", steps=1))
     return found
 
 
-def in_bfloat16(case: str, rival: Variant) -> list[Variant]:
-    """A rival with factors of products in bfloat16, beside our mixed precision."""
-    if rival.name != "torch" or case == "generate":
+def rounded(case: str, rivals: Sequence[Variant]) -> list[Variant]:
+    """Factors of products in bfloat16: our mixed precision and PyTorch's autocast."""
+    if case == "generate":
         return []
-    options = {"autocast": True}
-    return [
-        dataclasses.replace(
-            rival, name="torch, autocast", options=options, tolerance=1.0
-        )
-    ]
+    found = [_ours("mixed precision", 1.0, mixed=True)]
+    for rival in rivals:
+        if rival.name == "torch":
+            name, options = "torch, autocast", {"autocast": True}
+            found.append(
+                dataclasses.replace(rival, name=name, options=options, tolerance=1.0)
+            )
+    return found
 
 
 def ceiling() -> list[Variant]:
