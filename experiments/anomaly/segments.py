@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.anomaly.data import Series, Window
+from experiments.anomaly.evidence import expected
 
 _PADDING, _LEAST_PADDING = 30_000.0, 50  # seconds, points: 50 steps of ten minutes
 
@@ -78,22 +79,25 @@ def runs_of(flags: NDArray[np.bool_], padding: int = 0) -> list[Window]:
     return found
 
 
-def segments_of(series: Series, news: NDArray[np.float64]) -> list[Window]:
+def segments_of(
+    series: Series, news: NDArray[np.float64], false_alarms: float
+) -> list[Window]:
     """What is called strange in a whole series: the strangest points, widened, joined.
 
-    As strange a point would come up less than once by chance in a series of this
-    length: its probability is below 1 / N. It is widened by as much as in Orion, 50
-    points of ten minutes each, or of the series' own step if that is longer. In the
-    leading part, which is learned from, nothing counts.
+    Fewer points as strange are expected by chance in all N than is given: the
+    probability of one is below `false_alarms` / N. It is widened by as much as in
+    Orion, 50 points of ten minutes each, or of the series' own step if that is longer.
+    In the leading part, which is learned from, nothing counts.
 
     Args:
         series: the series.
         news: [N], see `Judge.weigh`.
+        false_alarms: see `DetectorConfig`.
     """
-    alarm = np.log(len(news))
+    strange = expected(news, len(news)) <= false_alarms
     step = float(np.median(np.diff(series.seconds))) if len(news) > 1 else 0.0
     padding = _LEAST_PADDING
     if step > 0:
         padding = max(padding, round(_PADDING / step))
     scored = np.arange(len(news)) >= series.probation
-    return runs_of((news >= alarm) & scored, padding)
+    return runs_of(strange & scored, padding)
