@@ -14,7 +14,7 @@ Protocol  The network learns from the leading part of each series that NAB does 
           series: by NAB's convention, which takes the threshold that is best for the
           labels, and with the alarm level that was chosen beforehand. F1 of segments
           that overlap, as Orion counts it, on the 45 series it has; they lie around
-          points of which the whole series has fewer than five by chance. Settings were
+          points of which the whole series has less than one by chance. Settings were
           chosen by the labels of the other 13.
 Command   python -m experiments.anomaly --data nab_data_labels.zip
           python -m experiments.anomaly --resume --run-dir RUN_DIR

@@ -134,7 +134,7 @@ def report_on(detector: Detector, series: list[Series]) -> Report:
         (mine >= -level) & (np.arange(len(mine)) >= each.probation)
         for each, mine in zip(series, rare, strict=True)
     ]
-    segments = all_segments(series, news, level)
+    segments = all_segments(series, news)
     return Report(
         alarms,
         segments,
@@ -143,7 +143,7 @@ def report_on(detector: Detector, series: list[Series]) -> Report:
             series,
             segments,
             {
-                name: all_segments(series, each, level)
+                name: all_segments(series, each)
                 for name, each in zip(names, steps, strict=True)
             },
         ),
@@ -169,12 +169,10 @@ def rarities(news: Scores) -> Scores:
     return [-expected(mine, np.arange(1, len(mine) + 1)) for mine in news]
 
 
-def all_segments(
-    series: Sequence[Series], news: Scores, false_alarms: float
-) -> list[list[Window]]:
+def all_segments(series: Sequence[Series], news: Scores) -> list[list[Window]]:
     """The segments of every series."""
     pairs = zip(series, news, strict=True)
-    return [segments_of(each, mine, false_alarms) for each, mine in pairs]
+    return [segments_of(each, mine) for each, mine in pairs]
 
 
 def is_unseen(series: Series) -> bool:

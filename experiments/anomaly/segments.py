@@ -79,22 +79,19 @@ def runs_of(flags: NDArray[np.bool_], padding: int = 0) -> list[Window]:
     return found
 
 
-def segments_of(
-    series: Series, news: NDArray[np.float64], false_alarms: float
-) -> list[Window]:
+def segments_of(series: Series, news: NDArray[np.float64]) -> list[Window]:
     """What is called strange in a whole series: the strangest points, widened, joined.
 
-    Fewer points as strange are expected by chance in all N than is given: the
-    probability of one is below `false_alarms` / N. It is widened by as much as in
-    Orion, 50 points of ten minutes each, or of the series' own step if that is longer.
-    In the leading part, which is learned from, nothing counts.
+    Less than one point as strange is expected by chance in a series of this length: its
+    probability is below 1 / N. It is widened by as much as in Orion, 50 points of ten
+    minutes each, or of the series' own step if that is longer. In the leading part,
+    which is learned from, nothing counts.
 
     Args:
         series: the series.
         news: [N], see `Judge.weigh`.
-        false_alarms: see `DetectorConfig`.
     """
-    strange = expected(news, len(news)) <= false_alarms
+    strange = expected(news, len(news)) <= 1.0
     step = float(np.median(np.diff(series.seconds))) if len(news) > 1 else 0.0
     padding = _LEAST_PADDING
     if step > 0:

@@ -38,4 +38,4 @@ def test_segments_are_widened_by_time_and_begin_behind_the_leading_part() -> Non
     for step, padding in ((300.0, 100), (600.0, 50), (3600.0, 50)):
         series = Series("g/s", np.arange(0.0, 1000 * step, step), np.zeros(1000))
         expected = [(400 - padding, 400 + padding)]
-        assert segments_of(series, evidence, 1.0) == expected
+        assert segments_of(series, evidence) == expected
