@@ -1,8 +1,9 @@
 """Find anomalies in time series, point by point as they come.
 
 Task      A score for every point of a series from that point and those before it, and
-          an alarm where something is wrong. Six LSTMs say how the point is
-          distributed, from 12, 24 and 48 points before it; how far out it lies is held
+          an alarm where something is wrong. Twelve LSTMs say how the point is
+          distributed, from 1, 12, 24 and 48 points before it; each begins from a linear
+          forecast that is fitted as the points come. How far out a point lies is held
           against the surprises of its series so far. They read all series, none by
           name.
 Data      NAB, the Numenta Anomaly Benchmark (MIT): 58 series of 1,127 to 22,695
@@ -13,8 +14,8 @@ Protocol  The network learns from the leading part of each series that NAB does 
           series: by NAB's convention, which takes the threshold that is best for the
           labels, and with the alarm level that was chosen beforehand. F1 of segments
           that overlap, as Orion counts it, on the 45 series it has; they lie around
-          points less probable than one in the whole series. Settings were chosen by
-          the labels of the other 13.
+          points of which the whole series has less than one by chance. Settings were
+          chosen by the labels of the other 13.
 Command   python -m experiments.anomaly --data nab_data_labels.zip
           python -m experiments.anomaly --resume --run-dir RUN_DIR
           python -m experiments.anomaly evaluate RUN_DIR --data my_folder
@@ -107,13 +108,14 @@ class PredictOptions:
     Args:
         run_dir: folder of a training run.
         data: a file of lines timestamp,value; - is the standard input.
-        alarm: score from which on a point is an alarm. Default: that of the run.
+        false_alarms: an alarm is a point so strange that a series as long as it is so
+            far has fewer such points by chance than this. Default: that of the run.
         lines: how they are read.
     """
 
     run_dir: RunDir
     data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CSV")]
-    alarm: Positive | None = None
+    false_alarms: Positive | None = None
     lines: LineSpec = dataclasses.field(default_factory=LineSpec)
 
 
@@ -177,7 +179,7 @@ def learn_from(
     if not lstm_jax.distributed.is_primary():
         return
     began = time.perf_counter()
-    report = report_on(Detector(trained.model, options.recipe.alarm), series)
+    report = report_on(Detector(trained.model, options.recipe.false_alarms), series)
     print(report)
     draw_alarms(run_dir / "alarms.png", series, report.alarms, report.segments)
     scored = time.perf_counter() - began
@@ -241,13 +243,13 @@ def predict(options: PredictOptions) -> None:
 
     check_bounds(options)
     detector = load_detector(options.run_dir)
-    alarm = options.alarm or detector.alarm
+    level = options.false_alarms or detector.false_alarms
     stream = Stream(detector.models)
     print("timestamp,value,score,alarm", flush=True)
     name = "standard input" if options.data == Path("-") else str(options.data)
     for point in points_of(lines_of(options.data), name, options.lines):
         verdict = stream.judge(point.seconds, point.value)
-        flag = int(verdict.news >= alarm)
+        flag = int(verdict.expected <= level)
         score = f"{verdict.score:.4f}"
         time = f'"{point.time}"' if "," in point.time else point.time
         print(f"{time},{point.value:.10g},{score},{flag}", flush=True)

@@ -29,5 +29,6 @@ class DetectorConfig(Configuration):
     """Points of a stretch."""
     steps: OneOrMore = 300
     """Optimizer steps, unless --epochs says how many."""
-    alarm: Positive = 6.0
-    """Least evidence of an alarm, -ln of the probability of a point as strange."""
+    false_alarms: Positive = 5.0
+    """An alarm is a point so strange that a series as long has fewer such points by
+    chance than this. More alarms: a greater number."""

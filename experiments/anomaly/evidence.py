@@ -10,7 +10,9 @@ theory"). The evidence of a point is
 
 A value beyond all there were, by 2 % of their range, is strange whatever the network
 says (as in Numenta's detector, with 5 %). An alarm is given once: a point is news only
-if none of the last ones was stranger. Nothing here knows what comes later.
+if none of the last ones was stranger. How strange it has to be depends on how many
+points there were, for a longer series has more strange points by chance. Nothing here
+knows what comes later.
 
 The same steps serve many series side by side and one stream: rows of arrays.
 """
@@ -120,6 +122,18 @@ class Judge:
         news = np.where(evidence > self._before.max(axis=0), evidence, 0.0)
         self._before[self._tail.count % SILENCE] = evidence
         return evidence, news
+
+
+def expected(
+    news: NDArray[np.float64], points: NDArray[np.int64] | int
+) -> NDArray[np.float64]:
+    """How many points as strange as these a series has by chance (an E-value).
+
+    Args:
+        news: the evidence of points that are news, and 0 for others.
+        points: how many there are in the series, at least `SILENCE` for its beginning.
+    """
+    return np.maximum(points, SILENCE) * np.exp(-news)
 
 
 def judge(

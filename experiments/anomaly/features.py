@@ -5,9 +5,11 @@ units of its running mean deviation, and squeezed by asinh, which is linear near
 logarithmic far away. So the network needs to know no series by name. A profile
 remembers what the series usually is at this time of the day, and of the week.
 
-Of the last points nothing is shown: a point is forecast from some way back, by L
-networks from several distances side by side. What drifts off slowly is no surprise from
-one point to the next, and is one from afar.
+A point is forecast by L networks side by side, from the point before it and from
+farther back, where of the last points nothing is shown. What drifts off slowly is no
+surprise from one point to the next, and is one from afar. Every network is also shown a
+linear forecast of its series from its distance, so that it begins where that one ends
+(the autoregressive part of LSTNet: Lai et al. 2018).
 
 The same steps serve many series side by side and one stream: rows of arrays.
 """
@@ -22,18 +24,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.anomaly.data import Series
+from experiments.anomaly.linear import LinearForecast
 
-# Points from the last one that is shown to the one that comes, for each network: two
-# of each, for first weights alone move the scores of one by more than is gained.
-LEADS = (12, 12, 24, 24, 48, 48)
+# Points from the last one that is shown to the one that comes, for each network: three
+# of each, for first weights alone move the scores of one by points.
+LEADS = (1, 1, 1, 12, 12, 12, 24, 24, 24, 48, 48, 48)
 MEMORY = 2000  # points that a running mean remembers
 RECENT = 100  # points that the mean of the steps remembers
-FEATURES, ANCHORS = 7, 3
+FEATURES, ANCHORS = 8, 4
 _BINS, _WEEK = 288, 7 * 288  # five minutes each
 _DAY, _BIN = 86400.0, 300.0
 _RATE = 0.3  # how fast a profile forgets
-_BACK = np.array(LEADS) - 1  # in the history, newest first
-_HISTORY = max(LEADS) + 1
+_ORDER = 10  # points that the linear forecast sees
+_ANCHORS = [0, _ORDER, _ORDER + 1]  # of its terms: the last point, and what is usual
+_DISTANCES, _WHICH = np.unique(LEADS, return_inverse=True)
+_BACK = _DISTANCES - 1  # in the history, newest first
+_HISTORY = max(LEADS) + _ORDER
 Rows = NDArray[np.float64]
 
 
@@ -69,6 +75,7 @@ class Tracker:
         history: [B, _HISTORY], the last points, newest first.
         profile: [B, _BINS + _WEEK], by the time of the day, then of the week; NaN where
             nothing is known.
+        linear: the linear forecasts, from each of the distances that differ.
     """
 
     count: int
@@ -77,42 +84,66 @@ class Tracker:
     step: Rows
     history: Rows
     profile: Rows
+    linear: LinearForecast
 
     @classmethod
     def empty(cls, rows: int) -> Tracker:
         """Of series that have no points yet."""
         zero = np.zeros(rows)
         history = np.zeros((rows, _HISTORY))
-        return cls(0, zero, zero, zero, history, np.full((rows, _BINS + _WEEK), np.nan))
+        profile = np.full((rows, _BINS + _WEEK), np.nan)
+        linear = LinearForecast.empty(rows, len(_BACK), _ORDER + 3, MEMORY)
+        return cls(0, zero, zero, zero, history, profile, linear)
 
     def show(self, seconds: Rows) -> Shown:
         """What is known before the points of these times, [B]."""
-        tiny = 1e-3 * np.abs(self.mean) + 1e-9
-        unit = np.maximum(self.deviation, tiny)
-        if not self.count:
-            unit = np.full_like(unit, np.inf)  # the first point says nothing
-        center, wide = self.mean[:, None], unit[:, None]
-        shown = self.history[:, _BACK]
+        center, unit = self._frame()
+        terms = self._terms(seconds)
         anchors = np.stack(
-            [_framed(each, center, wide) for each in (shown, *self._usual(seconds))],
+            [
+                *np.moveaxis(terms[..., _ANCHORS], -1, 0),
+                self.linear.forecast(terms),
+            ],
             axis=-1,
-        )
-        before = _framed(self.history[:, _BACK + 1], center, wide)
+        )[:, _WHICH]
+        change = (terms[..., 0] - terms[..., 1])[:, _WHICH]
         turn = 2 * np.pi * seconds / _DAY
         alike = (
-            np.log(np.clip((self.step + tiny) / unit, 0.01, 100.0)),
+            np.log(np.clip((self.step + self._tiny()) / unit, 0.01, 100.0)),
             np.sin(turn),
             np.cos(turn),
         )
         inputs = [
             *np.moveaxis(anchors, -1, 0),
-            anchors[..., 0] - before,
-            *(np.broadcast_to(each[:, None], shown.shape) for each in alike),
+            change,
+            *(np.broadcast_to(each[:, None], change.shape) for each in alike),
         ]
-        return Shown(np.stack(inputs, axis=-1), anchors, self.mean, unit)
+        return Shown(np.stack(inputs, axis=-1), anchors, center, unit)
+
+    def _tiny(self) -> Rows:
+        return 1e-3 * np.abs(self.mean) + 1e-9
+
+    def _frame(self) -> tuple[Rows, Rows]:
+        """Center and unit, [B] each."""
+        unit = np.maximum(self.deviation, self._tiny())
+        if not self.count:
+            unit = np.full_like(unit, np.inf)  # the first point says nothing
+        return self.mean, unit
+
+    def _terms(self, seconds: Rows) -> Rows:
+        """What the linear forecasts see, [B, distances, _ORDER + 3], in the frame.
+
+        The last points that are shown, newest first, what is usual, and 1.
+        """
+        center, unit = self._frame()
+        shown = self.history[:, _BACK[:, None] + np.arange(_ORDER)]
+        usual = self._usual(seconds)
+        values = np.concatenate([shown, np.stack(usual, axis=-1)], axis=-1)
+        framed = _framed(values, center[:, None, None], unit[:, None, None])
+        return np.concatenate([framed, np.ones_like(framed[..., :1])], axis=-1)
 
     def _usual(self, seconds: Rows) -> tuple[Rows, Rows]:
-        """What is usual at this time of the day, and of the week, [B, L] each.
+        """What is usual at this time of the day, and of the week, for each distance.
 
         What is not known yet is guessed, so that nothing changes at once when it is.
         """
@@ -126,6 +157,8 @@ class Tracker:
         if not self.count:
             self.mean = values
             self.history = np.repeat(values[:, None], _HISTORY, axis=1)
+        terms, frame = self._terms(seconds), self._frame()
+        self.linear.learn(terms, _framed(values, *frame))
         self.count += 1
         rate, quick = 1 / min(self.count, MEMORY), 1 / min(self.count, RECENT)
         self.mean = self.mean + rate * (values - self.mean)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments.anomaly.evidence import Judge
+from experiments.anomaly.evidence import Judge, expected
 from experiments.anomaly.features import Tracker, row_of
 from experiments.anomaly.task import read
 from lstm_jax.models import DensityModel
@@ -16,12 +16,13 @@ from lstm_jax.models import DensityModel
 class Verdict(NamedTuple):
     """What is thought of a point: how strange it is, and whether that is news.
 
-    `score` is the evidence, -ln of a probability; `news` is the same where none of the
-    last points was stranger, and 0 otherwise.
+    `score` is the evidence, -ln of a probability; `expected` is how many points as
+    strange the series has by chance, see `expected`, and no less than one for each of
+    its points where one of the last ones was stranger.
     """
 
     score: float
-    news: float
+    expected: float
 
 
 class Stream:
@@ -35,6 +36,7 @@ class Stream:
         self._models = jax.device_put(models)
         self._tracker = Tracker.empty(1)
         self._judge = Judge(1)
+        self._points = 0
         self._state: tuple | None = None
 
     def judge(self, seconds: float, value: float) -> Verdict:
@@ -44,7 +46,9 @@ class Stream:
         one_step = inputs[:, :, None], anchors[:, :, None], framed[:, None]
         surprise, self._state = read(self._models, *one_step, self._state)
         self._tracker.learn(time, point)
+        self._points += 1
         evidence, news = self._judge.weigh(
             np.asarray(surprise, np.float64)[:, 0], point
         )
-        return Verdict(float(evidence[0]), float(news[0]))
+        by_chance = expected(news, self._points)
+        return Verdict(float(evidence[0]), float(by_chance[0]))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from experiments.anomaly.baseline import autoregression_errors, windowed_gaussian
 from experiments.anomaly.data import Series, Window
-from experiments.anomaly.evidence import judge
+from experiments.anomaly.evidence import expected, judge
 from experiments.anomaly.features import side_by_side
 from experiments.anomaly.nab import Scores, best_threshold, nab_score, random_score
 from experiments.anomaly.segments import Counts, overlap_counts, segments_of
@@ -125,22 +125,27 @@ def report_on(detector: Detector, series: list[Series]) -> Report:
     # What is left of our steps if the network has nothing to say.
     nothing = [np.zeros(len(each.values)) for each in series]
     news, *steps = (judged(series, each)[1] for each in (surprise, linear, nothing))
-    floors = dict(zip(("AR(10)", "beyond the range"), steps, strict=True))
+    rare, *rare_steps = map(rarities, (news, *steps))
+    names = "AR(10)", "beyond the range"
+    floors = dict(zip(names, rare_steps, strict=True))
     gaussian = [windowed_gaussian(each.values) for each in series]
-    alarm = detector.alarm
+    level = detector.false_alarms
     alarms = [
-        (mine >= alarm) & (np.arange(len(mine)) >= each.probation)
-        for each, mine in zip(series, news, strict=True)
+        (mine >= -level) & (np.arange(len(mine)) >= each.probation)
+        for each, mine in zip(series, rare, strict=True)
     ]
     segments = all_segments(series, news)
     return Report(
         alarms,
         segments,
-        _nab(series, news, alarm, {"windowed Gaussian": gaussian} | floors),
+        _nab(series, rare, -level, {"windowed Gaussian": gaussian} | floors),
         _segments(
             series,
             segments,
-            {name: all_segments(series, each) for name, each in floors.items()},
+            {
+                name: all_segments(series, each)
+                for name, each in zip(names, steps, strict=True)
+            },
         ),
     )
 
@@ -156,6 +161,14 @@ def judged(series: Sequence[Series], surprise: Scores) -> tuple[Scores, Scores]:
     return evidence, news
 
 
+def rarities(news: Scores) -> Scores:
+    """Scores of all points, the higher the stranger: minus what chance has as strange.
+
+    In the series so far; see `expected`.
+    """
+    return [-expected(mine, np.arange(1, len(mine) + 1)) for mine in news]
+
+
 def all_segments(series: Sequence[Series], news: Scores) -> list[list[Window]]:
     """The segments of every series."""
     pairs = zip(series, news, strict=True)
@@ -169,16 +182,16 @@ def is_unseen(series: Series) -> bool:
 
 def _nab(
     series: Sequence[Series],
-    news: Scores,
+    scores: Scores,
     alarm: float,
     floors: Mapping[str, Scores],
 ) -> NabReport:
     unseen = [k for k, each in enumerate(series) if is_unseen(each)]
     return NabReport(
         len(series),
-        best_threshold(series, news)[1],
-        nab_score(series, news, alarm),
-        nab_score([series[k] for k in unseen], [news[k] for k in unseen], alarm),
+        best_threshold(series, scores)[1],
+        nab_score(series, scores, alarm),
+        nab_score([series[k] for k in unseen], [scores[k] for k in unseen], alarm),
         {
             **{name: best_threshold(series, each)[1] for name, each in floors.items()},
             "random": random_score(series),

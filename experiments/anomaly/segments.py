@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.anomaly.data import Series, Window
+from experiments.anomaly.evidence import expected
 
 _PADDING, _LEAST_PADDING = 30_000.0, 50  # seconds, points: 50 steps of ten minutes
 
@@ -81,19 +82,19 @@ def runs_of(flags: NDArray[np.bool_], padding: int = 0) -> list[Window]:
 def segments_of(series: Series, news: NDArray[np.float64]) -> list[Window]:
     """What is called strange in a whole series: the strangest points, widened, joined.
 
-    As strange a point would come up less than once by chance in a series of this
-    length: its probability is below 1 / N. It is widened by as much as in Orion, 50
-    points of ten minutes each, or of the series' own step if that is longer. In the
-    leading part, which is learned from, nothing counts.
+    Less than one point as strange is expected by chance in a series of this length: its
+    probability is below 1 / N. It is widened by as much as in Orion, 50 points of ten
+    minutes each, or of the series' own step if that is longer. In the leading part,
+    which is learned from, nothing counts.
 
     Args:
         series: the series.
         news: [N], see `Judge.weigh`.
     """
-    alarm = np.log(len(news))
+    strange = expected(news, len(news)) <= 1.0
     step = float(np.median(np.diff(series.seconds))) if len(news) > 1 else 0.0
     padding = _LEAST_PADDING
     if step > 0:
         padding = max(padding, round(_PADDING / step))
     scored = np.arange(len(news)) >= series.probation
-    return runs_of((news >= alarm) & scored, padding)
+    return runs_of(strange & scored, padding)

@@ -147,17 +147,17 @@ def train_detector(
         folder=folder,
         steps=recipe.steps,
         learning_rate=recipe.learning_rate,
-        settings={"alarm": recipe.alarm},
+        settings={"false_alarms": recipe.false_alarms},
         callbacks=callbacks,
         show=True,
     )
 
 
 class Detector(NamedTuple):
-    """Stacked networks, and the evidence that it takes for an alarm."""
+    """Stacked networks, and what it takes for an alarm, see `DetectorConfig`."""
 
     models: DensityModel
-    alarm: float
+    false_alarms: float
 
 
 def load_detector(run_dir: Path) -> Detector:
@@ -173,10 +173,10 @@ def load_detector(run_dir: Path) -> Detector:
         raise InputError(
             f"{run_dir}: expected {len(LEADS)} networks of {FEATURES} inputs"
         )
-    alarm = saved.settings.get("alarm")
-    if not isinstance(alarm, float) or not alarm > 0:
-        raise InputError(f"{run_dir}: expected an alarm level, found {alarm!r:.60}")
-    return Detector(saved.model, alarm)
+    level = saved.settings.get("false_alarms")
+    if not isinstance(level, float) or not level > 0:
+        raise InputError(f"{run_dir}: expected false_alarms, found {level!r:.60}")
+    return Detector(saved.model, level)
 
 
 def surprises_of(

@@ -32,7 +32,7 @@ def test_runs_are_widened_and_joined() -> None:
 
 
 def test_segments_are_widened_by_time_and_begin_behind_the_leading_part() -> None:
-    """They lie around points less probable than 1 / N: ln 1000 is 6.91."""
+    """They lie around points of which 1000 have less than one by chance: ln 1000."""
     evidence = np.zeros(1000)
     evidence[[100, 400, 800]] = 7.0, 7.0, 6.9
     for step, padding in ((300.0, 100), (600.0, 50), (3600.0, 50)):

@@ -12,7 +12,14 @@ import pytest
 
 from experiments.anomaly import __main__ as page
 from experiments.anomaly.data import LABELS, Series
-from experiments.anomaly.evidence import CERTAIN, SILENCE, Judge, Tail, judge
+from experiments.anomaly.evidence import (
+    CERTAIN,
+    SILENCE,
+    Judge,
+    Tail,
+    expected,
+    judge,
+)
 from experiments.anomaly.features import ANCHORS, FEATURES, LEADS, tabulate
 from experiments.anomaly.inference import Stream
 from experiments.anomaly.scoring import judged
@@ -73,9 +80,11 @@ def test_a_stream_has_the_scores_of_the_whole(model: DensityModel) -> None:
     stream = Stream(model)
     points = zip(series.seconds.tolist(), series.values.tolist(), strict=True)
     found = np.array([stream.judge(*point) for point in points]).T
-    expected = scores(model, series)[0]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
-    assert expected[0].argmax() == 200 and expected[1, 200] == expected[0, 200]
+    evidence, news = scores(model, series)[0]
+    by_chance = expected(news, np.arange(1, 401))
+    np.testing.assert_allclose(found[0], evidence, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(np.log(found[1]), np.log(by_chance), atol=1e-2)
+    assert evidence.argmax() == 200 and news[200] == evidence[200]
 
 
 def test_scores_do_not_depend_on_the_unit_of_the_values(model: DensityModel) -> None:
@@ -110,6 +119,13 @@ def test_an_alarm_is_given_once() -> None:
     assert {600, 610, 620, 921} <= {*strange}
     assert np.flatnonzero(news[0] > 10).tolist() == [600, 620, 921]
     assert np.all((news == 0) | (news == evidence))
+
+
+def test_a_longer_series_has_more_strange_points_by_chance() -> None:
+    """N times the probability of one; a beginning is as long as a silence."""
+    news = np.array([0.0, np.log(100.0), np.log(100.0)])
+    found = expected(news, np.array([1000, 1000, 10]))
+    np.testing.assert_allclose(found, [1000.0, 10.0, SILENCE / 100])
 
 
 def test_a_value_beyond_all_before_is_strange() -> None:
@@ -174,7 +190,7 @@ def test_every_network_has_the_gradient_it_would_have_alone() -> None:
 @pytest.fixture
 def kept(model: DensityModel, tmp_path: Path) -> Path:
     spec = ModelSpec("density", SIZES, len(LEADS))
-    save_model(tmp_path / "run", "anomaly", spec, model, {"alarm": 15.0})
+    save_model(tmp_path / "run", "anomaly", spec, model, {"false_alarms": 1e-4})
     return tmp_path / "run"
 
 
@@ -207,7 +223,8 @@ def test_predict_reads_a_file_and_the_standard_input(
     assert [row[0] for row in cells] == [line.split(",")[0] for line in lines(series)]
     evidence, news = scores(model, series)[0]
     np.testing.assert_allclose([float(r[2]) for r in cells], evidence, atol=2e-3)
-    assert [int(r[3]) for r in cells] == (news >= 15).astype(int).tolist()
+    by_chance = expected(news, np.arange(1, 241))
+    assert [int(r[3]) for r in cells] == (by_chance <= 1e-4).astype(int).tolist()
     assert cells[120][3] == "1"
 
 
@@ -251,17 +268,17 @@ def test_a_detector_needs_its_level_and_its_inputs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, settings in (("None", {}), ("-1.0", {"alarm": -1.0})):
+    for name, settings in (("None", {}), ("-1.0", {"false_alarms": -1.0})):
         folder, spec = tmp_path / name, ModelSpec("density", SIZES, len(LEADS))
         save_model(folder, "anomaly", spec, model, settings)
-        with pytest.raises(InputError, match=f"expected an alarm level, found {name}"):
+        with pytest.raises(InputError, match=f"expected false_alarms, found {name}"):
             page.main(["predict", str(folder), "-"])
     few = ModelSpec("density", SIZES)
     save_model(tmp_path / "few", "anomaly", few, few.build(jax.random.key(0)))
-    with pytest.raises(InputError, match=r"expected \d networks of 7 inputs"):
+    with pytest.raises(InputError, match=r"expected \d+ networks of 8 inputs"):
         page.main(["predict", str(tmp_path / "few"), "-"])
-    with pytest.raises(InputError, match="--alarm: expected"):
-        page.main(["predict", str(kept), "-", "--alarm", "-1"])
+    with pytest.raises(InputError, match="--false-alarms: expected"):
+        page.main(["predict", str(kept), "-", "--false-alarms", "-1"])
     with pytest.raises(InputError, match="expected a CSV file, found: No such file"):
         page.main(["predict", str(kept), str(tmp_path / "none.csv")])
     monkeypatch.setattr(sys, "stdin", None)  # closed by the shell
