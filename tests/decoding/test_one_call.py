@@ -120,8 +120,11 @@ def read_by_numpy(model: LanguageModel, ids: NDArray) -> tuple[NDArray, list, li
             i = np.minimum(i, 1 - f) if getattr(model.cell, "capped", False) else i
             cs[n] = f * cs[n] + i * np.tanh(g)
             x = hs[n] = opened(o) * np.tanh(cs[n])
-        tied = model.w_out is None
-        w_out = exact(model.embedding[...].T if tied else model.w_out[...])
+        if model.w_out is None:
+            assert embedding is not None
+            w_out = embedding.T
+        else:
+            w_out = exact(model.w_out[...])
         seen = np.concatenate(hs)[-len(w_out) :]
         scores.append(seen @ w_out + exact(model.b_out[...]))
     return np.array(scores), hs, cs
