@@ -1,8 +1,9 @@
 """When the symbols of a language model are made by one call of the engine `native`.
 
 Its loop has no traces of XLA's, whose fixed cost per operation is what a symbol of a
-small model takes. It knows layers of the textbook LSTM in float32, on one CPU device,
-and the choices of the highest score and of a draw at some temperature.
+small model takes. It knows layers of the textbook LSTM and of the Mogrifier in
+float32, on one CPU device, and the choices of the highest score and of a draw at some
+temperature.
 """
 
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.cells.lstm import LSTMCell, LSTMParams
+from lstm_jax.cells.lstm import LSTMCell
+from lstm_jax.cells.mogrifier import MogrifierCell, MogrifierParams
 from lstm_jax.decoding.sampling import SamplingFlags
 from lstm_jax.engines.devices import current_platform
 from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.stack import Stack
 from lstm_jax.models.language import LanguageModel
+from lstm_jax.nn.layers import LSTM
 from lstm_jax.ops.matmul import factor_dtype
 
 _ENGINES = ("auto", "native")
@@ -35,15 +38,23 @@ def stack_of(model: LanguageModel, flags: SamplingFlags | None = None) -> Stack 
         return None
     if not _is_plain(model) or why_not_built() is not None:
         return None
-    layers = [(layer.w_x, layer.w_h, layer.b) for layer in model.layers]
     stack = Stack(
-        tuple(LSTMParams(*map(_array, params)) for params in layers),
+        tuple(map(_params, model.layers)),
         _array(model.embedding),
         _array(model.w_out),
         model.b_out.get_raw_value(),
+        capped=getattr(model.cell, "capped", False),
     )
     leaves = jax.tree.leaves(stack)
     return stack if all(map(_is_at_hand, leaves)) else None
+
+
+def _params(layer: LSTM) -> MogrifierParams:
+    """The weights of a layer; a textbook LSTM is a Mogrifier of no rounds."""
+    rounds = tuple(map(_array, getattr(layer, "rounds", ())))
+    return MogrifierParams(
+        _array(layer.w_x), _array(layer.w_h), _array(layer.b), rounds
+    )
 
 
 def _array(param: Any) -> Any:  # noqa: ANN401
@@ -61,10 +72,10 @@ def on_one_device(tree: object) -> bool:
 
 
 def _is_plain(model: LanguageModel) -> bool:
-    """Whether a step of the model is the textbook's, in float32."""
+    """Whether a step of the model is one that the engine knows, in float32."""
     rates = model.regularizer
     return (
-        isinstance(model.cell, LSTMCell)
+        isinstance(model.cell, LSTMCell | MogrifierCell)
         and model.dtype == jnp.float32 == factor_dtype(jnp.float32)
         and not (rates.zoneout_hidden or rates.zoneout_cell)
         and all(layer.engine in _ENGINES for layer in model.layers)

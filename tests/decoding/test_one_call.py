@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 from numpy.typing import NDArray
 
+from lstm_jax.cells.mogrifier import MogrifierCell
 from lstm_jax.config import RegularizerConfig
 from lstm_jax.decoding import autoregressive
 from lstm_jax.decoding.autoregressive import (
@@ -106,13 +107,24 @@ def read_by_numpy(model: LanguageModel, ids: NDArray) -> tuple[NDArray, list, li
     for symbol in ids:
         x = None if embedding is None else embedding[symbol]
         for n, params in enumerate(layers):
-            w_x = exact(params.w_x)
+            w_x, h = exact(params.w_x), hs[n]
+            for k, matrix in enumerate(map(exact, getattr(params, "rounds", ()))):
+                if k % 2:
+                    h = 2 * opened(x @ matrix) * h
+                else:
+                    x = 2 * opened(h @ matrix) * x
             z = w_x[symbol] if x is None else x @ w_x
-            z = z + exact(params.b) + hs[n] @ exact(params.w_h)
+            z = z + exact(params.b) + h @ exact(params.w_h)
             i, f, g, o = np.split(z, 4)
-            cs[n] = opened(f) * cs[n] + opened(i) * np.tanh(g)
+            i, f = opened(i), opened(f)
+            i = np.minimum(i, 1 - f) if getattr(model.cell, "capped", False) else i
+            cs[n] = f * cs[n] + i * np.tanh(g)
             x = hs[n] = opened(o) * np.tanh(cs[n])
-        w_out = exact(model.w_out[...]) if embedding is None else embedding.T
+        if model.w_out is None:
+            assert embedding is not None
+            w_out = embedding.T
+        else:
+            w_out = exact(model.w_out[...])
         seen = np.concatenate(hs)[-len(w_out) :]
         scores.append(seen @ w_out + exact(model.b_out[...]))
     return np.array(scores), hs, cs
@@ -126,6 +138,9 @@ def read_by_numpy(model: LanguageModel, ids: NDArray) -> tuple[NDArray, list, li
         (33, 16, 2, 3, {"top_only": True}),
         (7, 31, 2, 4, {"tie_embedding": True}),
         (70, 33, 2, 18, {}),
+        (9, 17, 2, 3, {"cell": MogrifierCell(3, capped=True)}),
+        (9, 40, 2, 7, {"cell": MogrifierCell(2), "tie_embedding": True}),
+        (9, 16, 2, 5, {"cell": MogrifierCell(0, capped=True)}),
     ],
 )
 def test_every_symbol_is_the_likeliest(
@@ -149,12 +164,24 @@ def test_every_symbol_is_the_likeliest(
 
 
 @each_choice
-@pytest.mark.parametrize(("rows", "tied"), [(1, False), (3, True), (18, False)])
+@pytest.mark.parametrize(
+    ("rows", "layers", "options"),
+    [
+        (1, 2, {}),
+        (3, 1, {"tie_embedding": True}),
+        (18, 2, {}),
+        (5, 1, {"cell": MogrifierCell(3, capped=True)}),
+    ],
+)
 def test_it_makes_what_the_loop_makes(
-    sampling: SamplingConfig, rows: int, tied: bool, monkeypatch: pytest.MonkeyPatch
+    sampling: SamplingConfig,
+    rows: int,
+    layers: int,
+    options: dict,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same symbols of the same key; the states but for rounding."""
-    model = random_model(6, 8, 2 - tied, tie_embedding=tied)
+    model = random_model(6, 8, layers, **options)
 
     def both() -> tuple[NDArray, DecoderState]:
         return continued(model, start_of(model, rows), 90, sampling)
@@ -168,13 +195,14 @@ def test_it_makes_what_the_loop_makes(
 
 
 @pytest.mark.parametrize(
-    ("hidden", "layers", "sampling"), [(13, 2, GREEDY), (272, 1, DRAWN)]
+    ("hidden", "cell", "sampling"),
+    [(13, "lstm", GREEDY), (272, "lstm", DRAWN), (272, "mogrifier", GREEDY)],
 )
 def test_a_row_does_not_depend_on_its_company(
-    hidden: int, layers: int, sampling: SamplingConfig
+    hidden: int, cell: str, sampling: SamplingConfig
 ) -> None:
     """Few rows read the weights where they lie, many share packed ones."""
-    model = random_model(9, hidden, layers)
+    model = random_model(9, hidden, 2, cell=cell)
     start, keys = start_of(model, 20), sample_keys(0, 20)
     (all_of_them,) = generate_from(model, start, 30, sampling, keys)
     for rows in (slice(0, 1), slice(4, 7), slice(7, 19)):
@@ -258,7 +286,7 @@ class Other(LanguageModel):
     [
         ({"engine": "fused"}, GREEDY),
         ({"cell": "gru"}, GREEDY),
-        ({"cell": "mogrifier"}, GREEDY),
+        ({"cell": "peephole"}, GREEDY),
         ({"dtype": jnp.bfloat16}, GREEDY),
         ({"regularizer": RegularizerConfig(zoneout_cell=0.1)}, GREEDY),
         ({}, SamplingConfig(1.0, top_k=2)),

@@ -175,13 +175,17 @@ Numbers projected(Pool& pool, int threads, const Shape& s) {
 Numbers written(Pool& pool, int threads, const Shape& s) {
   const int symbols = s.inputs, read = 2, make = s.steps;
   const size_t state = size_t(s.batch) * s.units, matrix = size_t(4) * s.units * s.units;
-  const stack::Sizes size{s.batch, s.units, 2, symbols, 1 + s.rounds % 2, s.reverse};
+  stack::Sizes size{s.batch, s.units, 2, symbols, 1 + s.rounds % 2, s.reverse};
+  size.rounds = size.table ? 0 : s.rounds;
+  size.capped = s.rounds > 1;
   const Numbers embedding = random_numbers(size_t(symbols) * s.units, 1);
   const Numbers table = random_numbers(size_t(symbols) * 4 * s.units, 2);
   const Numbers w_x = random_numbers(matrix, 3), w_h = random_numbers(matrix, 4);
   const Numbers b = random_numbers(4 * s.units, 5), h = random_numbers(state, 6);
   const Numbers c = random_numbers(state, 7), b_out = random_numbers(symbols, 8);
   const Numbers w_out = random_numbers(size_t(size.seen) * s.units * symbols, 9);
+  const Numbers round = random_numbers(matrix / 4, 11);
+  const std::vector<const float*> rounds(size.rounds, round.data());
   const Numbers noise = random_numbers(size_t(make) * s.batch * symbols, 10);
   const std::vector<int32_t> given(read * s.batch, symbols - 1);
   std::vector<int32_t> made(make * s.batch);
@@ -190,9 +194,9 @@ Numbers written(Pool& pool, int threads, const Shape& s) {
   Numbers states[4] = {Numbers(state), Numbers(state), Numbers(state), Numbers(state)};
   const stack::Layer layers[2] = {
       {size.table ? table.data() : w_x.data(), w_h.data(), b.data(), h.data(), c.data(),
-       states[0].data(), states[1].data()},
+       states[0].data(), states[1].data(), rounds},
       {w_x.data(), w_h.data(), b.data(), h.data(), c.data(), states[2].data(),
-       states[3].data()}};
+       states[3].data(), rounds}};
   stack::run(pool, threads, size,
              {given.data(), read, make, s.reverse ? noise.data() : nullptr, 0.5f,
               allowed.get(), embedding.data(), w_out.data(), b_out.data(), layers,
@@ -222,7 +226,8 @@ int main() {
   const Shape shapes[] = {{1, 1, 1, 1, 0, false},   {3, 15, 17, 50, 5, true},
                           {4, 3, 33, 16, 1, false}, {3, 33, 40, 31, 3, true},
                           {4, 24, 96, 130, 2, false},
-                          {2, 3, 7, 160, 1, false}};
+                          {2, 3, 7, 160, 2, false},
+                          {2, 9, 5, 150, 3, false}};
   for (const Shape& s : shapes) {
     const bool same =
         agrees(pool, [&](int threads) { return lstm<Float32>(pool, threads, s); }) &&

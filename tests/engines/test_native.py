@@ -1,6 +1,7 @@
 """The CPU kernel at sizes that its vectors and tiles do not divide."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -138,6 +139,24 @@ def test_threads_divide_the_rows(rows: int) -> None:
         for options in (CallOptions(False, False, 1), CallOptions(False, False, 0))
     )
     assert_close(all_of_them, one, 1e-6)
+
+
+def test_a_program_on_one_device_has_all_threads() -> None:
+    """Where there are several devices, too; spread over them, each has one thread."""
+    layers = {"lstm": LSTM_CELL, "mogrifier": MogrifierCell(2)}
+    mesh, xs = row_mesh(16, 2), jnp.ones((8, 16, 5))
+    for name, cell in layers.items():
+        params = cell.init(jax.random.key(0), 5, 8)
+        program = jax.jit(
+            jax.grad(lambda params, xs, cell=cell: unroll(cell, params, xs)[0].sum())
+        )
+        for given, threads in (
+            ((params, xs), 0),
+            ((replicate(mesh, params), shard_rows(mesh, xs, axis=1)), 1),
+        ):
+            text = program.lower(*given).compile().as_text() or ""
+            found = set(re.findall(r"threads = (\d+)", text))
+            assert found == {str(threads)}, name
 
 
 def test_it_does_not_wait_for_a_pool_that_waits_for_it() -> None:

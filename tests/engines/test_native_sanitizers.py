@@ -51,7 +51,7 @@ def test_the_kernels_alone(sanitizer: str, tmp_path: Path) -> None:
     subprocess.run([*command, "-pthread", "-o", str(program)], check=True)
     done = subprocess.run([program], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("as by one thread\n") == 6
+    assert done.stdout.count("as by one thread\n") == 7
 
 
 def test_through_jax(tmp_path: Path) -> None:

@@ -48,13 +48,16 @@ class CallOptions(NamedTuple):
 
 
 def call_options(reverse: bool, rounded: bool) -> CallOptions:
-    """The attributes of a call that has all threads, or one where devices share them.
+    """The attributes of a call: it has all threads, or one inside `shard_map`.
+
+    Where XLA divides it over devices, each of them has one.
 
     Args:
         reverse: walk from the last step to the first.
         rounded: factors of products are rounded to bfloat16.
     """
-    return CallOptions(reverse, rounded, threads=1 if _several() else 0)
+    shared = _several() and inside_shard_map()
+    return CallOptions(reverse, rounded, threads=1 if shared else 0)
 
 
 def may_be_spread() -> bool:
@@ -244,6 +247,19 @@ def last_step(options: CallOptions, hs: Array) -> Array:
     return hs[0] if options.reverse else hs[-1]
 
 
+def _on_one_thread(static: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The first arguments of a call, for one of several devices that share threads."""
+
+    def alone(argument: Any) -> Any:  # noqa: ANN401
+        if isinstance(argument, CallOptions):
+            return argument._replace(threads=1)
+        if hasattr(argument, "options"):
+            return argument._replace(options=argument.options._replace(threads=1))
+        return argument
+
+    return tuple(map(alone, static))
+
+
 @functools.cache
 def _divided(call: Call, static: tuple[Any, ...]) -> Callable[..., Arrays]:
     """A call that XLA may divide by rows."""
@@ -255,6 +271,8 @@ def _divided(call: Call, static: tuple[Any, ...]) -> Callable[..., Arrays]:
         if "b" in axes.split()
     )
 
+    share = functools.partial(_unless_exported, call, _on_one_thread(static))
+
     def partition(mesh: Any, arguments: Any, results: Any) -> tuple:  # noqa: ANN401
         rows = arguments[first].sharding.spec[axis]
 
@@ -265,7 +283,7 @@ def _divided(call: Call, static: tuple[Any, ...]) -> Callable[..., Arrays]:
             ]
             return tuple(NamedSharding(mesh, spec) for spec in specs)
 
-        return mesh, local, places(call.outputs), places(call.inputs)
+        return mesh, share, places(call.outputs), places(call.inputs)
 
     rule = f"{', '.join(call.inputs)} -> {', '.join(call.outputs)}"
     function.def_partition(partition, sharding_rule=rule)

@@ -137,6 +137,12 @@ INLINE V tanh_of(V x) {
 
 INLINE V sigmoid_of(V x) { return tanh_of(x * 0.5f) * 0.5f + 0.5f; }
 
+INLINE float highest_of(V x) {
+  float found = x[0];
+  for (int n = 1; n < W; ++n) found = x[n] > found ? x[n] : found;
+  return found;
+}
+
 // To the nearest bfloat16, ties to even, as the upper half of 32 bits; NaN stays NaN.
 INLINE Bits rounded(V x) {
   const Bits bits = (Bits)x;
@@ -503,6 +509,7 @@ struct Masks {
 // ---- what XLA calls -----------------------------------------------------------------
 
 using In = ffi::Buffer<ffi::F32>;
+using Ids = ffi::Buffer<ffi::S32>;    // [T, B]
 using Mask = ffi::Buffer<ffi::PRED>;  // [T, B], or empty where there is none
 using Out = ffi::Result<In>;
 

@@ -4,6 +4,8 @@
 //   every symbol
 //     is the next one given, or chosen by the scores of the state
 //     for each layer:
+//       each round, in turn:                    a Mogrifier's, see mogrifier.h
+//         target *= 2 sigma(source @ w)
 //       gates = [x, h] @ [w_x; w_h] + b         where x is a row of a table, only
 //       open them, c, h                         h @ w_h + (row + b)
 //
@@ -20,24 +22,29 @@ constexpr size_t kMeeting = size_t(1) << 18;  // weights, of which each thread t
 
 struct Sizes {
   int batch, units, layers, symbols;
-  int seen;    // how many layers, the upper ones, the scores are made of
-  bool table;  // the first layer's w_x has a row per symbol
+  int seen;     // how many layers, the upper ones, the scores are made of
+  bool table;   // the first layer's w_x has a row per symbol
+  int rounds;   // in which input and state of a layer scale each other
+  bool capped;  // the input gate is at most 1 - f
 
   int vectors() const { return (units + W - 1) / W; }
   size_t slots() const { return slots_of<Float32>(units); }
   int pairs() const { return (symbols + 2 * W - 1) / (2 * W); }
+  int unit_pairs() const { return (units + 2 * W - 1) / (2 * W); }
   // How many blocks of `units` numbers a layer multiplies, and how many all layers do.
   int blocks(int layer) const { return layer || !table ? 2 : 1; }
   int all_blocks() const { return 2 * layers - table; }
   // Weights that are read for one symbol.
   size_t weights() const {
-    return size_t(units) * (size_t(4) * units * all_blocks() + size_t(seen) * symbols);
+    const size_t of_layers = 4 * all_blocks() + size_t(rounds) * layers;
+    return size_t(units) * (units * of_layers + size_t(seen) * symbols);
   }
 };
 
 struct Layer {
   const float *w_x, *w_h, *b, *h, *c;
   float *h_last, *c_last;
+  std::vector<const float*> rounds;  // [units, units] each
 };
 
 struct Data {
@@ -131,11 +138,18 @@ struct Panels {
   size_t block() const { return size.slots() * 4 * W * size.vectors(); }
   size_t of_layers() const { return size.all_blocks() * block(); }
   size_t of_scores() const { return size.seen * size.slots() * 2 * W * size.pairs(); }
-  size_t floats() const { return packed() ? of_layers() + of_scores() : 0; }
+  size_t of_round() const { return size.slots() * 2 * W * size.unit_pairs(); }
+  size_t floats() const {
+    const size_t of_rounds = size.rounds * size.layers * of_round();
+    return packed() ? of_layers() + of_scores() + of_rounds : 0;
+  }
   float* layer(int n) const {
     return memory + (n ? size.blocks(0) + 2 * (n - 1) : 0) * block();
   }
   float* scores() const { return memory + of_layers(); }
+  float* round(int layer, int n) const {
+    return scores() + of_scores() + (layer * size.rounds + n) * of_round();
+  }
 };
 
 void pack(const Sizes& size, const Data& data, const Panels& panels, int part,
@@ -155,6 +169,10 @@ void pack(const Sizes& size, const Data& data, const Panels& panels, int part,
               panels.layer(n) + ((2 * v + gate / 2) * blocks + k) * panel +
                   gate % 2 * W);
         }
+    for (int v = part; v < 2 * size.unit_pairs(); v += parts)
+      for (int round = 0; round < size.rounds; ++round)
+        pack_columns<Float32>(layer.rounds[round] + std::min(v * W, H), H, H, H - v * W,
+                              panels.round(n, round) + v / 2 * panel + v % 2 * W);
   }
   for (int v = part; v < 2 * size.pairs(); v += parts)
     for (int k = 0; k < size.seen; ++k)
@@ -173,6 +191,7 @@ struct Rows {
   Share share;
   int members;  // threads that divide the units
   float *hs;    // as factors: x if there is no table, then h of every layer
+  float *pair;  // x and h of a layer, as its rounds scale them
   float *fresh, *c, *gates, *scores;
   const float* bias;  // of the scores, minus infinity for what may not appear
   int* ids;
@@ -187,7 +206,7 @@ struct Rows {
 
   static size_t floats(const Sizes& size, int count, int members) {
     const size_t group = size.batch > kFewRows ? kGroup : size.vectors();
-    const size_t each = (2 * size.layers + 2) * size.slots() +
+    const size_t each = (2 * size.layers + 4) * size.slots() +
                         members * (group * 4 * W + W) + width(size) + 1;
     return round_up(count * each, W) + 8 * W;
   }
@@ -197,7 +216,8 @@ struct Rows {
       : size(size), data(data), panels(panels), share(share), members(members),
         bias(bias) {
     hs = memory;
-    fresh = hs + (size.layers + 1) * block();
+    pair = hs + (size.layers + 1) * block();
+    fresh = pair + 2 * block();
     c = fresh + block();
     gates = c + size.layers * block();
     scores = gates + members * share.count * gates_stride();
@@ -261,12 +281,6 @@ struct Rows {
     return found;
   }
 
-  static float highest_of(V x) {
-    float found = x[0];
-    for (int n = 1; n < W; ++n) found = x[n] > found ? x[n] : found;
-    return found;
-  }
-
   // The symbols of a step, from what is given or from the scores.
   void take(int step) {
     for (int r = 0; r < share.count; ++r) {
@@ -310,6 +324,53 @@ struct Rows {
                   size.symbols, columns, to, stride);
   }
 
+  // What a layer's products read: h, or x and then h.
+  const float* read_by(int layer) const {
+    return size.rounds ? pair : h(layer) - (size.blocks(layer) - 1) * block();
+  }
+
+  // Before the first round, input and state are as they were.
+  void pair_up(int layer) {
+    if (size.rounds)
+      std::memcpy(pair, h(layer) - block(), 2 * block() * sizeof(float));
+  }
+
+  // A member's part of what a round scales.
+  void scale(int layer, int round, int member) {
+    const int n = share.count, pairs = size.unit_pairs();
+    const int last = pairs * (member + 1) / members;
+    const float* source = pair + (1 - round % 2) * block();
+    float* target = pair + round % 2 * block();
+    float* made = gates + member * n * gates_stride();
+    const int most = 2 * group();  // pairs that there is room for
+    for (int start = pairs * member / members; start < last; start += most) {
+      const int end = std::min(last, start + most);
+      multiply_round(source, layer, round, start, end, made);
+      for (int r = 0; r < n; ++r)
+        for (int v = 2 * start; v < std::min(2 * end, size.vectors()); ++v) {
+          const V u = load(made + r * gates_stride() + (v - 2 * start) * W);
+          float* scaled = target + (static_cast<size_t>(v) * n + r) * W;
+          store(scaled, (1.0f + tanh_of(u * 0.5f)) * load(scaled));
+        }
+    }
+  }
+
+  void multiply_round(const float* source, int layer, int round, int start, int end,
+                      float* made) {
+    const int n = share.count, H = size.units;
+    const size_t slots = size.slots(), stride = gates_stride();
+    if (panels.packed())
+      return multiply<Float32>(source, n,
+                               panels.round(layer, round) + start * slots * 2 * W,
+                               end - start, slots, made, stride);
+    for (int r = 0; r < n; ++r)
+      std::memset(made + r * stride, 0, (end - start) * 2 * W * sizeof(float));
+    const int first = start * 2 * W;
+    const Columns columns{std::min(end * 2 * W, H) - first, 1, 0, 0};
+    add_product(source, n, H, data.layers[layer].rounds[round] + first, H, columns,
+                made, stride);
+  }
+
   // From a unit's gate to its next one: a vector, or all units that are made together.
   size_t next_gate(int start, int end) const {
     if (panels.packed()) return W;
@@ -319,7 +380,7 @@ struct Rows {
   // The gates of some units before they are opened, without what a table adds.
   void multiply_units(int layer, int start, int end, float* made) {
     const int n = share.count, H = size.units, blocks = size.blocks(layer);
-    const float* from = h(layer) - (blocks - 1) * block();
+    const float* from = read_by(layer);
     const size_t slots = size.slots() * blocks, stride = gates_stride();
     if (panels.packed())
       return multiply<Float32>(from, n, panels.layer(layer) + start * slots * 4 * W,
@@ -365,8 +426,9 @@ struct Rows {
           }
           const size_t slot = (static_cast<size_t>(v) * n + r) * W;
           float* cell = c + layer * block() + slot;
-          const V c_new =
-              sigmoid_of(z[1]) * load(cell) + sigmoid_of(z[0]) * tanh_of(z[2]);
+          const V f = sigmoid_of(z[1]), i = sigmoid_of(z[0]);
+          const V written = size.capped ? smaller(i, 1.0f - f) : i;
+          const V c_new = f * load(cell) + written * tanh_of(z[2]);
           store(cell, c_new);
           store(fresh + slot, sigmoid_of(z[3]) * tanh_of(c_new));
         }
@@ -383,6 +445,9 @@ void write(Rows& rows, const Meet& meet) {
     if (step >= data.read) meet([&](int member) { rows.score(member); });
     rows.take(step);
     for (int layer = 0; layer < rows.size.layers; ++layer) {
+      rows.pair_up(layer);
+      for (int round = 0; round < rows.size.rounds; ++round)
+        meet([&](int member) { rows.scale(layer, round, member); });
       meet([&](int member) { rows.advance(layer, member); });
       std::memcpy(rows.h(layer), rows.fresh, rows.block() * sizeof(float));
     }
@@ -421,20 +486,22 @@ void run(Pool& pool, int64_t most, const Sizes& size, const Data& data) {
 
 // ---- what XLA calls -----------------------------------------------------------------
 
-constexpr int kOfLayer = 5;  // w_x, w_h, b, h, c
+constexpr int kOfLayer = 5;  // w_x, w_h, b, h, c, and then the rounds
 
-ffi::Error Write(ffi::ThreadPool pool, int64_t threads, ffi::Buffer<ffi::S32> given,
+ffi::Error Write(ffi::ThreadPool pool, int64_t threads, int64_t rounds, bool capped,
+                 ffi::Buffer<ffi::S32> given,
                  ffi::BufferR0<ffi::S32> read, ffi::BufferR0<ffi::S32> make,
                  ffi::BufferR0<ffi::F32> temperature, In noise, Mask allowed,
                  In embedding, In w_out, In b_out, ffi::RemainingArgs of_layers,
                  ffi::Result<ffi::Buffer<ffi::S32>> made, ffi::RemainingRets states) {
   std::vector<Layer> layers;
   Sizes size{};
-  for (size_t n = 0; n < of_layers.size() / kOfLayer; ++n) {
-    const float* inputs[kOfLayer];
+  const size_t each = kOfLayer + rounds;
+  for (size_t n = 0; n < of_layers.size() / each; ++n) {
+    std::vector<const float*> inputs(each);
     float* results[2];
-    for (int k = 0; k < kOfLayer; ++k) {
-      const auto found = of_layers.get<In>(n * kOfLayer + k);
+    for (size_t k = 0; k < each; ++k) {
+      const auto found = of_layers.get<In>(n * each + k);
       if (!found) return found.error();
       inputs[k] = found->typed_data();
       if (k == kOfLayer - 1) {
@@ -448,12 +515,14 @@ ffi::Error Write(ffi::ThreadPool pool, int64_t threads, ffi::Buffer<ffi::S32> gi
       results[k] = (*found)->typed_data();
     }
     layers.push_back({inputs[0], inputs[1], inputs[2], inputs[3], inputs[4], results[0],
-                      results[1]});
+                      results[1], {inputs.begin() + kOfLayer, inputs.end()}});
   }
   size.layers = static_cast<int>(layers.size());
   size.symbols = static_cast<int>(w_out.dimensions()[1]);
   size.seen = static_cast<int>(w_out.dimensions()[0]) / size.units;
   size.table = embedding.element_count() == 0;
+  size.rounds = static_cast<int>(rounds);
+  size.capped = capped;
   const auto room = made->dimensions();
   const Data data{given.typed_data(),
                   read.typed_data()[0],
@@ -480,6 +549,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_jax_write, stack::Write,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Attr<int64_t>("threads")
+                                  .Attr<int64_t>("rounds")
+                                  .Attr<bool>("capped")
                                   .Arg<ffi::Buffer<ffi::S32>>()    // given
                                   .Arg<ffi::BufferR0<ffi::S32>>()  // how many of them
                                   .Arg<ffi::BufferR0<ffi::S32>>()  // how many to make

@@ -1,13 +1,14 @@
-"""A stack of LSTM layers that reads and writes symbols, as one custom call.
+"""A stack of recurrent layers that reads and writes symbols, as one custom call.
 
     weights, states, symbols given, noise  ->  symbols made, states
 
 All layers, the scores of the next symbol and its choice, for as many symbols as are
 asked for: no loop of XLA's is in between, whose every operation costs more than a small
-layer does. A step is that of `lstm_jax.cells.lstm`; of several symbols that have the
-same score the first is chosen.
+layer does. A step is that of `lstm_jax.cells.lstm`, or of `lstm_jax.cells.mogrifier`;
+of several symbols that have the same score the first is chosen.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -15,28 +16,34 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lstm_jax.cells.lstm import LSTMParams, LSTMState
+from lstm_jax.cells.lstm import LSTMState
+from lstm_jax.cells.mogrifier import MogrifierParams
 from lstm_jax.typing import Count, Ids, NextIds, Noise, Scalar
 
 States = tuple[LSTMState, ...]
 
 
-class Stack(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Stack:
     """The weights of a language model, in float32.
 
     Attributes:
-        layers: of each layer, the lowest one first.
+        layers: of each layer, the lowest one first; those of a textbook LSTM have no
+            rounds.
         embedding: [V, H], what the lowest layer reads; None if its w_x has a row for
             each symbol.
         w_out: [KH, V], of the outputs of the K upper layers; None if it is the
             transpose of the embedding.
         b_out: [V].
+        capped: whether the input gate is at most 1 - f.
     """
 
-    layers: tuple[LSTMParams, ...]
+    layers: tuple[MogrifierParams, ...]
     embedding: Array | None
     w_out: Array | None
     b_out: Array
+    capped: bool = dataclasses.field(default=False, metadata={"static": True})
 
     @property
     def units(self) -> int:
@@ -47,7 +54,8 @@ class Stack(NamedTuple):
     def operations(self) -> int:
         """Floating-point operations per symbol, about."""
         (symbols,), units = self.b_out.shape, self.units
-        return 2 * units * len(self.layers) * (8 * units + symbols)
+        matrices = 8 + len(self.layers[0].rounds)
+        return 2 * units * len(self.layers) * (matrices * units + symbols)
 
     def initial_state(self, batch: int) -> States:
         """The states before anything was read: zeros."""
@@ -120,13 +128,18 @@ def _write(
     ]
     for params, state in zip(stack.layers, states, strict=True):
         b = jnp.zeros_like(params.w_h[0]) if params.b is None else params.b
-        operands += [params.w_x, params.w_h, b, state.h, state.c]
+        operands += [params.w_x, params.w_h, b, state.h, state.c, *params.rounds]
     made, *after = jax.ffi.ffi_call(
         "lstm_jax_write",
         [
             jax.ShapeDtypeStruct((room, rows[0]), jnp.int32),
             *[jax.ShapeDtypeStruct(rows, jnp.float32)] * (2 * len(states)),
         ],
-    )(*operands, threads=np.int64(0))
+    )(
+        *operands,
+        threads=np.int64(0),
+        rounds=np.int64(len(stack.layers[0].rounds)),
+        capped=stack.capped,
+    )
     pairs = zip(after[::2], after[1::2], strict=True)
     return made, tuple(LSTMState(h, c) for h, c in pairs)
