@@ -45,7 +45,9 @@ PROMPT = "hel"
 GENERATED = 5
 REPORT_EVERY = 20
 KERAS_BACKENDS = ("jax", "tensorflow", "torch")
-QUICKLY = {"xla_backend_optimization_level": 1}  # programs that run for an instant
+QUICKLY: dict[str, bool | str] = {
+    "xla_backend_optimization_level": "1"
+}  # programs that run for an instant
 
 Result = TypeVar("Result")
 

@@ -85,9 +85,11 @@ def test_what_runs_once_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) 
     """The first state of a training, whose programs LLVM optimizes less."""
     given: list[object] = []
 
-    def compile_(function: Callable[..., Any], **options: object) -> Callable[..., Any]:
-        given.append(options["compiler_options"])
-        return jax.jit(function, **options)
+    def compile_(
+        function: Callable[..., Any], compiler_options: dict[str, Any] | None
+    ) -> Callable[..., Any]:
+        given.append(compiler_options)
+        return jax.jit(function, compiler_options=compiler_options)
 
     def drawn() -> MogrifierParams:
         return MogrifierCell(2).init(jax.random.key(7), 5, 6)
