@@ -45,9 +45,8 @@ PROMPT = "hel"
 GENERATED = 5
 REPORT_EVERY = 20
 KERAS_BACKENDS = ("jax", "tensorflow", "torch")
-QUICKLY: dict[str, bool | str] = {
-    "xla_backend_optimization_level": "1"
-}  # programs that run for an instant
+# Of programs that run for an instant: LLVM, which takes most of the time, does less.
+QUICKLY: dict[str, bool | str] = {"xla_backend_optimization_level": "1"}
 
 Result = TypeVar("Result")
 
