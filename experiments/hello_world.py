@@ -181,7 +181,7 @@ def run_jax(options: Options) -> tuple[Outcome, Model]:
     """Our program; also its initial weights, for Keras to start from."""
     start = perf_counter()
     import jax
-    import jax.numpy as jnp
+    import numpy as np
 
     optimizer = keras_adam()
     seconds = {"import": perf_counter() - start, "compile": 0.0, "run": 0.0}
@@ -195,12 +195,12 @@ def run_jax(options: Options) -> tuple[Outcome, Model]:
         seconds["run"] += perf_counter() - compiled
         return result
 
-    windows, targets = (jnp.array(ids) for ids in examples())
-    initial = timed(init_model, jnp.uint32(options.seed))
+    windows, targets = (np.array(ids, np.int32) for ids in examples())
+    initial = timed(init_model, np.uint32(options.seed))
     learn = functools.partial(train, optimizer, options.epochs)
     model, (loss, accuracy) = timed(learn, initial, windows, targets)
     write = functools.partial(generate, GENERATED)
-    ids = timed(write, model, jnp.array(encode(PROMPT)))
+    ids = timed(write, model, np.array(encode(PROMPT), np.int32))
     text = PROMPT + decode(ids.tolist())
     return Outcome(loss.tolist(), accuracy.tolist(), text, seconds), initial
 
