@@ -1,8 +1,10 @@
 """What the commands share: flags from dataclasses, and errors in one line."""
 
+import atexit
 import contextlib
 import dataclasses
 import functools
+import gc
 import importlib.util
 import io
 import os
@@ -166,6 +168,8 @@ def run_command(command: Callable[[], int | None]) -> None:
     A command that was asked to stop says in one line what it kept, and exits with 130
     or 143.
     """
+    # Else Python looks through all that there is before it ends, for half a second.
+    atexit.register(gc.freeze)
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             # By line also into a file: who watches it sees a run go on.

@@ -7,6 +7,7 @@ the command line; what people read is made here.
 import ast
 import dataclasses
 import difflib
+import functools
 import inspect
 import itertools
 import re
@@ -61,19 +62,19 @@ class Flag:
     """A flag, or a word that is known by its place.
 
     Attributes:
+        owner: the dataclass that has the field.
         name: of the field.
         kind: its type, None left out.
         default: what it is if it is not given; MISSING if it has to be.
-        about: its help.
         group: what its group is about; empty at the top.
         metavar: what stands for its value.
         in_place: whether it has no name on the command line.
     """
 
+    owner: type
     name: str
     kind: Any
     default: Any
-    about: str
     group: str
     metavar: str
     in_place: bool
@@ -84,6 +85,11 @@ class Flag:
         if self.in_place:
             return self.metavar
         return SPELLED.get(flag_of(self.name), flag_of(self.name))
+
+    @property
+    def about(self) -> str:
+        """Its help, which is read from the source where somebody asks for it."""
+        return _help_of_fields(self.owner).get(self.name, "")
 
     @property
     def is_switch(self) -> bool:
@@ -106,7 +112,6 @@ def _walk(kind: Any, default: object, group: str) -> Iterator[Flag]:  # noqa: AN
 
     place = typing.get_args(tyro.conf.Positional[int])[1]
     hints = typing.get_type_hints(kind, include_extras=True)
-    about = _help_of_fields(kind)
     for field in dataclasses.fields(kind):
         hint, markers = _bare(hints[field.name])
         value = _default_of(field) if default is None else getattr(default, field.name)
@@ -116,10 +121,10 @@ def _walk(kind: Any, default: object, group: str) -> Iterator[Flag]:  # noqa: AN
             continue
         names = [m.metavar for m in markers if getattr(m, "metavar", None)]
         yield Flag(
+            owner=kind,
             name=field.name,
             kind=hint,
             default=value,
-            about=about.get(field.name, ""),
             group=group,
             metavar=names[0] if names else _metavar(hint),
             in_place=any(m is place for m in markers),
@@ -159,6 +164,7 @@ def _metavar(hint: Any) -> str:  # noqa: ANN401
     return {int: "N", float: "X", Path: "PATH"}.get(hint, "TEXT")
 
 
+@functools.cache
 def _help_of_fields(kind: type) -> dict[str, str]:
     """The text under every field, or behind its name in the docstring of the class."""
     found: dict[str, str] = {}

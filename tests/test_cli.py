@@ -392,3 +392,16 @@ def test_a_flag_given_twice_with_two_values_is_refused(
 def test_a_flag_given_twice_counts_in_the_first_pass() -> None:
     found = cli.peek(Few, "train", "--data a --hidden 3 --data b --rate 1".split())
     assert found == Few(data=(Path("a"), Path("b")))
+
+
+def test_python_does_not_look_through_everything_at_the_end() -> None:
+    program = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "from lstm_jax.cli import run_command\n"
+        "run_command(lambda: 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"

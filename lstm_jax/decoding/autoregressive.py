@@ -287,7 +287,7 @@ def generate_from(
     stack = stack_of(model, rules[0]) if on_one_device((snapshot, keys)) else None
     if stack is not None:
         return _chunks_in_one_call(stack, snapshot, length, rules, keys, may_appear)
-    return _chunks(model, snapshot, length, rules, keys, jnp.asarray(may_appear))
+    return _chunks(model, snapshot, length, rules, keys, jax.device_put(may_appear))
 
 
 class _Start(NamedTuple):

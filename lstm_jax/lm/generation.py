@@ -219,13 +219,14 @@ def write_texts(
     check_count("prompts", len(prompts), 1)
     vocab = trained.vocab
     encoded = [encode_prompt(vocab, prompt) for prompt in prompts]
-    writers = [TextStreamer(vocab, stops, ids) for ids in encoded for _ in keys]
+    count = len(keys)
+    writers = [TextStreamer(vocab, stops, ids) for ids in encoded for _ in range(count)]
 
     def stream() -> Iterator[list[str]]:
         memory = memory_for(sampling, max(map(len, encoded)) + length)
         read = read_prompts(trained.model, encoded, memory)
-        rows = repeat_rows(read, len(keys))
-        of_rows = jnp.tile(keys, len(prompts))
+        rows = repeat_rows(read, count)
+        of_rows = jnp.tile(keys, len(prompts)) if len(prompts) > 1 else keys
         allowed = may_appear(vocab)
         for chunk in generate_from(
             trained.model, rows, length, sampling, of_rows, allowed

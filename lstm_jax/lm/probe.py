@@ -8,6 +8,7 @@ import numpy as np
 from lstm_jax.config import Devices, RegularizerConfig, RunConfig
 from lstm_jax.data.text import Corpus
 from lstm_jax.data.tokenizers.characters import CharTokenizer
+from lstm_jax.distributed.bounded import run_once
 from lstm_jax.distributed.host import (
     enable_compilation_cache,
     keep_freed_memory,
@@ -89,9 +90,10 @@ def operations_per_second(
     config = dataclasses.replace(_PROBE, model=model, optimizer=optimizer)
     ids = np.random.default_rng(0).integers(0, len(_VOCAB), 200 * rows, dtype=np.uint8)
     setup = set_up(config, Corpus(ids, len(ids)), _VOCAB)
+    state = run_once(setup.first_state)()
     timer, rates = Timer(), [0.0]
     lines = fit(
-        *(setup.task, setup.optimizer, setup.first_state(), setup.schedule, timer),
+        *(setup.task, setup.optimizer, state, setup.schedule, timer),
         steps_per_call=config.run.steps_per_call,
         evaluations=0,
         devices=devices,

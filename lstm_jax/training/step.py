@@ -5,6 +5,7 @@ task: a loss is a function `(model, carry, batch, key) -> (LossSums, carry)`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -13,6 +14,7 @@ import optax
 from jax import Array
 from jax.experimental.layout import Layout, with_layout_constraint
 
+from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.engines.devices import on_gpu
 from lstm_jax.metrics.losses import LossSums
 from lstm_jax.training.optimizer import EmaState
@@ -140,6 +142,7 @@ def train_steps(
     Returns:
         The state after, and the report with sums added up and norms averaged.
     """
+    step = bounded_jit(functools.partial(train_step, loss, optimizer), inline=True)
 
     def going(carried: tuple) -> Array:
         k, _, _, finite = carried
@@ -148,7 +151,7 @@ def train_steps(
     def one(carried: tuple) -> tuple:
         k, state, total, _ = carried
         batch = jax.tree.map(lambda a: a[k], batches)
-        new, report = train_step(loss, optimizer, state, batch, learning_rates[k])
+        new, report = step(state, batch, learning_rates[k])
         total_loss, norm = report.sums.loss, report.gradient_norm
         finite = jnp.isfinite(total_loss) & jnp.isfinite(norm)
         state, total = jax.tree.map(
@@ -158,22 +161,21 @@ def train_steps(
         )
         return k + 1, state, total, finite
 
-    start = (jnp.int32(0), state, _nothing_yet(loss, state, batches), jnp.bool(True))
+    # Traced here, and found again by the loop: JAX keeps the traces of a program.
+    first = jax.tree.map(lambda a: a[0], (batches, learning_rates))
+    _, report = jax.eval_shape(step, state, *first)
+    start = (jnp.int32(0), state, _nothing_yet(report), jnp.bool(True))
     _, state, total, _ = jax.lax.while_loop(going, one, start)
     return state, dataclasses.replace(
         total, gradient_norm=total.gradient_norm / jnp.maximum(count, 1)
     )
 
 
-def _nothing_yet(loss: Loss, state: TrainState, batches: Batch) -> StepReport:
-    """Make the report of no step: zeros for whatever the loss will measure."""
-    first = jax.tree.map(lambda a: a[0], batches)
-    sums, _ = jax.eval_shape(loss, state.model, state.carry, first, state.key)
-    plain = dataclasses.replace(sums, penalty=None)
-    zeros = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, jnp.promote_types(a.dtype, jnp.float32)), plain
+def _nothing_yet(report: StepReport) -> StepReport:
+    """Make the report of no step: zeros of its shapes, to which many can be added."""
+    return jax.tree.map(
+        lambda a: jnp.zeros(a.shape, jnp.promote_types(a.dtype, jnp.float32)), report
     )
-    return StepReport(zeros, jnp.zeros((), _kind_of_norm(state.model)))
 
 
 def _kind_of_norm(model: Model) -> jnp.dtype:

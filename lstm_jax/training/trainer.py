@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 
 from lstm_jax.config import RunConfig
-from lstm_jax.distributed.bounded import bounded_jit
+from lstm_jax.distributed.bounded import run_once
 from lstm_jax.distributed.mesh import row_mesh
 from lstm_jax.distributed.multihost import (
     any_process,
@@ -161,9 +161,9 @@ class _Start:
     def first(self) -> TrainState:
         """Make the first state; one in parts is made where they are to lie."""
         if not self.run.shard_model:
-            return broadcast(bounded_jit(self.first_state)())
+            return broadcast(run_once(self.first_state)())
         places = jax.tree.map(lambda leaf: leaf.sharding, self.like)
-        return bounded_jit(self.first_state, out_shardings=places)()
+        return run_once(self.first_state, out_shardings=places)()
 
     def told(self, found: TrainState | Path | None) -> TrainState:
         """What process 0 has found, a state or a folder of its parts, everywhere."""
@@ -171,7 +171,7 @@ class _Start:
         if folder:
             return load_sharded(folder, self.like)
         if not isinstance(found, TrainState):  # another process: of the same shapes
-            found = bounded_jit(self.first_state)()
+            found = run_once(self.first_state)()
         return broadcast(found)
 
 

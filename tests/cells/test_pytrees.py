@@ -1,6 +1,8 @@
 """Parameters and states go through Flax's serialization, with and without biases."""
 
 import dataclasses
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -55,3 +57,23 @@ def test_the_state_of_something_else() -> None:
     ):
         serialization.from_state_dict(params, {"w_x": params.w_x})
     assert isinstance(params, LSTMParams)
+
+
+WITHOUT_FLAX = """
+import sys
+import jax
+from lstm_jax import init_lstm, lstm
+
+params = init_lstm(jax.random.key(0), 3, 2)
+lstm(params, jax.numpy.ones((4, 1, 3)))
+print(*{"flax", "optax", "rich", "tyro"} & {*sys.modules})
+from flax import serialization
+print(*serialization.to_state_dict(params))
+"""
+
+
+def test_the_recurrence_does_not_wait_for_flax_which_learns_of_it_later() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_FLAX], capture_output=True, text=True
+    )
+    assert done.stdout == "\nw_x w_h b\n", done.stderr

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,11 +29,13 @@ from tests.helpers.commands import (
     assert_refused,
     call,
     contents,
+    environment,
     metrics,
     read_json,
     started,
     wait_for_a_line,
 )
+from tests.helpers.quick_compilation import XLA_FLAGS
 
 # Training.
 
@@ -45,6 +48,34 @@ def test_without_arguments_it_learns_hello_world(tmp_path: Path) -> None:
     assert sum("train" in line and "epoch" in line for line in lines) >= 5
     assert "loss" in done.stdout and "accuracy" in done.stdout
     assert contents(tmp_path) == {}
+
+
+COUNTED = """
+import jax
+
+def note(event, seconds, **about):
+    if event == "/jax/core/compile/backend_compile_duration":
+        compiled.append(about.get("fun_name", "?"))
+
+compiled = []
+jax.monitoring.register_event_duration_secs_listener(note)
+from lstm_jax.train import main
+main([])
+print(*compiled, sep="\\n")
+"""
+
+
+def test_few_programs_are_compiled_for_hello_world() -> None:
+    """A small run is mostly compilation, and every operation by itself is a program."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED],
+        env=environment() | {"XLA_FLAGS": XLA_FLAGS},
+        capture_output=True,
+        text=True,
+    )
+    lines = done.stdout.splitlines()
+    compiled = lines[lines.index("from 'hel': hello world") + 1 :]
+    assert "jit(first_state)" in compiled and len(compiled) <= 11, done.stderr
 
 
 def test_a_text_is_learned_and_kept(trained: Trained) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import numpy as np
 import pytest
 
 import lstm_jax
+from lstm_jax.cells.mogrifier import MogrifierCell, MogrifierParams
 from lstm_jax.distributed import bounded_jit, take_turns
+from lstm_jax.distributed.bounded import run_once
 from lstm_jax.distributed.mesh import row_mesh, shard_rows
+from tests.helpers.tiny_runs import assert_same
 
 PACKAGE = Path(lstm_jax.__path__[0])
 ROOT = PACKAGE.parent
@@ -75,6 +79,30 @@ def test_static_arguments_and_names_are_handed_on() -> None:
     program = bounded_jit(repeat, static_argnames="times")
     assert program(jnp.ones(2), times=3).shape == (6,)
     assert program.__name__ == "repeat"
+
+
+def test_what_runs_once_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first state of a training, whose programs LLVM optimizes less."""
+    given: list[object] = []
+
+    def compile_(
+        function: Callable[..., Any], compiler_options: dict[str, Any] | None
+    ) -> Callable[..., Any]:
+        given.append(compiler_options)
+        return jax.jit(function, compiler_options=compiler_options)
+
+    def drawn() -> MogrifierParams:
+        return MogrifierCell(2).init(jax.random.key(7), 5, 6)
+
+    monkeypatch.setattr("lstm_jax.distributed.bounded.bounded_jit", compile_)
+    monkeypatch.setenv("XLA_FLAGS", "")
+    soon = run_once(drawn)()
+    level = "xla_backend_optimization_level"
+    usual = jax.jit(drawn, compiler_options={level: 3})()
+    assert_same(soon, usual)
+    monkeypatch.setenv("XLA_FLAGS", f"--{level}=0")
+    run_once(drawn)  # as asked for
+    assert given == [{level: 1}, None]
 
 
 @pytest.mark.parametrize(
