@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lstm_jax.cells.lstm import LSTMCell
 from lstm_jax.cells.mogrifier import MogrifierCell, MogrifierParams
@@ -83,10 +84,9 @@ def _is_plain(model: LanguageModel) -> bool:
 
 
 def _is_at_hand(array: object) -> bool:
-    """Whether it is an array of float32 on one device, and no tracer."""
+    """Whether it is an array of float32, of NumPy or on one device, and no tracer."""
     return (
-        isinstance(array, jax.Array)
-        and not isinstance(array, jax.core.Tracer)
+        isinstance(array, jax.Array | np.ndarray)
         and array.dtype == jnp.float32
-        and len(array.devices()) == 1
+        and on_one_device(array)
     )

@@ -342,6 +342,18 @@ def test_a_snapshot_may_have_been_on_disk() -> None:
     np.testing.assert_array_equal(made, expected)
 
 
+def test_a_model_that_was_just_trained_is_read_by_the_call() -> None:
+    """Its arrays are NumPy's, too."""
+    model = random_model(6, 8, 1)
+    trained = jax.tree.map(np.asarray, model)
+    assert stack_of(trained) is not None
+    made, expected = (
+        np.concatenate(list(generate_ids(each, [1, 2, 3], 20, GREEDY)))
+        for each in (trained, model)
+    )
+    np.testing.assert_array_equal(made, expected)
+
+
 def test_a_compiled_function_reads_on_from_a_snapshot() -> None:
     model = random_model(6, 8, 1)
     read_on = jax.jit(lambda before: read_prompt(model, [4, 5], before))

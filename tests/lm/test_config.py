@@ -452,6 +452,8 @@ def test_hello_world_is_the_chapter() -> None:
     assert HELLO_WORLD_TEXT == "hello world"
     model, optimizer, run = HELLO_WORLD.model, HELLO_WORLD.optimizer, HELLO_WORLD.run
     assert (model.layers, model.hidden, model.dropout) == (1, 50, 0.0)
+    # With auto its text would have the engine native compiled, for longer than it takes.
+    assert model.engine == "fused"
     assert (optimizer.length, run.epochs) == (3, 200)
     # Plain Adam, at a constant rate, on the whole text.
     assert (optimizer.learning_rate, optimizer.beta2) == (1e-3, 0.999)
