@@ -452,7 +452,7 @@ def test_hello_world_is_the_chapter() -> None:
     assert HELLO_WORLD_TEXT == "hello world"
     model, optimizer, run = HELLO_WORLD.model, HELLO_WORLD.optimizer, HELLO_WORLD.run
     assert (model.layers, model.hidden, model.dropout) == (1, 50, 0.0)
-    # With auto its text would have the engine native compiled, for longer than it takes.
+    # With auto its text would have the engine native compiled, which takes longer.
     assert model.engine == "fused"
     assert (optimizer.length, run.epochs) == (3, 200)
     # Plain Adam, at a constant rate, on the whole text.
