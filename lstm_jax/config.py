@@ -164,7 +164,7 @@ class RunConfig(Configuration):
     halves the learning rate and continues from the last checkpoint."""
     devices: Devices = None
     """Number of devices to split the batch over, or all. Default: as many as are
-    worthwhile. A CPU is one device, of all cores, unless a number is given."""
+    worthwhile. A CPU is one device, of all cores, unless several are asked for."""
     shard_model: bool = False
     """Shard parameters and optimizer state over the devices, too: less memory on each,
     the same results. Checkpoints are then written by Orbax."""
