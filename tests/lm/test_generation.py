@@ -9,6 +9,7 @@ import pytest
 from lstm_jax.data.tokenizers.characters import Kind
 from lstm_jax.decoding.autoregressive import sample_keys
 from lstm_jax.decoding.config import SamplingConfig
+from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.errors import InputError
 from lstm_jax.lm.generation import (
     generate_text,
@@ -108,7 +109,8 @@ def test_a_text_ends_before_its_stop(learned: TextModel, stop: str) -> None:
     """What is known of the lesson is written up to there, and not one piece more."""
     pieces = list(stream_text(learned, "ab", 400, SamplingConfig(), stops=[stop]))
     assert "".join(pieces) == (LESSON * 2)[2:402].partition(stop)[0]
-    assert len(pieces) == (1 if stop in LESSON else 400 // 64 + 2)
+    chunk = 64 if why_not_built() else 256  # one call makes more than XLA's loop
+    assert len(pieces) == (1 if stop in LESSON else 400 // chunk + 2)
 
 
 def test_every_sample_has_its_own_end() -> None:
