@@ -10,7 +10,9 @@
 #include <thread>
 #include <vector>
 
-#include "kernel.cc"
+#include "lstm.cc"
+#include "mogrifier.h"
+#include "stack.h"
 
 namespace {
 
@@ -171,6 +173,19 @@ Numbers projected(Pool& pool, int threads, const Shape& s) {
   return made;
 }
 
+// The gradients of a matrix and a bias, summed over several blocks of rows.
+template <class A>
+Numbers summed(Pool& pool, int threads, const Shape& s) {
+  const int rows = 99 * s.steps * s.batch, K = s.inputs, N = s.units;
+  const Numbers x = random_numbers(size_t(rows) * K, 1);
+  const Numbers dz = random_numbers(size_t(rows) * N, 2);
+  Numbers dw(size_t(K) * N), db(N);
+  weights::run<A>(pool, threads, {rows, K, N},
+                  {x.data(), dz.data(), dw.data(), db.data()});
+  dw.insert(dw.end(), db.begin(), db.end());
+  return dw;
+}
+
 // Symbols read and made by two layers, and their states.
 Numbers written(Pool& pool, int threads, const Shape& s) {
   const int symbols = s.inputs, read = 2, make = s.steps;
@@ -236,6 +251,8 @@ int main() {
         agrees(pool, [&](int n) { return mogrified<Rounded>(pool, n, s); }) &&
         agrees(pool, [&](int n) { return projected<Float32>(pool, n, s); }) &&
         agrees(pool, [&](int n) { return projected<Rounded>(pool, n, s); }) &&
+        agrees(pool, [&](int n) { return summed<Float32>(pool, n, s); }) &&
+        agrees(pool, [&](int n) { return summed<Rounded>(pool, n, s); }) &&
         agrees(pool, [&](int n) { return written(pool, n, s); });
     std::printf("%d x %d rows, %d units: %s\n", s.steps, s.batch, s.units,
                 same ? "as by one thread" : "not as by one thread");

@@ -21,6 +21,7 @@ from lstm_jax.engines.native.mogrifier import StaticArgs as MogrifierArgs
 from lstm_jax.engines.native.mogrifier import _recur as _recur_mogrifier
 from lstm_jax.engines.native.project import StaticArgs as ProductArgs
 from lstm_jax.engines.native.project import _project, project
+from lstm_jax.engines.native.weights import affine_gradients, weight_gradient
 from lstm_jax.nn.recurrence import lstm, unroll
 from lstm_jax.ops.matmul import rounded_products
 from tests.helpers.reference_lstm import (
@@ -284,6 +285,67 @@ def test_a_row_of_the_product_does_not_depend_on_its_company() -> None:
     xs, w = (np.asarray(rng.normal(size=n), "f") for n in ((512, 3, 40), (40, 36)))
     three, one = (jax.jit(project)(each, w, None) for each in (xs, xs[:, 1:2]))
     np.testing.assert_array_equal(three[:, 1:2], one)
+
+
+@pytest.mark.parametrize(
+    ("steps", "rows", "inputs", "outputs"),
+    [(1200, 1, 1, 1), (3, 333, 130, 70), (40, 64, 300, 20), (9, 64, 40, 1100)],
+)
+@pytest.mark.parametrize("rounded", [False, True])
+def test_weight_gradients(
+    steps: int, rows: int, inputs: int, outputs: int, rounded: bool
+) -> None:
+    """Those of NumPy in float64, and on all threads as on one."""
+    rng = np.random.default_rng(inputs)
+    w, b = jnp.zeros((inputs, outputs)), jnp.zeros(outputs)
+    xs, dz = (
+        jnp.asarray(rng.normal(size=(steps, rows, width)), jnp.float32)
+        for width in (inputs, outputs)
+    )
+
+    def found(threads: int, xs: jax.Array, dz: jax.Array) -> tuple:
+        options = CallOptions(False, rounded, threads)
+        gradients = functools.partial(affine_gradients, options, False)
+        return jax.jit(gradients)(xs, dz, w, b)
+
+    def factor(a: jax.Array) -> np.ndarray:
+        a = a.astype(jnp.bfloat16) if rounded else a
+        return np.asarray(a, np.float64)
+
+    expected = np.einsum("tbd,tbg->dg", factor(xs), factor(dz))
+    one = found(1, xs, dz)
+    assert_close(one, (expected, np.asarray(dz, np.float64).sum((0, 1))), 1e-5)
+    for few, many in zip(one, found(0, xs, dz), strict=True):
+        np.testing.assert_array_equal(few, many)
+    broken = found(0, xs.at[0, 0, -1].set(jnp.nan), dz.at[-1, -1, 0].set(jnp.nan))[0]
+    assert np.isnan(broken[-1]).all() and np.isnan(broken[:, 0]).all()
+    np.testing.assert_array_equal(broken[:-1, 1:], one[0][:-1, 1:])
+
+
+def test_the_derivative_of_weight_gradients_is_that_of_xla() -> None:
+    """It is that of a product, forward and backward; exported it is one of XLA's."""
+    rng = np.random.default_rng(0)
+    xs, dz, dw = (
+        jnp.asarray(rng.normal(size=shape), jnp.float32)
+        for shape in ((8, 64, 5), (8, 64, 6), (5, 6))
+    )
+
+    def ours(xs: jax.Array, dz: jax.Array) -> jax.Array:
+        return weight_gradient(CallOptions(False, False, 0), False, xs, dz, dw)
+
+    def product(xs: jax.Array, dz: jax.Array) -> jax.Array:
+        return jnp.einsum("tbd,tbg->dg", xs, dz)
+
+    slopes = []
+
+    assert "lstm_jax_weights" in jax.jit(ours).lower(xs, dz).as_text()
+    assert (
+        "lstm_jax_weights" not in jax.export.export(jax.jit(ours))(xs, dz).mlir_module()
+    )
+    for function in (jax.jit(ours), jax.jit(product)):
+        forward = jax.jvp(function, (xs, dz), (xs[::-1], dz[::-1]))
+        slopes.append((forward, jax.vjp(function, xs, dz)[1](dw)))
+    assert_close(*slopes, 1e-5)
 
 
 def random_mogrifier(cell: MogrifierCell, rows: int, inputs: int, hidden: int) -> tuple:

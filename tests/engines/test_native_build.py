@@ -42,7 +42,7 @@ def test_it_is_compiled_once(cache: Path, compiled: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["processor", "_SOURCE", "_headers", "_FLAGS", "version"]
+    "what", ["processor", "_sources", "_headers", "_FLAGS", "version"]
 )
 def test_it_is_compiled_for_what_it_depends_on(
     what: str,
@@ -56,7 +56,7 @@ def test_it_is_compiled_for_what_it_depends_on(
     source.write_text("int other;")
     others = {
         "processor": lambda: "another",
-        "_SOURCE": source,
+        "_sources": lambda: [source],
         "_headers": lambda: [source],
         "_FLAGS": ("-O1",),
     }
@@ -145,7 +145,7 @@ def test_what_the_compiler_says_is_one_line(
 ) -> None:
     source = tmp_path / "wrong.cc"
     source.write_text("int main() { return nothing; }\n")
-    monkeypatch.setattr(build, "_SOURCE", source)
+    monkeypatch.setattr(build, "_sources", lambda: [source])
     with pytest.raises(NotBuilt, match=r"was not compiled: .*error: .*nothing"):
         build._library()
     assert not [*cache.iterdir()]

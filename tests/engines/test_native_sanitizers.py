@@ -46,7 +46,7 @@ def library(name: str) -> str:
 def test_the_kernels_alone(sanitizer: str, tmp_path: Path) -> None:
     program = tmp_path / "program"
     flags = ["-std=c++17", "-O1", "-march=native", "-ffp-contract=fast", "-w"]
-    folders = [f"-I{jax.ffi.include_dir()}", f"-I{build._SOURCE.parent}"]
+    folders = [f"-I{jax.ffi.include_dir()}", f"-I{build._FOLDER}"]
     command = [*compiler(sanitizer), *flags, *folders, str(PROGRAM)]
     subprocess.run([*command, "-pthread", "-o", str(program)], check=True)
     done = subprocess.run([program], capture_output=True, text=True)

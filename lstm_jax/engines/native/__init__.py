@@ -1,1 +1,1 @@
-"""Recurrences on a CPU as custom calls, compiled on first use from `kernel.cc`."""
+"""Recurrences on a CPU as custom calls, compiled on first use by `build.py`."""

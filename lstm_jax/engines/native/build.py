@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -33,14 +34,15 @@ TARGETS = (
         for call in ("forward", "forward_keep", "backward")
     ),
     "lstm_jax_project",
+    "lstm_jax_weights",
     "lstm_jax_write",
 )
 SWITCH = "LSTM_JAX_NATIVE"  # 0: do not compile, do not load
-_SOURCE = Path(__file__).with_name("kernel.cc")  # and the headers beside it
+_FOLDER = Path(__file__).parent  # of the source
 _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast"),
-    *("-fPIC", "-shared", "-DNDEBUG", "-w"),
+    *("-fPIC", "-DNDEBUG", "-w"),
 )
 _SECONDS = 300  # that a compiler may take
 
@@ -102,7 +104,7 @@ def _named(name: str, library: Path) -> str:
 
 
 def compile_library(compiler: Sequence[str], path: Path) -> None:
-    """Compile the kernel.
+    """Compile the kernels, all parts at the same time.
 
     Args:
         compiler: how its command begins.
@@ -112,10 +114,17 @@ def compile_library(compiler: Sequence[str], path: Path) -> None:
         NotBuilt: it failed.
         OSError: the compiler can't be run.
     """
-    headers = f"-I{jax.ffi.include_dir()}"
-    command = [*compiler, *_FLAGS, headers, str(_SOURCE), "-o", str(path)]
+    begin = (*compiler, *_FLAGS, f"-I{jax.ffi.include_dir()}")
+    parts = {source: path.with_suffix(f".{source.stem}.o") for source in _sources()}
+
+    def compile_part(source: Path) -> None:
+        _run([*begin, "-c", str(source), "-o", str(parts[source])], check=True)
+
     try:
-        _run(command, check=True)
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(compile_part, parts))
+        link = [*compiler, "-shared", *map(str, parts.values()), "-o", str(path)]
+        _run(link, check=True)
     except subprocess.CalledProcessError as error:
         lines = error.stderr.splitlines()
         said = next((x for x in lines if "error" in x or "failed" in x), "")
@@ -186,7 +195,7 @@ def _fingerprint(compiler: Sequence[str]) -> str:
     except OSError as error:
         raise NotBuilt(f"was not compiled: {_first_line(str(error))}") from None
     parts = (
-        *(path.read_bytes() for path in (_SOURCE, *_headers())),
+        *(path.read_bytes() for path in (*_sources(), *_headers())),
         " ".join([*compiler, *_FLAGS]).encode(),
         version.stdout.encode(),
         jaxlib.__version__.encode(),
@@ -195,9 +204,14 @@ def _fingerprint(compiler: Sequence[str]) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
+def _sources() -> list[Path]:
+    """What is compiled, each by a compiler of its own."""
+    return sorted(_FOLDER.glob("*.cc"))
+
+
 def _headers() -> list[Path]:
-    """What the source includes, all that lies beside it."""
-    return sorted(_SOURCE.parent.glob("*.h"))
+    """What the sources include."""
+    return sorted(_FOLDER.glob("*.h"))
 
 
 def _first_line(text: str) -> str:

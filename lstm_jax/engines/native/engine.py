@@ -4,8 +4,8 @@
                               -> gates, cs too   where one will be asked for
     backward    gates, cs, dhs, dh, dc  ->  dz, dh, dc
 
-The weight gradient, one large product over all steps, is XLA's. z is overwritten with
-the gates and these with dz where nobody else needs them: fresh memory is dear.
+The weight gradient is one large product over all steps (`weights.py`). z is overwritten
+with the gates and these with dz where nobody else needs them: fresh memory is dear.
 """
 
 import functools
@@ -26,8 +26,9 @@ from lstm_jax.engines.native.calls import (
     masks_of,
     may_be_spread,
 )
+from lstm_jax.engines.native.weights import weight_gradient
 from lstm_jax.engines.spec import RecurrenceSpec
-from lstm_jax.ops.matmul import factor_dtype, weight_gradient
+from lstm_jax.ops.matmul import factor_dtype
 from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
 
@@ -100,8 +101,7 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     operands = (w_h, gates, cs, c, *cotangents, *masks_of(resets, valid))
     dz, dh, dc = call_backward(static.options, static.spread, *operands)
     h_before = state_before(h, hs, resets, static.options.reverse)
-    factors = jnp.bfloat16 if static.options.rounded else w_h.dtype
-    dw_h = weight_gradient(h_before, dz, w_h, factors)
+    dw_h = weight_gradient(*static, h_before, dz, w_h)
     return dz, dw_h, dh, dc, None, None
 
 

@@ -98,6 +98,17 @@ INLINE V first_of(V x, int n) {
 #endif
 }
 
+// Lanes of a and, from W on, of b.
+INLINE V lanes_of(V a, V b, Bits from) {
+#if defined(__AVX512F__)
+  return (V)_mm512_permutex2var_ps((__m512)a, (__m512i)from, (__m512)b);
+#else
+  V x;
+  for (int n = 0; n < W; ++n) x[n] = from[n] < W ? a[from[n]] : b[from[n] - W];
+  return x;
+#endif
+}
+
 INLINE V smaller(V a, V b) { return a < b ? a : b; }
 
 // One slot in all lanes, whatever its bits mean.
@@ -177,7 +188,10 @@ struct Rounded {
     return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
   }
   static INLINE V columns(V first, V second) {
-    return (V)(((rounded(first) >> 16) & 0xffff) | rounded(second));
+    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+    Bits turns;  // the n-th number of each, one beside the other
+    for (int n = 0; n < W; ++n) turns[n] = n | (W + n) << 16;
+    return (V)_mm512_permutexvar_epi16((__m512i)turns, both);
   }
   static INLINE V along(const float* row, int count) {
     const __m256i halves[2] = {upper(load(row, count)),
@@ -214,12 +228,12 @@ constexpr size_t slots_of(size_t n) {
   return round_up(n, static_cast<size_t>(A::kPerSlot) * W) / A::kPerSlot;
 }
 
-// out [Rows, 2 W Panels] = rows @ panels. Every sum is added up in the order of k, one
+// out [Rows, 2 W Panels] = rows @ panels, or += where there is more to add to. Every sum is added up in the order of k, one
 // product after the other, so that a row's results do not depend on which rows, and how
 // many, are multiplied with it.
 template <class A, int Rows, int Panels>
 void multiply_tile(const float* rows, size_t block, const float* panel, size_t slots,
-                   float* out, size_t stride) {
+                   float* out, size_t stride, bool more) {
   V sums[Panels][Rows][2] = {};
   const size_t next = slots * 2 * W;
   for (size_t s = 0; s < slots; s += W, rows += block) {
@@ -240,39 +254,41 @@ void multiply_tile(const float* rows, size_t block, const float* panel, size_t s
   for (int p = 0; p < Panels; ++p)
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      store(out + r * stride + p * 2 * W, sums[p][r][0]);
-      store(out + r * stride + p * 2 * W + W, sums[p][r][1]);
+      float* to = out + r * stride + p * 2 * W;
+      store(to, more ? load(to) + sums[p][r][0] : sums[p][r][0]);
+      store(to + W, more ? load(to + W) + sums[p][r][1] : sums[p][r][1]);
     }
 }
 
 template <class A, int... I>
 INLINE void multiply_some(int count, std::integer_sequence<int, I...>,
                           const float* rows, size_t block, const float* panel,
-                          size_t slots, float* out, size_t stride) {
-  using Tile = void (*)(const float*, size_t, const float*, size_t, float*, size_t);
+                          size_t slots, float* out, size_t stride, bool more) {
+  using Tile =
+      void (*)(const float*, size_t, const float*, size_t, float*, size_t, bool);
   static constexpr Tile tiles[] = {multiply_tile<A, I + 1, 1>...};
-  tiles[count - 1](rows, block, panel, slots, out, stride);
+  tiles[count - 1](rows, block, panel, slots, out, stride, more);
 }
 
-// out [count, 2 W panels] = rows @ panels, in tiles of nearly equal numbers of rows.
+// out [count, 2 W panels] = rows @ panels, or +=, in tiles of nearly equal numbers of rows.
 template <class A>
 void multiply(const float* rows, int count, const float* panel, int panels,
-              size_t slots, float* out, size_t stride) {
+              size_t slots, float* out, size_t stride, bool more = false) {
   const size_t block = static_cast<size_t>(count) * W;
   if (count == 1)  // several panels at once, or each sum would wait for the one before
     for (; panels >= 4; panels -= 4, panel += slots * 8 * W, out += 8 * W)
-      multiply_tile<A, 1, 4>(rows, block, panel, slots, out, stride);
+      multiply_tile<A, 1, 4>(rows, block, panel, slots, out, stride, more);
   if (count <= 3)
     for (; panels >= 2 && count > 1; panels -= 2, panel += slots * 4 * W, out += 4 * W)
       (count == 2 ? multiply_tile<A, 2, 2> : multiply_tile<A, 3, 2>)(
-          rows, block, panel, slots, out, stride);
+          rows, block, panel, slots, out, stride, more);
   const int tiles = (count + kTileRows - 1) / kTileRows;
   for (; panels; --panels, panel += slots * 2 * W, out += 2 * W)
     for (int tile = 0, first = 0; tile < tiles; ++tile) {
       const int some = count / tiles + (tile < count % tiles);
       multiply_some<A>(some, std::make_integer_sequence<int, kTileRows>(),
                        rows + first * W, block, panel, slots, out + first * stride,
-                       stride);
+                       stride, more);
       first += some;
     }
 }
@@ -448,6 +464,11 @@ struct Share {
   int first, count;
 };
 
+Share share_of(int whole, int parts, int part) {
+  const int least = whole / parts, more = whole % parts;
+  return {part * least + std::min(part, more), least + (part < more)};
+}
+
 constexpr int kFewestRows = 8;  // fewer per thread, and the weights are read for little
 
 struct Division {
@@ -457,10 +478,7 @@ struct Division {
   Division(int batch, int threads) : rows(batch) {
     parts = std::max(1, std::min(threads, batch / kFewestRows));
   }
-  Share share(int part) const {
-    const int least = rows / parts, more = rows % parts;
-    return {part * least + std::min(part, more), least + (part < more)};
-  }
+  Share share(int part) const { return share_of(rows, parts, part); }
 };
 
 // ---- packing ------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """The inputs' share of the gates, x @ w_x + b of all steps, by the engine `native`.
 
 The kernel packs the matrix once and adds the bias while a block is in the cache,
-where XLA walks all of [T, B, 4H] again. Of the gradients it makes that of the inputs;
-that of the matrix, a sum over all rows, is XLA's.
+where XLA walks all of [T, B, 4H] again.
 """
 
 import functools
@@ -24,16 +23,13 @@ from lstm_jax.engines.native.calls import (
     masks_of,
     may_be_spread,
 )
-from lstm_jax.ops.matmul import (
-    factor_dtype,
-    matmul,
-    psum_over_replicas,
-    typed_matmul,
+from lstm_jax.engines.native.weights import (
+    FEW_ROWS,
+    affine_gradients,
     weight_gradient,
 )
+from lstm_jax.ops.matmul import factor_dtype, matmul, typed_matmul
 from lstm_jax.typing import Gates, Inputs
-
-_FEW = 512  # rows of all steps, for which it does not pay to pack the matrix
 
 
 class StaticArgs(NamedTuple):
@@ -45,7 +41,7 @@ class StaticArgs(NamedTuple):
 
 def project(xs: Inputs, w: Array, b: Array | None) -> Gates:
     """The product x @ w + b of every step, [T, B, D] times [D, 4H], in float32."""
-    if xs.shape[0] * xs.shape[1] < _FEW:
+    if xs.shape[0] * xs.shape[1] < FEW_ROWS:
         return add_bias(matmul(xs, w), b)
     rounded = factor_dtype(w.dtype) == jnp.bfloat16
     static = StaticArgs(call_options(False, rounded), may_be_spread())
@@ -65,10 +61,10 @@ def _forward(
 
 def _backward(static: StaticArgs, residuals: tuple, dz: Array) -> tuple:
     xs, w, b = residuals
-    factors = jnp.bfloat16 if static.options.rounded else w.dtype
-    db = None if b is None else psum_over_replicas(jnp.sum(dz, axis=(0, 1)), b)
     dxs = _call(static, True, dz, w, None)
-    return dxs, weight_gradient(xs, dz, w, factors), db
+    if b is None:
+        return dxs, weight_gradient(*static, xs, dz, w), None
+    return dxs, *affine_gradients(*static, xs, dz, w, b)
 
 
 _project.defvjp(_forward, _backward)

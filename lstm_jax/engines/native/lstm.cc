@@ -1,4 +1,4 @@
-// Recurrences on a CPU, as XLA calls them.
+// An LSTM layer on a CPU, as XLA calls it.
 //
 // XLA multiplies the state by the weights at every step as if it had never seen them,
 // and writes every intermediate result to memory. Here the weights are packed once per
@@ -8,6 +8,5 @@
 #include "products.h"
 
 #include "lstm.h"
-#include "mogrifier.h"
 #include "project.h"
-#include "stack.h"
+#include "weights.h"
