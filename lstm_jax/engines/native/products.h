@@ -1,4 +1,4 @@
-// What the kernels have in common: vectors, products of packed matrices, threads.
+// What the kernels have in common: products of packed matrices, and what XLA hands over.
 //
 // What a product reads lies as it reads it:
 //
@@ -7,163 +7,24 @@
 //   panel   [slots][2 W]              two vectors of columns of the right factor
 //
 // A slot is 32 bits: a float, or two bfloat16 numbers that are neighbours in the summed
-// index. Threads divide the rows of the batch: each takes its own through all steps and
-// never waits for another.
+// index.
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <mutex>
 #include <new>
-#include <thread>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
+#include "threads.h"
+#include "vectors.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
-using std::size_t;
-#define INLINE inline __attribute__((always_inline))
 
 namespace {
-
-// ---- vectors ------------------------------------------------------------------------
-
-#if defined(__AVX512F__)
-constexpr int W = 16, kTileRows = 14;  // lanes; rows whose sums fit in the registers
-#elif defined(__AVX__)
-constexpr int W = 8, kTileRows = 6;
-#elif defined(__aarch64__)
-constexpr int W = 4, kTileRows = 12;
-#else
-constexpr int W = 4, kTileRows = 6;
-#endif
-
-typedef float V __attribute__((vector_size(4 * W)));
-typedef int32_t Bits __attribute__((vector_size(4 * W)));
-
-INLINE V load(const float* p) {
-  V x;
-  std::memcpy(&x, p, sizeof x);
-  return x;
-}
-
-INLINE void store(float* p, V x) { std::memcpy(p, &x, sizeof x); }
-
-#if defined(__AVX512F__)
-INLINE __mmask16 first_lanes(int n) {  // fewer than all
-  return static_cast<__mmask16>((1u << (n > 0 ? n : 0)) - 1);
-}
-#endif
-
-// The first n lanes, and zeros; all of them if there are as many.
-INLINE V load(const float* p, int n) {
-  if (n >= W) return load(p);
-#if defined(__AVX512F__)
-  return (V)_mm512_maskz_loadu_ps(first_lanes(n), p);
-#else
-  V x = {};
-  for (int k = 0; k < n; ++k) x[k] = p[k];
-  return x;
-#endif
-}
-
-INLINE void store(float* p, V x, int n) {
-  if (n >= W) return store(p, x);
-#if defined(__AVX512F__)
-  _mm512_mask_storeu_ps(p, first_lanes(n), (__m512)x);
-#else
-  for (int k = 0; k < n; ++k) p[k] = x[k];
-#endif
-}
-
-// The first n lanes of x, and zeros.
-INLINE V first_of(V x, int n) {
-#if defined(__AVX512F__)
-  return n >= W ? x : (V)_mm512_maskz_mov_ps(first_lanes(n), (__m512)x);
-#else
-  for (int k = n; k < W; ++k) x[k] = 0;
-  return x;
-#endif
-}
-
-// Lanes of a and, from W on, of b.
-INLINE V lanes_of(V a, V b, Bits from) {
-#if defined(__AVX512F__)
-  return (V)_mm512_permutex2var_ps((__m512)a, (__m512i)from, (__m512)b);
-#else
-  V x;
-  for (int n = 0; n < W; ++n) x[n] = from[n] < W ? a[from[n]] : b[from[n] - W];
-  return x;
-#endif
-}
-
-INLINE V smaller(V a, V b) { return a < b ? a : b; }
-
-// One slot in all lanes, whatever its bits mean.
-INLINE V broadcast(const float* p) {
-  int32_t bits;
-  std::memcpy(&bits, p, sizeof bits);
-  return (V)(Bits{} + bits);
-}
-
-INLINE V quotient(V above, V below) {
-#if defined(__AVX512F__)
-  // An estimate of 14 bits and one step of Newton: half the time of a division.
-  V r = (V)_mm512_rcp14_ps((__m512)below);
-  return above * (r * (2.0f - below * r));
-#else
-  return above / below;
-#endif
-}
-
-// The rational approximation of Eigen and XLA: within 1e-6, and NaN of NaN.
-INLINE V tanh_of(V x) {
-  constexpr float kLargest = 7.90531110763549805f;
-  x = x > kLargest ? V{} + kLargest : x;
-  x = x < -kLargest ? V{} - kLargest : x;
-  const V s = x * x;
-  V p = s * -2.76076847742355e-16f + 2.00018790482477e-13f;
-  p = p * s + -8.60467152213735e-11f;
-  p = p * s + 5.12229709037114e-08f;
-  p = p * s + 1.48572235717979e-05f;
-  p = p * s + 6.37261928875436e-04f;
-  p = p * s + 4.89352455891786e-03f;
-  V q = s * 1.19825839466702e-06f + 1.18534705686654e-04f;
-  q = q * s + 2.26843463243900e-03f;
-  q = q * s + 4.89352518554385e-03f;
-  return quotient(x * p, q);
-}
-
-INLINE V sigmoid_of(V x) { return tanh_of(x * 0.5f) * 0.5f + 0.5f; }
-
-INLINE float highest_of(V x) {
-  float found = x[0];
-  for (int n = 1; n < W; ++n) found = x[n] > found ? x[n] : found;
-  return found;
-}
-
-// To the nearest bfloat16, ties to even, as the upper half of 32 bits; NaN stays NaN.
-INLINE Bits rounded(V x) {
-  const Bits bits = (Bits)x;
-  const Bits up = bits + 0x7fff + ((bits >> 16) & 1);
-  return (x == x ? up : bits | 0x400000) & (int32_t)0xffff0000;
-}
-
-constexpr size_t round_up(size_t n, size_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
 
 // ---- the arithmetic of products -----------------------------------------------------
 
@@ -234,6 +95,9 @@ constexpr size_t slots_of(size_t n) {
 template <class A, int Rows, int Panels>
 void multiply_tile(const float* rows, size_t block, const float* panel, size_t slots,
                    float* out, size_t stride, bool more) {
+  if (more)  // they come while there is time
+    for (int r = 0; r < Rows; ++r)
+      for (int v = 0; v < 2 * Panels; ++v) __builtin_prefetch(out + r * stride + v * W, 1);
   V sums[Panels][Rows][2] = {};
   const size_t next = slots * 2 * W;
   for (size_t s = 0; s < slots; s += W, rows += block) {
@@ -292,194 +156,6 @@ void multiply(const float* rows, int count, const float* panel, int panels,
       first += some;
     }
 }
-
-// ---- threads and memory -------------------------------------------------------------
-
-// Runs work(0) ... work(count - 1) on the threads of the pool and on this one. What no
-// other thread has begun this one does, so it never waits for a pool that is busy, or
-// whose threads all wait themselves.
-template <class Pool, class Work>
-void in_parallel(Pool& pool, int count, const Work& work) {
-  struct Shared {
-    std::atomic<int> next{0};
-    int done = 0;
-    std::mutex mutex;
-    std::condition_variable changed;
-  };
-  const auto shared = std::make_shared<Shared>();
-  const auto take = [shared, count, &work] {  // late ones find nothing left to do
-    for (int k; (k = shared->next.fetch_add(1)) < count;) {
-      work(k);
-      const std::lock_guard<std::mutex> lock(shared->mutex);
-      if (++shared->done == count) shared->changed.notify_all();
-    }
-  };
-  for (int k = 1; k < count; ++k) {
-    auto copy = take;
-    pool.Schedule(std::move(copy));
-  }
-  take();
-  std::unique_lock<std::mutex> lock(shared->mutex);
-  shared->changed.wait(lock, [&] { return shared->done == count; });
-}
-
-INLINE void pause_briefly() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-// Threads that meet after every piece of work. Each does the same part every time, whose
-// weights stay in its core's cache. What another has not begun when the first is through
-// with its own, because it has not come yet, the first one does: it never waits for a
-// pool that is busy.
-class Team {
- public:
-  template <class Pool>
-  Team(Pool& pool, int members) : shared_(std::make_shared<Shared>(members)) {
-    for (int member = 1; member < members; ++member) {
-      auto attend = [shared = shared_, member] { shared->attend(member); };
-      pool.Schedule(std::move(attend));
-    }
-  }
-  ~Team() { shared_->round.store(kOver, std::memory_order_release); }
-
-  // Runs work(member) for all of them.
-  template <class Work>
-  void meet(const Work& work) {
-    Shared& shared = *shared_;
-    shared.work = &work;
-    shared.call = [](const void* work, int member) {
-      (*static_cast<const Work*>(work))(member);
-    };
-    const int64_t round = shared.round.load(std::memory_order_relaxed) + 1;
-    shared.round.store(round, std::memory_order_release);
-    work(0);
-    for (size_t member = 1; member < shared.members.size(); ++member) {
-      if (shared.members[member].begins(round)) {
-        work(static_cast<int>(member));
-        continue;
-      }
-      const auto& done = shared.members[member].done;
-      for (int n = 0; done.load(std::memory_order_acquire) != round; ++n)
-        wait_a_little(n);
-    }
-  }
-
- private:
-  static constexpr int64_t kOver = -1;
-
-  struct alignas(128) Member {  // caches are kept apart in lines, and fetch pairs of them
-    std::atomic<int64_t> begun{0}, done{0};
-
-    bool begins(int64_t round) {  // it is the first to
-      int64_t before = round - 1;
-      return begun.compare_exchange_strong(before, round, std::memory_order_acq_rel);
-    }
-  };
-
-  struct Shared {
-    alignas(128) std::atomic<int64_t> round{0};
-    const void* work = nullptr;
-    void (*call)(const void*, int) = nullptr;
-    std::vector<Member> members;
-
-    explicit Shared(int count) : members(count) {}
-
-    void attend(int member) {
-      int64_t seen = 0;
-      for (int n = 0;; ++n) {
-        const int64_t now = round.load(std::memory_order_acquire);
-        if (now == kOver) return;
-        if (now == seen) {
-          wait_a_little(n);
-          continue;
-        }
-        if (members[member].begins(now)) {
-          call(work, member);
-          members[member].done.store(now, std::memory_order_release);
-        }
-        seen = now;
-        n = 0;
-      }
-    }
-  };
-
-  static void wait_a_little(int times_before) {
-    if (times_before < 4096)
-      pause_briefly();
-    else
-      std::this_thread::yield();
-  }
-
-  std::shared_ptr<Shared> shared_;
-};
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kChecked = true;  // what is kept must not hide what lies beyond it
-#else
-constexpr bool kChecked = false;
-#endif
-
-// Memory that a thread keeps from call to call: fresh pages cost more than they hold.
-class Scratch {
- public:
-  explicit Scratch(size_t floats) {
-    if (kChecked || floats > held().size) held().grow(floats);
-    next_ = held().memory;
-  }
-
-  float* take(size_t floats) {
-    float* found = next_;
-    next_ += round_up(floats, W);
-    return found;
-  }
-
- private:
-  struct Held {
-    float* memory = nullptr;
-    size_t size = 0;
-    void grow(size_t floats) {
-      std::free(memory);
-      const size_t alignment = kChecked ? sizeof(V) : 4096;
-      const size_t bytes = round_up(floats * sizeof(float), alignment);
-      size = 0;
-      memory = static_cast<float*>(std::aligned_alloc(alignment, bytes));
-      if (!memory) throw std::bad_alloc();
-      size = floats;
-    }
-    ~Held() { std::free(memory); }
-  };
-  static Held& held() {
-    thread_local Held held;
-    return held;
-  }
-  float* next_;
-};
-
-// The rows of one thread.
-struct Share {
-  int first, count;
-};
-
-Share share_of(int whole, int parts, int part) {
-  const int least = whole / parts, more = whole % parts;
-  return {part * least + std::min(part, more), least + (part < more)};
-}
-
-constexpr int kFewestRows = 8;  // fewer per thread, and the weights are read for little
-
-struct Division {
-  int parts;
-  int rows;
-
-  Division(int batch, int threads) : rows(batch) {
-    parts = std::max(1, std::min(threads, batch / kFewestRows));
-  }
-  Share share(int part) const { return share_of(rows, parts, part); }
-};
 
 // ---- packing ------------------------------------------------------------------------
 

@@ -8,18 +8,14 @@
 namespace {
 namespace weights {
 
-constexpr size_t kBlock = size_t(1) << 17;  // numbers of x that are in the cache
-constexpr int kMostSlots = 256;             // of a block: L1 holds a panel of as many
-constexpr int kPanels = 4;                  // are packed at a time
+constexpr int kBand = 256, kSlots = 256;  // columns of x and slots of its rows in the cache
+constexpr int kPanels = 8;                // are packed at a time,
+constexpr int kAhead = 16;                // rows after they were asked for
 
 struct Sizes {
   int rows, inputs, outputs;
 
   int pairs() const { return (outputs + 2 * W - 1) / (2 * W); }
-  int slots() const {
-    const int vectors = static_cast<int>(kBlock / (static_cast<size_t>(W) * inputs));
-    return W * std::max(4, std::min(vectors, kMostSlots / W));
-  }
 };
 
 struct Data {
@@ -73,8 +69,11 @@ void pack_panels(const Sizes& size, const float* dz, int rows, int first, int pa
   V sums[2 * kPanels] = {};
   for (size_t s = 0; s < slots; ++s) {
     const int row = static_cast<int>(s) * A::kPerSlot;
+    const float* ahead = dz + static_cast<size_t>(std::min(row + kAhead, rows - 1)) * N;
     for (int v = 0; v < 2 * pairs; ++v) {
       const int column = (2 * first + v) * W, left = N - column;
+      __builtin_prefetch(ahead + std::min(column, N));
+      if (A::kPerSlot == 2) __builtin_prefetch(ahead + N + std::min(column, N));
       const float* from = dz + static_cast<size_t>(row) * N + std::min(column, N);
       const V one = row < rows ? load(from, left) : V{};
       const V other =
@@ -89,19 +88,17 @@ void pack_panels(const Sizes& size, const float* dz, int rows, int first, int pa
   }
 }
 
-size_t scratch_floats(const Sizes& size, int inputs) {
-  const size_t slots = size.slots();
-  return (inputs + kPanels * 2 * W) * slots + static_cast<size_t>(inputs) * 2 * W;
-}
+constexpr size_t kScratch = static_cast<size_t>(kBand + kPanels * 2 * W) * kSlots +
+                            static_cast<size_t>(kBand) * 2 * W;
 
 // A part of the result: these inputs, and these pairs of vectors of the outputs.
 template <class A>
 void add_up(const Sizes& size, const Data& data, Share inputs, Share pairs,
             float* scratch) {
-  const int N = size.outputs, most = size.slots() * A::kPerSlot;
+  const int N = size.outputs, most = kSlots * A::kPerSlot;
   const int last = pairs.first + pairs.count;
-  float* panels = scratch + static_cast<size_t>(inputs.count) * size.slots();
-  float* rest = panels + static_cast<size_t>(kPanels) * 2 * W * size.slots();
+  float* panels = scratch + static_cast<size_t>(inputs.count) * kSlots;
+  float* rest = panels + static_cast<size_t>(kPanels) * 2 * W * kSlots;
   float* dw = data.dw + static_cast<size_t>(inputs.first) * N;
   float* db = inputs.first ? nullptr : data.db;
   for (int row = 0; row < size.rows; row += most) {
@@ -138,14 +135,18 @@ ffi::Error run(Pool& pool, int64_t most, const Sizes& size, const Data& data) {
       1, std::min({static_cast<int>(std::lround(std::sqrt(threads * ratio))), threads,
                    size.inputs / kTileRows}));
   const int columns = std::max(1, std::min(threads / bands, size.pairs()));
-  const size_t each = round_up(
-      scratch_floats(size, share_of(size.inputs, bands, 0).count), W);
-  Scratch scratch(bands * columns * each + W);
-  float* parts = scratch.take(bands * columns * each);
+  Scratch scratch(bands * columns * kScratch + W);
+  float* parts = scratch.take(bands * columns * kScratch);
   if (data.db) std::memset(data.db, 0, size.outputs * sizeof(float));
   in_parallel(pool, bands * columns, [&](int part) {
-    add_up<A>(size, data, share_of(size.inputs, bands, part / columns),
-              share_of(size.pairs(), columns, part % columns), parts + part * each);
+    const Share inputs = share_of(size.inputs, bands, part / columns);
+    const int pieces = (inputs.count + kBand - 1) / kBand;
+    for (int piece = 0; piece < pieces; ++piece) {
+      const Share some = share_of(inputs.count, pieces, piece);
+      add_up<A>(size, data, {inputs.first + some.first, some.count},
+                share_of(size.pairs(), columns, part % columns),
+                parts + part * kScratch);
+    }
   });
   return ffi::Error::Success();
 }
