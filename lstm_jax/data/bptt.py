@@ -6,7 +6,6 @@ what it learned to remember is of use. Batch n is a function of (seed, n) and of
 nothing else, so any run can be taken up at any step.
 """
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -102,55 +101,3 @@ def windows(
             "targets": np.where(inside, ids[place + 1].astype(np.int32), IGNORED),
             "resets": np.ones(rows, bool),
         }
-
-
-@dataclasses.dataclass(frozen=True)
-class Stretches:
-    """A text in stretches that are read side by side, as if in one pass.
-
-    Every symbol but the first is a target once. All stretches but the first begin with
-    the end of the one before, whose targets are IGNORED there: read from the zero
-    state, it makes the state that would have been carried.
-
-    Attributes:
-        end: N - 1, the targets of the text.
-        rows: how many stretches; one is the whole text.
-        warm_up: symbols that a stretch has in common with the one before.
-    """
-
-    end: int
-    rows: int
-    warm_up: int
-
-    @property
-    def own(self) -> int:
-        """Targets that each stretch has, after the first stretch's beginning."""
-        return -(-max(self.end - self.warm_up, 0) // self.rows)
-
-    def batches(self, ids: np.ndarray, length: int) -> Iterator[Batch]:
-        """Read the ids [N] in segments.
-
-        Args:
-            ids: the text.
-            length: T, the symbols of a segment.
-
-        Yields:
-            `inputs` and `targets` [rows, T], and `resets` [rows], all False.
-        """
-        row = np.arange(self.rows)[:, None]
-        for first in range(0, self.warm_up + self.own, length):
-            step = first + np.arange(length)
-            place = row * self.own + step
-            known = (row == 0) | (step >= self.warm_up)
-            counts = known & (step < self.warm_up + self.own) & (place < self.end)
-            place = np.minimum(place, self.end - 1)
-            yield {
-                "inputs": ids[place].astype(np.int32),
-                "targets": np.where(counts, ids[place + 1].astype(np.int32), IGNORED),
-                "resets": np.zeros(self.rows, bool),
-            }
-
-    def in_order(self, found: np.ndarray) -> np.ndarray:
-        """What was found for the targets of the stretches, [rows, steps]: [N - 1]."""
-        found = found[:, : self.warm_up + self.own]
-        return np.append(found[0], found[1:, self.warm_up :])[: self.end]

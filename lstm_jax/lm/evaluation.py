@@ -4,8 +4,7 @@
     stream      the whole text in one pass, the state carried all the way
 
 Both predict every symbol but the first exactly once. `stream` is the lower number:
-its context is not cut. A long text is read in parts side by side, each of which first
-reads so much of the one before that its state is that of one pass.
+its context is not cut.
 """
 
 import functools
@@ -19,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lstm_jax.data.bptt import Stretches, windows
+from lstm_jax.data.bptt import windows
 from lstm_jax.data.tokenizers.vocabulary import TextSize, Vocabulary
 from lstm_jax.distributed.bounded import bounded_jit
 from lstm_jax.distributed.mesh import mesh_for, replicate, shard_batch, shard_rows
@@ -46,8 +45,6 @@ WINDOW = 256
 _MOST_ROWS = 64  # windows read side by side
 _MOST_LOGITS = 1 << 27  # held at once; only large vocabularies come to so many
 _SEGMENT = 1024  # symbols of the stream per call
-_WARM_UP = 1024  # symbols after which a state does not show that it began at zero
-_FEWEST_OWN = 4 * _WARM_UP  # symbols of a part of the stream, or it would be read twice
 
 Part = TypeVar("Part")
 # What is read off a batch: (model, states, batch) to totals and the states after it.
@@ -60,10 +57,10 @@ _read_all = bounded_jit(language_measures)
 def _read_symbols(
     model: LanguageModel, states: States, batch: dict[str, Array]
 ) -> tuple[tuple[ClassificationSums, Array, Array], States]:
-    """The measures of a batch and, for each target, the predicted id and its nats."""
+    """The measures of a batch and, of its first row, predicted ids and nats, [T]."""
     logits, states = model(batch["inputs"], reset_states(states, batch["resets"]))
-    scores, targets = logits.astype(jnp.float32), batch["targets"][..., None]
-    score = jnp.take_along_axis(scores, jnp.maximum(targets, 0), axis=-1)[..., 0]
+    scores, targets = logits[0].astype(jnp.float32), batch["targets"][0, :, None]
+    score = jnp.take_along_axis(scores, jnp.maximum(targets, 0), axis=-1)[:, 0]
     nats = jax.nn.logsumexp(scores, axis=-1) - score
     return (measure(logits, batch["targets"]), argmax(scores), nats), states
 
@@ -111,15 +108,15 @@ def stream_symbols(
         The metrics; the id predicted for each symbol but the first, [N - 1]; and
         -ln p of what came instead, in nats, [N - 1].
     """
-    stretches = _stretches(model, ids)
-    parts = list(_stream_parts(_read_symbols, model, ids, stretches))
-    measures, *found = (list(each) for each in zip(*parts, strict=True))
+    parts = list(_stream_parts(_read_symbols, model, ids))
+    measures, predicted, nats = (list(each) for each in zip(*parts, strict=True))
     total = functools.reduce(operator.add, measures)
-    predicted, nats = (
-        stretches.in_order(np.concatenate(jax.device_get(each), axis=1))
-        for each in found
+    symbols = len(ids) - 1
+    return (
+        jax.device_get(total),
+        np.concatenate(jax.device_get(predicted))[:symbols],
+        np.concatenate(jax.device_get(nats))[:symbols],
     )
-    return jax.device_get(total), predicted, nats
 
 
 def _read_both(
@@ -151,29 +148,21 @@ def _read_windows(
 
 
 def _read_stream(read: Reader[Totals], model: LanguageModel, ids: np.ndarray) -> Totals:
-    parts = _stream_parts(read, model, ids, _stretches(model, ids))
+    parts = _stream_parts(read, model, ids)
     return jax.device_get(functools.reduce(operator.add, parts))
-
-
-def _stretches(model: LanguageModel, ids: np.ndarray) -> Stretches:
-    """How the text is read in one pass: long ones in parts side by side."""
-    end = len(ids) - 1
-    most = min(_MOST_ROWS, _MOST_LOGITS // (_SEGMENT * len(model.b_out)))
-    rows = max(1, min(most, (end - _WARM_UP) // _FEWEST_OWN))
-    return Stretches(end, rows, _WARM_UP if rows > 1 else 0)
 
 
 def _stream_parts(
     read: Callable[[Any, Any, Any], tuple[Part, Any]],
     model: LanguageModel,
     ids: np.ndarray,
-    stretches: Stretches,
 ) -> Iterator[Part]:
     """What is read off the segments of one pass, in order."""
     device = jax.local_devices()[0]  # of several processes, each reads all of it
     model = jax.device_put(gather_replicated(model), device)
-    states = jax.device_put(model.initial_state(stretches.rows), device)
-    for batch in stretches.batches(ids, _SEGMENT):
+    states = jax.device_put(model.initial_state(1), device)
+    for batch in windows(ids, _SEGMENT, 1):
+        batch["resets"] = np.zeros(1, bool)
         found, states = read(model, states, batch)
         yield found
 

@@ -5,13 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_jax.data.bptt import (
-    Batch,
-    Stretches,
-    steps_per_epoch,
-    tbptt_batch,
-    windows,
-)
+from lstm_jax.data.bptt import Batch, steps_per_epoch, tbptt_batch, windows
 from lstm_jax.data.special_ids import IGNORED
 
 # Lanes.
@@ -213,30 +207,3 @@ def test_nothing_is_predicted_across_a_seam(seam: int) -> None:
         )
     }
     assert found == {(k, k + 1) for k in range(59)} - {(seam - 1, seam)}
-
-
-# Stretches.
-
-
-@given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 9), st.integers(1, 7))
-def test_stretches_are_the_text(end: int, rows: int, warm_up: int, length: int) -> None:
-    """Every symbol is a target once, after as many others of its own text."""
-    ids = np.arange(end + 1, dtype=np.uint16)
-    stretches = Stretches(end, rows, warm_up if rows > 1 else 0)
-    batches = list(stretches.batches(ids, length))
-    inputs, targets = (
-        np.concatenate([batch[name] for batch in batches], axis=1)
-        for name in ("inputs", "targets")
-    )
-    counted = targets != IGNORED
-    np.testing.assert_array_equal(targets[counted], inputs[counted] + 1)
-    assert sorted(targets[counted]) == list(range(1, end + 1))
-    np.testing.assert_array_equal(stretches.in_order(targets), np.arange(1, end + 1))
-    for row, marks in zip(inputs, counted, strict=True):
-        if not marks.any():
-            continue
-        first, last = np.flatnonzero(marks)[[0, -1]]
-        steps = row[: last + 1]
-        np.testing.assert_array_equal(steps, np.arange(steps[0], steps[0] + len(steps)))
-        assert steps[0] == 0 or first == stretches.warm_up
-    assert not any(batch["resets"].any() for batch in batches)

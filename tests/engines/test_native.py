@@ -348,6 +348,32 @@ def test_the_derivative_of_weight_gradients_is_that_of_xla() -> None:
     assert_close(*slopes, 1e-5)
 
 
+def test_second_derivatives_inside_shard_map() -> None:
+    """Each device's share, of so many rows that the kernel makes the gradients."""
+    case = jax.tree.map(lambda a: jnp.asarray(a, "f"), random_case(0, 64, 32, 3, 4))
+    mesh, alike = row_mesh(32, 2), PartitionSpec()
+    params = LSTMParams(case.w_x, case.w_h, case.b)
+
+    def slopes(engine: str, params: LSTMParams, xs: jax.Array) -> LSTMParams:
+        return jax.grad(lambda p: (lstm(p, xs, engine=engine)[0] ** 2).sum())(params)
+
+    def twice(engine: str) -> LSTMParams:
+        inside = jax.shard_map(
+            functools.partial(slopes, engine),
+            mesh=mesh,
+            in_specs=(alike, PartitionSpec(None, "rows")),
+            out_specs=alike,
+        )
+
+        def penalty(params: LSTMParams) -> jax.Array:
+            found = jax.jit(inside)(params, case.xs)
+            return sum((a**2).sum() for a in jax.tree.leaves(found))
+
+        return jax.grad(penalty)(params)
+
+    assert_close(twice("native"), twice("scan"), 1e-4)
+
+
 def random_mogrifier(cell: MogrifierCell, rows: int, inputs: int, hidden: int) -> tuple:
     """Its weights, inputs of four steps, and a state, in float32."""
     rng = np.random.default_rng(hidden)

@@ -181,7 +181,7 @@ def dividing(
     Args:
         call: what to call.
         static: its first arguments, which are no arrays.
-        operands: the others; the last two are the masks.
+        operands: the others; where rows are spread, the last two are the masks.
         spread: whether XLA may have spread the rows over devices.
     """
     function = functools.partial(_unless_exported, call, static)
@@ -209,7 +209,11 @@ def _differentiate(
     A first gradient has no need of it, for the calls are its own. A second one has,
     and then the loops of `fused` are in their place.
     """
-    return jax.jvp(functools.partial(call.equal, *static), primals, tangents)
+
+    def equal(*operands: Array) -> Arrays:
+        return varying_as(operands, call.equal(*static, *operands))
+
+    return jax.jvp(equal, primals, tangents)
 
 
 def _fused_forward(options: CallOptions, keep: bool, *operands: Array) -> Arrays:

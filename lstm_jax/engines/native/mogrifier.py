@@ -4,8 +4,8 @@
                                    ->  scales, gates, cs too, for a gradient
     backward    scales, gates, cs, dhs, dh, dc  ->  dus, dz, dxs, dh, dc
 
-The weight gradients are products over all steps (`weights.py`). Scales are overwritten
-with dus, gates with dz.
+The weight gradients, products over all steps, are XLA's, as they are in `fused`. Scales
+are overwritten with dus, gates with dz.
 """
 
 import functools
@@ -19,7 +19,7 @@ from lstm_jax.cells.lstm import LSTMState
 from lstm_jax.cells.mogrifier import MogrifierParams, gate_weights
 from lstm_jax.engines import mogrifier as fused
 from lstm_jax.engines.fused import state_before
-from lstm_jax.engines.mogrifier import Weights, scale_again
+from lstm_jax.engines.mogrifier import Weights, scale_again, weight_gradients
 from lstm_jax.engines.native.calls import (
     Arrays,
     Call,
@@ -33,7 +33,6 @@ from lstm_jax.engines.native.calls import (
     masks_of,
     may_be_spread,
 )
-from lstm_jax.engines.native.weights import affine_gradients, weight_gradient
 from lstm_jax.ops.matmul import factor_dtype
 from lstm_jax.typing import Flags, Hidden, Inputs
 
@@ -116,13 +115,10 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     x_dus, h_dus, dz, dxs, dh, dc = _call_backward(static, *operands)
     h_before = state_before(h, hs, resets, static.options.reverse)
     scaled = scale_again(xs, h_before, _in_turn(*kept[:2]))
-    gradient = functools.partial(weight_gradient, static.options, static.spread)
-    rounds = map(gradient, scaled.sources, _in_turn(x_dus, h_dus), weights.rounds)
-    gates = affine_gradients(
-        *(static.options, static.spread, jnp.concatenate(scaled.pair, -1)),
-        *(dz, weights.gates, weights.b),
-    )
-    return Weights(tuple(rounds), *gates), dxs, dh, dc, None, None
+    factors = jnp.bfloat16 if static.options.rounded else xs.dtype
+    dus = _in_turn(x_dus, h_dus)
+    found = weight_gradients(factors, weights, scaled, dz, dus)
+    return found, dxs, dh, dc, None, None
 
 
 _recur.defvjp(_forward, _backward)

@@ -89,7 +89,7 @@ constexpr size_t slots_of(size_t n) {
   return round_up(n, static_cast<size_t>(A::kPerSlot) * W) / A::kPerSlot;
 }
 
-// out [Rows, 2 W Panels] = rows @ panels, or += where there is more to add to. Every sum is added up in the order of k, one
+// out [Rows, 2 W Panels] = rows @ panels, or += if that is one of more. Every sum is added up in the order of k, one
 // product after the other, so that a row's results do not depend on which rows, and how
 // many, are multiplied with it.
 template <class A, int Rows, int Panels>
@@ -97,7 +97,8 @@ void multiply_tile(const float* rows, size_t block, const float* panel, size_t s
                    float* out, size_t stride, bool more) {
   if (more)  // they come while there is time
     for (int r = 0; r < Rows; ++r)
-      for (int v = 0; v < 2 * Panels; ++v) __builtin_prefetch(out + r * stride + v * W, 1);
+      for (int v = 0; v < 2 * Panels; ++v)
+        __builtin_prefetch(out + r * stride + v * W, 1);
   V sums[Panels][Rows][2] = {};
   const size_t next = slots * 2 * W;
   for (size_t s = 0; s < slots; s += W, rows += block) {
@@ -134,7 +135,8 @@ INLINE void multiply_some(int count, std::integer_sequence<int, I...>,
   tiles[count - 1](rows, block, panel, slots, out, stride, more);
 }
 
-// out [count, 2 W panels] = rows @ panels, or +=, in tiles of nearly equal numbers of rows.
+// out [count, 2 W panels] = rows @ panels, or +=, in tiles of nearly equal numbers of
+// rows.
 template <class A>
 void multiply(const float* rows, int count, const float* panel, int panels,
               size_t slots, float* out, size_t stride, bool more = false) {
@@ -225,7 +227,7 @@ ffi::Error reporting(const Call& call) {
     return call();
   } catch (const std::bad_alloc&) {
     return ffi::Error(ffi::ErrorCode::kResourceExhausted,
-                      "native: no memory for the packed weights");
+                      "native: no memory for what it lays out");
   }
 }
 

@@ -1,5 +1,5 @@
-// The Mogrifier, and text made symbol by symbol: compiled beside `lstm.cc`, in half the
-// time of both.
+// The Mogrifier, and text made symbol by symbol: apart from `lstm.cc`, so that two
+// compilers share the work.
 
 #include "products.h"
 

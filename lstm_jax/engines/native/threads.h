@@ -1,7 +1,4 @@
 // Threads and memory of a call.
-//
-// Threads divide the rows of the batch: each takes its own through all steps and never
-// waits for another.
 
 #pragma once
 
@@ -185,7 +182,7 @@ class Scratch {
   float* next_;
 };
 
-// The rows of one thread.
+// A thread's part of a whole.
 struct Share {
   int first, count;
 };
@@ -197,6 +194,8 @@ Share share_of(int whole, int parts, int part) {
 
 constexpr int kFewestRows = 8;  // fewer per thread, and the weights are read for little
 
+// Threads divide the rows of the batch: each takes its own through all steps and never
+// waits for another.
 struct Division {
   int parts;
   int rows;

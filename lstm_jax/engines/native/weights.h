@@ -8,9 +8,10 @@
 namespace {
 namespace weights {
 
-constexpr int kBand = 256, kSlots = 256;  // columns of x and slots of its rows in the cache
-constexpr int kPanels = 8;                // are packed at a time,
-constexpr int kAhead = 16;                // rows after they were asked for
+constexpr int kBand = 256;   // columns of x that are laid out at a time
+constexpr int kSlots = 256;  // slots of its rows that are
+constexpr int kPanels = 8;   // panels of dz that are packed at a time
+constexpr int kAhead = 16;   // rows from the one that is packed to the one asked for
 
 struct Sizes {
   int rows, inputs, outputs;
