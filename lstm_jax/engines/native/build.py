@@ -44,6 +44,7 @@ _FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast"),
     *("-fPIC", "-DNDEBUG", "-w"),
 )
+_LINK = "-shared"
 _SECONDS = 300  # that a compiler may take
 
 
@@ -123,7 +124,7 @@ def compile_library(compiler: Sequence[str], path: Path) -> None:
     try:
         with ThreadPoolExecutor() as threads:
             list(threads.map(compile_part, parts))
-        link = [*compiler, "-shared", *map(str, parts.values()), "-o", str(path)]
+        link = [*compiler, _LINK, *map(str, parts.values()), "-o", str(path)]
         _run(link, check=True)
     except subprocess.CalledProcessError as error:
         lines = error.stderr.splitlines()
@@ -196,7 +197,7 @@ def _fingerprint(compiler: Sequence[str]) -> str:
         raise NotBuilt(f"was not compiled: {_first_line(str(error))}") from None
     parts = (
         *(path.read_bytes() for path in (*_sources(), *_headers())),
-        " ".join([*compiler, *_FLAGS]).encode(),
+        " ".join([*compiler, *_FLAGS, _LINK]).encode(),
         version.stdout.encode(),
         jaxlib.__version__.encode(),
         processor().encode(),
