@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lstm_jax import cli
 from lstm_jax.errors import InputError
-from lstm_jax.usage import commands_in, listed
+from lstm_jax.usage.help import commands_in, listed
 
 _FOLDER = Path(__file__).parent
 _FIRST = ("train", "evaluate", "generate", "inspect", "crossval", "convert")

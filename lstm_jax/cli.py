@@ -22,7 +22,10 @@ except ModuleNotFoundError:
 
 from lstm_jax.config import expanded
 from lstm_jax.errors import InputError, Interrupted, device_trouble, warn
-from lstm_jax.usage import SPELLED, flags_of, help_text, joined, refuse_mistakes
+from lstm_jax.usage.flags import SPELLED, flags_of
+from lstm_jax.usage.help import help_text
+from lstm_jax.usage.mistakes import refuse_mistakes
+from lstm_jax.usage.repeats import joined
 
 Options = TypeVar("Options")
 # What the library does without, and the commands do not.

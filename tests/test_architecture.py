@@ -56,7 +56,6 @@ WITHOUT_JAX = {
     "config",
     "cli",
     "usage",
-    "repeated_flags",
     "errors",
     "_lazy",
     *COMMANDS,

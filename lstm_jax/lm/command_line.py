@@ -9,7 +9,7 @@ from lstm_jax.lm.choice import leaves_open
 from lstm_jax.lm.config import HELLO_WORLD, TrainConfig
 from lstm_jax.lm.presets import preset
 from lstm_jax.lm.recipe import CHOSEN
-from lstm_jax.usage import SPELLED
+from lstm_jax.usage.flags import SPELLED
 
 _NOT_SHOWN = {"resume", "overwrite", "cluster"}  # how a run was opened is none
 
