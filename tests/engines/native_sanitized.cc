@@ -175,8 +175,7 @@ Numbers projected(Pool& pool, int threads, const Shape& s) {
 
 // The gradients of a matrix and a bias, summed over several blocks of rows.
 template <class A>
-Numbers summed(Pool& pool, int threads, const Shape& s) {
-  const int rows = 99 * s.steps * s.batch, K = s.inputs, N = s.units;
+Numbers summed(Pool& pool, int threads, int rows, int K, int N) {
   const Numbers x = random_numbers(size_t(rows) * K, 1);
   const Numbers dz = random_numbers(size_t(rows) * N, 2);
   Numbers dw(size_t(K) * N), db(N);
@@ -251,12 +250,23 @@ int main() {
         agrees(pool, [&](int n) { return mogrified<Rounded>(pool, n, s); }) &&
         agrees(pool, [&](int n) { return projected<Float32>(pool, n, s); }) &&
         agrees(pool, [&](int n) { return projected<Rounded>(pool, n, s); }) &&
-        agrees(pool, [&](int n) { return summed<Float32>(pool, n, s); }) &&
-        agrees(pool, [&](int n) { return summed<Rounded>(pool, n, s); }) &&
+        agrees(pool,
+               [&](int n) {
+                 return summed<Float32>(pool, n, 99 * s.steps * s.batch, s.inputs, s.units);
+               }) &&
+        agrees(pool,
+               [&](int n) {
+                 return summed<Rounded>(pool, n, 99 * s.steps * s.batch, s.inputs, s.units);
+               }) &&
         agrees(pool, [&](int n) { return written(pool, n, s); });
     std::printf("%d x %d rows, %d units: %s\n", s.steps, s.batch, s.units,
                 same ? "as by one thread" : "not as by one thread");
     if (!same) return 1;
   }
-  return 0;
+  // More inputs than are laid out at a time, and more outputs than are packed.
+  const bool same =
+      agrees(pool, [&](int n) { return summed<Float32>(pool, n, 515, 600, 300); }) &&
+      agrees(pool, [&](int n) { return summed<Rounded>(pool, n, 1025, 515, 33); });
+  std::printf("wide gradients: %s\n", same ? "as by one thread" : "not as by one thread");
+  return same ? 0 : 1;
 }

@@ -51,7 +51,7 @@ def test_the_kernels_alone(sanitizer: str, tmp_path: Path) -> None:
     subprocess.run([*command, "-pthread", "-o", str(program)], check=True)
     done = subprocess.run([program], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("as by one thread\n") == 7
+    assert done.stdout.count("as by one thread\n") == 8
 
 
 def test_through_jax(tmp_path: Path) -> None:
@@ -67,7 +67,8 @@ def test_through_jax(tmp_path: Path) -> None:
         "XDG_CACHE_HOME": str(tmp_path),
     }
     tests = PROGRAM.with_name("test_native.py")
-    words = ["-s", "-n", "0", "-k", "need_not_fit or threads", "-p", "no:cacheprovider"]
+    which = "need_not_fit or threads or weight_gradients"
+    words = ["-s", "-n", "0", "-k", which, "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, str(tests)],
         env=os.environ | environment,

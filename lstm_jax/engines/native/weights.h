@@ -11,6 +11,7 @@ namespace weights {
 constexpr int kBand = 256;   // columns of x that are laid out at a time
 constexpr int kSlots = 256;  // slots of its rows that are
 constexpr int kPanels = 8;   // panels of dz that are packed at a time
+constexpr int kLayOut = 16;  // multiplications in the time that a number is laid out
 constexpr int kAhead = 16;   // rows from the one that is packed to the one asked for
 
 struct Sizes {
@@ -126,21 +127,39 @@ void add_up(const Sizes& size, const Data& data, Share inputs, Share pairs,
   }
 }
 
+struct Division {
+  int bands, columns;  // of inputs, and of pairs
+
+  int parts() const { return bands * columns; }
+};
+
+// The division of which a part takes least: it multiplies its inputs and outputs, and
+// is alone to read what it lays out of either.
+Division divide(const Sizes& size, int threads) {
+  const auto cost = [&](const Division& d) {
+    return (static_cast<double>(size.inputs) / d.bands + kLayOut) *
+           (static_cast<double>(size.outputs) / d.columns + kLayOut);
+  };
+  Division best{1, 1};
+  for (int bands = 1; bands <= std::max(1, std::min(threads, size.inputs / kTileRows));
+       ++bands) {
+    const Division other{bands, std::max(1, std::min(threads / bands, size.pairs()))};
+    if (cost(other) < cost(best)) best = other;
+  }
+  return best;
+}
+
 template <class A, class Pool>
 ffi::Error run(Pool& pool, int64_t most, const Sizes& size, const Data& data) {
   const double operations = 2.0 * size.rows * size.inputs * size.outputs;
   const int threads = threads_of(pool, operations, most);
-  // As square as may be: what a part lays out it is alone to read.
-  const double ratio = static_cast<double>(size.inputs) / size.outputs;
-  const int bands = std::max(
-      1, std::min({static_cast<int>(std::lround(std::sqrt(threads * ratio))), threads,
-                   size.inputs / kTileRows}));
-  const int columns = std::max(1, std::min(threads / bands, size.pairs()));
-  Scratch scratch(bands * columns * kScratch + W);
-  float* parts = scratch.take(bands * columns * kScratch);
+  const Division division = divide(size, threads);
+  const int columns = division.columns;
+  Scratch scratch(division.parts() * kScratch + W);
+  float* parts = scratch.take(division.parts() * kScratch);
   if (data.db) std::memset(data.db, 0, size.outputs * sizeof(float));
-  in_parallel(pool, bands * columns, [&](int part) {
-    const Share inputs = share_of(size.inputs, bands, part / columns);
+  in_parallel(pool, division.parts(), [&](int part) {
+    const Share inputs = share_of(size.inputs, division.bands, part / columns);
     const int pieces = (inputs.count + kBand - 1) / kBand;
     for (int piece = 0; piece < pieces; ++piece) {
       const Share some = share_of(inputs.count, pieces, piece);
