@@ -70,6 +70,9 @@ def choose_here(
         machine = measured_machine(given, config.run.devices)
     seconds = min(time.perf_counter() - started, budget / 2)
     found = choose(symbols, vocab_size, budget - seconds, machine, given)
-    run = dataclasses.replace(config.run, evaluations=found.config.run.evaluations)
+    of_run = found.config.run
+    run = dataclasses.replace(
+        config.run, evaluations=of_run.evaluations, epochs=of_run.epochs
+    )
     chosen = dataclasses.replace(found.config, text=config.text, run=run)
     return dataclasses.replace(found, config=chosen), seconds

@@ -2,8 +2,9 @@
 
 Two numbers decide. The work that the time has room for, in floating-point operations,
 says how wide a network learns most in it; how often the text is then read, its passes,
-says how much has to be done against learning it by heart. The rules are lines through
-what was best in trials on two texts, see `docs/results.md`. Pure functions.
+says how much has to be done against learning it by heart. After so many passes nothing
+helps any more, and the run ends before its time. The rules are lines through what was
+best in trials on two texts, see `docs/results.md`. Pure functions.
 """
 
 import dataclasses
@@ -24,7 +25,10 @@ _ROUNDS = 2  # of a Mogrifier
 _WITHOUT_ROUNDS = ("cudnn", "pallas_gpu", "pallas_tpu")  # engines for the LSTM alone
 _HIDDEN, _WORK, _GROWTH = 256, 4.0e13, 0.35  # units that are best for so much work
 _STEP, _LEAST, _MOST = 32, 32, 1024
-_WEIGHTS_PER_SYMBOL = 10  # at most, of the text
+_LONG_TEXT = 1e6  # symbols: shorter texts bear more weights and passes for each
+_SHORTER = 0.3  # as this power of how much shorter they are
+_WEIGHTS_PER_SYMBOL, _MOST_PASSES = 10, 20  # of a long text, at most
+_LEAST_STEPS = 1024  # of all passes: of a short text, fewer rows are read at once
 _WIDTH_COST = 1.6  # time grows as this power of the units: small products are slow
 _NO_CHEAPER = 64  # units: what a step takes besides products is as much for fewer
 _FREE_PASSES = 2.0  # so often a text can be read before it is learned by heart
@@ -37,7 +41,7 @@ CHOSEN = frozenset(
         *("layers", "hidden", "dropout", "precision", "mogrifier", "capped_gate"),
         *("batch", "length", "learning_rate", "final_rate", "weight_decay", "ema"),
         *("reset_probability", "variational", "weight_drop", "training_temperature"),
-        "evaluations",
+        *("evaluations", "epochs"),
     }
 )
 
@@ -79,7 +83,7 @@ class Recipe:
     Attributes:
         config: the settings.
         work: floating-point operations that the time has room for.
-        passes: how often they read the text.
+        passes: how often the text is read.
         symbols: of the training text.
     """
 
@@ -106,6 +110,7 @@ class Recipe:
             f"{regularizer.training_temperature}: for about {self.passes:.1f} passes",
             f"  {optimizer.batch} rows of {optimizer.length} symbols a step, learning "
             f"rate {optimizer.learning_rate}, {_averaged(optimizer.ema)}",
+            *_ending(config.run.epochs),
         )
 
 
@@ -130,16 +135,30 @@ def choose(
     model = network_of(given)
     if model.hidden is None:
         model = dataclasses.replace(model, hidden=_hidden(symbols, work, model))
-    read = work / _operations(model, vocab_size)
-    passes = read / symbols
-    model = dataclasses.replace(model, dropout=_dropout(passes))
+    per_pass = _operations(model, vocab_size) * symbols
+    most = math.ceil(_MOST_PASSES * _bearing(symbols))
+    passes = min(work / per_pass, most)
+    reading = _Reading(passes * per_pass, passes * symbols, most * symbols)
     config = TrainConfig(
-        model=model,
-        optimizer=_optimizer(model, work, read, machine.rows, given),
+        model=dataclasses.replace(model, dropout=_dropout(passes)),
+        optimizer=_optimizer(model, reading, machine.rows, given),
         regularizer=_regularizer(passes),
-        run=RunConfig(max_seconds=seconds, evaluations=_evaluations(seconds)),
+        run=RunConfig(
+            epochs=most if passes == most else None,
+            max_seconds=seconds,
+            evaluations=_evaluations(seconds, passes == most),
+        ),
     )
     return Recipe(config, work, passes, symbols)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """What a run reads: the operations of it, its symbols, and those of all passes."""
+
+    work: float
+    symbols: float
+    most: float
 
 
 def network_of(given: Given) -> ModelConfig:
@@ -164,6 +183,12 @@ def _averaged(ema: float) -> str:
     return f"weights averaged with {ema}" if ema else "no average of weights"
 
 
+def _ending(epochs: int | None) -> tuple[str, ...]:
+    if epochs is None:
+        return ()
+    return (f"  no more than {epochs} passes: more would teach it the text by heart",)
+
+
 def _kind(model: ModelConfig) -> str:
     if model.mogrifier:
         capped = " with capped gates" if model.capped_gate else ""
@@ -175,11 +200,17 @@ def _hidden(symbols: int, work: float, model: ModelConfig) -> int:
     """Units of each layer: as many as the work can teach, and the text."""
     matrices = square_matrices(model)
     by_work = _HIDDEN * (work / _WORK) ** _GROWTH * (_MATRICES / matrices) ** 0.5
-    by_text = (_WEIGHTS_PER_SYMBOL * symbols / matrices) ** 0.5
+    weights = _WEIGHTS_PER_SYMBOL * _bearing(symbols) * symbols
+    by_text = (weights / matrices) ** 0.5
     return max(_LEAST, round(min(by_work, by_text, _MOST) / _STEP) * _STEP)
 
 
 _MATRICES = square_matrices(network_of(NOTHING))
+
+
+def _bearing(symbols: int) -> float:
+    """How many times as much of each symbol a short text bears as a long one."""
+    return max(1.0, (_LONG_TEXT / symbols) ** _SHORTER)
 
 
 def _operations(model: ModelConfig, vocab_size: int) -> float:
@@ -222,22 +253,22 @@ def _regularizer(passes: float) -> RegularizerConfig:
 
 
 def _optimizer(
-    model: ModelConfig, work: float, read: float, rows: int, given: Given
+    model: ModelConfig, reading: _Reading, rows: int, given: Given
 ) -> OptimizerConfig:
     """Longer gradients, slower averages and lower rates for longer runs.
 
     Args:
         model: the network.
-        work: operations of the run.
-        read: symbols that it reads.
+        reading: of the run.
         rows: that suit the machine.
         given: perhaps batch and length.
     """
     assert model.hidden is not None
-    short = work < _SHORT_WORK
-    length = given.length or (32 if short else 128 if work > _LONG_WORK else 64)
-    batch = given.batch or (2 * rows if short else rows)
-    averaged = min(max(_AVERAGED * read / (batch * length), 10.0), 1000.0)
+    short, long = reading.work < _SHORT_WORK, reading.work > _LONG_WORK
+    length = given.length or (32 if short else 128 if long else 64)
+    usual = min(2 * rows if short else rows, _most_rows(reading.most / length))
+    batch = given.batch or usual
+    averaged = min(max(_AVERAGED * reading.symbols / (batch * length), 10.0), 1000.0)
     averaged = 2.0 ** round(math.log2(averaged))  # as coarse as `_doublings`
     return OptimizerConfig(
         batch=batch,
@@ -250,6 +281,16 @@ def _optimizer(
     )
 
 
-def _evaluations(seconds: float) -> int:
-    """Validations: each takes about a second, and finds a network at its best."""
-    return max(2, min(24, round(seconds / 40)))
+def _most_rows(segments: float) -> int:
+    """Rows of a step, a power of two, that make enough steps of so many segments."""
+    return 2 ** max(0, math.floor(math.log2(max(segments / _LEAST_STEPS, 1.0))))
+
+
+def _evaluations(seconds: float, by_heart: bool) -> int:
+    """Validations: each takes about a second, and finds a network at its best.
+
+    Args:
+        seconds: of the run.
+        by_heart: whether the network is likely to be at its best before the end.
+    """
+    return max(12 if by_heart else 2, min(24, round(seconds / 40)))

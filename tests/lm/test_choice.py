@@ -80,6 +80,19 @@ def test_the_command_of_such_a_run_leaves_nothing_to_be_chosen(
     assert _settled(shlex.split(command)[3:], 10) == kept
 
 
+def test_a_run_ends_with_the_passes_that_help(
+    measured: list[recipe.Given], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its command says how many, and a resume may last longer."""
+    fast = recipe.Machine(rows=4, operations_per_second=1e12)
+    monkeypatch.setattr(probe, "measured_machine", lambda *_: fast)
+    kept = _settled(("--data", "a.txt", "--max-seconds", "60"), 1000)
+    assert kept.run.epochs == 159 and kept.run.max_seconds == 60
+    command = command_of(kept)
+    assert "--epochs 159" in command
+    assert _configure(shlex.split(command)[3:])[0] == kept
+
+
 def _settled(words: Sequence[str], symbols: int) -> TrainConfig:
     """The settings of a command, for a text of so many symbols."""
     asked, _ = _configure(words)
