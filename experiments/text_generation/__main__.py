@@ -405,13 +405,15 @@ def result(
     """The row of the table of applications."""
     cut, whole = _losses(runs, "window256"), _losses(runs, "stream")
     minutes = float(np.mean([run["seconds"]["loop"] for run in runs])) / 60
+    # A run that ends before its time is named after what it was given.
+    given = (options.run.max_seconds or 60 * minutes) / 60
     symbol = "byte" if options.vocab == "byte" else "character"
     held_out = f"{'bytes, ' * (symbol == 'byte')}last 10 % held out"
     spread = f" ± {cut.std(ddof=1):.4f}" if len(runs) > 1 else ""
     averaged = f"mean of {len(runs)} seeds" if len(runs) > 1 else "one seed"
     return Result(
         **described(
-            f"Text generation, {minutes:.0f} minutes",
+            f"Text generation, {given:.0f} minutes",
             f"{held_out}, {averaged}",
             files,
             files[0].name if files else "generated",
