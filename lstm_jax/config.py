@@ -137,11 +137,12 @@ class RunConfig(Configuration):
     run_dir: Path | None = None
     """Folder in which the run is saved. Default: runs/NAME, after the first file."""
     epochs: Count | None = None
-    """Passes over the training data. Without it as many as fit into --max-seconds;
-    without both 10 of a text, or --steps where a command has it."""
+    """Passes over the training data, if --max-seconds has time for them. Without it as
+    many as fit into --max-seconds, and of a text as many as help; without both 10 of a
+    text, or --steps where a command has it."""
     max_seconds: Positive | None = None
-    """Time budget of training in seconds, compilation included; the learning-rate
-    schedule ends with it."""
+    """Time budget of training in seconds, compilation included. The learning-rate
+    schedule ends with it, or with --epochs where these are over before."""
     seed: Seed = 0
     """Random seed."""
     evaluations: ZeroOrMore = 10

@@ -27,6 +27,7 @@ from lstm_jax.report.summary import summarize
 from lstm_jax.storage.files import Fields
 from lstm_jax.training.callbacks import Callback
 from lstm_jax.training.history import HistoryRow
+from lstm_jax.training.schedule import Schedule
 from lstm_jax.training.trainer import Trained
 
 HELLO_PROMPT = "hel"
@@ -100,6 +101,11 @@ class Reporter:
         best = TextModel(config, self._setup.vocab, outcome.model)
         if outcome.ended != "finished":
             self._say(f"stopped: {outcome.ended}; the best step is kept")
+        elif _all_passes_were_made(self._setup.schedule, outcome):
+            self._say(
+                f"{config.run.epochs} passes were made before the time was over; "
+                "--resume with a larger --epochs goes on"
+            )
         part = "validation" if corpus.has_validation else "training"
         ids = corpus.validation if corpus.has_validation else corpus.train
         started = time.perf_counter()
@@ -178,6 +184,13 @@ class _Samples(Callback):
         prompt = _prompt(now, setup.corpus)
         made = generate_text(now, prompt, _SHOWN_LENGTH, temperature=0.8, seed=row.step)
         self._say(f"--- step {row.step:,}\n{prompt}{made}\n---")
+
+
+def _all_passes_were_made(schedule: Schedule, outcome: Trained) -> bool:
+    """Whether a run that has a time, too, was over before it."""
+    timed = schedule.max_seconds is not None and schedule.total_steps is not None
+    last = outcome.history[-1].step if outcome.history else 0
+    return timed and schedule.steps_left(last, 0.0, 0.0) == 0
 
 
 def _precision(config: TrainConfig) -> str:

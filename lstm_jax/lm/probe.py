@@ -62,7 +62,9 @@ def measured_machine(given: Given, devices: Devices) -> Machine:
     # More rows than keep a machine busy would only take longer to measure.
     enough = _MOST_ROWS if on_cpu else _MOST_ACCELERATOR_ROWS
     measured = rows if rows <= enough else _even(enough, devices)
-    return Machine(rows, operations_per_second(measured, given, devices))
+    speed = operations_per_second(measured, given, devices)
+    count = jax.device_count() if devices == "all" else devices or 1
+    return Machine(rows, speed, count)
 
 
 def _rows(cores: int, devices: Devices) -> int:

@@ -28,6 +28,7 @@ _STEP, _LEAST, _MOST = 32, 32, 1024
 _LONG_TEXT = 1e6  # symbols: shorter texts bear more weights and passes for each
 _SHORTER = 0.3  # as this power of how much shorter they are
 _WEIGHTS_PER_SYMBOL, _MOST_PASSES = 10, 20  # of a long text, at most
+_SOON = 0.75  # of these passes: as few are foreseen of a machine that is busy for now
 _LEAST_STEPS = 1024  # of all passes: of a short text, fewer rows are read at once
 _WIDTH_COST = 1.6  # time grows as this power of the units: small products are slow
 _NO_CHEAPER = 64  # units: what a step takes besides products is as much for fewer
@@ -70,10 +71,12 @@ class Machine:
     Attributes:
         rows: of a step, so many that all of it has work.
         operations_per_second: floating-point operations of training steps.
+        devices: that a step's rows are spread over, each as many.
     """
 
     rows: int
     operations_per_second: float
+    devices: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +88,14 @@ class Recipe:
         work: floating-point operations that the time has room for.
         passes: how often the text is read.
         symbols: of the training text.
+        soon: whether the passes that help may be made before the time is over.
     """
 
     config: TrainConfig
     work: float
     passes: float
     symbols: int
+    soon: bool
 
     def reasons(self, config: TrainConfig) -> tuple[str, ...]:
         """Say what was chosen, and why, in lines for people.
@@ -110,7 +115,7 @@ class Recipe:
             f"{regularizer.training_temperature}: for about {self.passes:.1f} passes",
             f"  {optimizer.batch} rows of {optimizer.length} symbols a step, learning "
             f"rate {optimizer.learning_rate}, {_averaged(optimizer.ema)}",
-            *_ending(config.run.epochs),
+            *([_ending(config)] if self.soon else []),
         )
 
 
@@ -136,20 +141,19 @@ def choose(
     if model.hidden is None:
         model = dataclasses.replace(model, hidden=_hidden(symbols, work, model))
     per_pass = _operations(model, vocab_size) * symbols
-    most = math.ceil(_MOST_PASSES * _bearing(symbols))
+    most = _most_passes(symbols, model)
     passes = min(work / per_pass, most)
     reading = _Reading(passes * per_pass, passes * symbols, most * symbols)
+    soon = passes > _SOON * most
     config = TrainConfig(
         model=dataclasses.replace(model, dropout=_dropout(passes)),
-        optimizer=_optimizer(model, reading, machine.rows, given),
+        optimizer=_optimizer(model, reading, machine, given),
         regularizer=_regularizer(passes),
         run=RunConfig(
-            epochs=most if passes == most else None,
-            max_seconds=seconds,
-            evaluations=_evaluations(seconds, passes == most),
+            epochs=most, max_seconds=seconds, evaluations=_evaluations(seconds, soon)
         ),
     )
-    return Recipe(config, work, passes, symbols)
+    return Recipe(config, work, passes, symbols, soon)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,10 +187,9 @@ def _averaged(ema: float) -> str:
     return f"weights averaged with {ema}" if ema else "no average of weights"
 
 
-def _ending(epochs: int | None) -> tuple[str, ...]:
-    if epochs is None:
-        return ()
-    return (f"  no more than {epochs} passes: more would teach it the text by heart",)
+def _ending(config: TrainConfig) -> str:
+    epochs = config.run.epochs
+    return f"  no more than {epochs} passes: more would teach it the text by heart"
 
 
 def _kind(model: ModelConfig) -> str:
@@ -211,6 +214,14 @@ _MATRICES = square_matrices(network_of(NOTHING))
 def _bearing(symbols: int) -> float:
     """How many times as much of each symbol a short text bears as a long one."""
     return max(1.0, (_LONG_TEXT / symbols) ** _SHORTER)
+
+
+def _most_passes(symbols: int, model: ModelConfig) -> int:
+    """How many passes help; a network that is small for the text bears more of them."""
+    assert model.hidden is not None
+    weights = square_matrices(model) * model.hidden**2
+    small = max(1.0, _WEIGHTS_PER_SYMBOL * symbols / weights)
+    return round(_MOST_PASSES * _bearing(symbols) * small)
 
 
 def _operations(model: ModelConfig, vocab_size: int) -> float:
@@ -253,21 +264,22 @@ def _regularizer(passes: float) -> RegularizerConfig:
 
 
 def _optimizer(
-    model: ModelConfig, reading: _Reading, rows: int, given: Given
+    model: ModelConfig, reading: _Reading, machine: Machine, given: Given
 ) -> OptimizerConfig:
     """Longer gradients, slower averages and lower rates for longer runs.
 
     Args:
         model: the network.
         reading: of the run.
-        rows: that suit the machine.
+        machine: what is to train.
         given: perhaps batch and length.
     """
     assert model.hidden is not None
     short, long = reading.work < _SHORT_WORK, reading.work > _LONG_WORK
     length = given.length or (32 if short else 128 if long else 64)
-    usual = min(2 * rows if short else rows, _most_rows(reading.most / length))
-    batch = given.batch or usual
+    rows = 2 * machine.rows if short else machine.rows
+    rows = min(rows, _most_rows(reading.most / length))
+    batch = given.batch or max(1, rows // machine.devices) * machine.devices
     averaged = min(max(_AVERAGED * reading.symbols / (batch * length), 10.0), 1000.0)
     averaged = 2.0 ** round(math.log2(averaged))  # as coarse as `_doublings`
     return OptimizerConfig(
@@ -286,11 +298,11 @@ def _most_rows(segments: float) -> int:
     return 2 ** max(0, math.floor(math.log2(max(segments / _LEAST_STEPS, 1.0))))
 
 
-def _evaluations(seconds: float, by_heart: bool) -> int:
+def _evaluations(seconds: float, soon: bool) -> int:
     """Validations: each takes about a second, and finds a network at its best.
 
     Args:
         seconds: of the run.
-        by_heart: whether the network is likely to be at its best before the end.
+        soon: whether it may have passes enough to be at its best before it ends.
     """
-    return max(12 if by_heart else 2, min(24, round(seconds / 40)))
+    return max(12 if soon else 2, min(24, round(seconds / 40)))

@@ -44,9 +44,9 @@ def fit_text(
         config: the settings. With a `run_dir` the run is kept there, as that of the
             command is: settings, text, history, checkpoints, `curves.png`; `resume`
             continues it and `overwrite` replaces it.
-        max_seconds: how long to train, instead of settings: from 15 seconds on these
-            are chosen for the text, the time and this machine, whose speed is measured
-            first.
+        max_seconds: how long to train at most, instead of settings: from 15 seconds on
+            these are chosen for the text, the time and this machine, whose speed is
+            measured first. A short text may be known before the time is over.
         start: a model to go on from (fine-tuning): its network and vocabulary are
             taken, the latter with the characters that it lacks.
         callbacks: are told of every line of history, and may end the run.

@@ -263,10 +263,12 @@ int main() {
                 same ? "as by one thread" : "not as by one thread");
     if (!same) return 1;
   }
-  // More inputs than are laid out at a time, and more outputs than are packed.
+  // More inputs than are laid out at a time, more outputs than are packed, and parts of
+  // both.
+  Pool six(6);
   const bool same =
-      agrees(pool, [&](int n) { return summed<Float32>(pool, n, 515, 600, 300); }) &&
-      agrees(pool, [&](int n) { return summed<Rounded>(pool, n, 1025, 515, 33); });
+      agrees(six, [&](int n) { return summed<Float32>(six, n, 515, 1100, 600); }) &&
+      agrees(six, [&](int n) { return summed<Rounded>(six, n, 1025, 1100, 33); });
   std::printf("wide gradients: %s\n", same ? "as by one thread" : "not as by one thread");
   return same ? 0 : 1;
 }

@@ -23,7 +23,7 @@ from experiments.results import (
 )
 from experiments.text_generation.__main__ import changes_of
 from lstm_jax import InputError
-from lstm_jax.config import Range
+from lstm_jax.config import Range, RunConfig
 from lstm_jax.data import WindowSpec
 from lstm_jax.lm.claim import WRITTEN
 from tests.helpers.experiment_runs import (
@@ -357,6 +357,17 @@ def test_whose_data_a_row_is_about(
         assert {found["licence"], found["published"], found["best_known"]} == {"-"}
         assert "file0" in str(found["data"])
         assert (found["ours"], found["floor"]) == (row["ours"], row["floor"])
+
+
+def test_a_text_that_is_soon_known_is_named_after_its_time() -> None:
+    """A run that may take an hour ends sooner if more passes would not help."""
+    files = files_of("Text generation")
+    rows = [
+        row_of("text_generation", files, run=RunConfig(max_seconds=seconds))
+        for seconds in (3600.0, None)
+    ]
+    names = [row["task"] for row in rows]
+    assert names == ["Text generation, 60 minutes", "Text generation, 3 minutes"]
 
 
 @pytest.mark.parametrize(

@@ -73,24 +73,36 @@ def test_the_command_of_such_a_run_leaves_nothing_to_be_chosen(
 ) -> None:
     kept = _settled(("--data", "a.txt", *FEW), 1000)
     command = command_of(kept)
-    for flag in ("--batch 8", "--capped-gate", "--evaluations 2", "--ema"):
+    passes = f"--epochs {kept.run.epochs}"
+    for flag in ("--batch 8", "--capped-gate", "--evaluations 2", "--ema", passes):
         assert flag in command
     # Another text and time would have other settings.
     assert _settled(("--data", "a.txt", *FEW), 10) != kept
-    assert _settled(shlex.split(command)[3:], 10) == kept
+    repeated, _ = _configure(shlex.split(command)[3:])
+    assert repeated == kept and not leaves_open(repeated)
 
 
-def test_a_run_ends_with_the_passes_that_help(
-    measured: list[recipe.Given], monkeypatch: pytest.MonkeyPatch
+def test_passes_that_are_over_before_the_time_are_told_of(
+    tmp_path: Path, measured: list[recipe.Given]
 ) -> None:
-    """Its command says how many, and a resume may last longer."""
-    fast = recipe.Machine(rows=4, operations_per_second=1e12)
-    monkeypatch.setattr(probe, "measured_machine", lambda *_: fast)
-    kept = _settled(("--data", "a.txt", "--max-seconds", "60"), 1000)
-    assert kept.run.epochs == 159 and kept.run.max_seconds == 60
-    command = command_of(kept)
-    assert "--epochs 159" in command
-    assert _configure(shlex.split(command)[3:])[0] == kept
+    """And a resume that has more of the time alone makes no more of them."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    small = ("--hidden", "16", "--layers", "1", "--length", "16", "--mogrifier", "0")
+    given = ("--data", "text.txt", "--run-dir", "run", *small, "--max-seconds", "3600")
+    told = (
+        "2 passes were made before the time was over; --resume with a larger --epochs"
+    )
+    done = call("train", *given, "--epochs", 2, cwd=tmp_path)
+    assert_done(done)
+    assert told in done.stdout
+    resume = ("--resume", "--run-dir", "run")
+    done = call("train", *resume, "--max-seconds", "7200", cwd=tmp_path)
+    assert_done(done)
+    assert told in done.stdout
+    done = call("train", *resume, "--epochs", 3, cwd=tmp_path)
+    assert_done(done)
+    assert "3 passes were made" in done.stdout
+    assert metrics(tmp_path / "run")[-1]["epoch"] == 3
 
 
 def _settled(words: Sequence[str], symbols: int) -> TrainConfig:
@@ -107,6 +119,7 @@ def test_what_is_said_of_a_short_text_is_what_is_done(
     """Its batch is smaller than the one chosen."""
     (tmp_path / "text.txt").write_text(TEXT[:40])
     given = ("--data", "text.txt", "--run-dir", "run", "--max-seconds", "15")
+    given = (*given, "--batch", "8", "--length", "32")
     assert_done(call("train", *given, cwd=tmp_path))
     optimizer = load_config(tmp_path / "run" / "config.json").optimizer
     assert (optimizer.batch, optimizer.length) != (8, 32)

@@ -79,16 +79,38 @@ def test_a_text_is_not_read_until_it_is_known_by_heart() -> None:
     Shorter texts are read more often, by more units for each symbol.
     """
     short, longer, longest = (of(3600, n, speed=10) for n in (18_000, 90_000, 10**6))
-    assert [short.config.run.epochs, longer.config.run.epochs] == [67, 42]
+    assert [short.config.run.epochs, longer.config.run.epochs] == [67, 41]
     assert longest.passes == longest.config.run.epochs == 20
     assert "no more than 67 passes" in "\n".join(short.reasons(short.config))
     hour, day = of(3600, 18_000), of(86_400, 18_000)
     assert dataclasses.replace(hour.config, run=day.config.run) == day.config
     assert (short.config.model.hidden, longer.config.model.hidden) == (160, 320)
     in_time = of(180)
-    assert in_time.config.run.epochs is None and in_time.passes < 20
+    assert not in_time.soon and in_time.passes < 20 < (in_time.config.run.epochs or 0)
     assert "no more" not in "\n".join(in_time.reasons(in_time.config))
-    assert of(10**5, 10**9).config.run.epochs is None
+
+
+def test_a_machine_found_busy_makes_no_more_passes() -> None:
+    """It may turn out faster than it was measured."""
+    busy, free = of(3600), of(3600, speed=2)
+    assert busy.passes < free.passes == 20
+    for found in (busy, free):
+        assert found.soon and found.config.run.epochs == 20
+        assert found.config.run.evaluations == 24
+
+
+def test_a_network_small_for_its_text_may_read_it_more_often() -> None:
+    epochs = [of(180, hidden=h).config.run.epochs or 0 for h in (64, 256, 704, 1024)]
+    assert epochs[0] > 1000 and epochs == sorted(epochs)[::-1] and epochs[2] <= 21
+    assert of(180, hidden=64).passes > 40
+
+
+def test_every_device_has_as_many_rows_of_a_short_text() -> None:
+    for devices in (3, 6, 8):
+        machine = Machine(24 * devices, 1e11, devices)
+        for symbols in (2_000, 18_000, 90_000):
+            batch = choose(symbols, 65, 60, machine).config.optimizer.batch
+            assert batch % devices == 0
 
 
 def test_a_wide_machine_takes_fewer_rows_of_a_short_text() -> None:
@@ -111,7 +133,9 @@ def test_what_was_said_is_kept_and_counts() -> None:
     assert (wide.config.model.hidden, narrow.config.model.hidden) == (512, 64)
     # A narrower network reads the text more often.
     assert narrow.passes > 8 * wide.passes
-    assert of(180, hidden=1).passes == pytest.approx(narrow.passes, rel=0.1)
+    tiny, small = of(60, hidden=1), of(60, hidden=64)
+    assert tiny.passes == pytest.approx(small.passes, rel=0.1)
+    assert not tiny.soon and not small.soon
     assert (narrow.config.model.dropout or 0) > (wide.config.model.dropout or 0)
     assert of(180, precision="float32").config.model.precision == "float32"
 

@@ -137,8 +137,10 @@ struct Division {
 // is alone to read what it lays out of either.
 Division divide(const Sizes& size, int threads) {
   const auto cost = [&](const Division& d) {
-    return (static_cast<double>(size.inputs) / d.bands + kLayOut) *
-           (static_cast<double>(size.outputs) / d.columns + kLayOut);
+    const int inputs = (size.inputs + d.bands - 1) / d.bands;
+    const int pairs = (size.pairs() + d.columns - 1) / d.columns;
+    const int outputs = std::min(size.outputs, 2 * W * pairs);
+    return static_cast<double>(inputs + kLayOut) * (outputs + kLayOut);
   };
   Division best{1, 1};
   for (int bands = 1; bands <= std::max(1, std::min(threads, size.inputs / kTileRows));
