@@ -11,7 +11,7 @@ namespace weights {
 constexpr int kBand = 256;   // columns of x that are laid out at a time
 constexpr int kSlots = 256;  // slots of its rows that are
 constexpr int kPanels = 8;   // panels of dz that are packed at a time
-constexpr int kLayOut = 16;  // multiplications in the time that a number is laid out
+constexpr int kLayOut = 16;  // multiplications that laying out a number is taken to cost
 constexpr int kAhead = 16;   // rows from the one that is packed to the one asked for
 
 struct Sizes {
