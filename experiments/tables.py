@@ -52,7 +52,8 @@ def read_numbers(text: str) -> NumberTable:
     Lines end as on any system, and empty ones do not count.
 
     Raises:
-        csv.Error: a column is there twice, or it is no table.
+        csv.Error: a column is there twice, a row has more cells than there are columns,
+            or it is no table.
     """
     text = text.lstrip("\r\n")
     said = re.match(r"sep=(.)(\r\n|\r|\n)", text, re.IGNORECASE)
@@ -65,7 +66,14 @@ def read_numbers(text: str) -> NumberTable:
         if name and names.count(name) > 1:
             raise csv.Error(f"the column {name!r:.60} twice")
     table.fieldnames = names
-    return NumberTable(tuple(names), tuple(table), separator)
+    rows = tuple(table)
+    for number, row in enumerate(rows, 1):
+        beyond = row.pop(None, [])
+        # Decimal commas without quotation marks shift the numbers after them.
+        if any(cell.strip() for cell in beyond):
+            found, width = len(names) + len(beyond), len(names)
+            raise csv.Error(f"{found} cells in row {number}, {width} in the header")
+    return NumberTable(tuple(names), rows, separator)
 
 
 def _number(word: str, sign: str) -> float:

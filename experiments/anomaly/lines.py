@@ -79,7 +79,7 @@ class _Reader:
         self._spec = spec
         self._separator = ""
         self._decimal = "" if spec.decimal == "auto" else spec.decimal
-        self._dates: DateNotation | None = None
+        self._dates: list[DateNotation] = []  # that fit all dates up to now
         self._unit: str | None = None
         self._last: float | None = None
 
@@ -91,19 +91,20 @@ class _Reader:
             self._separator = found[0] if found else ","
             if not found and not self._decimal:
                 self._decimal = "."  # a comma would separate
-        cells = self._cells(line, place)
-        time, value = cells[0], self._separator.join(cells[1:])
+        time, *values = self._cells(line, place)
         try:
             seconds = self._seconds(time)
         except ValueError as error:
-            if first and not any(quantity_of(value, sign) for sign in ".,"):
+            if first and not any(
+                quantity_of(value, sign) for value in values for sign in ".,"
+            ):
                 return None
             if isinstance(error, InputError):
                 raise
             raise InputError(
                 f"{place}: expected a time like 2014-04-01 00:05:00, found {time!r:.60}"
             ) from None
-        self._last = self._value(value, place)
+        self._last = self._value(self._only(values, place), place)
         return Point(time, seconds, self._last)
 
     def _cells(self, line: str, place: str) -> list[str]:
@@ -115,24 +116,36 @@ class _Reader:
             raise InputError(f"{place}: expected cells, found: {error}") from None
         return [cell.strip() for cell in cells]
 
+    def _only(self, values: list[str], place: str) -> str:
+        """The cell of the value; several are columns, never one number with commas."""
+        if len(values) > 1:
+            hint = ""
+            if self._separator == ",":
+                hint = "; a number with commas needs quotation marks around it"
+            raise InputError(
+                f"{place}: expected a time and a value, found {len(values) + 1} cells"
+                f"{hint}"
+            )
+        return values[0] if values else ""
+
     def _seconds(self, time: str) -> float:
-        if self._dates is None and self._spec.date_format is None:
+        if not self._dates and self._spec.date_format is None:
             try:
                 return seconds_of(time)
             except ValueError:
                 pass
-        if self._dates is None:
-            found = notations_of(time, self._spec.date_format)
-            moments = {each.parse(time) for each in found}
-            if len(moments) > 1:
-                raise InputError(
-                    "--date-format: expected one, like %d/%m/%Y or %m/%d/%Y, because "
-                    f"{time} can be read as both"
-                )
-            if not found:
-                raise ValueError(time)
-            self._dates = found[0]
-        return _stamp(self._dates.parse(time))
+        known = self._dates or notations_of(time, self._spec.date_format)
+        read = {each: moment for each in known if (moment := _moment(each, time))}
+        moments = set(read.values())
+        if len(moments) > 1:
+            raise InputError(
+                "--date-format: expected one, like %d/%m/%Y or %m/%d/%Y, because "
+                f"{time} can be read as both"
+            )
+        if not moments:
+            raise ValueError(time)
+        self._dates = [*read]
+        return _stamp(moments.pop())
 
     def _value(self, text: str, place: str) -> float:
         if is_missing(text):
@@ -169,6 +182,14 @@ class _Reader:
 def seconds_of(time: str) -> float:
     """Seconds since 1970, of a time in ISO 8601 that has no zone as if it were UTC."""
     return _stamp(datetime.datetime.fromisoformat(time.strip()))
+
+
+def _moment(notation: DateNotation, time: str) -> datetime.datetime | None:
+    """Read a time in a notation; None if it is in another one."""
+    try:
+        return notation.parse(time)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _stamp(moment: datetime.datetime) -> float:

@@ -218,7 +218,8 @@ def load(options: Options) -> Data:
     if options.data.is_dir():
         data = read_m4(options.data, held_out)
     else:
-        data = read_own(options.data, options.table, held_out)
+        times = 2 if options.validate else 1  # before the test part, as much once more
+        data = read_own(options.data, options.table, held_out, times)
     if options.validate:
         known, truth = hold_out(data.known, held_out)
         return dataclasses.replace(data, known=known, truth=truth)
@@ -292,8 +293,11 @@ def train(
     """
     from experiments.forecast.task import forecast_task
 
-    run, known, log = options.run, data.known, all_positive(data.known)
+    run, known = options.run, data.known
     assert run.run_dir is not None
+    # Forecasts go on from what is held out, too: if it has no logarithm, none is taken.
+    # Of what is held out nothing but this sign is known before it is scored.
+    log = all_positive(known) and all_positive(data.truth)
     spec, scaling = model_spec(options, frame), data.scaling()
     if lstm_jax.distributed.is_primary():
         settings = settings_of(options, data, log)

@@ -119,9 +119,16 @@ class Data:
         return tuple(found)
 
 
-def read_own(path: Path, spec: SeriesSpec, held_out: int) -> Data:
-    """Read a user's table, say what it is, and hold out the last points."""
-    table = read_series_table(path, spec)
+def read_own(path: Path, spec: SeriesSpec, held_out: int, times: int = 1) -> Data:
+    """Read a user's table, say what it is, and hold out the last points.
+
+    Args:
+        path: of the table.
+        spec: what is known of it.
+        held_out: how many points.
+        times: how often as many will be held out, each time from what is left.
+    """
+    table = read_series_table(path, spec, times * held_out)
     for note in table.notes:
         print(note)
     if spec.covariates:

@@ -72,6 +72,11 @@ def step_ends(hours: int) -> NDArray[np.int64]:
     return np.minimum(hours * np.arange(1, steps + 1), HOURS)
 
 
+def step_of(hour: float, ends: NDArray[np.integer]) -> int:
+    """Say in which step an hour lies: as on the grid, one begins where another ends."""
+    return min(int(np.searchsorted(ends, hour, side="right")), len(ends) - 1)
+
+
 def gridded(stays: Stays, hours: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Means of what was observed in each step, and whether anything was, [N, T, V]."""
     return on_grid(

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from experiments.healthcare.data import HOURS, UNITS, VARIABLES, Stays
+from experiments.healthcare.inputs import step_of
 from lstm_jax.metrics import reliability
 from lstm_jax.report import TRAINING, VALIDATION, drawable, new_figure, save_figure
 
@@ -50,7 +51,7 @@ def draw_stay(
     ratios = [2.2] + [1.0] * len(shown)
     panels = figure.subplots(1 + len(shown), 1, sharex=True, height_ratios=ratios)
     panels = np.atleast_1d(panels)
-    count = int(np.searchsorted(ends, stay.last_hours[0])) + 1
+    count = step_of(stay.last_hours[0], ends) + 1
     _draw_risk(panels[0], ends[:count], risks[:count], base)
     panels[0].set_title(
         f"Stay {drawable(stay.names[0])}: risk of death in hospital, from what had "

@@ -43,7 +43,8 @@ class SeriesSpec(Configuration):
     no future values are needed."""
     fill: Fill = "none"
     """How to fill missing points and dates: by linear interpolation, with the previous
-    point, or with zero. Default: refuse them."""
+    point, or with zero. Default: refuse them. Points that forecasts are scored by may
+    not be missing."""
     layout: Layout = "auto"
     """Whether each series is a row or a column of the table."""
     header: Header = "auto"
@@ -101,7 +102,9 @@ def read_series(path: Path, layout: Layout = "auto") -> dict[str, np.ndarray]:
     return read_series_table(path, SeriesSpec(layout=layout)).series
 
 
-def read_series_table(path: Path, spec: SeriesSpec | None = None) -> SeriesTable:
+def read_series_table(
+    path: Path, spec: SeriesSpec | None = None, held_out: int = 0
+) -> SeriesTable:
     """Read a table of time series, in rows or in columns.
 
     Separators, encodings, decimal signs, headers, dates and the layout are found from
@@ -113,9 +116,12 @@ def read_series_table(path: Path, spec: SeriesSpec | None = None) -> SeriesTable
     Args:
         path: the file.
         spec: what is known of it.
+        held_out: points at the end of each series that forecasts are held against: none
+            may be missing, and gaps before them are filled as if they were unknown.
 
     Raises:
-        InputError: it can't be read, or not in one way only.
+        InputError: it can't be read, or not in one way only, or what is held out has a
+            gap.
     """
     spec = spec or SeriesSpec()
     rows, separator = read_table(path, spec.decimal)
@@ -134,6 +140,10 @@ def read_series_table(path: Path, spec: SeriesSpec | None = None) -> SeriesTable
     reader = _Reader(path, decimal, spec.fill, places)
     found = {name: reader.read(name, row) for name, row in named.items()}
     covariates = {name: found.pop(name) for name in spec.covariates}
+    origins = _origins(found, held_out, path)
+    first = min(origins.values())  # covariates are read beside all series
+    for name, points in {**found, **covariates}.items():
+        reader.fill(name, points, origins.get(name, first))
     starts = {name: _first(points) for name, points in found.items()}
     length = max(map(len, found.values()))
     words = f"{path}: {len(found)} series in {layout}, up to {length} points"
@@ -300,7 +310,7 @@ class _Reader:
         self.notes: list[str] = []
 
     def read(self, name: str, cells: Cells) -> np.ndarray:
-        """The points of a series; NaN before it begins and after it has ended."""
+        """The points of a series; NaN where there are none."""
         there = [k for k, text in enumerate(cells.texts) if not is_missing(text)]
         if not there:
             raise InputError(
@@ -318,7 +328,29 @@ class _Reader:
             numbers = self._quantities(name, cells, there)
         values = np.full(len(cells.texts), np.nan)
         values[there] = numbers
-        return self._filled(name, values)
+        if not self._places:
+            return values
+        points = np.full(self._places[-1] + 1, np.nan)
+        points[self._places] = values
+        return points
+
+    def fill(self, name: str, points: np.ndarray, origin: int) -> None:
+        """Fill the gaps of a series in place.
+
+        A line to a point from the origin on is level instead, for it isn't known yet.
+        """
+        there, gaps = np.flatnonzero(~np.isnan(points)), _gaps(points)
+        if not gaps.size:
+            return
+        after = np.searchsorted(there, gaps)
+        before = points[there[after - 1]]
+        line = np.interp(gaps, there, points[there])
+        points[gaps] = {
+            "linear": np.where(there[after] < origin, line, before),
+            "previous": before,
+            "zero": np.zeros(len(gaps)),
+        }[self._fill]
+        self.notes.append(f"{name}: {len(gaps)} missing points filled, {self._fill}")
 
     def _quantities(self, name: str, cells: Cells, there: Sequence[int]) -> list[float]:
         """Numbers as people write them, all in one unit."""
@@ -337,26 +369,6 @@ class _Reader:
             self.notes.append(f"{name}: numbers in {unit}")
         return values
 
-    def _filled(self, name: str, values: np.ndarray) -> np.ndarray:
-        points = values
-        if self._places:
-            points = np.full(self._places[-1] + 1, np.nan)
-            points[self._places] = values
-        there = np.flatnonzero(~np.isnan(points))
-        inside = np.arange(there[0], there[-1] + 1)
-        gaps = inside[np.isnan(points[inside])]
-        if gaps.size:
-            before = there[np.searchsorted(there, gaps) - 1]
-            points[gaps] = {
-                "linear": np.interp(gaps, there, points[there]),
-                "previous": points[before],
-                "zero": np.zeros(len(gaps)),
-            }[self._fill]
-            self.notes.append(
-                f"{name}: {len(gaps)} missing points filled, {self._fill}"
-            )
-        return points
-
     def _refused(self, cells: Cells, k: int, name: str, expected: str) -> InputError:
         found = repr(cells.texts[k])[:40] if cells.texts[k] else "none"
         return InputError(
@@ -367,6 +379,35 @@ class _Reader:
 
 def _first(points: np.ndarray) -> int:
     return int(np.flatnonzero(~np.isnan(points))[0])
+
+
+def _gaps(points: np.ndarray) -> np.ndarray:
+    """The places between the first and the last point where there is none."""
+    there = np.flatnonzero(~np.isnan(points))
+    inside = np.arange(there[0], there[-1])
+    return inside[np.isnan(points[inside])]
+
+
+def _origins(
+    series: Mapping[str, np.ndarray], held_out: int, path: Path
+) -> dict[str, int]:
+    """Where what is held out of each series begins.
+
+    Raises:
+        InputError: it has a gap: no forecast is held against what a gap is filled with.
+    """
+    origins = {}
+    for name, points in series.items():
+        end = len(points) - _first(points[::-1])
+        origins[name] = end - held_out
+        gaps = _gaps(points)
+        if gaps.size and gaps[-1] >= origins[name]:
+            raise InputError(
+                f"{path}: series {name}: expected no gap in the last {held_out} points"
+                f", held out, found one; a smaller --horizon or --origins holds out "
+                f"{end - 1 - gaps[-1]} or fewer"
+            )
+    return origins
 
 
 def _ragged(series: Mapping[str, np.ndarray]) -> list[str]:

@@ -164,6 +164,41 @@ def test_gaps_are_filled_on_request(
     assert f"x: 2 missing points filled, {fill}" in found.notes
 
 
+@pytest.mark.parametrize(
+    ("fill", "expected"),
+    [
+        ("linear", [1, 2, 3, 3, 3, 9, 8]),
+        ("previous", [1, 1, 3, 3, 3, 9, 8]),
+        ("zero", [1, 0, 3, 0, 0, 9, 8]),
+    ],
+)
+def test_gaps_are_filled_without_what_is_held_out(
+    tmp_path: Path, fill: str, expected: list
+) -> None:
+    file = written(tmp_path, "x\n1\nNA\n3\nNA\nNA\n9\n8\n")
+    spec = read_section(SeriesSpec, {"fill": fill}, "here")
+    assert read_series_table(file, spec, 2).series["x"].tolist() == expected
+    with pytest.raises(
+        InputError, match=r"x: expected no gap in the last 3 .* holds out 2 or fewer"
+    ):
+        read_series_table(file, spec, 3)
+
+
+def test_covariates_are_filled_without_what_is_held_out(tmp_path: Path) -> None:
+    """A gap between points held out has the one before; x ends before its price."""
+    points = ("0,1", "1,", "2,3", "3,", "4,8", "5,", ",20")
+    rows = [f"{day},{both}" for day, both in zip(DAYS, points, strict=False)]
+    file = written(tmp_path, "\n".join(["date,x,price", *rows]))
+    spec = SeriesSpec(covariates=("price",), fill="linear")
+    for held_out, expected in (
+        (2, [1, 2, 3, 3, 8, 8, 20]),
+        (0, [1, 2, 3, 5.5, 8, 8, 20]),
+    ):
+        found = read_series_table(file, spec, held_out)
+        assert found.covariates["price"].tolist() == expected
+        assert found.series["x"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_missing_dates_are_gaps(tmp_path: Path) -> None:
     days = [DAYS[k] for k in (0, 1, 2, 5, 6)]
     table = "\n".join(["date,x", *(f"{day},{day[-1]}" for day in days)])

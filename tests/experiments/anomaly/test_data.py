@@ -88,7 +88,9 @@ def test_a_first_line_with_a_value_is_no_heading() -> None:
         ("yesterday,1", "a time like 2014-04-01 00:05:00, found 'yesterday'"),
         (",1", "a time like .*, found ''"),
         ("2014-04-01 00:05:00", "a finite value, found ''"),
-        ("2014-04-01 00:05:00,1,2", "a finite value, found '1,2'"),
+        ("2014-04-01 00:05:00,1,2", "a time and a value, found 3 cells; a number with"),
+        ("2014-04-01 00:05:00,21,450", "a time and a value, found 3 cells"),
+        ('2014-04-01 00:05:00,"1,234",450', "a time and a value, found 3 cells"),
         ("2014-04-01 00:05:00,nan", "a finite value, found 'nan'"),
         ("2014-04-01 00:05:00,1e200", "a finite value, found '1e200'"),
         ("2014-04-01 00:05:00,\x00", "a finite value, found '.x00'"),
@@ -115,6 +117,8 @@ def values_of(text: str, **spec: str) -> list[float]:
         ("2024-01-01\t5\n2024-01-02\t1,25\n", [5, 1.25]),
         ("a|b\n2024-01-01|1.25", [1.25]),
         ('2024-01-01,"1,234.5"\n2024-01-02,2', [1234.5, 2]),
+        ('time,value\n2024-01-01,"1,234"', [1234]),
+        ("2024-01-01;1,234,567", [1234567]),
         ('"time","value"\n"2024-01-01","3"', [3]),
         ("2024-01-01,5%\n2024-01-02,6 %", [5, 6]),
     ],
@@ -148,6 +152,37 @@ def test_what_the_lines_do_not_say_is_asked_for() -> None:
         values_of("2024-01-01;1,5\n2024-01-02;1.5")
     with pytest.raises(InputError, match="line 2: expected a value in the unit"):
         values_of("2024-01-01;5%\n2024-01-02;6")
+
+
+@pytest.mark.parametrize("decimal", ["auto", ".", ","])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_further_column_is_no_part_of_a_number(decimal: str, separator: str) -> None:
+    text = "timestamp,temp,co2\n2024-01-01 00:00:00,21,450".replace(",", separator)
+    with pytest.raises(InputError, match=r"^x: line 2: .*and a value, found 3 cells"):
+        values_of(text, decimal=decimal)
+
+
+@pytest.mark.parametrize(
+    ("dates", "days"),
+    [
+        (["01/01/2024", "13/01/2024", "01/02/2024"], [0, 12, 31]),
+        (["01/01/2024", "01/13/2024", "01/02/2024"], [0, 12, 1]),
+        (["01-01-2024 06:00", "01-13-2024 12:00"], [0.25, 12.5]),
+        (["May 5, 2024", "Jun 6, 2024"], [125, 157]),
+        (["May 5, 2024", "June 6, 2024"], [125, 157]),
+    ],
+)
+def test_later_dates_say_what_the_first_does_not(dates: list, days: list) -> None:
+    """A first one that is the same day in both orders does not say which it is."""
+    points = points_of((f"{date};1".encode() for date in dates), "x")
+    assert [(point.seconds - 1704067200) / 86400 for point in points] == days
+
+
+def test_a_date_that_nothing_before_it_explains_is_asked_for() -> None:
+    text = "01/01/2024,5\n01/02/2024,6\n01/13/2024,7"
+    with pytest.raises(InputError, match=r"^--date-format: .* 01/02/2024 can be read"):
+        values_of(text)
+    assert values_of(text, date_format="%m/%d/%Y") == [5, 6, 7]
 
 
 @pytest.mark.parametrize("missing", ["", "NA", "null", "-", "NaN"])

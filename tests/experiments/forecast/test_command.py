@@ -65,6 +65,21 @@ def test_validation_does_not_see_the_test_part(tmp_path: Path) -> None:
     assert known["x"].tolist() == [1, 2, 3, 4, 5] and len(truth["x"]) == 4
 
 
+def test_gaps_are_filled_without_what_is_held_out(tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_text("x\n1\n2\n3\n4\nNA\n6\n7\n8\n9")
+    own = dataclasses.replace(SMALL, data=tmp_path / "some.csv")
+    with pytest.raises(InputError, match=r"line 6, column 1, series x: .*--fill"):
+        load(own)
+    own = dataclasses.replace(own, table=SeriesSpec(fill="linear"))
+    known, truth = parts(own)
+    assert known["x"].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert truth["x"].tolist() == [8, 9]
+    known, truth = parts(dataclasses.replace(own, validate=True))
+    assert known["x"].tolist() == [1, 2, 3, 4, 4] and truth["x"].tolist() == [6, 7]
+    with pytest.raises(InputError, match="no gap in the last 6 points, held out"):
+        load(dataclasses.replace(own, origins=3))
+
+
 def test_another_test_part_is_refused(tmp_path: Path) -> None:
     options = dataclasses.replace(SMALL, data=m4_folder(tmp_path, test_points=1))
     with pytest.raises(InputError, match=r"test\.csv: expected 2 points of each"):
@@ -147,6 +162,23 @@ def test_series_that_naive2_knows_can_be_forecast(tmp_path: Path, name: str) -> 
     assert "nan" not in done.stdout.lower() and "inf" not in result["ours"]
     assert result["ours"].startswith("— (sMAPE")
     assert "no scale" in result["ours"] or "no error" in result["ours"]
+
+
+def test_a_zero_that_is_held_out_does_not_end_a_run(tmp_path: Path) -> None:
+    """It has no logarithm: then none is taken, of a series that else has them taken."""
+    points = 5 + HOURS % 7 + np.sin(2 * np.pi * HOURS / 24)
+    for last, log in ((3.0, True), (0.0, False)):
+        points[-1] = last
+        (tmp_path / "x.csv").write_text("y\n" + "".join(f"{y:.3f}\n" for y in points))
+        run = tmp_path / f"{last:.0f}"
+        frame = "--horizon 12 --seasons 24 --reads 24".split()
+        done = call(
+            *("forecast", "--data", tmp_path / "x.csv", "--run-dir", run),
+            *(*frame, *TINY),
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads((run / "config.json").read_text())["settings"]["log"] == log
+        assert (run / "forecasts.csv").exists()
 
 
 def daily(path: Path, days: int, mark: str = ".") -> Path:

@@ -26,6 +26,7 @@ FORMS = {
     "rows.csv": "\ufeffx, Stroke ,y,t\n0,a,1,1\n2.5,a,3,2\n4,b,-5,3\n",
     "marks.csv": "stroke;x;y\na;0,0;1\na;2,5;3\nb;4;-5,0\n",
     "tabs.csv": "stroke\tx\ty\na\t0\t1\na\t2.5\t3\nb\t4\t-5\n",
+    "ends.csv": "stroke,x,y\na,0,1,\na,2.5,3,\nb,4,-5, ,\n",
     "down.inkml": INKML.format_map(DOWN),
     "up.inkml": INKML.format_map(UP),
     "bare.inkml": "<ink><trace>0 1, 2.5 3 6</trace><trace>4 -5</trace></ink>",
@@ -98,6 +99,11 @@ ENTITIES = (
         ("a.csv", b"stroke,x,y\n1,2,b\n", r"\['2', 'b'\] for numbers in row 1"),
         ("a.csv", b'stroke,x,y\n"' + b"1" * 140_000 + b'",2,3\n', "no table: field"),
         ("a.csv", b"stroke,x,y,X\n1,2,3,4\n", "no table: the column 'x' twice"),
+        (
+            "a.csv",
+            b"stroke,x,y\n1,2,3\n1,10,5,20,3\n",
+            "no table: 5 cells in row 2, 3 in the header",
+        ),
         ("a.inkml", b'<?xml version="1.0" encoding="x"?><ink/>', "no XML: unknown enc"),
         (
             "a.inkml",

@@ -153,13 +153,23 @@ def predict_at(risk: RiskModel, hour: int) -> np.ndarray:
     return predict_risk(risk, DATA.stays.pick(TEST))[:, hour // 8 - 1]
 
 
+@pytest.mark.parametrize(
+    ("seen", "told"), [("07:59", 8), ("08:00", 16), ("09:30", 16), ("48:00", 48)]
+)
 def test_a_stay_that_has_only_begun_is_foretold_as_far_as_it_was_seen(
-    risk: RiskModel, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    seen: str,
+    told: int,
+    risk: RiskModel,
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "new.txt").write_text("Time,Parameter,Value\n09:30,HR,72\n")
+    """To the end of the step with the last measurement; one begins every 8 hours."""
+    (tmp_path / "new.txt").write_text(f"Time,Parameter,Value\n{seen},HR,72\n")
     healthcare.main(["predict", str(run_dir), str(tmp_path / "new.txt")])
     line = capsys.readouterr().out.splitlines()[-1]
-    assert line.startswith("new  0.") and line.removesuffix("  ALARM").endswith("16 h")
+    assert line.startswith("new  0.")
+    assert line.removesuffix("  ALARM").endswith(f" after {told} h")
 
 
 def test_what_cannot_be_done_is_said_in_one_line(

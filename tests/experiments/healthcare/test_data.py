@@ -9,8 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.healthcare.data import VARIABLES, Data, Stays, read_data
-from experiments.healthcare.inputs import as_preparation, as_record, prepare
+from experiments.healthcare.data import HOURS, VARIABLES, Data, Stays, read_data
+from experiments.healthcare.inputs import (
+    as_preparation,
+    as_record,
+    gridded,
+    prepare,
+    step_ends,
+    step_of,
+)
 from lstm_jax.errors import InputError
 
 ROWS = {
@@ -161,3 +168,14 @@ def test_a_network_reads_what_was_seen_and_nothing_later(tmp_path: Path) -> None
     np.testing.assert_array_equal(preparation(cut)[:, :2], inputs[:, :2])
     again = as_preparation(as_record(preparation))
     np.testing.assert_array_equal(again(stays), inputs)
+
+
+@pytest.mark.parametrize("hours", [1, 2, 5, 48])
+def test_an_hour_lies_in_the_step_that_reads_it(hours: int) -> None:
+    """A stay for each quarter of an hour, each observed then and at no other time."""
+    rows = np.arange(4 * HOURS + 1)
+    names, fixed = tuple(map(str, rows)), np.full((len(rows), 4), np.nan)
+    stays = Stays(names, fixed, rows, rows / 4, np.zeros_like(rows), np.ones(len(rows)))
+    _, observed = gridded(stays, hours)
+    found = [step_of(hour, step_ends(hours)) for hour in stays.hours]
+    assert found == observed[..., 0].argmax(axis=1).tolist()

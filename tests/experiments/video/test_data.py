@@ -191,6 +191,11 @@ def test_archives_that_are_refused(
         ("a.csv", (",".join(COLUMNS) + "\n1,2\n").encode(), "60 numbers .* in row 1"),
         (
             "a.csv",
+            (",".join(COLUMNS) + "\n" + ",".join("1" * 120)).encode(),
+            "expected a table, found: 120 cells in row 1, 60 in the header",
+        ),
+        (
+            "a.csv",
             ("action," + ",".join(COLUMNS) + 2 * "\n{}" + "\n")
             .format("sit" + 60 * ",1", "bend" + 60 * ",1")
             .encode(),
