@@ -32,7 +32,7 @@ def stack_of(model: LanguageModel, flags: SamplingFlags | None = None) -> Stack 
         model: the model.
         flags: how symbols are chosen; None if some are only read.
     """
-    # A subclass may do anything in a step.
+    # A subclass may do anything in a step, one of a cell too.
     if type(model) is not LanguageModel or current_platform() != "cpu":
         return None
     if flags is not None and not flags.plain:
@@ -76,7 +76,7 @@ def _is_plain(model: LanguageModel) -> bool:
     """Whether a step of the model is one that the engine knows, in float32."""
     rates = model.regularizer
     return (
-        isinstance(model.cell, LSTMCell | MogrifierCell)
+        type(model.cell) in (LSTMCell, MogrifierCell)
         and model.dtype == jnp.float32 == factor_dtype(jnp.float32)
         and not (rates.zoneout_hidden or rates.zoneout_cell)
         and all(layer.engine in _ENGINES for layer in model.layers)

@@ -29,6 +29,7 @@ from lstm_jax.engines.spec import (
     RecurrenceSpec,
     being_exported,
     explicit_sharding,
+    inside_part_of_a_shard_map,
     inside_shard_map,
     matmul_precision,
 )
@@ -84,22 +85,25 @@ class Engine:
         return self.unsupported(spec)
 
 
+# By exact type: a subclass may have other equations.
+
+
 def _lstm_only(run: Run) -> Callable[[Cell], Run | None]:
-    return lambda cell: run if isinstance(cell, LSTMCell) else None
+    return lambda cell: run if type(cell) is LSTMCell else None
 
 
 def _fused(cell: Cell) -> Run | None:
     """The loop whose gradient was written for this cell."""
-    if isinstance(cell, MogrifierCell):
+    if type(cell) is MogrifierCell:
         return functools.partial(run_mogrifier, capped=cell.capped)
-    return run_fused if isinstance(cell, LSTMCell) else None
+    return run_fused if type(cell) is LSTMCell else None
 
 
 def _native(cell: Cell) -> Run | None:
     """The kernel for this cell."""
-    if isinstance(cell, MogrifierCell):
+    if type(cell) is MogrifierCell:
         return functools.partial(run_native_mogrifier, capped=cell.capped)
-    return run_native if isinstance(cell, LSTMCell) else None
+    return run_native if type(cell) is LSTMCell else None
 
 
 def _scan(cell: Cell) -> Run:
@@ -304,6 +308,7 @@ def explain_engine(
         gpu=None if platform else current_gpu(),
         devices=1 if platform or inside_shard_map() else len(current_devices()),
         explicit=explicit_sharding(),
+        partly_mapped=inside_part_of_a_shard_map(),
         exported=being_exported(),
         cell=cell,
     )

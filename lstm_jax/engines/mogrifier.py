@@ -162,7 +162,7 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     found = backward_loop(static, weights, c, resets, valid, scaled, kept, cotangents)
     return (
         weight_gradients(static.factors, weights, scaled, found.z, found.us),
-        found.xs,
+        psum_over_replicas(found.xs, xs),
         found.h.astype(h.dtype),
         found.c,
         None,

@@ -49,6 +49,7 @@ class RecurrenceSpec:
         gpu: what is known of an NVIDIA GPU, if anything.
         devices: over how many of them XLA may spread the rows.
         explicit: whether where arrays lie is part of their types.
+        partly_mapped: whether `shard_map` has some axes of the mesh, and XLA the rest.
         exported: whether `jax.export` asks, which refuses custom calls.
         cell: what is repeated.
     """
@@ -69,6 +70,7 @@ class RecurrenceSpec:
     gpu: GPU | None = None
     devices: int = 1
     explicit: bool = False
+    partly_mapped: bool = False
     exported: bool = False
     cell: Cell = LSTM_CELL
 
@@ -107,6 +109,12 @@ def inside_shard_map() -> bool:
     """Whether every device has its own rows already: none are left to spread."""
     mesh = jax.sharding.get_abstract_mesh()
     return not mesh.empty and set(mesh.manual_axes) == set(mesh.axis_names)
+
+
+def inside_part_of_a_shard_map() -> bool:
+    """Whether `shard_map` has some axes of the mesh, and XLA divides the others."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return bool(mesh.manual_axes) and not inside_shard_map()
 
 
 def explicit_sharding() -> bool:

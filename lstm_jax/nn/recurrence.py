@@ -88,8 +88,8 @@ def lstm(
             `explain_engine` tells what "auto" is. First derivatives are everyone's;
             "scan", "fused", "native" and "pallas_gpu" also have second ones, by reverse
             mode or by forward mode over reverse mode, as in `jax.hessian`. Under
-            `jax.export`, with T and B known or not, "auto" is an engine that can be
-            exported: "fused" or "scan".
+            `jax.export` an engine that can be exported is in the program, "fused" or
+            "scan", whether T and B are known or not.
         remat: keep √T states for the gradient instead of all T steps, and compute the
             rest again: far less memory in training, for one more forward pass.
         masks: regularizers inside the loop, of `loop_masks`; "auto" is then "scan",

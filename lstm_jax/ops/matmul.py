@@ -28,8 +28,8 @@ ROUNDED = "BF16_BF16_F32"  # what JAX calls it
 def rounded_products(function: Callable[Given, Found]) -> Callable[Given, Found]:
     """The same function, with the factors of its products rounded to bfloat16.
 
-    Those of an LSTM, of the engine `fused`, and of a language model, their gradients
-    included. On a CPU the others are left to XLA.
+    Those of an LSTM or a Mogrifier by the engines `native` and `fused`, and of a
+    language model, their gradients included. On a CPU the others are left to XLA.
     """
 
     @functools.wraps(function)

@@ -2,20 +2,24 @@
 
 import dataclasses
 import typing
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 import lstm_jax.nn.recurrence
-from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams
+from lstm_jax.cells.lstm import LSTM_CELL, LSTMCell, LSTMParams, LSTMState
+from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.protocol import Cell
 from lstm_jax.config import EngineName, RegularizerConfig
 from lstm_jax.engines.dispatch import ENGINES, Engine, check_engine_name, explain_engine
 from lstm_jax.engines.spec import RecurrenceSpec
 from lstm_jax.errors import InputError
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig
 from lstm_jax.lm.task import engine_of
-from lstm_jax.nn.recurrence import lstm
+from lstm_jax.nn.recurrence import lstm, unroll
+from tests.helpers.reference_lstm import assert_close
 
 SIZES = {"steps": 4, "rows": 2, "hidden": 3}
 
@@ -124,6 +128,23 @@ def test_an_engine_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked[-1] == RecurrenceSpec(
         "cpu", "float32", 4, 1, 3, lengths=True, resets=True, inputs=False, **here
     )
+
+
+@pytest.mark.parametrize("kind", [LSTMCell, MogrifierCell])
+def test_a_cell_made_of_one_of_ours_has_its_own_equations(kind: type[Cell]) -> None:
+    """No loop that was written for ours is taken for it."""
+
+    def advance(cell: Cell, *arguments: Any) -> LSTMState:  # noqa: ANN401
+        after = kind.advance(cell, *arguments)
+        return LSTMState(-after.h, after.c)
+
+    cell = type("Negated", (kind,), {"advance": advance})()
+    xs = jax.random.normal(jax.random.key(0), (70, 2, 3))
+    params = kind().init(jax.random.key(1), 3, 4)
+    ys, _ = unroll(cell, params, xs)
+    assert explain_engine(cell=cell, **SIZES).name == "scan"
+    assert_close(ys, unroll(cell, params, xs, engine="scan")[0], 1e-6)
+    assert jnp.abs(ys - unroll(kind(), params, xs)[0]).max() > 0.1
 
 
 def test_only_scan_runs_masks() -> None:

@@ -12,9 +12,11 @@ from jax.sharding import PartitionSpec
 
 from lstm_jax.cells.lstm import LSTM_CELL, LSTMParams, LSTMState
 from lstm_jax.cells.mogrifier import MogrifierCell, gate_weights
+from lstm_jax.cells.protocol import Cell, Params
 from lstm_jax.distributed.mesh import replicate, row_mesh, shard_rows
 from lstm_jax.engines.dispatch import explain_engine
 from lstm_jax.engines.mogrifier import Weights
+from lstm_jax.engines.native import calls
 from lstm_jax.engines.native.build import why_not_built
 from lstm_jax.engines.native.calls import CallOptions
 from lstm_jax.engines.native.engine import StaticArgs, _recur
@@ -130,8 +132,9 @@ def test_it_rounds_to_nearest_even_and_keeps_nan() -> None:
 
 @pytest.mark.parametrize("rows", [16, 67])
 def test_threads_divide_the_rows(rows: int) -> None:
-    """All threads of XLA's pool give what one gives."""
-    case = random_case(5, 6, rows, 1, 96)
+    """All threads of XLA's pool give what one gives; less work is one's alone."""
+    case = random_case(5, 12, rows, 1, 96)
+    assert 8 * case.xs.shape[0] * rows * 96**2 > 1e7
     z = np.repeat(case.xs, 4 * 96, axis=-1).astype(np.float32)
     h, c, w_h = (x.astype(np.float32) for x in (case.h, case.c, case.w_h / 10))
     one, all_of_them = (
@@ -159,6 +162,86 @@ def test_a_program_on_one_device_has_all_threads() -> None:
             text = program.lower(*given).compile().as_text() or ""
             found = set(re.findall(r"threads = (\d+)", text))
             assert found == {str(threads)}, name
+
+
+def test_a_process_of_one_device_has_all_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many devices other processes bring."""
+    assert calls._threads_of_a_device() == 1
+    monkeypatch.setattr(jax, "local_device_count", lambda backend: 1)
+    assert calls._threads_of_a_device() == 0
+
+
+def test_programs_of_other_options_have_other_texts() -> None:
+    """By which the cache of compiled programs knows them, without the addresses."""
+    mesh, xs = row_mesh(16, 2), jnp.ones((8, 16, 5))
+    xs = shard_rows(mesh, xs, axis=1)
+
+    def text(cell: Cell, reverse: bool = False, rounded: bool = False) -> str:
+        def run(params: Params, xs: jax.Array) -> jax.Array:
+            return unroll(cell, params, xs, reverse=reverse)[0]
+
+        program = rounded_products(run) if rounded else run
+        params = replicate(mesh, cell.init(jax.random.key(0), 5, 8))
+        lowered = jax.jit(program).lower(params, xs).as_text()
+        assert "CustomSPMDPartitioning" in lowered
+        return re.sub(r'backend_config = "\d+"', "", lowered)
+
+    mogrifier, capped = MogrifierCell(2), MogrifierCell(2, capped=True)
+    texts = [
+        *(text(mogrifier), text(capped), text(capped, rounded=True)),
+        *(text(LSTM_CELL), text(LSTM_CELL, rounded=True)),
+    ]
+    assert len(set(texts)) == len(texts)
+    assert text(capped) == texts[1]
+
+
+@pytest.mark.parametrize("engine", ["native", "fused"])
+@pytest.mark.parametrize(
+    "cell", [LSTM_CELL, MogrifierCell(2)], ids=["lstm", "mogrifier"]
+)
+def test_models_of_their_own_on_the_same_inputs(cell: Cell, engine: str) -> None:
+    """In `shard_map`, with so many rows that the kernel makes the product of inputs."""
+    mesh, xs = row_mesh(16, 2), jnp.asarray(random_case(0, 64, 16, 3, 1).xs, "f")
+    several = jax.vmap(lambda key: cell.init(key, 3, 8))(
+        jax.random.split(jax.random.key(0))
+    )
+
+    def loss(params: Params, xs: jax.Array) -> jax.Array:
+        return jnp.sin(unroll(cell, params, xs, engine=engine)[0]).sum()
+
+    def own(params: Params, xs: jax.Array) -> tuple:
+        params = jax.tree.map(lambda a: a[0], params)
+        of_params, of_xs = jax.grad(loss, argnums=(0, 1))(params, xs)
+        return jax.tree.map(lambda a: a[None], of_params), of_xs
+
+    rows, alike = PartitionSpec("rows"), PartitionSpec()
+    mapped = jax.shard_map(
+        own, mesh=mesh, in_specs=(rows, alike), out_specs=(rows, alike)
+    )
+    of_params, of_xs = jax.vmap(jax.grad(loss, argnums=(0, 1)), (0, None))(several, xs)
+    assert_close(jax.jit(mapped)(several, xs), (of_params, of_xs.sum(0)), 1e-5)
+
+
+def test_a_shard_map_over_some_axes_is_for_fused() -> None:
+    """The others are divided by XLA, which can't divide a call there."""
+    auto = (jax.sharding.AxisType.Auto,) * 2
+    mesh = jax.make_mesh((2, 1), ("data", "model"), axis_types=auto)
+    case = jax.tree.map(lambda a: jnp.asarray(a, "f"), random_case(0, 8, 16, 3, 4))
+    params = LSTMParams(case.w_x, case.w_h, case.b)
+    names = []
+
+    def run(xs: jax.Array) -> jax.Array:
+        names.append(explain_engine(steps=8, rows=8, hidden=4).name)
+        return lstm(params, xs)[0]
+
+    spec = PartitionSpec(None, "data")
+    mapped = jax.shard_map(
+        run, mesh=mesh, axis_names={"data"}, in_specs=spec, out_specs=spec
+    )
+    assert_close(jax.jit(mapped)(case.xs), lstm(params, case.xs)[0], 1e-5)
+    assert set(names) == {"fused"}
 
 
 def test_it_does_not_wait_for_a_pool_that_waits_for_it() -> None:

@@ -67,7 +67,7 @@ def test_through_jax(tmp_path: Path) -> None:
         "XDG_CACHE_HOME": str(tmp_path),
     }
     tests = PROGRAM.with_name("test_native.py")
-    which = "need_not_fit or threads or weight_gradients"
+    which = "need_not_fit or threads or weight_gradients or product_of_the_inputs"
     words = ["-s", "-n", "0", "-k", which, "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, str(tests)],

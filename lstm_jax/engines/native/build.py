@@ -81,7 +81,7 @@ def _library() -> Path:
     """
     compiler = _compiler()
     folder = _folder()
-    name = f"lstm-{_fingerprint(compiler)}"
+    name = f"lstm-{fingerprint()}"
     try:
         for path in sorted(folder.glob(f"{name}-*.so")):
             if path.name == _named(name, path):
@@ -189,8 +189,14 @@ def _folder() -> Path:
     return folder
 
 
-def _fingerprint(compiler: Sequence[str]) -> str:
-    """A name for all that the library depends on."""
+@functools.cache
+def fingerprint() -> str:
+    """Name all that the library depends on.
+
+    Raises:
+        NotBuilt: there is no compiler.
+    """
+    compiler = _compiler()
     try:
         version = _run([*compiler, "--version"], check=False)
     except OSError as error:

@@ -6,6 +6,7 @@ program the loops of `fused` are in its place.
 """
 
 import functools
+import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from lstm_jax.engines import fused
 from lstm_jax.engines.lowering import unless_exported
+from lstm_jax.engines.native.build import fingerprint
 from lstm_jax.engines.opaque import varying_as
 from lstm_jax.engines.spec import inside_shard_map
 
@@ -56,17 +58,18 @@ def call_options(reverse: bool, rounded: bool) -> CallOptions:
         reverse: walk from the last step to the first.
         rounded: factors of products are rounded to bfloat16.
     """
-    shared = _several() and inside_shard_map()
-    return CallOptions(reverse, rounded, threads=1 if shared else 0)
+    threads = _threads_of_a_device() if inside_shard_map() else 0
+    return CallOptions(reverse, rounded, threads)
 
 
 def may_be_spread() -> bool:
     """Whether XLA may spread the rows over devices."""
-    return _several() and not inside_shard_map()
+    return len(jax.devices("cpu")) > 1 and not inside_shard_map()
 
 
-def _several() -> bool:
-    return len(jax.devices("cpu")) > 1
+def _threads_of_a_device() -> int:
+    """One where devices of this process share its threads, or 0: all of them."""
+    return 1 if jax.local_device_count("cpu") > 1 else 0
 
 
 class Call(NamedTuple):
@@ -251,14 +254,15 @@ def last_step(options: CallOptions, hs: Array) -> Array:
     return hs[0] if options.reverse else hs[-1]
 
 
-def _on_one_thread(static: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The first arguments of a call, for one of several devices that share threads."""
+def _on_one_device(static: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The first arguments of a call, for one of several devices."""
+    threads = _threads_of_a_device()
 
     def alone(argument: Any) -> Any:  # noqa: ANN401
         if isinstance(argument, CallOptions):
-            return argument._replace(threads=1)
+            return argument._replace(threads=threads)
         if hasattr(argument, "options"):
-            return argument._replace(options=argument.options._replace(threads=1))
+            return argument._replace(options=argument.options._replace(threads=threads))
         return argument
 
     return tuple(map(alone, static))
@@ -275,7 +279,7 @@ def _divided(call: Call, static: tuple[Any, ...]) -> Callable[..., Arrays]:
         if "b" in axes.split()
     )
 
-    share = functools.partial(_unless_exported, call, _on_one_thread(static))
+    share = functools.partial(_unless_exported, call, _on_one_device(static))
 
     def partition(mesh: Any, arguments: Any, results: Any) -> tuple:  # noqa: ANN401
         rows = arguments[first].sharding.spec[axis]
@@ -291,4 +295,22 @@ def _divided(call: Call, static: tuple[Any, ...]) -> Callable[..., Arrays]:
 
     rule = f"{', '.join(call.inputs)} -> {', '.join(call.outputs)}"
     function.def_partition(partition, sharding_rule=rule)
-    return sequential_vmap(function)
+    return sequential_vmap(_named(function, call, static))
+
+
+def _named(
+    function: Callable[..., Arrays], call: Call, static: tuple[Any, ...]
+) -> Callable[..., Arrays]:
+    """A function in whose name is all that makes it another one.
+
+    Until XLA divides a call a program says no more of it than its shapes, and programs
+    of one text are one program to the cache of compiled ones.
+    """
+    which = f"{call.run.__module__}.{call.run.__qualname__} {static} {fingerprint()}"
+    key = hashlib.sha256(which.encode()).hexdigest()[:16]
+
+    def named(*operands: Array) -> Arrays:
+        return function(*operands)
+
+    named.__name__ = f"native_{key}"
+    return jax.jit(named)

@@ -40,6 +40,8 @@ def unsupported_by_native(spec: RecurrenceSpec) -> str | None:
         return f"has float32 weights, not {spec.dtype}"
     if spec.explicit:
         return "knows nothing of explicit sharding"
+    if spec.partly_mapped:
+        return "can't be divided in a shard_map over some axes of a mesh"
     return None
 
 

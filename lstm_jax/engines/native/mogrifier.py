@@ -33,7 +33,7 @@ from lstm_jax.engines.native.calls import (
     masks_of,
     may_be_spread,
 )
-from lstm_jax.ops.matmul import factor_dtype
+from lstm_jax.ops.matmul import factor_dtype, psum_over_replicas
 from lstm_jax.typing import Flags, Hidden, Inputs
 
 # The axes of each operand and result: b is that of the rows, i and j of the rounds.
@@ -118,7 +118,7 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     factors = jnp.bfloat16 if static.options.rounded else xs.dtype
     dus = _in_turn(x_dus, h_dus)
     found = weight_gradients(factors, weights, scaled, dz, dus)
-    return found, dxs, dh, dc, None, None
+    return found, psum_over_replicas(dxs, xs), dh, dc, None, None
 
 
 _recur.defvjp(_forward, _backward)

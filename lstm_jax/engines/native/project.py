@@ -28,7 +28,12 @@ from lstm_jax.engines.native.weights import (
     affine_gradients,
     weight_gradient,
 )
-from lstm_jax.ops.matmul import factor_dtype, matmul, typed_matmul
+from lstm_jax.ops.matmul import (
+    factor_dtype,
+    matmul,
+    psum_over_replicas,
+    typed_matmul,
+)
 from lstm_jax.typing import Gates, Inputs
 
 
@@ -61,7 +66,7 @@ def _forward(
 
 def _backward(static: StaticArgs, residuals: tuple, dz: Array) -> tuple:
     xs, w, b = residuals
-    dxs = _call(static, True, dz, w, None)
+    dxs = psum_over_replicas(_call(static, True, dz, w, None), xs)
     if b is None:
         return dxs, weight_gradient(*static, xs, dz, w), None
     return dxs, *affine_gradients(*static, xs, dz, w, b)

@@ -122,9 +122,7 @@ def forward_kernel(
             flag, c_before = None, c
             if flags is not None:
                 flag = load(sizes, m["flags"])
-                goes_on = jnp.where(flag == _STARTS, 0.0, 1.0)
-                c_before = c * goes_on
-                sums = [each * goes_on for each in sums]
+                c_before, *sums = (_unless_it_starts(flag, a) for a in (c, *sums))
             z_t = [load(sizes, m["z"].at[q]) + each for q, each in enumerate(sums)]
             i, f, o = (_sigmoid(z_t[q]) for q in (0, 1, 3))
             g = jnp.tanh(z_t[2])
@@ -267,13 +265,12 @@ def backward_kernel(
                 dh * tanh_c * o * (1.0 - o),
             ]
             dc = dc * f
-            flag, goes_on = None, 1.0
+            flag = None
             if flags is not None:
                 flag = load(sizes, m["flags"])
-                goes_on = jnp.where(flag == _STARTS, 0.0, 1.0)
-                real = jnp.where(flag == _PAUSES, 0.0, 1.0)
-                dz_t = [part * real for part in dz_t]
-                dc = jnp.where(flag == _PAUSES, dc_after, dc * goes_on)
+                dz_t = [jnp.where(flag == _PAUSES, 0.0, part) for part in dz_t]
+                dc = _unless_it_starts(flag, dc)
+                dc = jnp.where(flag == _PAUSES, dc_after, dc)
             dz_t = [part.astype(w_h.dtype) for part in dz_t]
             m["dz"][...] = jnp.concatenate(dz_t, axis=1)
             plgpu.commit_smem()
@@ -291,7 +288,8 @@ def backward_kernel(
 
             dh_before = others.dh(n)
             if flag is not None:
-                dh_before = jnp.where(flag == _PAUSES, dh, dh_before * goes_on)
+                dh_before = _unless_it_starts(flag, dh_before)
+                dh_before = jnp.where(flag == _PAUSES, dh, dh_before)
             return dh_before, dc
 
         dh, dc = jax.lax.fori_loop(jnp.int32(0), jnp.int32(steps), step, begin())
@@ -321,6 +319,11 @@ def backward_kernel(
         backward_memory(args, w_h.dtype, gates.dtype, flags is not None),
     )
     return dz.reshape(gates.shape), dh, dc
+
+
+def _unless_it_starts(flag: Array, a: Array) -> Array:
+    """An array, and zero where a step starts from zero: also of what is no number."""
+    return jnp.where(flag == _STARTS, 0.0, a)
 
 
 def _sigmoid(x: Array) -> Array:
