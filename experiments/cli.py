@@ -57,9 +57,11 @@ def run_experiment(
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
     options = parse(kind, name, text, words, kept, package="experiments")
     if isinstance(options, RunOptions) and options.fetch:
-        options = _with_fetched(name, options)
+        options = _with_fetched(name, options, kept is not None)
     if kept is not None:
         refuse_changes(kept, options)
+    if getattr(options, "smoke", False) and getattr(options, "data", None):
+        raise InputError("--smoke: expected no --data beside it, for it makes its own")
     if isinstance(options, RunOptions):
         require_package("matplotlib", "the pictures of a run")
     if name.endswith(" evaluate"):  # what is printed may be read by a program
@@ -68,14 +70,18 @@ def run_experiment(
     return work(options)
 
 
-def _with_fetched(name: str, options: RunOptions) -> RunOptions:
+def _with_fetched(name: str, options: RunOptions, resumed: bool) -> RunOptions:
     """The options with the benchmark's data, which are fetched unless they are there.
+
+    A run that is resumed has its data.
 
     Raises:
         InputError: other data are named, too; or see `fetch`.
     """
     from experiments.fetch import fetch_for
 
+    if resumed:
+        return dataclasses.replace(options, fetch=False)
     given: dict[str, Any] = {"data": getattr(options, "data", None), "smoke": False}
     given["smoke"] = getattr(options, "smoke", False)
     for flag, value in given.items():

@@ -32,14 +32,17 @@ from lstm_jax.storage import locked, read_json, write_json
 
 _RECORD, _SECONDS = "experiment.json", "seconds.json"
 _FORMAT = 1
-# What may change while a run lasts: how long it does, by what processes and devices,
-# and what it says where. The seed, and what is not named here, may not.
-_PASSING = ("cluster", "steps")
-_PASSING_OF_RUN = (
-    *("run_dir", "resume", "overwrite", "tensorboard"),
-    *("epochs", "max_seconds", "evaluations", "patience", "min_improvement"),
+# What may change while a run lasts: by what processes and devices, and what it says
+# where; of a single training also how long it does. The seed, and what is not named
+# here, may not.
+_PASSING = (
+    *("run_dir", "resume", "overwrite", "tensorboard", "cluster"),
     *("steps_per_call", "checkpoint_seconds", "checkpoint_steps", "on_nan"),
     *("devices", "shard_model"),
+)
+_LENGTH = (
+    *("epochs", "max_seconds", "steps"),
+    *("evaluations", "patience", "min_improvement"),
 )
 WordTokenizer = list[str]
 
@@ -57,6 +60,11 @@ class RunOptions(Configuration):
     `python -m experiments.fetch` lists data sets and licences."""
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
+
+    @property
+    def trains_several(self) -> bool:
+        """Whether networks are trained one by one that are to be compared: folds."""
+        return False
 
 
 Options = TypeVar("Options", bound=Configuration)
@@ -104,19 +112,28 @@ def kept_options(kind: type[Options], name: str, run_dir: Path) -> Options:
     return read_section(kind, record["options"], str(path))
 
 
-def refuse_changes(kept: Configuration, asked: Configuration) -> None:
-    """Refuse to continue a run with other settings; it may last longer.
+def refuse_changes(kept: RunOptions, asked: RunOptions) -> None:
+    """Refuse to continue a run with other settings; a single training may last longer.
+
+    Of several, those that are finished would not be trained like those that follow.
 
     Raises:
         InputError: naming the flag.
     """
-    passing = _PASSING_OF_RUN if isinstance(kept, RunConfig) else _PASSING
+    several = kept.trains_several or asked.trains_several
+    _refuse_others(kept, asked, _PASSING if several else (*_PASSING, *_LENGTH))
+
+
+def _refuse_others(
+    kept: Configuration, asked: Configuration, passing: Sequence[str]
+) -> None:
+    """Refuse settings that differ and are not among those that may."""
     for field in dataclasses.fields(kept):
         was, now = getattr(kept, field.name), getattr(asked, field.name)
         if field.name in passing:
             continue
         if isinstance(was, Configuration):
-            refuse_changes(was, now)
+            _refuse_others(was, now, passing)
         elif was != now:
             flag = "--" + field.name.replace("_", "-")
             raise InputError(

@@ -48,7 +48,7 @@ from experiments.healthcare.evaluation import (
     score,
     shown,
 )
-from experiments.healthcare.inputs import step_ends
+from experiments.healthcare.inputs import step_ends, step_of
 from experiments.known_data import described
 from experiments.results import Result
 from experiments.runs import Clock, RunOptions, begun, check_options
@@ -106,6 +106,11 @@ class Options(RunOptions):
             run_dir=Path("runs/healthcare"), epochs=20, steps_per_call=10
         )
     )
+
+    @property
+    def trains_several(self) -> bool:
+        """Whether there are networks for each fold."""
+        return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -418,7 +423,7 @@ def predict(options: PredictOptions) -> None:
     risks = predict_risk(risk, stays)
     print(f"Risk of death in hospital. {WARNING}")
     for name, of_stay, last in zip(stays.names, risks, stays.last_hours, strict=True):
-        seen = int(np.searchsorted(ends, last))  # the step that is observed last
+        seen = step_of(last, ends)
         print(f"{name}  {over_time(ends[: seen + 1], of_stay)}", end="")
         alarm = risk.threshold is not None and of_stay[seen] >= risk.threshold
         print("  ALARM" if alarm else "")

@@ -129,6 +129,11 @@ class Options(RunOptions):
     )
 
     @property
+    def trains_several(self) -> bool:
+        """Whether there is a network for each fold."""
+        return self.folds > 0
+
+    @property
     def held_out(self) -> float:
         """The share of the texts to learn from that chooses the best step."""
         if self.validation_fraction is None:

@@ -48,6 +48,11 @@ class Options(RunOptions):
     )
     """Training run. Each network gets an equal share of --max-seconds."""
 
+    @property
+    def trains_several(self) -> bool:
+        """Whether there is a network for each speaker who is left out."""
+        return self.transcripts is None
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:

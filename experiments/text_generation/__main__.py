@@ -77,6 +77,7 @@ CHANGES = {
     ),
 }
 _SECONDS = 180
+_MOST_COUNTED = 10_000_000  # symbols of a text, for the floor
 _OURS = ("run_dir", "overwrite", "resume", "seed")  # flags that are not handed on
 Group = Literal["cell", "optimizer", "regularizers"]
 
@@ -108,6 +109,11 @@ class Options(RunOptions):
     run: RunConfig = dataclasses.field(
         default_factory=lambda: RunConfig(run_dir=Path("runs/text_generation"))
     )
+
+    @property
+    def trains_several(self) -> bool:
+        """Whether there is a network for each of several seeds, or changes."""
+        return self.seeds > 1 or bool(self.ablation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,10 +193,10 @@ def learn_from(
         return
     runs = train_all(options, source, run_dir)
     floor = five_grams(text)
-    table = seeds_table(runs)
+    table = seeds_table(runs, options.run.seed)
     (run_dir / "results.md").write_text(table, encoding="utf-8")
     print(f"\n{table}\n5-grams {floor:.4f}")
-    draw(run_dir, options.seeds)
+    draw(run_dir, options.seeds, options.run.seed)
     write_result(run_dir, result(options, runs, floor, files))
 
 
@@ -214,10 +220,11 @@ def train(
 ) -> Summary:
     """Train in a process of its own, as a user would; nothing is compiled before.
 
-    A run that is to be resumed goes on, and one that was finished is not run again.
+    A run that is to be resumed goes on; of several, one that was finished is not run
+    again.
     """
     kept = run_dir / "summary.json"
-    if not (options.run.resume and kept.exists()):
+    if not (options.trains_several and options.run.resume and kept.exists()):
         words: list[object] = ["--run-dir", run_dir]
         if options.run.resume and (run_dir / "config.json").exists():
             words += ["--resume", *words_of(options.run, but=_OURS)]
@@ -302,21 +309,26 @@ def handed_on(process: subprocess.Popen[str]) -> Iterator[list[int]]:
 
 
 def five_grams(text: str | bytes) -> float:
-    """The loss of the floor in nats per symbol, in one pass."""
+    """The loss of the floor in nats per symbol, in one pass.
+
+    Of a long text, of the symbols around the place where what is held out begins.
+    """
+    known = int(len(text) * 0.9)
+    begin = max(0, known - _MOST_COUNTED * 9 // 10)
+    text, known = text[begin : known + _MOST_COUNTED // 10], known - begin
     symbols, ids = np.unique(list(text), return_inverse=True)
-    known = int(len(ids) * 0.9)
     nats = witten_bell(ids[:known], ids[known:], len(symbols))
     return float(nats.mean())
 
 
-def seeds_table(runs: Sequence[Summary]) -> str:
+def seeds_table(runs: Sequence[Summary], first: int) -> str:
     """A row per seed, and their mean."""
     protocols = list(runs[0]["validation"])
     lines = [
         _row(["seed", "parameters", "epochs", "seconds", *protocols]),
         _row(["---"] * (4 + len(protocols))),
     ]
-    for seed, run in enumerate(runs):
+    for seed, run in enumerate(runs, first):
         losses = [f"{run['validation'][name]['loss']:.4f}" for name in protocols]
         known = f"{run['parameters']:,}", f"{run['epochs']:.1f}"
         seconds = f"{run['seconds']['loop']:.1f}"
@@ -374,12 +386,12 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def draw(run_dir: Path, seeds: int) -> None:
+def draw(run_dir: Path, seeds: int, first: int) -> None:
     """Validation losses over seconds, with other people's as lines."""
     figure = lstm_jax.report.new_figure(7.5, 4.5)
     axes = figure.subplots()
-    for seed in range(seeds):
-        history = run_dir / f"seed-{seed}" / "metrics.jsonl"
+    for k in range(seeds):
+        history = run_dir / f"seed-{k}" / "metrics.jsonl"
         lines = [json.loads(line) for line in history.read_text().splitlines()]
         measured = [line for line in lines if line["val_loss"] is not None]
         axes.plot(
@@ -387,7 +399,7 @@ def draw(run_dir: Path, seeds: int) -> None:
             [line["val_loss"] for line in measured],
             "o-",
             markersize=3,
-            label=f"seed {seed}",
+            label=f"seed {first + k}",
         )
     for (name, loss), style in zip(ANCHORS.items(), ("--", ":"), strict=True):
         axes.axhline(loss, color="#606060", linestyle=style, linewidth=1, label=name)

@@ -18,6 +18,7 @@ from experiments.data_sets import DATA_SETS, DataSet, Remote
 from experiments.fetch import fetch, main, sum_of
 from experiments.handwriting import __main__ as handwriting
 from experiments.healthcare import __main__ as healthcare
+from experiments.runs import run_folder
 from lstm_jax import InputError
 from tests.helpers.experiment_runs import contents
 
@@ -227,6 +228,22 @@ def test_an_application_has_its_data_fetched(
     for words, flag in ((["--data", "x"], "--data"), (["--smoke"], "--smoke")):
         with pytest.raises(InputError, match=f"--fetch: expected no {flag} beside it"):
             handwriting.main(["--fetch", *words])
+
+
+def test_a_run_that_is_continued_has_its_data(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first command with --resume behind it is a command."""
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(handwriting, "learn", seen.append)
+    words = ["--fetch", "--run-dir", "run"]
+    handwriting.main(words)
+    (begun,) = seen
+    with run_folder("handwriting", begun):
+        pass
+    handwriting.main([*words, "--resume"])
+    assert seen[1].data == begun.data == Path("data/two") and not seen[1].fetch
 
 
 def test_what_is_fetched_is_what_the_table_was_made_of() -> None:

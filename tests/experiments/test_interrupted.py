@@ -309,6 +309,8 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
     again = ["--resume", "--run-dir", str(run_dir)]
     with pytest.raises(InputError, match="--resume: expected --hidden as the run has"):
         sentiment.main([*again, "--hidden", "5"])
+    with pytest.raises(InputError, match="--resume: expected --epochs as the run has"):
+        sentiment.main([*again, "--epochs", "3"])  # unlike the folds that are finished
     with pytest.raises(InputError, match="expected --resume or --overwrite, found bot"):
         sentiment.main([*again, "--overwrite"])
     with pytest.raises(InputError, match="expected a run of forecast, found 'sentim"):
@@ -320,7 +322,7 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
         sentiment.main(["--resume", "--run-dir", str(tmp_path / "none")])
     (tmp_path / "t.csv").write_text(texts)
     ask(10**9)
-    sentiment.main([*again, "--epochs", "3"])
+    sentiment.main([*again, "--steps-per-call", "2"])
     assert (run_dir / "result.json").exists()
 
 

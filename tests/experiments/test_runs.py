@@ -1,5 +1,6 @@
 """What the runs of all applications share: how one is resumed, and how long it took."""
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -7,7 +8,11 @@ from pathlib import Path
 import pytest
 
 import lstm_jax
+from experiments.healthcare import __main__ as healthcare
 from experiments.runs import Clock, RunOptions, begun, refuse_changes, run_folder
+from experiments.sentiment import __main__ as sentiment
+from experiments.speech import config as speech
+from experiments.text_generation import __main__ as text_generation
 from lstm_jax import InputError
 from lstm_jax.config import RunConfig
 from tests.helpers.experiment_runs import SETTINGS_OF_THE_PROCESS
@@ -24,6 +29,30 @@ def test_a_run_may_last_longer_but_draws_as_it_began() -> None:
         refuse_changes(kept, RunOptions(run=RunConfig(seed=5)))
     with pytest.raises(InputError, match=r"^--resume: expected --precision as the run"):
         refuse_changes(kept, dataclasses.replace(kept, precision="mixed"))
+
+
+@pytest.mark.parametrize(
+    ("options", "several"),
+    [
+        (sentiment.Options(), True),
+        (sentiment.Options(folds=0), False),
+        (healthcare.Options(), True),
+        (speech.Options(), True),
+        (speech.Options(transcripts=Path("words.csv")), False),
+        (text_generation.Options(), True),
+        (text_generation.Options(seeds=1), False),
+        (text_generation.Options(seeds=1, ablation=("cell",)), True),
+    ],
+)
+@pytest.mark.parametrize("changed", [{"epochs": 9}, {"max_seconds": 5.0}])
+def test_of_several_trainings_none_is_longer_than_others(
+    options: RunOptions, several: bool, changed: dict
+) -> None:
+    """Those that are finished would have been shorter."""
+    longer = dataclasses.replace(options.run, **changed)
+    refused = pytest.raises(InputError, match=r"^--resume: expected --(epochs|max-sec)")
+    with refused if several else contextlib.nullcontext():
+        refuse_changes(options, dataclasses.replace(options, run=longer))
 
 
 def test_all_attempts_of_a_run_are_counted(
