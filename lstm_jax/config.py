@@ -139,7 +139,7 @@ class RunConfig(Configuration):
     epochs: Count | None = None
     """Passes over the training data, if --max-seconds has time for them. Without it as
     many as fit into --max-seconds, and of a text as many as help; without both 10 of a
-    text, or --steps where a command has it."""
+    long text and more of a shorter one, or --steps where a command has it."""
     max_seconds: Positive | None = None
     """Time budget of training in seconds, compilation included. The learning-rate
     schedule ends with it, or with --epochs where these are over before."""

@@ -18,15 +18,13 @@ from lstm_jax.config import (
     RunConfig,
 )
 from lstm_jax.lm.config import ModelConfig, OptimizerConfig, TrainConfig, layers_of
-from lstm_jax.lm.sizing import square_matrices
+from lstm_jax.lm.sizing import bearing, square_matrices
 
 _GETTING_READY = 6.0  # seconds of a run without steps: compilation and validation
 _ROUNDS = 2  # of a Mogrifier
 _WITHOUT_ROUNDS = ("cudnn", "pallas_gpu", "pallas_tpu")  # engines for the LSTM alone
 _HIDDEN, _WORK, _GROWTH = 256, 4.0e13, 0.35  # units that are best for so much work
 _STEP, _LEAST, _MOST = 32, 32, 1024
-_LONG_TEXT = 1e6  # symbols: shorter texts bear more weights and passes for each
-_SHORTER = 0.3  # as this power of how much shorter they are
 _WEIGHTS_PER_SYMBOL, _MOST_PASSES = 10, 20  # of a long text, at most
 _SOON = 0.75  # of these passes: as few are foreseen of a machine that is busy for now
 _LEAST_STEPS = 1024  # of all passes: of a short text, fewer rows are read at once
@@ -203,7 +201,7 @@ def _hidden(symbols: int, work: float, model: ModelConfig) -> int:
     """Units of each layer: as many as the work can teach, and the text."""
     matrices = square_matrices(model)
     by_work = _HIDDEN * (work / _WORK) ** _GROWTH * (_MATRICES / matrices) ** 0.5
-    weights = _WEIGHTS_PER_SYMBOL * _bearing(symbols) * symbols
+    weights = _WEIGHTS_PER_SYMBOL * bearing(symbols) * symbols
     by_text = (weights / matrices) ** 0.5
     return max(_LEAST, round(min(by_work, by_text, _MOST) / _STEP) * _STEP)
 
@@ -211,17 +209,12 @@ def _hidden(symbols: int, work: float, model: ModelConfig) -> int:
 _MATRICES = square_matrices(network_of(NOTHING))
 
 
-def _bearing(symbols: int) -> float:
-    """How many times as much of each symbol a short text bears as a long one."""
-    return max(1.0, (_LONG_TEXT / symbols) ** _SHORTER)
-
-
 def _most_passes(symbols: int, model: ModelConfig) -> int:
     """How many passes help; a network that is small for the text bears more of them."""
     assert model.hidden is not None
     weights = square_matrices(model) * model.hidden**2
     small = max(1.0, _WEIGHTS_PER_SYMBOL * symbols / weights)
-    return round(_MOST_PASSES * _bearing(symbols) * small)
+    return round(_MOST_PASSES * bearing(symbols) * small)
 
 
 def _operations(model: ModelConfig, vocab_size: int) -> float:

@@ -15,7 +15,10 @@ import math
 from lstm_jax.config import RunConfig
 from lstm_jax.lm.config import ModelConfig, TrainConfig
 
-DEFAULT_EPOCHS = 10
+DEFAULT_EPOCHS = 10  # of a long text
+_LONG_TEXT = 1e6  # symbols: shorter texts bear more passes, and weights for each
+_SHORTER = 0.3  # as this power of how much shorter they are
+_FEWEST_STEPS = 1000  # of a run whose length nobody gave
 _HIDDEN, _SECONDS = 256, 180.0  # units of two layers, and the time they are best for
 _MATRICES = 12  # of H x H weights, in those two layers
 _READ = 6e6  # symbols that are read in this time
@@ -39,6 +42,9 @@ def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
         batch = max(devices, batch // devices * devices)
     optimizer = dataclasses.replace(config.optimizer, batch=batch, length=length)
     model, run = config.model, config.run
+    if run.epochs is None and run.max_seconds is None:
+        epochs = default_epochs(transitions, optimizer.batch * optimizer.length)
+        run = dataclasses.replace(run, epochs=epochs)
     hidden, dropout = model.hidden, model.dropout
     matrices = square_matrices(model)
     if hidden is None:
@@ -46,7 +52,19 @@ def fit_to(config: TrainConfig, transitions: int) -> TrainConfig:
     if dropout is None:
         dropout = fitting_dropout(passes(run, transitions, hidden, matrices))
     model = dataclasses.replace(model, hidden=hidden, dropout=dropout)
-    return dataclasses.replace(config, model=model, optimizer=optimizer)
+    return dataclasses.replace(config, model=model, optimizer=optimizer, run=run)
+
+
+def default_epochs(symbols: int, symbols_of_step: int) -> int:
+    """How often a text is read: a short one more often, until steps are enough."""
+    steps = math.ceil(symbols / symbols_of_step)  # of a pass
+    helpful = round(DEFAULT_EPOCHS * bearing(symbols))
+    return max(helpful, math.ceil(_FEWEST_STEPS / steps))
+
+
+def bearing(symbols: int) -> float:
+    """How many times as much of each symbol a short text bears as a long one."""
+    return max(1.0, (_LONG_TEXT / symbols) ** _SHORTER)
 
 
 def square_matrices(model: ModelConfig) -> int:

@@ -219,7 +219,7 @@ def text_task(config: TrainConfig, corpus: Corpus) -> Task:
 def schedule_of(config: TrainConfig, epoch_steps: int) -> Schedule:
     """When a run ends."""
     epochs, seconds = config.run.epochs, config.run.max_seconds
-    if epochs is None and seconds is None:
+    if epochs is None and seconds is None:  # as runs were kept at first
         epochs = DEFAULT_EPOCHS
     return Schedule(
         total_steps=None if epochs is None else epochs * epoch_steps,

@@ -131,7 +131,11 @@ def _go_on(config: TrainConfig, held: contextlib.ExitStack, text: str | bytes) -
     asked = fit_to(config, corpus.train_size - 1)
     same = dataclasses.replace(asked.text, data=kept.text.data)
     refuse_changes(kept, dataclasses.replace(asked, text=same))
-    begun = continue_run(dataclasses.replace(kept, run=config.run), held)
+    run = config.run
+    if run.epochs is None and run.max_seconds is None:  # as long as it was to last
+        length = {"epochs": kept.run.epochs, "max_seconds": kept.run.max_seconds}
+        run = dataclasses.replace(run, **length)
+    begun = continue_run(dataclasses.replace(kept, run=run), held)
     if not np.array_equal(begun.corpus.ids, corpus.ids):
         raise InputError(f"{config.run.run_dir}: expected the text of the run")
     return begun

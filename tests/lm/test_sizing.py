@@ -49,6 +49,7 @@ def test_whatever_is_left_open_is_filled(
     assert found.model.hidden is not None and found.model.dropout is not None
     assert found.model.hidden % 32 == 0 and 32 <= found.model.hidden <= 1024
     assert 0 <= found.model.dropout <= 0.5
+    assert found.run.epochs or found.run.max_seconds
     assert fit_to(found, symbols) == found
 
 
@@ -113,6 +114,16 @@ def test_more_time_makes_it_wider_and_a_short_text_narrower() -> None:
 def test_a_text_that_is_read_more_often_gets_more_dropout() -> None:
     rates = [fitting_dropout(times) for times in (0.01, 1, 4, 8, 16, 32, 1e9)]
     assert rates == [0, 0, 0, 0.15, 0.3, 0.45, 0.5]
+
+
+def test_a_short_text_is_read_more_often() -> None:
+    """Until a thousand steps have been made, of 1,024 symbols each, at the least."""
+    for symbols, epochs in ((10**8, 10), (10**6, 10), (10**5, 20), (2048, 500)):
+        assert fit_to(TrainConfig(), symbols).run.epochs == epochs
+    timed = TrainConfig(run=RunConfig(max_seconds=60.0))
+    assert fit_to(timed, 10**4).run.epochs is None
+    said = TrainConfig(run=RunConfig(epochs=3))
+    assert fit_to(said, 10**4).run.epochs == 3
 
 
 def test_how_often_a_text_is_read() -> None:
