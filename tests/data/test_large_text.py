@@ -4,7 +4,6 @@
 second.
 """
 
-import resource
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from lstm_jax.data.text import encode_files, survey_files
 from lstm_jax.data.tokenizers.characters import Kind
+from tests.helpers.memory import peak, peak_from_now_on
 
 SIZE = 2**30  # bytes
 PIECE = "It is a tale\ttold by an idiot: Ünïcödé, «é», 日本語.\n".encode() * 20_000
@@ -26,12 +26,12 @@ def test_memory_does_not_grow_with_the_text(kind: Kind, tmp_path: Path) -> None:
         for _ in range(SIZE // len(PIECE) + 1):
             file.write(PIECE)
     size = text.stat().st_size
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_from_now_on()
     started = time.perf_counter()
     survey = survey_files([text], kind, 0.1)
     corpus = encode_files([text], survey, tmp_path / "ids.npy")
     seconds = time.perf_counter() - started
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    grown = (peak() - before) / 2**20
     print(f"{kind}: {size / seconds / 1e6:.0f} MB/s, {grown:.0f} MiB more in use")
     assert grown < MEGABYTES
     whole = PIECE.decode() if kind == "char" else PIECE

@@ -135,7 +135,9 @@ def test_of_a_network_that_counts_otherwise_thresholds_in_nats_say_nothing() -> 
 def test_every_advice_has_a_rule_and_a_picture() -> None:
     worst = dataclasses.replace(HEALTHY, dead=50, memory=(0.1, 0.2, 0.3))
     lines = history([3.0, 2.0, 1.5, 1.4], [3.0, 2.0, 2.1, 2.2], norm=9.0)
-    for each in advise(found(worst, reach=1), lines, **SETTINGS):
+    said = advise(found(worst, reach=1), lines, **SETTINGS)
+    assert {"dead", "overfitting"} <= {each.rule for each in said} <= set(RULES)
+    for each in said:
         fields = each.fields()
         assert fields["rule"] == RULES[each.rule] and str(each) == fields["text"]
         assert fields["picture"] in {"curves", "lags", "gates"}

@@ -68,6 +68,7 @@ def test_units_are_shown_under_their_symbols(portrait: Figure, tmp_path: Path) -
     measured = layers(2)
     symbols = list("a $\n_^\\b\u0000cde")
     draw_units(measured, measured, symbols, tmp_path / "units.png")
+    assert len(portrait.axes) >= len(measured)
     for axes, layer in zip(portrait.axes, measured, strict=False):
         shown = [label.get_text() for label in axes.get_xticklabels()]
         assert shown == ["a", "·", r"\$", "⏎", *"_^\\b", "\ufffd", *"cde"]

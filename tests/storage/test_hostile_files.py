@@ -7,7 +7,6 @@ code behind the checksum is reached.
 
 import io
 import json
-import resource
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +34,7 @@ from lstm_jax.storage.safetensors import parts_of, read_arrays
 from lstm_jax.training.cross_validation import FoldOutcome, cross_validate
 from lstm_jax.training.history import best_validation, overfitting_began, waited
 from lstm_jax.training.states import resume_state
+from tests.helpers.memory import peak, peak_from_now_on
 from tests.helpers.tiny_checkpoints import RECORD, STEP, random_state, saved
 
 CASES = [100, pytest.param(2500, marks=pytest.mark.slow)]
@@ -122,7 +122,7 @@ def survives(
     raws: st.SearchStrategy[bytes],
 ) -> None:
     """Whatever is written, reading it ends well, or with one line."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_from_now_on()
 
     @settings(
         max_examples=cases,
@@ -140,8 +140,7 @@ def survives(
             assert "\n" not in str(error) and len(str(error)) < 2_000
 
     one()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown < MEGABYTES * 1024
+    assert peak() - before < MEGABYTES * 2**20
 
 
 @pytest.mark.parametrize("cases", CASES)

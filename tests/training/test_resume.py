@@ -130,7 +130,7 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(
     before = run.history.read()
     again = run_once(run, resume=True)
     assert run.history.read() == before
-    assert again.timer.seconds() == pytest.approx(before[-1].seconds, abs=5)
+    assert 0 <= again.timer.seconds() - before[-1].seconds < 5
     assert_same_run(run, again, whole)
 
 

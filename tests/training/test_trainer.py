@@ -484,6 +484,7 @@ def test_it_goes_back_and_on_more_slowly(
     )
     begun = [told for told in witness.told if told.startswith("begin")]
     assert begun[0] == "begin after 0" and len(begun) > 1
+    assert caplog.messages
     assert all("going on from step" in message for message in caplog.messages)
     assert found.ended == "finished" and found.history[-1].learning_rate < RATE
     steps = [line.step for line in found.history]
