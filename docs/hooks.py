@@ -43,9 +43,12 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Put the table of results where the gallery wants it; lead links to pages."""
-    table = _between(ROOT / "experiments/README.md", "<!-- table: ", "<!-- end of")
+    """Put results and formats where the gallery wants them; lead links to pages."""
+    source = ROOT / "experiments/README.md"
+    table = _between(source, "<!-- table: ", "<!-- end of")
+    formats = _between(source, "<!-- data of your own", "<!-- table: ")
     markdown = markdown.replace("<!-- the table of experiments/README.md -->", table)
+    markdown = markdown.replace("<!-- its data of your own -->", formats)
     depth = "../" * page.file.src_uri.count("/")
     leaves = depth + "../"  # of a link that leaves docs/, to code or its tables
     markdown = markdown.replace(
