@@ -138,7 +138,7 @@ def _show(source: str, cards: dict[str, "Fields"], symbols: str) -> None:
             averages.add_row(f"{protocol}, {average}", *(f"{s:.4f}" for s in scores))
     for name, label in _ROWS:
         table.add_row(label, *(f"{card[name]:.4f}" for card in cards.values()))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
     console.print(f"{source}: {count} predicted", markup=False)
     console.print(table)
     console.print(averages)

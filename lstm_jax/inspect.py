@@ -55,9 +55,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lstm_jax.report.page.write import write_report
 
     enable_compilation_cache()
+    others = {
+        "data": options.data,
+        "text": options.text,
+        "json": options.json,
+    }
+    given = [name for name, value in others.items() if value]
+    if options.watch and given:
+        raise InputError(f"--{given[0]}: expected no --watch beside it, found both")
     if options.watch:
         watch_run(options.run_dir)
-    elif options.html and not has_text(options.run_dir):
+    elif options.html and not given and not has_text(options.run_dir):
         print(f"report in {write_report(options.run_dir)}")
     else:
         _inspect_text(options)
@@ -134,7 +142,7 @@ def _show(findings: "Findings", sentences: Sequence[str]) -> None:
         table.add_column(f"layer {depth}", justify="right")
     for name, values in table_of(findings).items():
         table.add_row(name, *values)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
     console.print(table)
     console.print(f"the gradient reaches {findings.reach} symbols back", markup=False)
     for sentence in sentences or ["Nothing stands out."]:

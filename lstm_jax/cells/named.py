@@ -48,6 +48,18 @@ def as_cell(cell: Cell | str) -> Cell:
     return CELLS[cell]
 
 
+def check_kind(cell: Cell) -> None:
+    """Refuse a cell that is none of ours, or was made of one: it may compute anything.
+
+    Raises:
+        ValueError: naming its class.
+    """
+    if KINDS.get(cell.name) is not type(cell):
+        raise ValueError(
+            f"cell: expected one of {', '.join(KINDS)}, found a {type(cell).__name__}"
+        )
+
+
 def cell_record(cell: Cell | str) -> str | dict[str, Any]:
     """Describe a cell in JSON: by its name, or by its kind and settings.
 
@@ -56,11 +68,7 @@ def cell_record(cell: Cell | str) -> str | dict[str, Any]:
     """
     if isinstance(cell, str):
         return cell
-    if KINDS.get(cell.name) is not type(cell):
-        raise ValueError(
-            f"cell: expected one of {', '.join(KINDS)} to save, found a "
-            f"{type(cell).__name__}"
-        )
+    check_kind(cell)
     if CELLS.get(cell.name) == cell:
         return cell.name
     settings = {name: getattr(cell, name) for name in _settings_of(type(cell))}

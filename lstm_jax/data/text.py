@@ -96,6 +96,11 @@ def survey_files(
         InputError: a file is missing or no text, or all together are too short.
     """
     source = ", ".join(map(str, paths))
+    for path in paths:
+        if path.is_fifo() or path.is_char_device():
+            raise InputError(
+                f"{path}: expected a file, which can be read twice, found a pipe"
+            )
 
     def read() -> Iterator[str | bytes]:
         return _pieces(paths, kind)

@@ -9,13 +9,14 @@ import functools
 import importlib
 import io
 import json
+import math
 import os
 import pickle
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -38,6 +39,9 @@ _NEEDS = {".pt": "torch", ".pth": "torch", ".bin": "torch", ".onnx": "onnx"}
 _NEEDS |= {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
 _KERAS_WEIGHTS, _KERAS_CONFIG = "model.weights.h5", "config.json"
 _LARGEST_JSON = 1 << 26  # bytes
+# What arrays may take together: bytes that any file may ask for, and times its size.
+# Compressed weights do not come near, for their digits are as good as random.
+_ALWAYS, _TIMES = 1 << 26, 100
 
 
 def needed(module: str, what: str) -> Any:  # noqa: ANN401 - a module
@@ -122,6 +126,35 @@ def refuse_existing(target: Path) -> None:
         raise InputError(f"{target}: expected a folder to write in, found none")
 
 
+def _check_archive(file: BinaryIO) -> None:
+    """Refuse a zip whose members are far larger than it is.
+
+    Raises:
+        InputError: with both sizes.
+    """
+    with zipfile.ZipFile(file) as archive:
+        _check_room(file, sum(each.file_size for each in archive.infolist()))
+
+
+def _check_room(file: BinaryIO, declared: int) -> None:
+    """Refuse a file that asks for far more memory than it takes on the disk.
+
+    Args:
+        file: open.
+        declared: bytes of what is in it, as it says.
+
+    Raises:
+        InputError: with both sizes.
+    """
+    size = os.fstat(file.fileno()).st_size
+    most = max(_ALWAYS, _TIMES * size)
+    if declared > most:
+        raise InputError(
+            f"expected {most:,} bytes of arrays at most in a file of {size:,}, found "
+            f"{declared:,}"
+        )
+
+
 def read_safetensors(path: Path) -> dict[str, Array]:
     """Read any .safetensors file."""
     with open_regular(path) as file:
@@ -136,8 +169,11 @@ def write_safetensors(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def read_npz(path: Path) -> dict[str, Array]:
     """Read an .npz file; one with Python objects is refused."""
-    with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    with open_regular(path) as file:
+        _check_archive(file)
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -177,6 +213,9 @@ def read_torch(path: Path) -> dict[str, Array]:
     import torch
 
     with open_regular(path) as file:
+        if zipfile.is_zipfile(file):
+            _check_archive(file)
+        file.seek(0)
         try:
             tree = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
@@ -186,9 +225,17 @@ def read_torch(path: Path) -> dict[str, Array]:
                 "expected tensors alone, found objects whose loading executes code: "
                 "save module.state_dict()"
             ) from None
-    if not isinstance(tree, Mapping):
-        raise InputError(f"expected a state dict, found {type(tree).__name__}")
+        if not isinstance(tree, Mapping):
+            raise InputError(f"expected a state dict, found {type(tree).__name__}")
+        _check_room(file, _bytes_of(tree))
     return tensors_of(tree)
+
+
+def _bytes_of(tree: Any) -> int:  # noqa: ANN401
+    """What tensors take when each has numbers of its own, and is no view of a few."""
+    if isinstance(tree, Mapping):
+        return sum(map(_bytes_of, tree.values()))
+    return tree.numel() * tree.element_size() if hasattr(tree, "detach") else 0
 
 
 def tensors_of(tree: Mapping[Any, Any], above: str = "") -> dict[str, Array]:
@@ -261,19 +308,21 @@ def read_keras(path: Path) -> list[Record]:
     with open_regular(path) as file:
         if path.suffix != ".keras":
             with h5py.File(file, "r") as h5:
-                return _records_of_h5(h5)
+                return _records_of_h5(h5, file)
+        _check_archive(file)
         with zipfile.ZipFile(file) as archive:
             if archive.getinfo(_KERAS_CONFIG).file_size > _LARGEST_JSON:
                 raise InputError("expected a configuration of a few megabytes")
             model = json.loads(archive.read(_KERAS_CONFIG))
             raw = archive.read(_KERAS_WEIGHTS)
-    with h5py.File(io.BytesIO(raw), "r") as h5:
-        return records_of(model, functools.partial(_weights_of, _datasets(h5)))
+        with h5py.File(io.BytesIO(raw), "r") as h5:
+            datasets = _datasets(h5, file)
+    return records_of(model, functools.partial(_weights_of, datasets))
 
 
-def _records_of_h5(h5: Any) -> list[Record]:  # noqa: ANN401
+def _records_of_h5(h5: Any, file: BinaryIO) -> list[Record]:  # noqa: ANN401
     """The layers of an HDF5 file: Keras 3's weights, or Keras 2's model or weights."""
-    datasets = _datasets(h5)
+    datasets = _datasets(h5, file)
     if any(name.startswith("layers/") for name in datasets):
         return records_without_configuration(_by_layer(datasets))
     root = h5["model_weights"] if "model_weights" in h5 else h5
@@ -294,9 +343,14 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _datasets(h5: Any) -> dict[str, Array]:  # noqa: ANN401
-    """Every array of an HDF5 file by its path; no link to other files is followed."""
-    found: dict[str, Array] = {}
+def _datasets(h5: Any, file: BinaryIO) -> dict[str, Array]:  # noqa: ANN401
+    """Every array of an HDF5 file by its path; no link to other files is followed.
+
+    Args:
+        h5: open.
+        file: that it is, or that it is in.
+    """
+    found: dict[str, Any] = {}
 
     def visit(name: str, each: Any) -> None:  # noqa: ANN401
         if not hasattr(each, "dtype") or each.dtype.kind not in "fiuV":
@@ -307,10 +361,16 @@ def _datasets(h5: Any) -> dict[str, Array]:  # noqa: ANN401
             )
         if each.size and each.id.get_storage_size() == 0:
             raise InputError(f"{name}: expected numbers, found that none were written")
-        found[name] = each[()]
+        found[name] = each
 
     h5.visititems(visit)
-    return found
+    _check_room(file, sum(map(_room_of, found.values())))
+    return {name: each[()] for name, each in found.items()}
+
+
+def _room_of(dataset: Any) -> int:  # noqa: ANN401
+    """Bytes of an array, and of the one piece of it that is inflated at a time."""
+    return dataset.nbytes + math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
 
 
 def _by_layer(datasets: Mapping[str, Array]) -> dict[str, Sequence[Array]]:

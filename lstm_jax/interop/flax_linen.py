@@ -38,7 +38,7 @@ from lstm_jax.interop.weights import (
     one_bias,
 )
 
-_CELL = re.compile(r"((?:.*/)?)([ih][ifgorzn])/(kernel|bias)$")
+_CELL = re.compile(r"((?:.*/)?)([ih][ifgorzn]|if_)/(kernel|bias)$")
 
 
 def inward(style: Style, arrays: Arrays) -> Direction:
@@ -116,6 +116,8 @@ def _is_cell(path: str, arrays: Arrays) -> bool:
     Raises:
         InputError: there are most of them.
     """
+    if "if_/kernel" in arrays:  # a cell of Flax NNX, which is asked next
+        return False
     for blocks in BLOCKS.values():
         kernels = {f"{side}{gate}/kernel" for side in "ih" for gate in blocks}
         missing = kernels - set(arrays)

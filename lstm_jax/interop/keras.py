@@ -20,6 +20,7 @@ from lstm_jax.errors import InputError
 from lstm_jax.interop.activations import SIGMOID, as_ours, of_ours
 from lstm_jax.interop.system import Feed, Outcome, State, System, cut, sigmoid
 from lstm_jax.interop.weights import (
+    ALL_BACKWARD,
     ANOTHER,
     ANY_LAYERS,
     BLOCKS,
@@ -208,6 +209,9 @@ def _fits(records: Sequence[Record]) -> bool:
 def find(records: Sequence[Record]) -> dict[str, Stack[Arrays]]:
     """Find stacks of LSTMs and GRUs, named as their first layer.
 
+    A layer that goes backwards hands its outputs on in that order, so that what lies on
+    it reads time the other way round: nothing is joined to it.
+
     Raises:
         InputError: activations and merges that we haven't.
     """
@@ -219,7 +223,8 @@ def find(records: Sequence[Record]) -> dict[str, Stack[Arrays]]:
             before = ""
             continue
         style, layer = found
-        if before and record.follows and stacks[before].style == style:
+        joins = record.follows and not style.backward
+        if before and joins and stacks[before].style == style:
             stack = stacks[before]
             stacks[before] = Stack(style, (*stack.layers, layer))
         else:
@@ -446,7 +451,7 @@ KERAS = System(
     name="keras",
     title="Keras",
     library="keras",
-    holds=ANY_LAYERS | GRU | {"a reset before the product", ANOTHER},
+    holds=(ANY_LAYERS - {ALL_BACKWARD}) | GRU | {"a reset before the product", ANOTHER},
     inward=inward,
     outward=outward,
     step=step,

@@ -13,6 +13,7 @@ from flax import nnx
 from lstm_jax.cells.gru import GRUCell, GRUState
 from lstm_jax.cells.lstm import LSTM_CELL, LSTMCell, LSTMState
 from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.named import check_kind
 from lstm_jax.cells.peephole import PeepholeCell
 from lstm_jax.cells.protocol import Cell
 from lstm_jax.cells.variant import CoupledCell, VariantCell
@@ -35,15 +36,18 @@ from lstm_jax.interop.system import (
     sigmoid,
 )
 from lstm_jax.interop.weights import (
+    ALL_BACKWARD,
     ANOTHER,
     ANY_LAYERS,
     GRU,
+    WIDE,
     Array,
     Arrays,
     Direction,
     Stack,
     Style,
     Weights,
+    check_held,
     check_weights,
     dtype_of,
     flattened,
@@ -311,6 +315,7 @@ def _style_of_cell(cell: Cell) -> Style:
     Raises:
         InputError: what `Style` has no word for.
     """
+    check_kind(cell)
     if isinstance(cell, GRUCell):
         return Style("gru", reset_after=cell.reset_after)
     if isinstance(cell, LSTMCell):
@@ -418,13 +423,14 @@ def to_layer(weights: Weights) -> Layer:
         InputError: weights that no layer of ours can hold.
     """
     theirs = OURS.write(weights)
+    check_held(weights, "StackedLSTM", OURS.holds - {ALL_BACKWARD})
     if dtype_of(weights) == np.float64 and not jax.config.read("jax_enable_x64"):
         raise InputError(
             "weights: expected float32 or less, found float64: enable jax_enable_x64, "
             "or pass dtype=jnp.float32"
         )
     if weights.style.backward:
-        warn("these layers read backwards: call them with reverse=True")
+        warn("this layer reads backwards: call it with reverse=True")
     rows = [[_one(weights.style, arrays) for arrays in row] for row in theirs.layers]
     layers = [row[0] if len(row) == 1 else _both(*row) for row in rows]
     if len(layers) == 1:
@@ -497,6 +503,7 @@ OURS = System(
     | {
         "peepholes",
         "a projection",
+        WIDE,
         "coupled gates (f = 1 - i)",
         "a reset before the product",
         "clipped activations",

@@ -16,6 +16,7 @@ from flax import nnx
 from lstm_jax.cells.gru import GRUCell
 from lstm_jax.cells.lstm import LSTMCell
 from lstm_jax.cells.mogrifier import MogrifierCell
+from lstm_jax.cells.named import check_kind
 from lstm_jax.cells.protocol import Cell
 from lstm_jax.cells.variant import CoupledCell, VariantCell
 from lstm_jax.data.tokenizers.vocabulary import Vocabulary
@@ -133,6 +134,7 @@ def _cell_settings(cell: Cell) -> dict[str, Any]:
         **{"cell": "lstm", "rounds": 0, "capped": False, "coupled": False},
         **{"clip": 0.0, "cell_clip": 0.0, "reset_after": True},
     }
+    check_kind(cell)
     if isinstance(cell, LSTMCell):
         return settings
     if isinstance(cell, GRUCell):

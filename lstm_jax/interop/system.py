@@ -27,7 +27,8 @@ from lstm_jax.interop.weights import (
 
 State = tuple[Array, ...]  # h [B, P], and of an LSTM c [B, H]
 Step = Callable[[Style, Arrays, Array, State], State]
-_WAY = re.compile(r"(?<![^/._])(forward|backward|reverse)(?![^/._])")
+# The last one: a module may be called so, too.
+_WAY = re.compile(r"(.*)(?<![^/._])(forward|backward|reverse)(?![^/._])(.*)")
 _STEPS, _ROWS = 7, 4
 
 
@@ -201,24 +202,30 @@ def grouped(
 ) -> dict[str, Stack[Arrays]]:
     """Put cells that lie at paths into stacks.
 
-    A number in a path says which layer, "forward" and "backward" (or "reverse") which
-    direction; paths that are otherwise the same belong to one stack, by that name.
+    A number in a path says which layer, the last "forward" or "backward" (or "reverse")
+    which direction; paths that are otherwise the same are one stack, by that name.
 
     Args:
         cells: the arrays of each, by its path.
         style_of: what its arrays say of a cell.
 
     Raises:
-        InputError: cells of several kinds in one stack.
+        InputError: cells of several kinds in one stack, or two in one place.
     """
     stacks: dict[str, dict[str, dict[int, Arrays]]] = {}
     for path in sorted(cells, key=natural):
-        layer = re.sub("[/.]+", "/", _WAY.sub("", path)).strip("/")
+        way = _WAY.fullmatch(path)
+        rest = path if way is None else way[1] + way[3]
+        layer = re.sub("[/.]+", "/", rest).strip("/")
         parts = [re.sub(r"\d+", "", part).strip("_") for part in layer.split("/")]
         name = "/".join(filter(None, parts))
-        way = _WAY.search(path)
-        backward = way is not None and way[1] != "forward"
-        stacks.setdefault(name, {}).setdefault(layer, {})[int(backward)] = cells[path]
+        backward = way is not None and way[2] != "forward"
+        ways = stacks.setdefault(name, {}).setdefault(layer, {})
+        if backward in ways:
+            raise InputError(
+                f"{path}: expected one cell for each layer and direction, found two"
+            )
+        ways[int(backward)] = cells[path]
     return {name: _stack(name, layers, style_of) for name, layers in stacks.items()}
 
 

@@ -86,10 +86,11 @@ def find(arrays: Mapping[str, Any]) -> dict[str, Stack[Arrays]]:
         if match["depth"] is None and f"{match['above']}bias" in arrays:
             continue  # a cell of Equinox, which has one bias
         depth, above = match["depth"], match["above"].removesuffix(".")
-        place = above if depth is None else f"{above}.{depth}".removeprefix(".")
-        way = ".backward" if match["back"] else ""
+        # Said also of the forward one: a module above may be called reverse.
+        way = "backward" if match["back"] else "forward"
+        place = above if depth is None else f"{above}.{depth}.{way}".removeprefix(".")
         depths.setdefault(above, set()).add(int(depth or 0))
-        cells.setdefault(place + way, {})[match["which"]] = array
+        cells.setdefault(place, {})[match["which"]] = array
     for above, there in depths.items():
         if there != set(range(len(there))):
             raise InputError(

@@ -150,16 +150,19 @@ def hidden_bias_of(one: Direction) -> Array:
     return np.zeros_like(one.w_h[0]) if one.b_h is None else one.b_h
 
 
+ALL_BACKWARD = "layers on top of each other that only read backwards"
 # Of what not every system can hold: what those have that are made of single cells.
 ANY_LAYERS = frozenset(
     (
         "two directions",
         "layers of one and of two directions",
         "layers of different widths",
-        "layers that only read backwards",
+        "a layer that only reads backwards",
+        ALL_BACKWARD,
     )
 )
 ANOTHER = "an activation other than tanh"  # of candidate and output alike
+WIDE = "a projection as wide as the memory"  # or wider
 # A GRU as cuDNN has it.
 GRU = frozenset(("GRU", "a reset after the product", "a bias within the reset"))
 
@@ -167,13 +170,15 @@ GRU = frozenset(("GRU", "a reset after the product", "a bias within the reset"))
 def features(weights: Weights) -> set[str]:
     """Name what of these weights not every system can hold."""
     ones = [one for layer in weights.layers for one in layer]
-    hidden = {one.sizes[1] for one in ones}
+    sizes = {one.sizes[1:] for one in ones}
     width = {len(layer) for layer in weights.layers}
-    style = weights.style
+    wide = {one.sizes[2] >= one.sizes[1] for one in ones if one.proj is not None}
+    style, several = weights.style, len(weights.layers) > 1
     found = {
         "GRU": style.kind == "gru",
         "peepholes": any(one.p is not None for one in ones),
-        "a projection": any(one.proj is not None for one in ones),
+        "a projection": False in wide,
+        WIDE: True in wide,
         "coupled gates (f = 1 - i)": style.coupled,
         "coupled gates of such an activation": style.coupled
         and not is_symmetric(style.activations[0]),
@@ -183,10 +188,11 @@ def features(weights: Weights) -> set[str]:
         "a reset before the product": not style.reset_after,
         "a reset after the product": style.kind == "gru" and style.reset_after,
         "a bias within the reset": style.reset_after and _inner_bias(style, ones),
-        "layers that only read backwards": style.backward,
+        "a layer that only reads backwards": style.backward and not several,
+        ALL_BACKWARD: style.backward and several,
         "two directions": max(width) == 2,
         "layers of one and of two directions": len(width) > 1,
-        "layers of different widths": len(hidden) > 1,
+        "layers of different widths": len(sizes) > 1,
     }
     return {name for name, there in found.items() if there}
 

@@ -48,7 +48,8 @@ class Reporter:
         self._setup = setup
         config, corpus, engine = setup.config, setup.corpus, setup.engine
         # Of several processes one speaks.
-        self._console = Console(highlight=False, soft_wrap=True, quiet=not is_primary())
+        plain = {"highlight": False, "emoji": False, "soft_wrap": True}
+        self._console = Console(**plain, quiet=not is_primary())
         count = row_mesh(setup.task.rows, config.run.devices).size
         self._device = f"{count} x {jax.devices()[0].device_kind}"
         self._say(
@@ -65,7 +66,7 @@ class Reporter:
                 "note: in a network this small a GPU waits for its kernels to start; "
                 "JAX_PLATFORMS=cpu may train it faster"
             )
-        if config.text.data:
+        if not _is_hello_world(setup):
             model = jax.eval_shape(lambda: build_model(config, setup.vocab))
             self._say(parameter_table(model))
         if setup.start is not None and setup.task.evaluate:
@@ -87,8 +88,7 @@ class Reporter:
     def interrupted(self, run: RunDirectory | None) -> None:
         """Say what an interrupted run left behind."""
         if run and is_primary():
-            if run.history.read():
-                _draw(run, self._setup.config.text.vocab)
+            _draw(run, self._setup.config.text.vocab)
             from lstm_jax.report.page.write import try_to_report
 
             try_to_report(run.path, command_of(self._setup.config))
@@ -129,7 +129,7 @@ class Reporter:
         )
         if not is_primary():
             return
-        if not config.text.data:
+        if _is_hello_world(self._setup):
             length = len(HELLO_WORLD_TEXT) - len(HELLO_PROMPT)
             made = generate_text(best, HELLO_PROMPT, length)
             self._say(f"from {HELLO_PROMPT!r}: {HELLO_PROMPT}{made}")
@@ -186,6 +186,14 @@ class _Samples(Callback):
         self._say(f"--- step {row.step:,}\n{prompt}{made}\n---")
 
 
+def _is_hello_world(setup: Setup) -> bool:
+    """Whether it learns the built-in text, which is what the command says then."""
+    ids = setup.corpus.ids
+    if setup.vocab.kind != "char" or len(ids) != len(HELLO_WORLD_TEXT):
+        return False
+    return setup.vocab.decode(ids) == HELLO_WORLD_TEXT
+
+
 def _all_passes_were_made(schedule: Schedule, outcome: Trained) -> bool:
     """Whether a run that has a time, too, was over before it."""
     timed = schedule.max_seconds is not None and schedule.total_steps is not None
@@ -222,4 +230,5 @@ def _draw(run: RunDirectory, vocab: str) -> None:
     # Matplotlib takes as long to import as JAX: runs that keep nothing do without.
     from lstm_jax.report.curves import draw_curves, unit_of_text
 
-    draw_curves(run.history.read(), run.path / "curves.png", unit_of_text(vocab))
+    if history := run.history.read():
+        draw_curves(history, run.path / "curves.png", unit_of_text(vocab))

@@ -16,7 +16,8 @@ from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.run_directory import open_run
 from lstm_jax.lm.task import build_model
 from lstm_jax.models.language import LanguageModel, with_more_symbols
-from lstm_jax.training.recorder import open_checkpoints
+from lstm_jax.training.loop import Timer
+from lstm_jax.training.recorder import RunRecorder, open_checkpoints
 
 
 def starting_model(config: TrainConfig, vocab: Vocabulary) -> LanguageModel | None:
@@ -44,6 +45,5 @@ def starting_model(config: TrainConfig, vocab: Vocabulary) -> LanguageModel | No
 
 
 def _has_begun(path: Path | None) -> bool:
-    """Whether there is a checkpoint to go on from."""
-    folder = None if path is None else path / "checkpoints"
-    return folder is not None and folder.is_dir() and any(folder.iterdir())
+    """Whether there is a checkpoint to go on from, be it damaged; a draft is none."""
+    return path is not None and RunRecorder(path, Timer()).has_begun()

@@ -12,7 +12,15 @@ from lstm_jax.lm.config import TrainConfig
 from lstm_jax.lm.run_directory import open_run
 
 # Which arrays a network has follows from these.
-FIXED = ("layers", "hidden", "cell", "mogrifier", "top_only", "capped_gate")
+FIXED = (
+    "layers",
+    "hidden",
+    "cell",
+    "mogrifier",
+    "top_only",
+    "tie_embedding",
+    "capped_gate",
+)
 _READS = ("vocab", "vocab_size")
 
 

@@ -54,6 +54,11 @@ def refuse_changes(kept: TrainConfig, asked: TrainConfig) -> None:
             f"--resume: expected --from as the run has it, {kept.from_run}, "
             f"found {asked.from_run}"
         )
+    if kept.preset != asked.preset:
+        raise InputError(
+            f"--resume: expected no --preset but that of the run, {kept.preset}, found "
+            f"{asked.preset}"
+        )
     if kept.run.seed != asked.run.seed:
         raise InputError(
             f"--resume: expected --seed {kept.run.seed}, found {asked.run.seed}"

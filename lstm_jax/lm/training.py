@@ -124,11 +124,18 @@ def _chosen(
 def _go_on(config: TrainConfig, held: contextlib.ExitStack, text: str | bytes) -> Begun:
     """Continue the run of the same text and settings in `run_dir`."""
     assert config.run.run_dir, "fit_text has asked for it"
-    kept = open_run(config.run.run_dir).config()
+    known = open_run(config.run.run_dir)
+    kept = known.config()
     corpus, _ = encode_text(
-        text, kept.text.vocab, kept.text.validation_fraction, kept.text.vocab_size
+        *(text, kept.text.vocab, kept.text.validation_fraction, kept.text.vocab_size),
+        known.vocab(),
     )
-    asked = fit_to(config, corpus.train_size - 1)
+    model = config.model
+    if model.hidden is None:
+        model = dataclasses.replace(model, hidden=kept.model.hidden)
+    if model.dropout is None:
+        model = dataclasses.replace(model, dropout=kept.model.dropout)
+    asked = fit_to(dataclasses.replace(config, model=model), corpus.train_size - 1)
     same = dataclasses.replace(asked.text, data=kept.text.data)
     refuse_changes(kept, dataclasses.replace(asked, text=same))
     run = config.run

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclasses.dataclass(frozen=True)
 class Reliability:
-    """Forecasts in bins of equally many rows, from the lowest up, [bins] each.
+    """Forecasts in bins of about equally many rows, from the lowest up, [bins] each.
 
     Attributes:
         count: rows of a bin.
@@ -34,11 +34,16 @@ def reliability(labels: ArrayLike, chances: ArrayLike, bins: int = 10) -> Reliab
     """Compare forecast and outcome in bins of equally many rows.
 
     Bins of equal width would leave rare events' high probabilities with hardly a row.
-    Equal probabilities may fall into neighbouring bins.
+    Equal probabilities are in one bin, so that the order of rows is of no matter: there
+    may be fewer bins then.
     """
     labels, chances = np.asarray(labels, float), np.asarray(chances, float)
     order = np.argsort(chances, kind="stable")
+    ranked = chances[order]
     parts = np.array_split(order, min(bins, len(order)))
+    lasts = ranked[np.cumsum([len(part) for part in parts]) - 1]
+    ends = np.unique(np.searchsorted(ranked, lasts, side="right"))  # of runs of ties
+    parts = np.split(order, ends[:-1])
     return Reliability(
         np.array([len(part) for part in parts]),
         np.array([chances[part].mean() for part in parts]),

@@ -165,7 +165,7 @@ class _Points(NamedTuple):
 def _operating_points(labels: NDArray, scores: NDArray) -> _Points:
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # of runs of ties
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # runs of ties
     hits = np.cumsum(labels[order])[ends]
     return _Points(ranked[ends], hits / labels.sum(), hits / (ends + 1))
 

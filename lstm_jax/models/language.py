@@ -321,7 +321,8 @@ def with_more_symbols(model: LanguageModel, symbols: int, like: int) -> Language
         wider.embedding = longer(model.embedding[...], 0)
     else:
         wider.layers[0].w_x = longer(model.layers[0].w_x[...], 0)
-    wider.w_out = longer(model.w_out[...], 1)
+    if model.w_out is not None:
+        wider.w_out = longer(model.w_out[...], 1)
     shared = jnp.asarray(model.b_out[...]).at[like].add(-jnp.log(1.0 + extra))
     wider.b_out = longer(shared, 0)
     return wider

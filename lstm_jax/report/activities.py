@@ -156,7 +156,7 @@ def _shown() -> "Progress":
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}", markup=False),
-            console=Console(highlight=False, force_terminal=True),
+            console=Console(highlight=False, emoji=False, force_terminal=True),
             refresh_per_second=_REDRAWN,
             transient=True,
         )

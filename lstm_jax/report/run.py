@@ -24,7 +24,8 @@ def report_run(folder: Path, trained: Trained, task: Task) -> None:
     """
     if not is_primary():
         return
-    draw_curves(trained.history, folder / "curves.png", task.unit)
+    if trained.history:
+        draw_curves(trained.history, folder / "curves.png", task.unit)
     summary = {**summarize(trained), "loss_unit": task.unit}
     replace_json(folder / "summary.json", summary)
     try_to_report(folder)

@@ -16,16 +16,17 @@ def summarize(trained: Trained) -> Fields:
     """Say how a run ended, how far it came, where its seconds went, with what software.
 
     Seconds are those of all attempts, resumed ones included; `items_per_second` is
-    that of the optimizer steps, without compilation, validation and saving.
+    that of the optimizer steps, without compilation, validation and saving. Of a run
+    whose history is lost, how far it came is not known.
     """
-    timer, last = trained.timer, trained.history[-1]
+    timer, last = trained.timer, trained.history[-1] if trained.history else None
     besides = timer.compiling + timer.evaluating + timer.saving
     training = timer.seconds() - besides
     return {
         "ended": trained.ended,
         "best_step": trained.step,
-        "steps": last.step,
-        "epochs": last.epoch,
+        "steps": last and last.step,
+        "epochs": last and last.epoch,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.model)),
         "seconds": {
             "loop": timer.seconds(),
@@ -35,7 +36,7 @@ def summarize(trained: Trained) -> Fields:
             "save": timer.saving,
             "final_evaluation": timer.final,
         },
-        "items_per_second": last.items / training,
+        "items_per_second": last and last.items / training,
         "device": f"{jax.devices()[0].device_kind}",
         "versions": {
             "python": platform.python_version(),

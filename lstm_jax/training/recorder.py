@@ -219,8 +219,7 @@ class RunRecorder:
     ) -> list[HistoryRow]:
         """The lines that lead to a checkpoint."""
         lines = history.read(record.step)
-        missing = not history.path.exists()
-        if missing and record.step and record.history:
+        if not lines and record.step and record.history:  # or the file of such a run
             warn(f"{history.path.parent} has no history; it begins anew")
         elif record.history and record.history != str(Fingerprint(lines)):
             count = record.history.split()[0]

@@ -86,7 +86,7 @@ def _values(flag: Flag, rest: list[str]) -> list[str]:
 
 
 def _refuse_values(flag: Flag, values: Sequence[str], following: Sequence[str]) -> None:
-    if not values and not flag.takes_several:
+    if not values:
         dashed = flag.kind is str and following
         hint = (
             f"; a text that begins with -: {flag.word}={following[0]}" if dashed else ""

@@ -95,6 +95,7 @@ def test_new_characters_are_added_and_share_what_the_unknown_had(
         (("--hidden", 17), "--hidden: expected 16, as the run of --from has it"),
         (("--cell", "gru"), "--cell: expected lstm"),
         (("--top-only",), "--top-only: expected False"),
+        (("--tie-embedding",), "--tie-embedding: expected False"),
         (("--vocab", "byte"), "--vocab: expected char"),
         (("--mogrifier", 2), "--mogrifier: expected 0"),
     ],

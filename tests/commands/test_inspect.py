@@ -141,6 +141,11 @@ def test_a_model_that_was_kept_without_its_text_is_inspected(tmp_path: Path) -> 
         assert_done(done)
         assert last_json(done)["layers"][0]["units"] == 16
         assert (run / "inspect" / "units.png").exists()
+    assert_done(call("inspect", run, "--text", "the cat", "--html", cwd=tmp_path))
+    assert "reading" in data_of(run / "report.html")
+    for given in (("--text", "the cat"), ("--data", file), ("--json",)):
+        done = call("inspect", run, "--watch", *given, cwd=tmp_path)
+        assert_refused(done, f"{given[0]}: expected no --watch beside it")
 
 
 def test_a_run_that_kept_no_text_has_a_page_without_a_look_inside(

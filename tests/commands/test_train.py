@@ -1,6 +1,7 @@
 """`python -m lstm_jax.train` as a person runs it."""
 
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -235,6 +236,7 @@ def test_help_shows_the_defaults_for_a_text_of_ones_own(tmp_path: Path) -> None:
         ("--seed", 3, "0"),
         ("--vocab", "byte", "char"),
         ("--data", "other.txt", "text.txt"),
+        ("--preset", "shakespeare-3min", "None"),
     ],
 )
 def test_a_run_is_not_continued_as_another(
@@ -314,6 +316,17 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         assert time.monotonic() - before < 20
     assert process.returncode == 143 and not (path / "metrics.jsonl").exists()
     assert load_text(path).config.model.hidden == 128, "the state before the first step"
+
+
+def test_training_refuses_a_pipe_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = call("train", "--data", "pipe", "--run-dir", "new", cwd=tmp_path)
+    assert_refused(done, "pipe: expected a file, which can be read twice, found a pipe")
+
+
+def test_samples_need_something_held_out(place: Path) -> None:
+    given = ("--data", "good.txt", "--sample-every", 1, "--validation-fraction", 0)
+    assert_refused(call("train", *given, cwd=place), "--sample-every: expected --eval")
 
 
 @pytest.mark.parametrize(

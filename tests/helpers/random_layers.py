@@ -69,6 +69,7 @@ LAYERS = {
     "no bias": random_layers(LSTM, bias=False),
     "peepholes": random_layers(LSTM, (4, 4), 2, peepholes=True),
     "projection": random_layers(LSTM, (4, 4), 2, outputs=3, second_bias=True),
+    "wide projection": random_layers(LSTM, outputs=4),
     "coupled": random_layers(Style(coupled=True)),
     "clip": random_layers(Style(clip=0.75), (4, 4), peepholes=True),
     "activations": random_layers(Style(activations=OTHERS), (4, 4), 2),
@@ -77,6 +78,7 @@ LAYERS = {
         Style(coupled=True, clip=0.5, activations=SYMMETRIC), bias=False
     ),
     "backward": random_layers(Style(backward=True)),
+    "backward layers": random_layers(Style(backward=True), (4, 4)),
     "gru": random_layers(GRU, (4, 4)),
     "gru both biases": random_layers(GRU, (4, 4), 2, second_bias=True),
     "gru no bias": random_layers(GRU, bias=False),

@@ -18,6 +18,7 @@ from flax import nnx
 import lstm_jax
 from lstm_jax import convert
 from lstm_jax.cells.gru import GRUCell
+from lstm_jax.cells.lstm import LSTMCell
 from lstm_jax.cells.mogrifier import MogrifierCell
 from lstm_jax.cells.protocol import Cell
 from lstm_jax.cells.variant import CoupledCell, VariantCell
@@ -162,11 +163,31 @@ def test_our_files_say_what_they_hold(name: str, tmp_path: Path) -> None:
     assert largest_error(*outcomes) == 0
 
 
+def test_of_layers_that_read_backwards_we_have_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`LSTM` has `reverse`, `StackedLSTM` has not."""
+    assert isinstance(to_layer(LAYERS["backward"]), lstm_jax.LSTM)
+    assert "call it with reverse=True" in caplog.text
+    with pytest.raises(InputError, match="StackedLSTM can hold, found layers on top"):
+        to_layer(LAYERS["backward layers"])
+
+
 def test_three_blocks_without_a_name_are_refused(tmp_path: Path) -> None:
     arrays = {"a/w_x": numbers(5, 12), "a/w_h": numbers(4, 12), "a/b": numbers(12)}
     files.write_safetensors(tmp_path / "a.safetensors", arrays)
     with pytest.raises(InputError, match="expected 4 blocks of columns, or b_hn"):
         find_layers(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("kind", [LSTMCell, GRUCell, VariantCell])
+def test_a_cell_made_of_one_of_ours_is_refused(kind: type) -> None:
+    """Its arrays are the same, its equations need not be."""
+    cell = type("Mine", (kind,), {})()
+    layer = lstm_jax.LSTM(3, 4, cell=cell, rngs=nnx.Rngs(0))
+    message = r"^cell: expected one of lstm, .*found a Mine"
+    with pytest.raises(ValueError, match=message):
+        to_weights(layer)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +338,7 @@ def numbers(*shape: int) -> np.ndarray:
         (changed(bias_ih_l0=numbers(15)), "expected b of shape"),
         (changed(bias_ih_l0=numbers(16).astype("float16")), "expected one type"),
         (changed(bias_ih_l0=numbers(16) * np.nan), "expected finite numbers"),
-        (changed(weight_ih_l0=None), "rnn.0: expected weight_ih too, found bias_hh"),
+        (changed(weight_ih_l0=None), "0.forward: expected weight_ih too, found bias_h"),
         (changed(weight_hh_l1=None), "expected weight_hh too"),
         (changed(bias_hh_l0=None), "expected bias_hh too"),
         (changed(weight_hh_l0_reverse=numbers(16, 4)), "expected weight_ih too"),
@@ -414,6 +435,87 @@ def test_several_stacks_have_to_be_named(tmp_path: Path) -> None:
     assert lines[1].startswith("left out: rnn.weight_ih_l0")
 
 
+@pytest.mark.parametrize("name", ["lstm", "two directions"])
+@pytest.mark.parametrize("above", ["feed_forward.rnn.", "reverse.", "backward."])
+def test_the_name_of_a_module_is_no_direction_of_pytorch(
+    above: str, name: str, tmp_path: Path
+) -> None:
+    system, weights = SYSTEMS["torch"], LAYERS[name]
+    arrays = system.assemble(system.write(weights))
+    path = tmp_path / "a.safetensors"
+    files.write_safetensors(path, {f"{above}{n}": a for n, a in arrays.items()})
+    found = find_layers(path).weights()
+    assert found.style == weights.style and same(found, weights)
+
+
+def declares(size: int, path: Path, member: str) -> None:
+    """Let a zip say that a member is of another size."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.getinfo(member).file_size = size
+        archive.comment = b"to be written again"
+
+
+def large_npz(path: Path) -> None:
+    np.savez_compressed(path, x=numbers(3))
+    declares(1 << 30, path, "x.npy")
+
+
+def large_keras(path: Path) -> None:
+    keras_file(path, [("LSTM", KERAS_LSTM)])
+    declares(1 << 30, path, "model.weights.h5")
+
+
+def large_h5(path: Path) -> None:
+    with pytest.importorskip("h5py").File(path, "w") as h5:
+        place = "layers/lstm/cell/vars/0"
+        h5.create_dataset(place, (1 << 25,), "f4", chunks=(1 << 10,))[0] = 1
+
+
+def large_chunk(path: Path) -> None:
+    chunk = {"chunks": (1 << 24,), "maxshape": (None,), "compression": "gzip"}
+    with pytest.importorskip("h5py").File(path, "w") as h5:
+        h5.create_dataset("layers/lstm/cell/vars/0", (1,), "f4", **chunk)[0] = 1
+
+
+def large_record(path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    raw = io.BytesIO()
+    torch.save({"a": torch.zeros((1 << 24) + 1)}, raw)
+    with (
+        zipfile.ZipFile(raw) as whole,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for name in whole.namelist():
+            small.writestr(name, whole.read(name))
+
+
+def large_view(path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"inner": {"a": torch.zeros(1).expand(1 << 25)}}, path)
+
+
+@pytest.mark.parametrize(
+    ("ending", "write"),
+    [
+        (".npz", large_npz),
+        (".keras", large_keras),
+        (".h5", large_h5),
+        (".h5", large_chunk),
+        (".pt", large_record),
+        (".pt", large_view),
+    ],
+)
+def test_a_small_file_of_large_arrays_is_not_read(
+    ending: str, write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    path = tmp_path / f"a{ending}"
+    write(path)
+    assert path.stat().st_size < 1 << 17
+    expected = r"expected 67,108,864 bytes of arrays at most in a file of [\d,]+, found"
+    with pytest.raises(InputError, match=expected):
+        find_layers(path)
+
+
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, allow_pickle=True, x=np.array([{}], object))
@@ -453,6 +555,18 @@ def test_a_cell_of_which_an_array_is_missing_is_refused(tmp_path: Path) -> None:
     files.write_msgpack(tmp_path / "a.msgpack", tree)
     with pytest.raises(InputError, match="layers_0/cell: expected if/kernel too"):
         find_layers(tmp_path / "a.msgpack")
+
+
+def test_a_cell_of_nnx_in_a_file_is_none_of_linen(tmp_path: Path) -> None:
+    """`LSTMCell` has a kernel per gate in both; one is called `if_` in NNX."""
+    rnn = nnx.RNN(nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0)))
+    path = tmp_path / "a.msgpack"
+    files.write_msgpack(path, nnx.to_pure_dict(nnx.state(rnn, nnx.Param)))
+    xs = jax.random.normal(jax.random.key(0), (2, 6, 3))
+    layer = lstm_jax.interop.from_nnx(path)
+    np.testing.assert_allclose(layer(xs)[0], rnn(xs), atol=1e-6)
+    lines = convert_file(path, tmp_path / "b.npz", "torch")
+    assert lines[0].startswith("Flax NNX: LSTM, 1 layer")
 
 
 def test_a_cell_of_equinox_is_none_of_pytorch_without_biases(tmp_path: Path) -> None:
@@ -547,6 +661,23 @@ def test_what_keras_has_and_we_have_not_is_refused(
     path = keras_file(tmp_path / "m.keras", layers)
     with pytest.raises(InputError, match=message):
         convert_file(path, tmp_path / "out.npz", "torch")
+
+
+def test_what_lies_on_a_backward_layer_of_keras_is_a_stack_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """It is given the outputs from the last to the first, and reads them so."""
+    pytest.importorskip("h5py")
+    system, weights = SYSTEMS["keras"], LAYERS["backward layers"]
+    stack = weights.map(lambda one: system.outward(weights.style, one))
+    path = tmp_path / "m.keras"
+    files.write_keras(path, system.assemble(stack))
+    with pytest.raises(InputError, match="one stack of layers, found 'lstm_0', 'lstm_"):
+        find_layers(path)
+    for depth, row in enumerate(weights.layers):
+        found = find_layers(path, f"lstm_{depth}").weights()
+        assert found.style == weights.style and len(found.layers) == 1
+        np.testing.assert_array_equal(found.layers[0][0].w_h, row[0].w_h)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])

@@ -21,6 +21,7 @@ from lstm_jax.interop.system import (
     System,
     cut,
     draw,
+    grouped,
     largest_error,
     sigmoid,
     unrolled,
@@ -32,6 +33,7 @@ from lstm_jax.interop.weights import (
     Direction,
     Style,
     Weights,
+    check_weights,
     features,
     reordered,
 )
@@ -297,7 +299,9 @@ GRADIENTS: dict[str, Callable[[Theirs, Array, Array], Theirs]] = {
         ("torch", "peepholes", "found peepholes, which it does not have"),
         ("torch", "coupled", r"found coupled gates \(f = 1 - i\)"),
         ("torch", "widths", "layers of different widths"),
-        ("torch", "backward", "layers that only read backwards"),
+        ("torch", "backward", "a layer that only reads backwards"),
+        ("keras", "backward layers", "layers on top of each other that only read back"),
+        ("torch", "wide projection", "found a projection as wide as the memory"),
         ("torch", "gru reset before", "a reset before the product"),
         ("keras", "projection", "a projection"),
         ("linen", "peepholes", "Flax linen can hold, found peepholes"),
@@ -314,3 +318,37 @@ def test_what_a_system_cannot_hold_is_refused_by_name(
 ) -> None:
     with pytest.raises(InputError, match=what):
         SYSTEMS[name].write(LAYERS[weights])
+
+
+def test_projections_of_several_widths_are_none_of_pytorch() -> None:
+    """`nn.LSTM` has one `proj_size`."""
+    first, second = LAYERS["projection"].layers
+    narrow = [
+        dataclasses.replace(one, w_h=one.w_h[:2], proj=np.asarray(one.proj)[:, :2])
+        for one in second
+    ]
+    weights = dataclasses.replace(LAYERS["projection"], layers=(first, tuple(narrow)))
+    with pytest.raises(InputError, match="found layers of different widths"):
+        SYSTEMS["torch"].write(check_weights(weights))
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("a/0/{}/cell", "a/cell"),
+        ("feed_forward/a/{}/cell", "feed_forward/a/cell"),
+        ("reverse.{}_a", "reverse/a"),
+    ],
+)
+def test_the_last_word_of_a_path_says_the_direction(place: str, name: str) -> None:
+    forward, backward = {"w_h": np.zeros((1, 4))}, {"w_h": np.ones((1, 4))}
+    cells = {place.format("backward"): backward, place.format("forward"): forward}
+    stack = grouped(cells, lambda _: Style())[name]
+    assert not stack.style.backward
+    assert stack.layers[0][0] is forward and stack.layers[0][1] is backward
+
+
+def test_two_cells_in_one_place_are_refused() -> None:
+    cells = {"a/backward": {"w_h": np.ones((1, 4))}, "a/reverse": {}}
+    with pytest.raises(InputError, match="a/reverse: expected one cell for each layer"):
+        grouped(cells, lambda _: Style())

@@ -55,6 +55,7 @@ def test_a_lone_surrogate_in_a_prompt(
     model, _ = learned
     if model.vocab.kind == "byte":
         assert isinstance(generate_text(model, prompt, 3), str)
+        assert to_bytes("x\udcff\udcd8") == b"x\xff\xd8"
         return
     with pytest.raises(InputError, match=r"the prompt: .*found '.*' \(U\+") as raised:
         generate_text(model, prompt, 3)

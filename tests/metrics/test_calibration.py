@@ -20,7 +20,22 @@ def test_what_comes_true_as_often_as_it_says_has_no_error() -> None:
     chances = np.repeat([0.25, 0.75], 4)
     labels = [1, 0, 0, 0, 1, 1, 1, 0]
     assert reliability(labels, chances, bins=2).error == 0
-    assert len(reliability(labels, chances, bins=100).count) == 8
+    assert len(reliability(labels, np.arange(8) / 8, bins=100).count) == 8
+
+
+def test_the_order_of_rows_is_of_no_matter() -> None:
+    """Equal probabilities are in one bin, whatever stands between them."""
+    labels = np.repeat([1, 0], [10, 90])
+    assert reliability(labels, np.full(100, 0.1)).error == pytest.approx(0)
+    rng = np.random.default_rng(0)
+    chances = rng.integers(7, size=100) / 8
+    found = reliability(labels, chances)
+    assert np.unique(found.forecast).tolist() == np.unique(chances).tolist()
+    for _ in range(5):
+        turned = rng.permutation(100)
+        again = reliability(labels[turned], chances[turned])
+        assert again.count.tolist() == found.count.tolist()
+        assert again.observed.tolist() == found.observed.tolist()
 
 
 def test_the_brier_score_is_that_of_scikit_learn() -> None:

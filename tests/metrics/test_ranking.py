@@ -55,7 +55,10 @@ def test_the_order_of_rows_and_of_ties_is_of_no_matter() -> None:
         found = metric(labels[turned], scores[turned])
         assert found == pytest.approx(metric(labels, scores), abs=1e-14)
     assert auroc(labels, np.zeros(60)) == 0.5
-    assert average_precision(labels, np.zeros(60)) == pytest.approx(labels.mean())
+    for tie in (0.0, np.inf, -np.inf):
+        for order in (slice(None), turned):
+            area = average_precision(labels[order], np.full(60, tie))
+            assert area == pytest.approx(labels.mean())
 
 
 @pytest.mark.parametrize("tied", [False, True])

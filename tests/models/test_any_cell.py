@@ -198,7 +198,7 @@ def test_cells_are_written_by_name_where_that_says_all() -> None:
     ("cell", "message"),
     [
         (VariantCell(gate_activation=jnp.sin), "expected gate_activation by its name"),
-        (OwnCell(), "cell: expected one of lstm, .* to save, found a OwnCell"),
+        (OwnCell(), "cell: expected one of lstm, .*, found a OwnCell"),
     ],
 )
 def test_cells_that_no_file_can_bring_back(cell: Cell, message: str) -> None:

@@ -189,9 +189,10 @@ def test_dropout_differs_from_step_to_step_of_training() -> None:
 # The loss.
 
 
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "mogrifier"])
-def test_new_symbols_share_the_probability_of_one(cell: str) -> None:
-    model = LanguageModel(5, 4, 2, rngs=nnx.Rngs(0), cell=cell)
+def test_new_symbols_share_the_probability_of_one(cell: str, tied: bool) -> None:
+    model = LanguageModel(5, 4, 2, rngs=nnx.Rngs(0), cell=cell, tie_embedding=tied)
     wider = with_more_symbols(model, 7, 0)
     ids = jnp.array([[0, 3, 1, 4]])
     before, after = (jax.nn.softmax(each(ids)[0]) for each in (model, wider))

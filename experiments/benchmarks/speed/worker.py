@@ -10,6 +10,8 @@ reads one JSON request per line and writes one JSON answer per line:
                                            compile, write the proof to that file
     {"do": "run", "key", "seconds"}        whole calls for so long, and their times
     {"do": "drop"}                         forget all programs
+    {"do": "peak", "case", "shape", "options"}
+                                           the memory of a few calls, of nothing else
 
 Keras runs one backend per process, and JAX one number of devices per process: so every
 library gets its own, which also tells their memory apart.
@@ -83,6 +85,13 @@ class Worker:
             program.run()
             times.append((perf_counter() - start) / program.units)
         return {"times": times, "peak_mb": _peak_mb()}
+
+    def peak(self, case: str, shape: dict, options: dict) -> dict[str, Any]:
+        """The peak of this process, if it makes one program and calls it."""
+        program = getattr(self.rival, case)(Shape(**shape), **options)
+        for _ in range(1 + WARM_UP):
+            program.run()
+        return {"peak_mb": _peak_mb()}
 
     def drop(self) -> dict[str, Any]:
         """Forget all programs."""

@@ -129,8 +129,15 @@ def code_points(text: str) -> np.ndarray:
 
 
 def to_bytes(text: str) -> bytes:
-    """The UTF-8 bytes of a text, lone surrogates included."""
-    return text.encode("utf-8", "surrogatepass")
+    """The UTF-8 bytes of a text, lone surrogates included.
+
+    Those that stand for bytes which are no UTF-8, as they do in arguments of a command,
+    are these bytes (PEP 383).
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def save_vocab(vocab: CharTokenizer, path: Path) -> None:
