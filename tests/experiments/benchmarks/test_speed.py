@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks.speed import __main__ as speed
-from experiments.benchmarks.speed import hlo, profile, report, targets, techniques
+from experiments.benchmarks.speed import (
+    hlo,
+    memory,
+    profile,
+    report,
+    targets,
+    techniques,
+)
 from experiments.benchmarks.speed.groups import sweeps, table
 from experiments.benchmarks.speed.libraries import lstm_jax as ours
 from experiments.benchmarks.speed.measure import (
@@ -36,8 +43,9 @@ from experiments.benchmarks.speed.shapes import (
     draw_prompt,
     draw_weights,
 )
-from experiments.benchmarks.speed.variants import Variant
+from experiments.benchmarks.speed.variants import BEST, Variant
 from experiments.benchmarks.speed.worker import Worker
+from lstm_jax import InputError
 from lstm_jax.distributed.host import multiplies_bfloat16
 
 ROOT = Path(__file__).parents[3]
@@ -353,3 +361,16 @@ def test_a_profile_adds_up_seconds_by_kind() -> None:
         {"ph": "X", "name": "tanh_fusion", "dur": 5e5},
     ]
     assert profile.by_kind(events) == {"matrix products": 3.0, "element-wise": 0.5}
+
+
+def test_the_memory_of_a_program_is_that_of_its_own_process(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    small, wide = (dataclasses.replace(SHAPES["tiny"], hidden=h) for h in (8, 2048))
+    found = [float(memory.peak(BEST, "layer", each, log)) for each in (small, wide)]
+    # Weights, and their gradients: 8 H^2 numbers each.
+    assert found[1] - found[0] > 2 * 4 * 8 * 2048**2 / 2**20
+    assert "AttributeError" in str(memory.peak(BEST, "nothing", small, log))
+    with pytest.raises(
+        InputError, match=r"^--shapes: expected some of tiny, .* 'vast'"
+    ):
+        memory.main(["--shapes", "vast"])
