@@ -270,6 +270,11 @@ def check_weights(weights: Weights, name: str = "weights") -> Weights:
 def _check_direction(one: Direction, style: Style, where: str) -> None:
     """Hold the arrays of a direction to H, which w_h or the projection says."""
     _, hidden, outputs = one.sizes
+    if outputs > hidden:
+        raise InputError(
+            f"{where}: expected a projection to {hidden} numbers or fewer, the hidden "
+            f"units, found one to {outputs}"
+        )
     columns = len(BLOCKS[style.kind]) * hidden
     wanted = {
         "w_x": (len(one.w_x), columns),

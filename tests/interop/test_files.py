@@ -180,6 +180,15 @@ def test_three_blocks_without_a_name_are_refused(tmp_path: Path) -> None:
         find_layers(tmp_path / "a.safetensors")
 
 
+def test_a_projection_to_more_numbers_than_it_reads_is_refused(tmp_path: Path) -> None:
+    shapes = {"w_x": (3, 16), "w_h": (5, 16), "b": (16,), "w_hr": (4, 5)}
+    path = tmp_path / "wide.safetensors"
+    wide = {f"layers/0/{name}": numbers(*shape) for name, shape in shapes.items()}
+    files.write_safetensors(path, wide)
+    with pytest.raises(InputError, match="expected a projection to 4 numbers or fewer"):
+        lstm_jax.interop.read_layers(path)
+
+
 @pytest.mark.parametrize("kind", [LSTMCell, GRUCell, VariantCell])
 def test_a_cell_made_of_one_of_ours_is_refused(kind: type) -> None:
     """Its arrays are the same, its equations need not be."""

@@ -74,3 +74,14 @@ def test_no_more_is_read_than_there_is(
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
     with open(path, "rb") as file, pytest.raises(ValueError, match=message):
         read_all(file)
+
+
+def test_arrays_that_lie_over_each_other_are_not_read(tmp_path: Path) -> None:
+    """A thousand names for the same bytes would be a thousand times the file."""
+    entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    header = json.dumps({"a": entry, "b": entry}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    message = "^arrays of 16 bytes in a file of"
+    with open(path, "rb") as file, pytest.raises(ValueError, match=message):
+        read_all(file)
