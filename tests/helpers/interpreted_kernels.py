@@ -39,6 +39,7 @@ class Case(NamedTuple):
     flags: bool = False
     reverse: bool = False
     races: bool = False
+    nan: bool = False  # in sequences that others follow in the same row
 
 
 CASES = {
@@ -49,6 +50,7 @@ CASES = {
     "mixed": Case(16, 128, 8, 4, "bfloat16", "float32", flags=True, races=True),
     "float16": Case(8, 128, 8, 2, "float16", "float16"),
     "narrow blocks": Case(16, 128, 16, 8, "bfloat16", "bfloat16", flags=True),
+    "not a number": Case(8, 64, 8, 2, "float32", "float32", flags=True, nan=True),
     "long rows": Case(8, 512, 8, 8, "float32", "float32", races=True),
 }
 
@@ -64,25 +66,37 @@ def outcome(case: Case, module: ModuleType, interpret: object) -> tuple:
     sizes = Layout(rows, units, case.group, case.blocks)
     args = KernelArgs(sizes, STEPS, case.reverse, interpret)
     flags = jnp.asarray(rng.integers(0, 3, (STEPS, rows)), "int32")
+    if case.nan:  # rows 1 and 2 start from zero behind it and, going back, before it
+        flags = flags.at[:, 1:3].set(jnp.array([1, 2, 2])[:, None])
     flags = flags if case.flags else None
     w_h = some(units, 4 * units, dtype=case.factors, scale=units**-0.5)
     z = some(STEPS, rows, 4 * units, dtype=case.z)
+    if case.nan:
+        z = z.at[0, 1].set(jnp.nan)
     h, c = some(rows, units, dtype=case.factors), some(rows, units)
     forward = module.forward_kernel(args, z, w_h, h, c, flags, keep=True)
     if not case.flags:  # nor is anything kept
         forward = forward, module.forward_kernel(args, z, w_h, h, c, flags, keep=False)
     *_, kept = loops.forward_kernel(args, z, w_h, h, c, flags, keep=True)
     assert kept is not None
-    slopes = some(STEPS, rows, units, dtype=case.factors), some(rows, units), c + 1
+    dhs = some(STEPS, rows, units, dtype=case.factors)
+    if case.nan:
+        dhs = dhs.at[-1, 2].set(jnp.nan)
+    slopes = dhs, some(rows, units), c + 1
     backward = module.backward_kernel(args, w_h, *kept, flags, slopes)
     return forward, backward
 
 
 def distance(found: Array, expected: Array) -> float:
-    """The largest difference, as a share of the largest number; types are the same."""
+    """The largest difference, as a share of the largest number; types are the same.
+
+    What is no number is none in both, or the distance is infinite.
+    """
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
-    away = np.abs(np.asarray(found, float) - np.asarray(expected, float))
-    return float(away.max() / jnp.abs(expected).max())
+    ours, theirs = np.asarray(found, float), np.asarray(expected, float)
+    if (np.isnan(ours) != np.isnan(theirs)).any():
+        return np.inf
+    return float(np.nanmax(np.abs(ours - theirs)) / np.nanmax(np.abs(theirs)))
 
 
 def main(names: Sequence[str]) -> None:
