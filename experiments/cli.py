@@ -56,6 +56,8 @@ def run_experiment(
         name, words = f"{name} {words[0]}", words[1:]
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
     options = parse(kind, name, text, words, kept, package="experiments")
+    if kept is None and getattr(options, "smoke", False):
+        options = _beside(options)
     if isinstance(options, RunOptions) and options.fetch:
         options = _with_fetched(name, options, kept is not None)
     if kept is not None:
@@ -99,6 +101,20 @@ class _Where:
 
     run_dir: Path | None = None
     resume: bool = False
+    smoke: bool = False
+
+
+def _beside(options: Any) -> Any:  # noqa: ANN401
+    """A trial run's options: without --run-dir it is not where the real run will be."""
+    usual = type(options)().run.run_dir
+    if options.run.run_dir != usual:
+        return options
+    run = dataclasses.replace(options.run, run_dir=_trial(usual))
+    return dataclasses.replace(options, run=run)
+
+
+def _trial(run_dir: Path) -> Path:
+    return run_dir.with_name(f"{run_dir.name}-smoke")
 
 
 def _kept(kind: type[Any], name: str, words: Sequence[str]) -> Any:  # noqa: ANN401
@@ -106,7 +122,8 @@ def _kept(kind: type[Any], name: str, words: Sequence[str]) -> Any:  # noqa: ANN
     where = peek(_Where, name, words, package="experiments")
     if not where.resume:
         return None
-    run_dir = where.run_dir or kind().run.run_dir
+    usual = kind().run.run_dir
+    run_dir = where.run_dir or (_trial(usual) if where.smoke else usual)
     kept = kept_options(kind, name, run_dir)
     return dataclasses.replace(kept, run=dataclasses.replace(kept.run, run_dir=run_dir))
 

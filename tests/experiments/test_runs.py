@@ -98,3 +98,19 @@ def test_a_first_network_that_took_no_step_leaves_nothing(
                 (place / "tokenizer.json").write_bytes(b"")
             raise InputError("no time")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_trial_run_is_not_where_the_real_one_will_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[RunOptions] = []
+    monkeypatch.setattr(healthcare, "learn", seen.append)
+    for words in (["--smoke"], ["--smoke", "--run-dir", "mine"], []):
+        healthcare.main(words)
+    with run_folder("healthcare", seen[0]):
+        pass
+    healthcare.main(["--smoke", "--resume"])
+    folders = [options.run.run_dir for options in seen]
+    trial = Path("runs/healthcare-smoke")
+    assert folders == [trial, Path("mine"), Path("runs/healthcare"), trial]
