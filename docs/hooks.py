@@ -46,7 +46,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Put results and formats where the gallery wants them; lead links to pages."""
     source = ROOT / "experiments/README.md"
     table = _between(source, "<!-- table: ", "<!-- end of")
-    formats = _between(source, "<!-- data of your own", "<!-- table: ")
+    formats = _between(source, "<!-- data of your own", "## Results")
     markdown = markdown.replace("<!-- the table of experiments/README.md -->", table)
     markdown = markdown.replace("<!-- its data of your own -->", formats)
     depth = "../" * page.file.src_uri.count("/")

@@ -62,8 +62,11 @@ def run_experiment(
         options = _with_fetched(name, options, kept is not None)
     if kept is not None:
         refuse_changes(kept, options)
-    if getattr(options, "smoke", False) and getattr(options, "data", None):
-        raise InputError("--smoke: expected no --data beside it, for it makes its own")
+    if getattr(options, "smoke", False):
+        for flag in ("data", "validation", "test"):
+            given = getattr(options, flag, None)
+            if given and isinstance(given, Path | tuple):  # files
+                raise InputError(f"--smoke: expected no --{flag} beside it, found some")
     if isinstance(options, RunOptions):
         require_package("matplotlib", "the pictures of a run")
     if name.endswith(" evaluate"):  # what is printed may be read by a program

@@ -74,8 +74,8 @@ class FoldOptions:
     jointly: bool = False
     """Train all models of equal shapes as one program: faster for small models."""
     epochs: int | None = None
-    """Passes over the training part of a fold. Default: as many as fit into
-    --max-seconds; without it 10 of a long text and more of a shorter one."""
+    """Passes over the training part of a fold. Default: 10, or as many as fit into
+    --max-seconds."""
     max_seconds: float | None = None
     """Time budget of each fold in seconds."""
     steps_per_call: int = 16

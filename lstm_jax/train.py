@@ -128,6 +128,7 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
     check(config)
     if not kept:
         check_origin(config)
+        _check_samples(config)
     if config.preset and not config.text.data:
         raise InputError("--preset: expected --data, found none")
     path = config.run.run_dir or _default_run_dir(config.text.data)
@@ -139,6 +140,13 @@ def _configure(argv: Sequence[str]) -> tuple[TrainConfig, TrainConfig | None]:
         cli.require_package("matplotlib", "curves.png")
     run = dataclasses.replace(config.run, run_dir=path)
     return dataclasses.replace(config, run=run), kept
+
+
+def _check_samples(config: TrainConfig) -> None:
+    """Refuse samples of a run that has no validations for them to follow."""
+    validated = config.run.evaluations and config.text.validation_fraction
+    if config.sample_every and not validated:
+        raise InputError("--sample-every: expected --evaluations and a held-out text")
 
 
 def _kept_config(given: _Given) -> TrainConfig | None:

@@ -131,7 +131,7 @@ class Options(RunOptions):
     @property
     def trains_several(self) -> bool:
         """Whether there is a network for each fold."""
-        return self.folds > 0
+        return self.folds > 1
 
     @property
     def held_out(self) -> float:
@@ -253,8 +253,6 @@ def check(options: Options) -> None:
             "--ngrams: expected a weight that leaves some to the networks beside "
             f"--bayes {options.recipe.bayes:g}, found {options.recipe.ngrams:g}"
         )
-    if options.smoke and (options.validation or options.test):
-        raise lstm_jax.InputError("--smoke: expected no files, found some")
 
 
 def cross_validate(

@@ -51,7 +51,7 @@ class Options(RunOptions):
     @property
     def trains_several(self) -> bool:
         """Whether there is a network for each speaker who is left out."""
-        return self.transcripts is None
+        return self.transcripts is None and not self.validate
 
 
 @dataclasses.dataclass(frozen=True)

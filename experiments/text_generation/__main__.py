@@ -240,6 +240,8 @@ def train(
             words += [f"--{name}", value] if value is not None else []
         call("train", *words)
     summary = json.loads(kept.read_text(encoding="utf-8"))
+    if summary["epochs"] is None:
+        raise lstm_jax.InputError(f"{run_dir}: expected a history, found none")
     if options.dynamic:
         said = call("evaluate", run_dir, "--dynamic", "--json")
         cards = json.loads(said.splitlines()[-1])

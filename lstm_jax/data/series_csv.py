@@ -404,8 +404,8 @@ def _origins(
         if gaps.size and gaps[-1] >= origins[name]:
             raise InputError(
                 f"{path}: series {name}: expected no gap in the last {held_out} points"
-                f", held out, found one; a smaller --horizon or --origins holds out "
-                f"{end - 1 - gaps[-1]} or fewer"
+                f", which are held out, found one; the last {end - 1 - gaps[-1]} have "
+                "none"
             )
     return origins
 

@@ -190,8 +190,6 @@ def check(config: TrainConfig) -> None:
     validated = config.run.evaluations and config.text.validation_fraction
     if config.run.patience and not validated:
         raise InputError("--patience: expected --evaluations and a held-out text")
-    if config.sample_every and not validated:
-        raise InputError("--sample-every: expected --evaluations and a held-out text")
     check_run(config.run)
     check_cluster(config.cluster, config.run.devices)
 

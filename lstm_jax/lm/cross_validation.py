@@ -19,7 +19,7 @@ from lstm_jax.lm.crossval_plan import CrossvalPlan, keep_plan, sha256_of_text
 from lstm_jax.lm.evaluation import all_scores, stream_symbols, window_measures
 from lstm_jax.lm.joint_training import Job, remove_joint_states, train_jointly
 from lstm_jax.lm.run_directory import RunDirectory
-from lstm_jax.lm.sizing import fit_to
+from lstm_jax.lm.sizing import DEFAULT_EPOCHS, fit_to
 from lstm_jax.lm.task import build_optimizer, check_machine, loss_of, set_up
 from lstm_jax.lm.training import train_text
 from lstm_jax.metrics.classification import ClassificationSums
@@ -125,7 +125,7 @@ def check_folds(text: str | bytes, config: TrainConfig, folds: int) -> None:
             f"folds of a text of {len(text)}"
         )
     fold = block_folds(len(text), folds)[0]
-    check_machine(fit_to(config, len(fold.train) - 1))
+    check_machine(_fitted(config, len(fold.train) - 1))
 
 
 def fold_job(text: str | bytes, test: Indices, config: TrainConfig) -> Job:
@@ -140,7 +140,15 @@ def fold_job(text: str | bytes, test: Indices, config: TrainConfig) -> Job:
         corpus = dataclasses.replace(corpus, ids=ids, train_size=len(ids))
     if before and after:
         corpus = dataclasses.replace(corpus, seam=start)
-    return Job(fit_to(config, corpus.train_size - 1), corpus, vocab)
+    return Job(_fitted(config, corpus.train_size - 1), corpus, vocab)
+
+
+def _fitted(config: TrainConfig, transitions: int) -> TrainConfig:
+    """The settings for a fold. All folds are read as often, however long they are."""
+    run = config.run
+    if run.epochs is None and run.max_seconds is None:
+        run = dataclasses.replace(run, epochs=DEFAULT_EPOCHS)
+    return fit_to(dataclasses.replace(config, run=run), transitions)
 
 
 def _configured(config: TrainConfig, seed: int, folder: Path | None) -> TrainConfig:

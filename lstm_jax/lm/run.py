@@ -205,5 +205,11 @@ def begin_jointly(
     except InputError as error:
         raise InputError(f"{error}; all processes need the same file system") from None
     kept, vocab = run.config(), run.vocab()
-    fitted = dataclasses.replace(config, model=kept.model, optimizer=kept.optimizer)
+    epochs = kept.run.epochs if config.run.epochs is None else config.run.epochs
+    fitted = dataclasses.replace(
+        config,
+        model=kept.model,
+        optimizer=kept.optimizer,
+        run=dataclasses.replace(config.run, epochs=epochs),
+    )
     return Begun(fitted, run.corpus(kept, vocab), vocab, None)

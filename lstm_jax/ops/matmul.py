@@ -111,7 +111,7 @@ def _rounded_backward(
     factors: DTypeLike, residuals: tuple[Array, Array], dy: Array
 ) -> tuple[Array, Array]:
     xs, w = residuals
-    dxs = typed_matmul(dy, w.T, factors, xs.dtype)
+    dxs = psum_over_replicas(typed_matmul(dy, w.T, factors, xs.dtype), xs)
     # XLA:CPU does not have the product of bfloat16 factors into which it turns one that
     # is transposed afterwards, as the gradient of a tied embedding is.
     return dxs, jax.lax.optimization_barrier(weight_gradient(xs, dy, w, factors))

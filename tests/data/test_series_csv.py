@@ -179,7 +179,7 @@ def test_gaps_are_filled_without_what_is_held_out(
     spec = read_section(SeriesSpec, {"fill": fill}, "here")
     assert read_series_table(file, spec, 2).series["x"].tolist() == expected
     with pytest.raises(
-        InputError, match=r"x: expected no gap in the last 3 .* holds out 2 or fewer"
+        InputError, match=r"x: expected no gap in the last 3 .* the last 2 have none"
     ):
         read_series_table(file, spec, 3)
 

@@ -36,9 +36,11 @@ def test_a_run_may_last_longer_but_draws_as_it_began() -> None:
     [
         (sentiment.Options(), True),
         (sentiment.Options(folds=0), False),
+        (sentiment.Options(folds=1), False),
         (healthcare.Options(), True),
         (speech.Options(), True),
         (speech.Options(transcripts=Path("words.csv")), False),
+        (speech.Options(validate=True), False),
         (text_generation.Options(), True),
         (text_generation.Options(seeds=1), False),
         (text_generation.Options(seeds=1, ablation=("cell",)), True),

@@ -1,7 +1,9 @@
 """Sizes that follow from the text and the time."""
 
+import contextlib
 import functools
 import typing
+from pathlib import Path
 
 import jax
 import pytest
@@ -10,14 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_jax.config import RunConfig
+from lstm_jax.distributed import multihost
 from lstm_jax.lm.config import (
     HELLO_WORLD,
+    DataConfig,
     ModelConfig,
     PresetName,
     TrainConfig,
     check,
 )
 from lstm_jax.lm.presets import preset
+from lstm_jax.lm.run import begin_jointly, begin_run
 from lstm_jax.lm.sizing import (
     fit_to,
     fitting_dropout,
@@ -138,3 +143,21 @@ def test_how_often_a_text_is_read() -> None:
         (passes(RunConfig(max_seconds=180), SHAKESPEARE, 256, ONE), 3 * once),
     ):
         assert more == pytest.approx(expected)
+
+
+def test_all_processes_make_the_passes_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which alone has settled how many, by the text."""
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 90)
+    text = DataConfig(data=(tmp_path / "text.txt",))
+    asked = TrainConfig(text=text, run=RunConfig(run_dir=tmp_path / "run"))
+    with contextlib.ExitStack() as held:
+        first = begin_run(asked, held)
+        assert first.run is not None
+        first.run.history.path.touch()
+        monkeypatch.setattr(multihost, "is_primary", lambda: False)
+        monkeypatch.setattr(multihost, "any_process", lambda said: said)
+        second = begin_jointly(asked, begin_run, held)
+    assert second.config.run.epochs == first.config.run.epochs != 10
+    assert second.config.model == first.config.model

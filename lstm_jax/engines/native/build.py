@@ -189,7 +189,6 @@ def _folder() -> Path:
     return folder
 
 
-@functools.cache
 def fingerprint() -> str:
     """Name all that the library depends on.
 

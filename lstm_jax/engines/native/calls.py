@@ -298,6 +298,9 @@ def _divided(call: Call, static: tuple[Any, ...]) -> Callable[..., Arrays]:
     return sequential_vmap(_named(function, call, static))
 
 
+_library = functools.cache(fingerprint)  # it asks the compiler
+
+
 def _named(
     function: Callable[..., Arrays], call: Call, static: tuple[Any, ...]
 ) -> Callable[..., Arrays]:
@@ -306,7 +309,7 @@ def _named(
     Until XLA divides a call a program says no more of it than its shapes, and programs
     of one text are one program to the cache of compiled ones.
     """
-    which = f"{call.run.__module__}.{call.run.__qualname__} {static} {fingerprint()}"
+    which = f"{call.run.__module__}.{call.run.__qualname__} {static} {_library()}"
     key = hashlib.sha256(which.encode()).hexdigest()[:16]
 
     def named(*operands: Array) -> Arrays:

@@ -28,7 +28,7 @@ from lstm_jax.engines.native.calls import (
 )
 from lstm_jax.engines.native.weights import weight_gradient
 from lstm_jax.engines.spec import RecurrenceSpec
-from lstm_jax.ops.matmul import factor_dtype
+from lstm_jax.ops.matmul import factor_dtype, psum_over_replicas
 from lstm_jax.typing import Flags, Gates, Hidden, RecurrentWeights
 
 
@@ -104,7 +104,7 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     dz, dh, dc = call_backward(static.options, static.spread, *operands)
     h_before = state_before(h, hs, resets, static.options.reverse)
     dw_h = weight_gradient(*static, h_before, dz, w_h)
-    return dz, dw_h, dh, dc, None, None
+    return dz, dw_h, psum_over_replicas(dh, h), psum_over_replicas(dc, c), None, None
 
 
 _recur.defvjp(_forward, _backward)

@@ -118,7 +118,8 @@ def _backward(static: StaticArgs, residuals: tuple, cotangents: tuple) -> tuple:
     factors = jnp.bfloat16 if static.options.rounded else xs.dtype
     dus = _in_turn(x_dus, h_dus)
     found = weight_gradients(factors, weights, scaled, dz, dus)
-    return found, psum_over_replicas(dxs, xs), dh, dc, None, None
+    dxs, dh, dc = map(psum_over_replicas, (dxs, dh, dc), (xs, h, c))
+    return found, dxs, dh, dc, None, None
 
 
 _recur.defvjp(_forward, _backward)

@@ -102,7 +102,7 @@ def test_a_test_part_beside_folds(tmp_path: Path) -> None:
             ["--bayes", "0.6", "--ngrams", "0.4"],
             "^--ngrams: expected a weight that leav",
         ),
-        (["--smoke", "--test", "a.csv"], "^--smoke: expected no files, found some"),
+        (["--smoke"], "^--smoke: expected no --data beside it"),
     ],
 )
 def test_parts_that_make_no_sense_are_refused(
