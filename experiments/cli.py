@@ -57,7 +57,7 @@ def run_experiment(
     kept = _kept(kind, name, words) if issubclass(kind, RunOptions) else None
     options = parse(kind, name, text, words, kept, package="experiments")
     if kept is None and getattr(options, "smoke", False):
-        options = _beside(options)
+        options = _beside(options, peek(_Where, name, words, package="experiments"))
     if isinstance(options, RunOptions) and options.fetch:
         options = _with_fetched(name, options, kept is not None)
     if kept is not None:
@@ -107,12 +107,11 @@ class _Where:
     smoke: bool = False
 
 
-def _beside(options: Any) -> Any:  # noqa: ANN401
+def _beside(options: Any, where: _Where) -> Any:  # noqa: ANN401
     """A trial run's options: without --run-dir it is not where the real run will be."""
-    usual = type(options)().run.run_dir
-    if options.run.run_dir != usual:
+    if where.run_dir is not None:
         return options
-    run = dataclasses.replace(options.run, run_dir=_trial(usual))
+    run = dataclasses.replace(options.run, run_dir=_trial(options.run.run_dir))
     return dataclasses.replace(options, run=run)
 
 
@@ -126,7 +125,8 @@ def _kept(kind: type[Any], name: str, words: Sequence[str]) -> Any:  # noqa: ANN
     if not where.resume:
         return None
     usual = kind().run.run_dir
-    run_dir = where.run_dir or (_trial(usual) if where.smoke else usual)
+    trial = where.smoke or (not usual.exists() and _trial(usual).exists())
+    run_dir = where.run_dir or (_trial(usual) if trial else usual)
     kept = kept_options(kind, name, run_dir)
     return dataclasses.replace(kept, run=dataclasses.replace(kept.run, run_dir=run_dir))
 

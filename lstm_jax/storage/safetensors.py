@@ -97,7 +97,9 @@ def read_all(file: BinaryIO) -> dict[str, np.ndarray]:
             raise ValueError(f"{name} to byte {end:,} in a file of {size:,}")
     total = sum(stored.nbytes for stored, _ in entries.values())
     if begin + total > size:  # some lie over each other
-        raise ValueError(f"arrays of {total:,} bytes in a file of {size:,}")
+        raise ValueError(
+            f"arrays of {total:,} bytes over each other in {size - begin:,}"
+        )
     return {
         name: _read(file, begin + start, stored)
         for name, (stored, start) in entries.items()

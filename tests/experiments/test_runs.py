@@ -113,6 +113,11 @@ def test_a_trial_run_is_not_where_the_real_one_will_be(
     with run_folder("healthcare", seen[0]):
         pass
     healthcare.main(["--smoke", "--resume"])
+    healthcare.main(["--resume"])  # where there is no other
+    healthcare.main(["--smoke", "--run-dir", "runs/healthcare"])
     folders = [options.run.run_dir for options in seen]
     trial = Path("runs/healthcare-smoke")
-    assert folders == [trial, Path("mine"), Path("runs/healthcare"), trial]
+    real = Path("runs/healthcare")
+    assert folders == [trial, Path("mine"), real, trial, trial, real]
+    with pytest.raises(InputError, match=r"^--smoke: expected no --test beside it"):
+        sentiment.main(["--smoke", "--test", "a.csv"])

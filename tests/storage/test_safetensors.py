@@ -82,6 +82,6 @@ def test_arrays_that_lie_over_each_other_are_not_read(tmp_path: Path) -> None:
     header = json.dumps({"a": entry, "b": entry}).encode()
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    message = "^arrays of 16 bytes in a file of"
+    message = "^arrays of 16 bytes over each other in 8"
     with open(path, "rb") as file, pytest.raises(ValueError, match=message):
         read_all(file)

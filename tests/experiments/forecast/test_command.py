@@ -76,7 +76,7 @@ def test_gaps_are_filled_without_what_is_held_out(tmp_path: Path) -> None:
     assert truth["x"].tolist() == [8, 9]
     known, truth = parts(dataclasses.replace(own, validate=True))
     assert known["x"].tolist() == [1, 2, 3, 4, 4] and truth["x"].tolist() == [6, 7]
-    with pytest.raises(InputError, match="no gap in the last 6 points, held out"):
+    with pytest.raises(InputError, match="no gap in the last 6 points, which are held"):
         load(dataclasses.replace(own, origins=3))
 
 
